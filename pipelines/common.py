@@ -1,0 +1,133 @@
+"""What every accelerate-launched job shares: which rank am I, how many threads, when to stop.
+
+Owns process set-up. The job runs the same under the launcher of this package, `accelerate launch`, `torchrun` and
+`srun`; the price is that Slurm's variables are translated by hand, because accelerate does not read them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import PartialState
+
+_PR_SET_PDEATHSIG = 1
+_COLLECTIVE_TIMEOUT = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rank:
+    """One process of a job: its 0-based number, how many there are, and its device."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+
+def join_world(device: str, num_threads: int) -> Rank:
+    """Sets up this process: threads, determinism and its place among the others.
+
+    Args:
+        device: "cpu" or "cuda".
+        num_threads: CPU threads of torch in this process.
+    """
+    translate_slurm(os.environ)
+    torch.set_num_threads(num_threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    arguments = {"timeout": _COLLECTIVE_TIMEOUT} if int(os.environ.get("WORLD_SIZE", "1")) > 1 else {}
+    state = PartialState(cpu=device == "cpu", **arguments)
+    return Rank(rank=state.process_index, world_size=state.num_processes, device=state.device)
+
+
+def translate_slurm(environment: os._Environ[str] | dict[str, str]) -> None:
+    """Fills in RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT from what `srun` sets."""
+    if "RANK" in environment or int(environment.get("SLURM_NTASKS", "1")) < 2 or "SLURM_PROCID" not in environment:
+        return
+    environment["RANK"] = environment["SLURM_PROCID"]
+    environment["WORLD_SIZE"] = environment["SLURM_NTASKS"]
+    environment["LOCAL_RANK"] = environment.get("SLURM_LOCALID", "0")
+    environment.setdefault("MASTER_ADDR", environment.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
+    environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Asks Linux to kill this process when its parent dies, so that a killed launcher leaves no writer behind."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        # The parent died before it was asked to be watched.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fork_ranks(world_size: int, run: Callable[[int], None], report: Callable[[dict[str, Any]], None]) -> int:
+    """Runs `run(rank)` in `world_size` forked processes and waits for them: what is imported by now is imported once.
+
+    No thread may have been started before. SIGTERM is passed on. When a rank dies the others end after their shard
+    in hand.
+
+    Returns:
+        0 if every rank ended well, 1 otherwise; each failure without a message of its own is reported.
+    """
+    port = _free_port()
+    parent_pid = os.getpid()
+    pids: dict[int, int] = {}
+    for rank in range(world_size):
+        pid = os.fork()
+        if pid == 0:
+            os.environ |= {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(world_size),
+                "LOCAL_WORLD_SIZE": str(world_size),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            }
+            die_with_parent(parent_pid)
+            run(rank)
+            # Skips the interpreter's teardown: torch's threads may outlive it, and everything is written.
+            os._exit(0)
+        pids[pid] = rank
+
+    def stop_ranks(*_: object) -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop_ranks)
+    failed = 0
+    while pids:
+        pid, status = os.wait()
+        rank = pids.pop(pid)
+        code = os.waitstatus_to_exitcode(status)
+        if code:
+            failed = 1
+            how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            report({"event": "error", "message": f"process {rank} of {world_size} was {how}"})
+            stop_ranks()
+    return failed
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def stop_on_sigterm() -> threading.Event:
+    """Returns an event that SIGTERM sets; the job ends after the shard in hand. SIGINT is left to the launcher."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return stop

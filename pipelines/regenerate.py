@@ -1,0 +1,95 @@
+"""Renders batches on request: the process behind `shardtools verify --repair` and `--regenerate`.
+
+    shardtools verify DATASET --regenerate 8         (starts the process itself)
+
+Hardware: that of the dataset, or the images differ in their last bits. Metric: bit-exact images (docs/verify.md).
+
+Owns no state beside the loaded pipeline: a pickled `RenderSetup` and then `RenderRequest`s come in on standard input, a
+list of samples or an error goes out for each. The price of one batch at a time: decoding does not overlap denoising.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import traceback
+from typing import Any
+
+from shardtools.errors import GenerationError, ShardtoolsError
+from shardtools.sample import Sample
+from shardtools.verify.rendering import RenderRequest, RenderSetup
+
+
+class Answerer:
+    """A loaded pipeline that makes samples of rows."""
+
+    def __init__(self, setup: RenderSetup) -> None:
+        from shardtools.pipelines.common import join_world
+        from shardtools.pipelines.engine import Engine
+        from shardtools.pipelines.finishing import common_provenance
+
+        world = join_world(setup.settings.device, setup.settings.threads_per_process)
+        self._settings = setup.settings
+        self._engine = Engine(setup.model_path, setup.settings, world.device)
+        self._provenance = common_provenance(
+            setup.settings,
+            prompt_template=setup.prompt_template,
+            plan_id=setup.plan_id,
+            model_id=setup.model_id,
+            device=world.device,
+        )
+
+    def samples(self, request: RenderRequest) -> list[Sample]:
+        """The samples of one batch, made as `generate` makes them."""
+        from shardtools.pipelines.finishing import make_sample
+        from shardtools.pipelines.generate import denoise_batch
+
+        decoded = self._engine.decode(denoise_batch(self._engine, request.rows, self._settings.batch_size))
+        return [
+            make_sample(
+                row,
+                image,
+                finite=bool(finite),
+                nsfw=nsfw,
+                generator=self._settings,
+                provenance=self._provenance,
+                attempt=request.attempt,
+            )
+            for row, image, finite, nsfw in zip(request.rows, decoded.images, decoded.finite, decoded.nsfw, strict=True)
+        ]
+
+
+def worker_main() -> None:
+    """Answers requests until standard input ends."""
+    from shardtools.pipelines.common import die_with_parent
+
+    die_with_parent()
+    channel = os.fdopen(os.dup(1), "wb")
+    # Whatever a library prints must not mix with the answers.
+    os.dup2(2, 1)
+    setup: RenderSetup = pickle.load(sys.stdin.buffer)
+    answerer: Answerer | None = None
+    while True:
+        try:
+            request: RenderRequest = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            os._exit(0)
+        answer: Any
+        try:
+            answerer = answerer or Answerer(setup)
+            answer = answerer.samples(request)
+        except ShardtoolsError as error:
+            answer = error
+        except Exception as error:
+            traceback.print_exc()
+            line = str(error).splitlines()[0] if str(error) else "no message"
+            answer = GenerationError(
+                f"rendering failed: {type(error).__name__}: {line}: mend the cause and run it again"
+            )
+        pickle.dump(answer, channel)
+        channel.flush()
+
+
+if __name__ == "__main__":
+    worker_main()

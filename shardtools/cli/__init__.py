@@ -1,0 +1,86 @@
+"""The command line: parse, one library call, print.
+
+Commands are listed in `COMMANDS` with their one-line help, so that `shardtools --help` imports none of them; a
+command's module is imported when it is named. Only `ShardtoolsError` is caught: one line on stderr and its exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "gen-sd": ("shardtools.cli.gen_sd", "Make an image dataset with a Stable Diffusion pipeline."),
+    "classes": ("shardtools.cli.classes", "Look up class sets, wnids and synset names."),
+    "prompts": ("shardtools.cli.prompts", "Print the prompts that a template gives."),
+    "write": ("shardtools.cli.write", "Write real images as shards with a manifest."),
+    "sql": ("shardtools.cli.sql", "Ask the manifests of datasets a question in SQL."),
+    "query": ("shardtools.cli.query", "Run one of the named questions in queries/."),
+    "status": ("shardtools.cli.status", "Say how far a dataset is, from its files alone."),
+    "verify": ("shardtools.cli.verify", "Check digests, offsets, decodability; repair; regenerate rows."),
+}
+"""Command name -> (module with a `command` object, one line of help)."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+EPILOG = """\b
+Start here:
+  shardtools gen-sd --prompt "c, d_c"
+  shardtools query classes fashion-sd
+  shardtools sql "select wnid, count(*) as images from samples group by wnid" fashion-sd
+
+\b
+Shell completion: add to ~/.bashrc (or ~/.zshrc with zsh_source)
+  eval "$(_SHARDTOOLS_COMPLETE=bash_source shardtools)"
+"""
+
+
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(package_name="shardtools")
+def cli() -> None:
+    """Image datasets, real and generated, on sharded storage: made exactly once, one manifest row an image."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of the `shardtools` script."""
+    from shardtools.errors import ShardtoolsError
+
+    try:
+        result: Any = cli.main(args, prog_name="shardtools", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        print("shardtools: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except ShardtoolsError as error:
+        print(f"shardtools: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,40 @@
+"""`shardtools status`: how far a dataset is, from its files alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+EPILOG = """\b
+Examples:
+  shardtools status fashion-sd
+  shardtools status s3://bucket/in100-sd --json
+"""
+
+
+@click.command("status", epilog=EPILOG)
+@click.argument("dataset")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(dataset: str, as_json: bool) -> None:
+    """Say how far a dataset is, from its files alone, also while a run is writing."""
+    from shardtools.dataset import read_status
+
+    status = read_status(dataset)
+    if as_json:
+        click.echo(json.dumps(asdict(status)))
+        return
+    planned = f" of {status.num_rows_planned}" if status.num_rows_planned is not None else ""
+    shards = f" of {status.num_shards_planned}" if status.num_shards_planned is not None else ""
+    state = "committed" if status.committed else "not finished"
+    click.echo(
+        f"{status.url}: {status.kind}, {state}: {status.num_rows}{planned} rows in {status.num_shards}{shards} shards"
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in status.statuses.items()) or "none yet"
+    click.echo(f"rows by status: {counts}; {status.num_bytes / 1e6:.2f} MB of images")
+    if status.images_per_second is not None:
+        left = f", about {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
+        click.echo(f"running: {status.images_per_second:.1f} images/s on {status.num_processes} processes{left}")
+    elif not status.committed:
+        click.echo("no run is writing: the command that began it resumes it")

@@ -1,0 +1,31 @@
+"""Datasets: the one room that knows the order of writes, `plan.json` and `dataset.json`."""
+
+from shardtools.dataset.commit import commit_dataset
+from shardtools.dataset.events import EventLog, read_events
+from shardtools.dataset.layout import DatasetInfo, PartEntry, SplitInfo
+from shardtools.dataset.lease import Lease, acquire
+from shardtools.dataset.opening import Dataset, open_dataset
+from shardtools.dataset.plan_file import PlanFile, read_plan_file, store_plan_file
+from shardtools.dataset.shard_writer import CommittedShard, ShardWriter, replace_part
+from shardtools.dataset.status import DatasetStatus, read_status
+
+__all__ = [
+    "CommittedShard",
+    "Dataset",
+    "DatasetInfo",
+    "DatasetStatus",
+    "EventLog",
+    "Lease",
+    "PartEntry",
+    "PlanFile",
+    "ShardWriter",
+    "SplitInfo",
+    "acquire",
+    "commit_dataset",
+    "open_dataset",
+    "read_events",
+    "read_plan_file",
+    "read_status",
+    "replace_part",
+    "store_plan_file",
+]

@@ -1,0 +1,213 @@
+"""The commit: `dataset.json`, written last, out of the parts alone.
+
+Owns the totals, the digests and the merged manifest. Everything here is derived from the committed parts, in their
+order, so any process may do it, twice even, and the bytes are the same; the price is that the parts are read once
+more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from shardtools.dataset.layout import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
+from shardtools.errors import NotFoundError
+from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
+from shardtools.sample import STATUS_OK
+from shardtools.shards.names import parse_part_path
+from shardtools.storage import Storage
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+COMPACT_FROM_PARTS = 64
+"""Datasets with more parts than this also get their rows merged into few files.
+
+Opening a file costs more than reading it.
+"""
+
+ROWS_PER_COMPACT_FILE = 4_000_000
+_ROWS_PER_GROUP = 250_000
+_READ_AHEAD = 16
+_UNIQUE_COLUMNS = ("key", "sha256", "seed")
+"""A dictionary of these would be as long as the column."""
+
+
+def commit_dataset(
+    storage: Storage, *, kind: str, plan_id: str, scale: int, part_paths: Sequence[str], parent: str | None = None
+) -> DatasetInfo:
+    """Writes `dataset.json` (and the merged manifest of a large dataset) for the given parts.
+
+    Args:
+        storage: The dataset.
+        kind: "generated" or "real".
+        plan_id: Fingerprint of the plan.
+        scale: Number of clones.
+        part_paths: All parts, in the order of shards.
+        parent: Digest of the `dataset.json` this dataset was derived from.
+
+    Raises:
+        DatasetError: A part is damaged.
+        NotFoundError: A part is missing.
+    """
+    entries: list[PartEntry] = []
+    shards: list[ShardFile] = []
+    statuses: Counter[str] = Counter()
+    totals: dict[str, Counter[str]] = {}
+    with _Merger(storage) as merger:
+        for path, content, part in _read_parts(storage, part_paths):
+            entries.append(PartEntry(path=path, sha256=digest(content), num_rows=part.table.num_rows))
+            shards.extend(part.shards)
+            part_statuses = Counter(part.table["status"].to_pylist())
+            statuses += part_statuses
+            total = totals.setdefault(parse_part_path(path)[0], Counter())
+            total["num_rows"] += part.table.num_rows
+            total["num_images"] += part_statuses[STATUS_OK]
+            total["num_bytes"] += pc.sum(part.table["num_bytes"]).as_py() or 0
+            if len(part_paths) > COMPACT_FROM_PARTS:
+                merger.add(part.table)
+        compact = merger.finish()
+    info = DatasetInfo(
+        kind=kind,
+        plan_id=plan_id,
+        scale=scale,
+        parent=parent,
+        splits={
+            split: SplitInfo(**{name: total[name] for name in ("num_rows", "num_images", "num_bytes")})
+            for split, total in totals.items()
+        },
+        statuses=dict(sorted(statuses.items())),
+        parts=tuple(entries),
+        shards=tuple(shards),
+        compact=compact,
+    )
+    _publish(storage, info.to_json())
+    return info
+
+
+def _publish(storage: Storage, content: bytes) -> None:
+    try:
+        if storage.read(DATASET_FILE) == content:
+            return
+    except NotFoundError:
+        pass
+    storage.write(DATASET_FILE, content)
+
+
+def _read_parts(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes, Part]]:
+    """Parts in order; a few are fetched ahead, never all."""
+    with ThreadPoolExecutor(_READ_AHEAD) as pool:
+        for start in range(0, len(paths), _READ_AHEAD):
+            group = paths[start : start + _READ_AHEAD]
+            for path, content in zip(group, pool.map(storage.read, group), strict=True):
+                yield path, content, decode_part(content, where=storage.object_url(path))
+
+
+class _Merger:
+    """Merges tables into files of `ROWS_PER_COMPACT_FILE` rows, holding one row group at a time.
+
+    Use it as a context manager: leaving it before `finish` discards the file in hand.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._pending: list[pa.Table] = []
+        self._num_pending = 0
+        self._entries: list[PartEntry] = []
+        self._file: _CompactFile | None = None
+
+    def __enter__(self) -> _Merger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.discard()
+
+    def add(self, table: pa.Table) -> None:
+        self._pending.append(table)
+        self._num_pending += table.num_rows
+        if self._num_pending >= _ROWS_PER_GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._file is None:
+            self._file = _CompactFile(self._storage, f"compact/manifest-{len(self._entries):06d}.parquet")
+        self._file.write(pa.concat_tables(self._pending).combine_chunks())
+        self._pending, self._num_pending = [], 0
+        if self._file.num_rows >= ROWS_PER_COMPACT_FILE:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._entries.append(self._file.close())
+            self._file = None
+
+    def finish(self) -> tuple[PartEntry, ...]:
+        if self._pending:
+            self._write_group()
+        self._close_file()
+        return tuple(self._entries)
+
+
+class _CompactFile:
+    """One merged Parquet file, streamed to the storage; the commit that lists it makes it visible."""
+
+    def __init__(self, storage: Storage, path: str) -> None:
+        self._path = path
+        self._stack = ExitStack()
+        self._sink = _HashingSink(self._stack.enter_context(storage.writer(path)))
+        repeated = [name for name in SCHEMA.names if name not in _UNIQUE_COLUMNS]
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            SCHEMA,
+            compression="zstd",
+            use_dictionary=repeated,
+            column_encoding={"key": "DELTA_BYTE_ARRAY"},
+        )
+        self.num_rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self.num_rows += table.num_rows
+
+    def close(self) -> PartEntry:
+        self._writer.close()
+        self._stack.close()
+        return PartEntry(path=self._path, sha256=self._sink.sha256.hexdigest(), num_rows=self.num_rows)
+
+    def discard(self) -> None:
+        self._stack.__exit__(GeneratorExit, GeneratorExit(), None)
+
+
+class _HashingSink(io.RawIOBase):
+    """Passes writes on, hashes them, and knows how many bytes there were, as Arrow's writers ask."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._num_bytes = 0
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._num_bytes
+
+    def write(self, content: ReadableBuffer) -> int:
+        with memoryview(content) as view:
+            self.sha256.update(view)
+            self._stream.write(view)
+            self._num_bytes += view.nbytes
+            return view.nbytes

@@ -1,0 +1,54 @@
+"""The event log: what happened when, as JSON lines, beside the dataset but outside of its promises.
+
+Owns times: rows and shards carry none, so that two runs of one plan give the same bytes. Object stores cannot append,
+so a log is a run of small files, each rewritten until it is full; the price is that the last seconds before a kill
+are lost.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from shardtools.storage import Storage
+
+EVENTS_FOLDER = "events/"
+_EVENTS_PER_FILE = 500
+_FLUSH_SECONDS = 5.0
+
+
+class EventLog:
+    """One writer's log; `name` tells it apart from the other ranks and runs."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._segment = 0
+        self._lines: list[str] = []
+        self._flushed_at = 0.0
+
+    def add(self, event: str, **facts: Any) -> None:
+        """Appends one line: the time (Unix seconds), the event's name and its facts; written out every 5 seconds."""
+        self._lines.append(json.dumps({"time": round(time.time(), 3), "event": event, "log": self._name, **facts}))
+        if time.monotonic() - self._flushed_at > _FLUSH_SECONDS or len(self._lines) >= _EVENTS_PER_FILE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is in memory."""
+        if not self._lines:
+            return
+        path = f"{EVENTS_FOLDER}{self._name}-{self._segment:04d}.jsonl"
+        self._storage.write(path, ("\n".join(self._lines) + "\n").encode())
+        self._flushed_at = time.monotonic()
+        if len(self._lines) >= _EVENTS_PER_FILE:
+            self._segment += 1
+            self._lines = []
+
+
+def read_events(storage: Storage) -> Iterator[dict[str, Any]]:
+    """All events of all logs, a log at a time, in the order they were written."""
+    for stored in storage.list(EVENTS_FOLDER):
+        for line in storage.read(stored.path).decode().splitlines():
+            yield json.loads(line)

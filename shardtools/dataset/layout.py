@@ -1,0 +1,108 @@
+"""`dataset.json`: what a committed dataset holds, and how the file is read and written.
+
+Owns the commit's content and its version. It lists every part and shard with its digest, so that a reader sees one
+consistent state while a later run adds to the folder; the price is some 200 bytes a shard.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shardtools.errors import DatasetError, FormatVersionError
+from shardtools.manifest import FORMAT_VERSION, ShardFile
+
+DATASET_FILE = "dataset.json"
+_FORMAT_NAME = "shardtools-dataset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartEntry:
+    """A Parquet file of manifest rows: path in the dataset, sha256 of the file, and its number of rows."""
+
+    path: str
+    sha256: str
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitInfo:
+    """Totals of one split: `num_images` counts rows with status ok, `num_bytes` their payloads."""
+
+    num_rows: int
+    num_images: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """The commit of a dataset.
+
+    Attributes:
+        kind: "generated" or "real".
+        plan_id: Fingerprint of the plan the dataset was made from.
+        scale: Number of clones of a generated dataset, 1 otherwise.
+        parent: Digest of the `dataset.json` that this one was derived from, if any.
+        splits: Split name -> totals.
+        statuses: Status -> number of rows.
+        parts: One entry a shard, in the order of shards.
+        shards: The tars.
+        compact: The same rows as `parts` in few large files; empty for small datasets.
+    """
+
+    kind: str
+    plan_id: str
+    scale: int
+    parent: str | None
+    splits: dict[str, SplitInfo]
+    statuses: dict[str, int]
+    parts: tuple[PartEntry, ...]
+    shards: tuple[ShardFile, ...]
+    compact: tuple[PartEntry, ...] = field(default=())
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all splits."""
+        return sum(split.num_rows for split in self.splits.values())
+
+    @property
+    def num_images(self) -> int:
+        """Rows with status ok of all splits."""
+        return sum(split.num_images for split in self.splits.values())
+
+    def to_json(self) -> bytes:
+        """The bytes of `dataset.json`; the same commit gives the same bytes."""
+        content: dict[str, Any] = {"format": _FORMAT_NAME, "format_version": FORMAT_VERSION, **asdict(self)}
+        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, *, where: str) -> DatasetInfo:
+        """The reverse of `to_json`.
+
+        Raises:
+            DatasetError: Not a dataset's commit.
+            FormatVersionError: Written by another format version.
+        """
+        try:
+            fields = json.loads(content)
+            name, version = fields.pop("format"), fields.pop("format_version")
+        except (ValueError, KeyError, AttributeError):
+            raise DatasetError(
+                f"{where} is not the {DATASET_FILE} of a dataset: restore it, or run the job again"
+            ) from None
+        if name != _FORMAT_NAME or version != FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
+                f"{FORMAT_VERSION}: "
+                "use the release that wrote it"
+            )
+        try:
+            fields["splits"] = {split: SplitInfo(**entry) for split, entry in fields["splits"].items()}
+            for column, entry_type in (("parts", PartEntry), ("shards", ShardFile), ("compact", PartEntry)):
+                fields[column] = tuple(entry_type(**entry) for entry in fields[column])
+            return cls(**fields)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise DatasetError(
+                f"{where} lacks fields of format version {version} ({error}): restore it, or run the job again"
+            ) from None

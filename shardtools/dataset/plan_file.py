@@ -1,0 +1,131 @@
+"""`plan.json`: what a dataset is to become, written before the first shard.
+
+Owns the comparison of a run's options with those that began the dataset. The price of refusing a changed plan: another
+guidance scale needs another folder, even where mixing would have been harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shardtools.errors import AlreadyExistsError, DatasetError, FormatVersionError, NotFoundError, PlanMismatchError
+from shardtools.manifest import FORMAT_VERSION
+from shardtools.storage import Storage
+
+PLAN_FILE = "plan.json"
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFile:
+    """The content of `plan.json`.
+
+    Attributes:
+        kind: "generated" or "real".
+        plan_id: Fingerprint over `settings`.
+        settings: Option name -> JSON value: all that changes the result, and nothing else.
+        notes: Facts that do not change the result and are taken from the first run (the model's name, say).
+        scale: Clones asked for so far; may grow.
+        num_shards: Shards that make the dataset whole; `None` where only the end of the source will tell.
+        num_rows: Rows that make it whole; `None` likewise.
+    """
+
+    kind: str
+    plan_id: str
+    settings: Mapping[str, Any]
+    notes: Mapping[str, Any]
+    scale: int
+    num_shards: int | None
+    num_rows: int | None
+
+    def to_json(self) -> bytes:
+        """The bytes of `plan.json`."""
+        content = {"format_version": FORMAT_VERSION, **asdict(self)}
+        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """First 16 hexadecimal digits of the sha256 over the settings as canonical JSON."""
+    canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def read_plan_file(storage: Storage) -> PlanFile | None:
+    """The plan of the dataset, or `None` where there is none.
+
+    Raises:
+        DatasetError: The file is damaged.
+        FormatVersionError: Written by another format version.
+    """
+    try:
+        content = storage.read(PLAN_FILE)
+    except NotFoundError:
+        return None
+    where = storage.object_url(PLAN_FILE)
+    try:
+        fields = json.loads(content)
+        version = fields.pop("format_version")
+        if version == FORMAT_VERSION:
+            return PlanFile(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DatasetError(f"{where} is not the plan of a dataset: restore it, or take another folder") from None
+    raise FormatVersionError(
+        f"{where} has format version {version}, this release knows {FORMAT_VERSION}: use the release that wrote it"
+    )
+
+
+def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
+    """Begins a dataset, or checks that the one there has the same plan.
+
+    Returns:
+        The plan to follow: the stored one, its scale grown where `wanted` asks for more clones.
+
+    Raises:
+        PlanMismatchError: The target holds another plan, or files that are no dataset.
+    """
+    stored = read_plan_file(storage)
+    if stored is None:
+        foreign = [
+            stored_object.path
+            for stored_object in storage.list()
+            if not stored_object.path.startswith(("lease/", "events/"))
+        ]
+        if foreign:
+            raise PlanMismatchError(
+                f"{storage.url} holds other files ({foreign[0]}, ...): choose an empty folder for the dataset"
+            )
+        try:
+            storage.write(PLAN_FILE, wanted.to_json(), if_absent=True)
+            return wanted
+        except AlreadyExistsError:
+            stored = read_plan_file(storage)
+            if stored is None:
+                raise DatasetError(
+                    f"{storage.url}: {PLAN_FILE} came and went: is another program writing there?"
+                ) from None
+    if stored.plan_id != wanted.plan_id:
+        differences = _differences(stored.settings, wanted.settings)
+        raise PlanMismatchError(
+            f"{storage.url} holds another plan: {differences}: use the same options, or another --out"
+        )
+    if wanted.scale > stored.scale:
+        grown = PlanFile(**{**asdict(wanted), "notes": stored.notes})
+        storage.write(PLAN_FILE, grown.to_json())
+        return grown
+    return stored
+
+
+def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    names = [name for name in sorted({*stored, *wanted}) if stored.get(name) != wanted.get(name)]
+    return "; ".join(
+        f"{name} is {_shown(stored.get(name))} there, {_shown(wanted.get(name))} here" for name in names[:3]
+    ) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -1,0 +1,106 @@
+"""Every error that shardtools raises on purpose.
+
+    ShardtoolsError                 root; the command line prints it as one line and exits with `exit_code`
+    ├── OptionError                 an option's value is out of range or two options contradict (exit 2)
+    ├── TaxonomyError               unknown class, class set or synset; WordNet missing
+    ├── PromptError                 unknown token, template without a class, class without a definition
+    ├── PlanError                   options that make no plan
+    │   └── PlanMismatchError       the target holds another plan
+    ├── ModelError                  a generator that cannot be loaded
+    ├── GenerationError             a generating process failed
+    ├── SourceError                 an outside layout that cannot be read
+    ├── StorageError                a place that cannot be read or written
+    │   ├── NotFoundError           nothing is there
+    │   ├── AlreadyExistsError      put-if-absent found something
+    │   ├── AccessError             wrong credentials or a read-only target
+    │   └── NoSpaceError            the disk is full
+    ├── DatasetError                a dataset whose files contradict each other
+    │   ├── FormatVersionError      written by a format version this release does not know
+    │   └── DatasetBusyError        another run is writing to it
+    ├── ShardError                  a shard that is truncated, altered or not adjacent
+    └── QueryError                  SQL or a named query that cannot run
+
+A message says what was expected, what was found, where, and what to do next, on one line.
+"""
+
+from __future__ import annotations
+
+
+class ShardtoolsError(Exception):
+    """Root of all known errors; `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class OptionError(ShardtoolsError):
+    """An option's value is out of range, or two options contradict each other."""
+
+    exit_code = 2
+
+
+class TaxonomyError(ShardtoolsError):
+    """An unknown class, class set or synset, or WordNet is not installed."""
+
+
+class PromptError(ShardtoolsError):
+    """A prompt template that cannot be rendered."""
+
+
+class PlanError(ShardtoolsError):
+    """Options that make no plan."""
+
+
+class PlanMismatchError(PlanError):
+    """The target holds another plan; the message names the options that differ."""
+
+
+class ModelError(ShardtoolsError):
+    """A generator that cannot be found or loaded."""
+
+
+class GenerationError(ShardtoolsError):
+    """A generating process failed or was killed."""
+
+
+class SourceError(ShardtoolsError):
+    """An outside layout that cannot be read."""
+
+
+class StorageError(ShardtoolsError):
+    """A place that cannot be read or written."""
+
+
+class NotFoundError(StorageError):
+    """Nothing is stored under that path."""
+
+
+class AlreadyExistsError(StorageError):
+    """Put-if-absent found an object already there."""
+
+
+class AccessError(StorageError):
+    """Wrong credentials, or a target that may not be written."""
+
+
+class NoSpaceError(StorageError):
+    """The disk is full."""
+
+
+class DatasetError(ShardtoolsError):
+    """A dataset whose files contradict each other."""
+
+
+class FormatVersionError(DatasetError):
+    """A format version that this release does not know."""
+
+
+class DatasetBusyError(DatasetError):
+    """Another run is writing to the same dataset."""
+
+
+class ShardError(ShardtoolsError):
+    """A shard that is truncated, altered, or whose members are not adjacent."""
+
+
+class QueryError(ShardtoolsError):
+    """SQL or a named query that cannot run."""

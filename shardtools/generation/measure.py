@@ -1,0 +1,71 @@
+"""A dry run's measurement: a few real denoising steps of the plan's own first images, thrown away.
+
+Owns the extrapolation from few steps to all. The price of a real measurement is loading the model once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from typing import Any
+
+from shardtools.errors import GenerationError
+from shardtools.generation.estimate import Estimate, estimate, remember_speed
+from shardtools.generation.launch import run_processes
+from shardtools.generation.prepare import Job, Prepared
+from shardtools.plan import Plan
+
+MEASURED_STEPS = 4
+
+
+def measured_estimate(prepared: Prepared) -> Estimate:
+    """The cost of the plan; times one batch a process where this machine has no speed for the settings yet.
+
+    Raises:
+        GenerationError: A process failed, for lack of memory say.
+    """
+    found = estimate(prepared)
+    if found is None:
+        _measure(prepared)
+        found = estimate(prepared)
+    if found is None:
+        raise GenerationError(f"no speed was measured with {prepared.model.path}: see what gen-sd without --dry-run says")
+    return found
+
+
+def _measure(prepared: Prepared) -> None:
+    """Time for n steps = time outside the denoiser + n times its time a step, all from a run of `MEASURED_STEPS`."""
+    options = prepared.plan.options
+    batch, steps = options.generator.batch_size, options.generator.num_inference_steps
+    measured_steps = min(steps, MEASURED_STEPS)
+    needed = batch * prepared.num_processes
+    plan = Plan(
+        dataclasses.replace(
+            options,
+            images_per_class=(-(-needed // len(options.classes)),) * len(options.classes),
+            scale=1,
+            samples_per_shard=batch,
+            generator=dataclasses.replace(options.generator, num_inference_steps=measured_steps),
+        )
+    )
+    ends: list[dict[str, Any]] = []
+
+    def note(message: dict[str, Any]) -> None:
+        if message["event"] == "end":
+            ends.append(message)
+
+    with tempfile.TemporaryDirectory(prefix="shardtools-measure-") as folder:
+        job = Job(
+            run_id=f"measure-{time.time_ns():x}",
+            url=folder,
+            plan=plan,
+            plan_id=prepared.plan_file.plan_id,
+            model_path=prepared.model.path,
+            model_id=prepared.model.model_id,
+            tasks=tuple(range(prepared.num_processes)),
+            retry_failed=False,
+        )
+        tally = run_processes(job, prepared.num_processes, note)
+    seconds = max(end["seconds"] + end["denoiser_seconds"] * (steps / measured_steps - 1) for end in ends)
+    remember_speed(prepared, images=tally.images, num_bytes=tally.num_bytes, seconds=seconds)

@@ -1,0 +1,57 @@
+"""The manifest's columns: names, types and meaning.
+
+Owns the schema and its version. The price of one wide schema for real and generated images: rows of real images carry
+nulls in the generation columns (Parquet stores a run of nulls in a few bytes).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+"""Version of the dataset format that this release writes, and the only one it reads."""
+
+COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "key": (pa.string(), "unique in the dataset; the stem of the sample's members in its shard"),
+    "split": (pa.string(), "train, val, test"),
+    "shard": (pa.string(), "path of the shard in the dataset; null where there are no bytes"),
+    "sample_index": (pa.int32(), "0-based position among the samples of its shard; null where there are no bytes"),
+    "member_offset": (pa.int64(), "byte offset of the image's payload in the shard"),
+    "num_bytes": (pa.int64(), "length of the image's payload"),
+    "sha256": (pa.string(), "lower-case hexadecimal digest of the image's payload"),
+    "image_format": (pa.string(), "jpg, png, webp, ..."),
+    "width": (pa.int32(), "pixels"),
+    "height": (pa.int32(), "pixels"),
+    "mode": (pa.string(), "Pillow's pixel layout: RGB, L, CMYK, ..."),
+    "wnid": (pa.string(), "WordNet 3.0 id, or the user's own class name"),
+    "class_index": (pa.int32(), "0-based label"),
+    "label_source": (pa.string(), "prompt, folder, cls, idx"),
+    "source": (pa.string(), "real, generated, rendered, corrupted"),
+    "status": (pa.string(), "ok, or why there are no bytes: black, nan, undecodable, unsafe, ..."),
+    "reason": (pa.string(), "one line of detail where status is not ok"),
+    "plan_id": (pa.string(), "fingerprint of the plan that made the image"),
+    "replica": (pa.int32(), "0-based number of the image within its class, over all clones"),
+    "prompt": (pa.string(), "the text given to the generator"),
+    "prompt_template": (pa.string(), "the template the prompt was rendered from"),
+    "scene": (pa.string(), "the scene that filled `b`"),
+    "seed": (pa.int64(), "seed of the image's initial noise, 0 to 2**63 - 1, unique in the plan"),
+    "negative_prompt": (pa.string(), "null where none was given"),
+    "guidance_scale": (pa.float64(), "classifier-free guidance"),
+    "num_inference_steps": (pa.int32(), "denoising steps"),
+    "scheduler": (pa.string(), "class name of the diffusers scheduler"),
+    "model_id": (pa.string(), "folder name or hub id of the pipeline"),
+    "model_digest": (pa.string(), "sha256 over the pipeline's files"),
+    "batch_size": (pa.int32(), "images denoised together (the last batch of a shard is padded)"),
+    "threads_per_process": (pa.int32(), "CPU threads of one generating process"),
+    "dtype": (pa.string(), "float32, float16, bfloat16"),
+    "device": (pa.string(), "cpu, or the accelerator's name"),
+    "library_versions": (pa.string(), "JSON: torch, diffusers, transformers, pillow"),
+    "nsfw_detected": (pa.bool_(), "verdict of the pipeline's safety checker; null where it did not run"),
+    "attempt": (pa.int32(), "1 for the first try; one more each time --retry-failed made the image again"),
+}
+"""Column name -> (Arrow type, what it holds). The order is the order in the files."""
+
+SCHEMA = pa.schema([pa.field(name, arrow_type) for name, (arrow_type, _) in COLUMNS.items()])
+
+GENERATED_COLUMNS = tuple(COLUMNS)[tuple(COLUMNS).index("plan_id") :]
+"""Columns that only generated images fill; a `Sample.provenance` may hold exactly these."""

@@ -1,0 +1,19 @@
+"""The template language and the scenes that prompts are made of."""
+
+from shardtools.prompts.places365 import PLACES365_SCENES
+from shardtools.prompts.rendering import PromptOptions, check_template, render, scenes_for
+from shardtools.prompts.scenes import load_scenes
+from shardtools.prompts.template import TOKENS, Part, Template, parse_template
+
+__all__ = [
+    "PLACES365_SCENES",
+    "TOKENS",
+    "Part",
+    "PromptOptions",
+    "Template",
+    "check_template",
+    "load_scenes",
+    "parse_template",
+    "render",
+    "scenes_for",
+]

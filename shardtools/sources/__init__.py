@@ -1,0 +1,17 @@
+"""Sources: outside layouts (class folders, idx files, WebDataset tars) as samples with positions."""
+
+from shardtools.sources.base import CHECKS, SOURCE_KINDS, Source, SourceOptions
+from shardtools.sources.detect import detect_kind, open_source
+from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+
+__all__ = [
+    "CHECKS",
+    "SOURCE_KINDS",
+    "ImageFacts",
+    "Rejection",
+    "Source",
+    "SourceOptions",
+    "check_image",
+    "detect_kind",
+    "open_source",
+]

@@ -1,0 +1,179 @@
+"""The index of a source: one entry a sample in a memory-mapped file, and the order in which they are written.
+
+Owns where entries live while a dataset is written. On disk they cost every process together one copy, which the system may
+drop and read again; the price is a temporary file of some 100 bytes a sample. In memory stay 8 bytes a sample and process at
+the most.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+_ROWS_PER_BATCH = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A finished index.
+
+    Attributes:
+        path: The Arrow file of the entries, in the order of the source.
+        ranges: Split -> (first row, one past the last row).
+        order_path: NumPy file of row numbers, in the order of writing; `None` where that is the source's.
+        digest: sha256 over all entries.
+        repeats: For each key that several entries have, their rows.
+    """
+
+    path: Path
+    ranges: Mapping[str, tuple[int, int]]
+    order_path: Path | None
+    digest: str
+    repeats: tuple[tuple[int, ...], ...]
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Split -> number of entries."""
+        return {split: stop - start for split, (start, stop) in self.ranges.items()}
+
+    def rows(self, split: str, start: int, stop: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Row number and entry (column -> value) at positions `start` to `stop` of the split."""
+        first = self.ranges[split][0]
+        if self.order_path is None:
+            numbers: Iterator[int] = iter(range(first + start, first + stop))
+        else:
+            numbers = iter(_open_order(self.order_path)[first + start : first + stop].tolist())
+        for number in numbers:
+            yield number, self.row(number)
+
+    def row(self, number: int) -> dict[str, Any]:
+        """One entry by its row number."""
+        batches = _open_batches(self.path)
+        batch, position = batches[number // _ROWS_PER_BATCH], number % _ROWS_PER_BATCH
+        names = batch.schema.names
+        return {name: batch.column(column)[position].as_py() for column, name in enumerate(names)}
+
+
+@functools.lru_cache(maxsize=4)
+def _open_batches(path: Path) -> list[pa.RecordBatch]:
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    return [reader.get_batch(number) for number in range(reader.num_record_batches)]
+
+
+@functools.lru_cache(maxsize=4)
+def _open_order(path: Path) -> npt.NDArray[np.int64]:
+    loaded: npt.NDArray[np.int64] = np.load(path, mmap_mode="r")
+    return loaded
+
+
+class IndexBuilder:
+    """Takes entries split by split; a context manager around a file in `folder`.
+
+    Args:
+        folder: Exists, and outlives the index.
+        schema: Columns of an entry; the first is `key`.
+        shuffle_seed: Base of the order of writing; `None` keeps the source's.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, shuffle_seed: int | None) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._shuffle_seed = shuffle_seed
+        self._columns: list[list[Any]] = [[] for _ in schema]
+        self._num_rows = 0
+        self._starts: dict[str, int] = {}
+        self._split = ""
+        self._key_hashes = array("Q")
+        self._order_hashes = array("Q")
+        self._digest = hashlib.sha256()
+
+    def __enter__(self) -> IndexBuilder:
+        self._writer = pa.ipc.new_file(str(self._path), self._schema)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / "entries.arrow"
+
+    def add(self, split: str, *values: Any) -> None:
+        """Appends an entry: one value a column, of the same split as the last one or of a new one."""
+        if split != self._split:
+            self._starts[split] = self._num_rows
+            self._split = split
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
+        self._digest.update(json.dumps((split, *values), separators=(",", ":")).encode() + b"\n")
+        key = values[0].encode()
+        self._key_hashes.append(_hash(key, b""))
+        if self._shuffle_seed is not None:
+            self._order_hashes.append(_hash(key, f"order/{self._shuffle_seed}/{split}".encode()))
+        self._num_rows += 1
+        if self._num_rows % _ROWS_PER_BATCH == 0:
+            self._flush()
+
+    def _flush(self) -> None:
+        arrays = [pa.array(column, field.type) for column, field in zip(self._columns, self._schema, strict=True)]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._columns = [[] for _ in self._schema]
+
+    def finish(self) -> Index:
+        """Writes the rest and the order; call it once, within the block."""
+        if self._num_rows % _ROWS_PER_BATCH:
+            self._flush()
+        self._writer.close()
+        stops = [*list(self._starts.values())[1:], self._num_rows]
+        ranges = {split: (start, stop) for (split, start), stop in zip(self._starts.items(), stops, strict=True)}
+        return Index(
+            path=self._path,
+            ranges=ranges,
+            order_path=None if self._shuffle_seed is None else self._store_order(ranges),
+            digest=self._digest.hexdigest(),
+            repeats=_repeats(np.frombuffer(self._key_hashes, np.uint64)),
+        )
+
+    def _store_order(self, ranges: Mapping[str, tuple[int, int]]) -> Path:
+        """Rows of each split sorted by a hash of their keys: an order that no other sample's coming or going changes."""
+        hashes = np.frombuffer(self._order_hashes, np.uint64)
+        order = np.empty(self._num_rows, np.int64)
+        for start, stop in ranges.values():
+            order[start:stop] = start + np.argsort(hashes[start:stop], kind="stable")
+        path = self._folder / "order.npy"
+        np.save(path, order)
+        return path
+
+
+def _hash(key: bytes, purpose: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8, key=_short(purpose)).digest(), "big")
+
+
+@functools.lru_cache(maxsize=16)
+def _short(purpose: bytes) -> bytes:
+    return hashlib.blake2b(purpose, digest_size=16).digest()
+
+
+def _repeats(hashes: npt.NDArray[np.uint64]) -> tuple[tuple[int, ...], ...]:
+    """Groups of rows with one hash, each in ascending order. Two keys share 64 bits once in 10**19 pairs."""
+    order = np.argsort(hashes, kind="stable")
+    arranged = hashes[order]
+    is_repeat = np.flatnonzero(arranged[1:] == arranged[:-1])
+    if not len(is_repeat):
+        return ()
+    ends = np.flatnonzero(np.diff(is_repeat) != 1)
+    runs = np.split(is_repeat, ends + 1)
+    return tuple(sorted(tuple(order[run[0] : run[-1] + 2].tolist()) for run in runs))

@@ -1,0 +1,141 @@
+"""From what a user writes for a set of tars to the files: one tar, a folder, braces, wildcards.
+
+Owns the meaning of "{000000..000146}", "{a,b}", "*", "?" and "[...]" in a source. A name that exists is taken as it stands,
+so odd names need no quoting.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from shardtools.errors import SourceError
+from shardtools.sources.listing import check_name
+from shardtools.storage import Storage, open_storage
+
+MAX_EXPANDED = 1_000_000
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
+TAR_SUFFIXES = (".tar", *_COMPRESSED)
+"""How tars are named, those included that must be unpacked first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarFiles:
+    """Tars below one root, in the order they are read."""
+
+    storage: Storage
+    paths: tuple[str, ...]
+
+
+def has_pattern(source: str) -> bool:
+    """Whether a source has characters that make it a pattern."""
+    return any(character in source for character in "*?[{")
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """All texts that a pattern with "{1..3}" or "{a,b}" stands for, in order; zero padding is kept as in shells.
+
+    Raises:
+        SourceError: The pattern stands for more than a million texts, or a brace holds neither form.
+    """
+    match = _BRACES.search(pattern)
+    if match is None:
+        return [pattern]
+    choices = _choices(match[1], pattern)
+    tails = expand_braces(pattern[match.end() :])
+    if len(choices) * len(tails) > MAX_EXPANDED:
+        raise SourceError(f"{pattern!r} stands for more than {MAX_EXPANDED} tars: check the braces")
+    return [pattern[: match.start()] + choice + tail for choice in choices for tail in tails]
+
+
+def _choices(inside: str, pattern: str) -> list[str]:
+    numbers = _RANGE.fullmatch(inside)
+    if numbers is None:
+        if "," not in inside:
+            raise SourceError(f"{pattern!r}: expected {{000000..000146}} or {{a,b}}, found {{{inside}}}")
+        return inside.split(",")
+    first, last = int(numbers[1]), int(numbers[2])
+    if abs(last - first) >= MAX_EXPANDED:
+        raise SourceError(f"{pattern!r} stands for more than {MAX_EXPANDED} tars: check the braces")
+    padded = any(text.startswith("0") and len(text) > 1 for text in numbers.groups())
+    width = max(map(len, numbers.groups())) if padded else 0
+    step = 1 if last >= first else -1
+    return [str(number).zfill(width) for number in range(first, last + step, step)]
+
+
+def find_tars(source: str) -> TarFiles:
+    """The tars that a source names.
+
+    Raises:
+        SourceError: There are none, one comes twice, or they are compressed.
+        StorageError: The place cannot be read.
+    """
+    storage, name = _parent(source)
+    if storage is not None and storage.exists(name):
+        return _checked(storage, [name], source)
+    if has_pattern(source) and not is_local_folder(source):
+        return _find_by_pattern(source)
+    storage = open_storage(source)
+    paths = [stored.path for stored in storage.list() if not _is_hidden(stored.path)]
+    tars = [path for path in paths if path.endswith(TAR_SUFFIXES)]
+    return _checked(storage, tars, source)
+
+
+def is_local_folder(source: str) -> bool:
+    """Whether a source is a folder of this machine, whatever characters its name has."""
+    return "\0" not in source and os.path.isdir(source)
+
+
+def _parent(source: str) -> tuple[Storage | None, str]:
+    """The folder of a source that may be one file, and the file's name; no folder for the root of a bucket or a disk."""
+    head, slash, name = source.rpartition("/")
+    if not name or name in (".", "..") or head.endswith("/"):
+        return None, name
+    storage = open_storage(head + slash or ".")
+    check_name(name, storage)
+    return storage, name
+
+
+def _is_hidden(path: str) -> bool:
+    return path.startswith(".") or "/." in path
+
+
+def _find_by_pattern(source: str) -> TarFiles:
+    first = min(position for position, character in enumerate(source) if character in "*?[{")
+    split = source.rfind("/", 0, first) + 1
+    storage = open_storage(source[:split] or ".")
+    paths: list[str] = []
+    for name in expand_braces(source[split:]):
+        if not has_pattern(name):
+            paths.append(name)
+            continue
+        parts = name.split("/")
+        found = [stored.path for stored in storage.list() if _matches(stored.path.split("/"), parts)]
+        if not found:
+            raise SourceError(f"no file in {storage.url} matches {name!r}: check the pattern")
+        paths += found
+    return _checked(storage, paths, source)
+
+
+def _matches(parts: list[str], patterns: list[str]) -> bool:
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def _checked(storage: Storage, paths: list[str], source: str) -> TarFiles:
+    if not paths:
+        raise SourceError(f"{source} holds no .tar files: give a tar, a folder of tars, or a pattern")
+    for path in paths:
+        check_name(path, storage)
+        if path.endswith(_COMPRESSED):
+            raise SourceError(
+                f"{storage.object_url(path)} is compressed, ranges of it cannot be read: unpack it to a plain .tar first"
+            )
+    path, count = Counter(paths).most_common(1)[0]
+    if count > 1:
+        raise SourceError(f"{source} names {path} {count} times: name every tar once")
+    return TarFiles(storage=storage, paths=tuple(paths))

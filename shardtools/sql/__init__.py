@@ -1,0 +1,20 @@
+"""SQL over the manifests of datasets: DuckDB sessions, named questions, results as files."""
+
+from shardtools.sql.named import NamedQuery, Parameter, find_query, named_queries
+from shardtools.sql.output import save, to_json_value, write_csv, write_json, write_parquet
+from shardtools.sql.session import Rows, Session, query
+
+__all__ = [
+    "NamedQuery",
+    "Parameter",
+    "Rows",
+    "Session",
+    "find_query",
+    "named_queries",
+    "query",
+    "save",
+    "to_json_value",
+    "write_csv",
+    "write_json",
+    "write_parquet",
+]

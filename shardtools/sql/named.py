@@ -1,0 +1,156 @@
+"""Named questions: the files of `queries/`, with the parameters that their headers declare.
+
+Owns the header's form (`docs/sql.md`). The price of a header that people read and the program reads too: a misspelt
+declaration is an error when the file is loaded, not a comment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from shardtools.errors import OptionError, QueryError
+
+_PARAMETER_TYPES: dict[str, type] = {"integer": int, "number": float, "text": str}
+_DECLARATION = re.compile(r"--   \$(\w+) \((\w+), default (.+?)\)  +(.+)")
+_COLUMN = re.compile(r"--   (\w+)  +(.+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A `$name` of a query.
+
+    Attributes:
+        name: Without the dollar.
+        type_name: "integer", "number" or "text".
+        default: Its value where none is given; `None` stands for SQL's null.
+        meaning: One line.
+    """
+
+    name: str
+    type_name: str
+    default: int | float | str | None
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedQuery:
+    """One file of `queries/`.
+
+    Attributes:
+        name: The file's stem.
+        question: First line of the header.
+        parameters: In the order of the header.
+        columns: Column name -> meaning, in the order of the result.
+        sql: The whole file.
+    """
+
+    name: str
+    question: str
+    parameters: tuple[Parameter, ...]
+    columns: Mapping[str, str]
+    sql: str
+
+    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of all parameters: those given (text is read as the declared type), the defaults otherwise.
+
+        Raises:
+            QueryError: The query has no such parameter.
+            OptionError: A value does not have the declared type.
+        """
+        names = [parameter.name for parameter in self.parameters]
+        unknown = next((name for name in given if name not in names), None)
+        if unknown is not None:
+            has = f"it has {', '.join(f'${name}' for name in names)}" if names else "it has none"
+            raise QueryError(f"query {self.name} has no parameter ${unknown}: {has}")
+        return {
+            parameter.name: _read_value(parameter, given[parameter.name], self.name)
+            if parameter.name in given
+            else parameter.default
+            for parameter in self.parameters
+        }
+
+
+def named_queries() -> dict[str, NamedQuery]:
+    """Name -> query, sorted by name."""
+    return dict(_load_all())
+
+
+def find_query(name: str) -> NamedQuery:
+    """The query called `name`; "-" and "_" are the same, and so is a trailing ".sql".
+
+    Raises:
+        QueryError: There is none; the message gives near names.
+    """
+    queries = _load_all()
+    wanted = name.removesuffix(".sql").replace("-", "_")
+    if wanted in queries:
+        return queries[wanted]
+    near = difflib.get_close_matches(wanted, queries, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(queries)}"
+    raise QueryError(f"no query is called {name!r}; {hint}")
+
+
+def parse_query(name: str, text: str) -> NamedQuery:
+    """A query out of a file's text.
+
+    Raises:
+        QueryError: The header does not have the documented form.
+    """
+    header = [line.rstrip() for line in text.splitlines() if line.startswith("--")]
+    question = header[0].removeprefix("--").strip() if header else ""
+    parameters: list[Parameter] = []
+    columns: dict[str, str] = {}
+    section = ""
+    for line in header[1:]:
+        if line in ("-- Parameters:", "-- Returns:"):
+            section = line
+        elif line.startswith("--   ") and section:
+            declared = (_DECLARATION if section == "-- Parameters:" else _COLUMN).fullmatch(line)
+            if declared is None:
+                raise QueryError(f"queries/{name}.sql: expected a line as docs/sql.md describes, found {line!r}")
+            if section == "-- Returns:":
+                columns[declared[1]] = declared[2]
+            else:
+                parameters.append(_parse_parameter(declared, name))
+    if not question or not columns:
+        raise QueryError(f"queries/{name}.sql: expected a header with the question and '-- Returns:', found neither")
+    return NamedQuery(name=name, question=question, parameters=tuple(parameters), columns=columns, sql=text)
+
+
+@cache
+def _load_all() -> dict[str, NamedQuery]:
+    folder = resources.files("shardtools") / "queries"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    stems = {file.name.removesuffix(".sql"): file for file in files}
+    return {stem: parse_query(stem, file.read_text(encoding="utf-8")) for stem, file in stems.items()}
+
+
+def _parse_parameter(declared: re.Match[str], query_name: str) -> Parameter:
+    name, type_name, default, meaning = declared.groups()
+    if type_name not in _PARAMETER_TYPES:
+        raise QueryError(
+            f"queries/{query_name}.sql: ${name} is one of {', '.join(_PARAMETER_TYPES)}, found {type_name!r}"
+        )
+    value = None if default == "none" else _PARAMETER_TYPES[type_name](default)
+    return Parameter(name=name, type_name=type_name, default=value, meaning=meaning)
+
+
+def _read_value(parameter: Parameter, value: Any, query_name: str) -> Any:
+    if value is None:
+        return None
+    try:
+        return _PARAMETER_TYPES[parameter.type_name](value)
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"${parameter.name} of query {query_name} is {_an(parameter.type_name)}, found {value!r}"
+        ) from None
+
+
+def _an(noun: str) -> str:
+    return f"an {noun}" if noun.startswith(tuple("aeiou")) else f"a {noun}"

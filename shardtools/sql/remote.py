@@ -1,0 +1,104 @@
+"""Parquet files behind a `Storage`, as an Arrow dataset that DuckDB scans.
+
+Owns reading manifests where DuckDB itself cannot: its S3 extension is a download, and its file functions expand wild
+cards. Only the footers and the column chunks that a query needs are fetched, by ranged reads. The price: bytes pass
+through Python, so a local folder is left to DuckDB wherever that is safe.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+
+from shardtools.errors import ShardtoolsError
+from shardtools.manifest import SCHEMA
+from shardtools.storage import Storage, StoredObject
+
+
+class StorageHandler(pafs.FileSystemHandler):  # type: ignore[misc]  # pyarrow is published without types
+    """The part of Arrow's file system contract that scanning named files needs; nothing can be written or listed.
+
+    Attributes:
+        failure: The first error of the storage, which Arrow and DuckDB would hand on as a text without its class.
+    """
+
+    def __init__(self, storage: Storage, files: Sequence[StoredObject]) -> None:
+        self._storage = storage
+        self._sizes = {file.path: file.num_bytes for file in files}
+        self.failure: ShardtoolsError | None = None
+
+    def read_range(self, path: str, offset: int, num_bytes: int) -> bytes:
+        """Bytes of a file; called from Arrow's threads."""
+        try:
+            return self._storage.read_range(path, offset, num_bytes)
+        except ShardtoolsError as error:
+            self.failure = self.failure or error
+            raise OSError(str(error)) from error
+
+    def open_input_file(self, path: str) -> Any:
+        return pa.PythonFile(_RangedFile(self, path, self._sizes[path]), mode="r")
+
+    def open_input_stream(self, path: str) -> Any:
+        return self.open_input_file(path)
+
+    def get_file_info(self, paths: list[str]) -> list[Any]:
+        return [pafs.FileInfo(path, pafs.FileType.File, size=self._sizes[path]) for path in paths]
+
+    def get_type_name(self) -> str:
+        return "shardtools"
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("manifests are opened for reading, by name")
+
+    get_file_info_selector = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = _refuse
+    delete_file = move = copy_file = open_output_stream = open_append_stream = _refuse
+
+
+class _RangedFile(io.RawIOBase):
+    """A file whose every read is one ranged read; it holds nothing open."""
+
+    def __init__(self, handler: StorageHandler, path: str, size: int) -> None:
+        self._handler = handler
+        self._path = path
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def read(self, num_bytes: int = -1) -> bytes:
+        left = max(self._size - self._position, 0)
+        wanted = left if num_bytes < 0 else min(num_bytes, left)
+        content = self._handler.read_range(self._path, self._position, wanted) if wanted else b""
+        self._position += len(content)
+        return content
+
+
+def scan_storage(storage: Storage, files: Sequence[StoredObject]) -> tuple[pads.Dataset, StorageHandler]:
+    """The rows of `files` (manifest Parquet files of `storage`) as one dataset, and the handler that knows what failed.
+
+    Nothing is read yet: the schema is the manifest's, and the sizes are those of the listing.
+    """
+    handler = StorageHandler(storage, files)
+    file_system = pafs.PyFileSystem(handler)
+    parquet = pads.ParquetFileFormat()
+    fragments = [parquet.make_fragment(file.path, file_system, file_size=file.num_bytes) for file in files]
+    return pads.FileSystemDataset(fragments, SCHEMA, parquet, file_system), handler

@@ -1,0 +1,277 @@
+"""A DuckDB connection over the manifests of datasets.
+
+Owns the tables that SQL sees (`samples`, `events`, `datasets`) and what a statement may do: read. Extensions are not
+fetched and not loaded, so nothing reaches the network but the reading of the given datasets. The price: a statement that
+writes (`copy ... to`, `create table`) is refused, and results leave through `sql.output` instead.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from shardtools.dataset import Dataset, open_dataset, read_plan_file
+from shardtools.dataset.events import read_events
+from shardtools.errors import DatasetError, OptionError, QueryError, ShardtoolsError
+from shardtools.manifest import COLUMNS
+from shardtools.sql.explain import explain
+from shardtools.sql.remote import StorageHandler, scan_storage
+from shardtools.storage import StoredObject
+
+ROWS_PER_BATCH = 20_000
+"""Rows of a result that are in Python's memory at a time."""
+
+_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    # A table name is never looked up among the variables of the calling Python program.
+    "python_enable_replacements": False,
+}
+_EVENTS_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("time", pa.timestamp("us", tz="UTC")),
+        ("event", pa.string()),
+        ("log", pa.string()),
+        ("facts", pa.string()),
+    ]
+)
+_DATASETS_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("kind", pa.string()),
+        ("committed", pa.bool_()),
+        ("plan_id", pa.string()),
+        ("scale", pa.int32()),
+        ("num_rows", pa.int64()),
+        ("num_images", pa.int64()),
+        ("num_bytes", pa.int64()),
+        ("settings", pa.string()),
+        ("notes", pa.string()),
+    ]
+)
+_TABLE_COLUMNS = {
+    "samples": ("dataset", *COLUMNS),
+    "events": tuple(_EVENTS_SCHEMA.names),
+    "datasets": tuple(_DATASETS_SCHEMA.names),
+}
+
+
+class Rows:
+    """The result of a statement, a batch at a time; it can be iterated once, while its session is open.
+
+    Attributes:
+        schema: Names and Arrow types of the columns.
+    """
+
+    def __init__(self, reader: pa.RecordBatchReader, explained: Callable[[Exception], ShardtoolsError]) -> None:
+        self.schema: pa.Schema = reader.schema
+        self._reader = reader
+        self._explained = explained
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        while True:
+            try:
+                batch = self._reader.read_next_batch()
+            except StopIteration:
+                return
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                raise self._explained(error) from None
+            yield batch
+
+
+class Session:
+    """Datasets as SQL tables.
+
+    `samples` has the manifest's columns and, first, `dataset`: the address as it was given. `events` has the event
+    logs, which know the times; `datasets` has one row a dataset. Use it as a context manager; it is for one thread.
+
+    Attributes:
+        notes: One line each on what a user should know about the rows (a dataset that is not finished).
+    """
+
+    def __init__(self, urls: Sequence[str | os.PathLike[str]]) -> None:
+        """Opens the datasets.
+
+        Raises:
+            OptionError: No dataset is given, or one twice.
+            DatasetError: There is no dataset, or one of its manifest files is missing.
+            FormatVersionError: Written by another format version.
+        """
+        names = [os.fspath(url) for url in urls]
+        if not names:
+            raise OptionError("SQL needs at least one dataset: give its folder or s3:// address")
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise OptionError(f"dataset {twice} is given twice, its rows would count double: give it once")
+        self._names = names
+        self._datasets = [open_dataset(url, incomplete=True) for url in urls]
+        self._handlers: list[StorageHandler] = []
+        self._has_events = False
+        self.notes = tuple(
+            f"{name} is not finished: the rows are those of the {len(dataset.part_paths)} shards so far"
+            for name, dataset in zip(names, self._datasets, strict=True)
+            if dataset.info is None
+        )
+        spill = os.path.join(tempfile.gettempdir(), f"shardtools-sql-{os.getpid()}")
+        self._connection = duckdb.connect(":memory:", config=_CONFIG | {"temp_directory": spill})
+        try:
+            self._create_tables()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the session; results that were not read to their end cannot be read on."""
+        self._connection.close()
+
+    def stream(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Runs one statement that reads.
+
+        Args:
+            sql: May hold parameters as `$name`.
+            parameters: Parameter name -> value.
+
+        Raises:
+            QueryError: The SQL cannot run, or does something else than reading.
+        """
+        self._check_reads(sql)
+        if not self._has_events and _mentions(sql, "events"):
+            # Read on demand only: the logs of a large dataset are thousands of small files.
+            self._connection.register("events", self._events(self._datasets))
+            self._has_events = True
+        try:
+            relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
+            return Rows(relation.to_arrow_reader(ROWS_PER_BATCH), partial(self._explained, sql))
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise self._explained(sql, error) from None
+
+    def _explained(self, sql: str, error: Exception) -> ShardtoolsError:
+        """The error to raise for one of DuckDB's or Arrow's: the storage's own where reading failed."""
+        failure = next((handler.failure for handler in self._handlers if handler.failure), None)
+        columns = [name for table, names in _TABLE_COLUMNS.items() if _mentions(sql, table) for name in names]
+        return failure or explain(error, columns)
+
+    def _check_reads(self, sql: str) -> None:
+        try:
+            statements = self._connection.extract_statements(sql)
+        except duckdb.Error as error:
+            raise self._explained(sql, error) from None
+        if len(statements) != 1:
+            raise QueryError(
+                f"cannot run the SQL: expected one statement, found {len(statements)}: run them one by one"
+            )
+        # PIVOT is made of several statements, one of which gives the rows.
+        is_pivot = statements[0].type == duckdb.StatementType.MULTI
+        if statements[0].type not in _READING and not is_pivot:
+            kind = statements[0].type.name.lower()
+            raise QueryError(
+                f"cannot run the SQL: expected a statement that reads (select, describe, ...), found {kind}: "
+                "nothing is changed from here; to keep rows, select them with --output rows.parquet"
+            )
+
+    def _create_tables(self) -> None:
+        branches = [self._samples_branch(number) for number in range(len(self._datasets))]
+        self._connection.execute(f"create view samples as {' union all '.join(branches)}")
+        self._connection.register("events", self._events([]))
+        self._connection.register("datasets", self._datasets_table())
+        self._connection.execute("set lock_configuration = true")
+
+    def _samples_branch(self, number: int) -> str:
+        dataset = self._datasets[number]
+        files = _find_files(dataset)
+        local_paths = [dataset.storage.local_path(file.path) for file in files]
+        source = f"samples_of_dataset_{number}"
+        # DuckDB would take a folder called "run[1]" for a pattern and read "run1" instead.
+        if files and all(path is not None and not glob.has_magic(str(path)) for path in local_paths):
+            listed = ", ".join(_quoted(str(path)) for path in local_paths)
+            source = f"read_parquet([{listed}], hive_partitioning = false)"
+        else:
+            rows, handler = scan_storage(dataset.storage, files)
+            self._handlers.append(handler)
+            self._connection.register(source, rows)
+        return f"select {_quoted(self._names[number])} as dataset, {', '.join(COLUMNS)} from {source}"
+
+    def _events(self, datasets: Sequence[Dataset]) -> pa.Table:
+        rows = []
+        for name, dataset in zip(self._names, datasets, strict=False):
+            for facts in read_events(dataset.storage):
+                event = {column: facts.pop(column, None) for column in ("time", "event", "log")}
+                event["time"] = None if event["time"] is None else round(float(event["time"]) * 1e6)
+                rows.append({"dataset": name, **event, "facts": json.dumps(facts)})
+        return pa.Table.from_pylist(rows, schema=_EVENTS_SCHEMA)
+
+    def _datasets_table(self) -> pa.Table:
+        rows = []
+        for name, dataset in zip(self._names, self._datasets, strict=True):
+            plan, info = read_plan_file(dataset.storage), dataset.info
+            row: dict[str, Any] = {"dataset": name, "committed": info is not None}
+            if plan is not None:
+                row |= {"kind": plan.kind, "plan_id": plan.plan_id, "scale": plan.scale}
+                row |= {"settings": json.dumps(plan.settings), "notes": json.dumps(plan.notes)}
+            if info is not None:
+                row |= {"kind": info.kind, "plan_id": info.plan_id, "scale": info.scale, "num_rows": info.num_rows}
+                row |= {
+                    "num_images": info.num_images,
+                    "num_bytes": sum(split.num_bytes for split in info.splits.values()),
+                }
+            rows.append(row)
+        return pa.Table.from_pylist(rows, schema=_DATASETS_SCHEMA)
+
+
+def query(sql: str, urls: Sequence[str | os.PathLike[str]], parameters: Mapping[str, Any] | None = None) -> pa.Table:
+    """The result of one statement over datasets, whole; `Session.stream` gives it in batches.
+
+    Raises:
+        QueryError: The SQL cannot run.
+        DatasetError: There is no dataset, or one of its manifest files is missing.
+    """
+    with Session(urls) as session:
+        rows = session.stream(sql, parameters)
+        return pa.Table.from_batches(rows, schema=rows.schema)
+
+
+def _find_files(dataset: Dataset) -> list[StoredObject]:
+    """The Parquet files to read, all of them there: one listing finds a missing one before a query half-answers."""
+    if dataset.info is None and dataset.part_paths:
+        # No `dataset.json` vouches for the format yet: the first part does.
+        dataset.read_part(dataset.part_paths[0])
+    paths = dataset.manifest_paths
+    folders = {path.rpartition("/")[0] for path in paths}
+    found = {stored.path: stored for folder in folders for stored in dataset.storage.list(folder)}
+    missing = [path for path in paths if path not in found]
+    if missing:
+        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise DatasetError(
+            f"{dataset.storage.object_url(missing[0])}{others} is missing though the dataset lists it: restore it, or "
+            "run the job again"
+        )
+    return [found[path] for path in paths]
+
+
+def _mentions(sql: str, table: str) -> bool:
+    return re.search(rf"\b{table}\b", sql, re.IGNORECASE) is not None
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

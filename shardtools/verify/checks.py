@@ -1,0 +1,183 @@
+"""`verify`: everything a dataset promises, held against its bytes.
+
+Owns the order of the checks and what runs beside what. Parts with their shards go through threads, one shard each in
+memory; the price is that results come in the order of shards, so one slow shard holds back the report of the next.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from shardtools.manifest import ShardFile
+from shardtools.storage import open_storage
+from shardtools.verify.manifest_check import KeyIndex, Totals, check_compact, duplicate_keys
+from shardtools.verify.options import VerifyOptions
+from shardtools.verify.part_check import PartResult, PartTask, check_part
+from shardtools.verify.report import PART_LOST, Problem, VerifyReport
+from shardtools.verify.sampling import check_rows, draw_rows, part_entries
+from shardtools.verify.state import State, orphans, part_of_shard, read_state, stray_shards
+
+_AHEAD = 4
+"""Parts in work or waiting to be counted, per worker."""
+
+Progress = Callable[[int, int], None]
+"""Takes the number of steps done and of all steps."""
+
+
+def verify(
+    url: str | os.PathLike[str], options: VerifyOptions | None = None, *, progress: Progress | None = None
+) -> VerifyReport:
+    """Checks the dataset at `url`; changes nothing.
+
+    Args:
+        url: A folder or s3:// address.
+        options: How much to check; `None`: everything.
+        progress: Called after each part with its shards, or each image of a sample.
+
+    Raises:
+        DatasetError: There is no dataset.
+        FormatVersionError: Written by another format version.
+        StorageError: The place cannot be read.
+    """
+    return verify_parts(read_state(open_storage(url)), options or VerifyOptions(), progress=progress)
+
+
+def verify_parts(
+    state: State,
+    options: VerifyOptions,
+    *,
+    only_shards_of: Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Checks a dataset of which the first look is taken.
+
+    Args:
+        state: The first look.
+        options: How much to check.
+        only_shards_of: Parts whose shards are read; `None`: all. Every part itself is always read.
+        progress: As in `verify`.
+    """
+    walk = _Walk(state, options, only_shards_of, progress or (lambda done, total: None))
+    with tempfile.TemporaryFile() as scratch:
+        return walk.run(KeyIndex(scratch))
+
+
+class _Walk:
+    """One pass over a dataset."""
+
+    def __init__(self, state: State, options: VerifyOptions, only: Collection[str] | None, progress: Progress) -> None:
+        self._state = state
+        self._options = options
+        self._only = only
+        self._progress = progress
+        self._problems: list[Problem] = list(state.problems)
+        self._referenced: set[str] = set(state.part_paths)
+        self._totals = Totals()
+        self._intact = True
+        self._num_parts = self._num_shards = self._num_rows = self._num_images = self._num_bytes = 0
+
+    def run(self, keys: KeyIndex) -> VerifyReport:
+        state, info = self._state, self._state.info
+        self._check_parts(keys)
+        if info is not None:
+            self._referenced.update(entry.path for entry in info.compact)
+            self._problems += stray_shards(state)
+            if self._intact:
+                self._problems += self._totals.compare(info, state.storage.url)
+        is_sample = self._options.sample is not None
+        self._problems += check_compact(state, compare_rows=self._intact and not is_sample)
+        self._problems += duplicate_keys(state, keys.repeated())
+        self._problems += orphans(state, self._referenced)
+        if self._options.sample is not None:
+            self._check_sample(self._options.sample)
+        return VerifyReport(
+            url=state.storage.url,
+            kind=state.kind,
+            finished=state.finished,
+            num_parts=self._num_parts,
+            num_shards=self._num_shards,
+            num_rows=self._num_images if is_sample else self._num_rows,
+            num_images=self._num_images,
+            num_bytes=self._num_bytes,
+            sample=self._options.sample,
+            seed=self._options.seed,
+            problems=tuple(self._problems),
+        )
+
+    def _tasks(self) -> list[PartTask]:
+        info, listed = self._state.info, self._state.listed_shards()
+        entries = {entry.path: entry for entry in info.parts} if info else {}
+        return [
+            PartTask(
+                path=path,
+                entry=entries.get(path),
+                listed=tuple(listed.get(path, ())),
+                read_shards=self._options.sample is None and (self._only is None or path in self._only),
+            )
+            for path in self._state.part_paths
+        ]
+
+    def _check_parts(self, keys: KeyIndex) -> None:
+        tasks, storage = self._tasks(), self._state.storage
+        known = {shard.sha256: shard.path for shard in self._state.info.shards} if self._state.info else {}
+        num_workers = self._options.num_workers or len(os.sched_getaffinity(0))
+        window: deque[tuple[PartTask, Future[PartResult]]] = deque()
+        with ThreadPoolExecutor(num_workers, thread_name_prefix="verify") as pool:
+            try:
+                for number, task in enumerate(tasks, start=1):
+                    window.append((task, pool.submit(check_part, storage, task, known)))
+                    while len(window) > (_AHEAD * num_workers if number < len(tasks) else 0):
+                        first, future = window.popleft()
+                        self._take(first, future.result(), keys)
+                        if self._options.sample is None:
+                            self._progress(self._num_parts, len(tasks))
+            finally:
+                for _, future in window:
+                    future.cancel()
+
+    def _take(self, task: PartTask, result: PartResult, keys: KeyIndex) -> None:
+        self._problems += result.problems
+        if not task.read_shards:
+            self._problems += (problem for shard in result.shards if (problem := self._check_listed(shard, task.path)))
+        if result.table is None:
+            self._intact = False
+            # Its shards are no orphans: a commit or their names say whose they are.
+            self._referenced.update(path for path in self._state.sizes if part_of_shard(path) == task.path)
+        else:
+            self._num_rows += result.table.num_rows
+        self._num_parts += 1
+        self._num_shards += result.num_shards
+        self._num_images += result.num_images
+        self._num_bytes += result.num_bytes
+        self._referenced.update(shard.path for shard in result.shards)
+        self._totals.add(result)
+        keys.add(result.key_hashes)
+
+    def _check_listed(self, shard: ShardFile, part: str) -> Problem | None:
+        """A shard that is not read is still looked up in the listing."""
+        size = self._state.sizes.get(shard.path)
+        if size == shard.num_bytes:
+            return None
+        found = "no file" if size is None else f"{size} bytes"
+        return Problem(
+            kind="shard-missing" if size is None else "shard-altered",
+            message=f"{self._state.storage.object_url(shard.path)}: expected {shard.num_bytes} bytes, found {found}: restore "
+            "it, or for a generated dataset run shardtools verify --repair",
+            path=shard.path,
+            part=part,
+        )
+
+    def _check_sample(self, count: int) -> None:
+        lost = {problem.path for problem in self._problems if problem.kind in PART_LOST}
+        entries = [entry for entry in part_entries(self._state) if entry.path not in lost]
+        drawn = draw_rows(self._state.storage, entries, count, self._options.seed)
+        total = sum(len(numbers) for _, _, numbers in drawn)
+        for done, (num_bytes, problems) in enumerate(check_rows(self._state.storage, drawn), start=1):
+            self._num_images += 1
+            self._num_bytes += num_bytes
+            self._problems += problems
+            self._progress(done, total)

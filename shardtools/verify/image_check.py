@@ -1,0 +1,104 @@
+"""One image against its manifest row: digest, decoding, size.
+
+Owns what "intact" means for an image. The price of decoding every image: a few milliseconds each, in threads, since Pillow
+and sha256 both work without the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from PIL import Image
+
+from shardtools.manifest import digest
+from shardtools.verify.report import Problem
+
+ROW_COLUMNS = (
+    "key",
+    "shard",
+    "sample_index",
+    "member_offset",
+    "num_bytes",
+    "sha256",
+    "image_format",
+    "width",
+    "height",
+    "mode",
+    "class_index",
+    "status",
+)
+"""Columns that a row is checked by."""
+
+PLACE_COLUMNS = ("shard", "sample_index", "member_offset", "num_bytes", "sha256")
+"""Columns that say where a row's bytes are; null where its status is not ok."""
+
+
+def check_image(payload: bytes, row: Mapping[str, Any], *, url: str, part: str) -> Iterator[Problem]:
+    """Problems of one image.
+
+    Args:
+        payload: Bytes of the image's member as they are in the shard.
+        row: Its manifest row, with `ROW_COLUMNS`.
+        url: Where the shard is, for messages.
+        part: The row's manifest part.
+    """
+    where = f"image of {row['key']!r} at byte {row['member_offset']} of {url}"
+    place: dict[str, Any] = {
+        "path": row["shard"],
+        "part": part,
+        "key": row["key"],
+        "byte_offset": row["member_offset"],
+    }
+    found = digest(payload)
+    if found != row["sha256"]:
+        yield Problem(
+            kind="image-altered",
+            message=f"{where}: expected sha256 {shown(row['sha256'])}, found {shown(found)}: repair or restore the shard",
+            **place,
+        )
+        return
+    try:
+        with Image.open(io.BytesIO(payload)) as image:
+            image.load()
+            size = (image.width, image.height, image.mode)
+    except Exception as error:
+        # Pillow's decoders raise errors of many kinds on bad input; each means that the image cannot be read.
+        yield Problem(
+            kind="image-undecodable",
+            message=f"{where}: expected an image that decodes, found {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no message'}: "
+            "its bytes are as recorded, so it was stored like this: leave it out or replace it at the source",
+            **place,
+        )
+        return
+    recorded = (row["width"], row["height"], row["mode"])
+    if any(want is not None and want != have for want, have in zip(recorded, size, strict=True)):
+        yield Problem(
+            kind="image-size",
+            message=f"{where}: expected width, height, mode {recorded}, found {size}: the row is wrong, write the dataset again",
+            **place,
+        )
+
+
+def check_status(row: Mapping[str, Any], *, url: str, part: str) -> Problem | None:
+    """The problem of a row whose status and bytes contradict each other, if they do; `url` is the part's."""
+    is_ok = row["status"] == "ok"
+    wrong = [name for name in PLACE_COLUMNS if (row[name] is None) == is_ok]
+    if not wrong:
+        return None
+    expected = "all of them set" if is_ok else "none of them set"
+    return Problem(
+        kind="status",
+        message=f"row {row['key']!r} of {url} has status {row['status']!r}: expected {', '.join(PLACE_COLUMNS)}: {expected}, "
+        f"found the opposite in {', '.join(wrong)}: the manifest was written wrongly, make the dataset again",
+        path=part,
+        part=part,
+        key=row["key"],
+    )
+
+
+def shown(sha256: str | None) -> str:
+    """The first digits of a digest."""
+    return f"{sha256[:12]}..." if sha256 else "none"

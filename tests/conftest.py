@@ -1,0 +1,25 @@
+"""What every test runs under: one thread a process, no network, the same examples each time."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch or numpy is imported, here or in a process that a test starts: threads that fight over two cores made a
+# batch that takes half a second take forty.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# A test that asks a hub for a model must fail at once, with or without a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from hypothesis import settings  # noqa: E402
+
+from tests.s3_server import s3_environment, s3_server  # noqa: E402
+
+__all__ = ["s3_environment", "s3_server"]
+
+# No deadline: a busy machine is no bug. Derandomized: a test that passed passes again; look for new examples with
+# `pytest --hypothesis-profile=search`.
+settings.register_profile("default", deadline=None, derandomize=True, database=None)
+settings.register_profile("search", deadline=None, max_examples=2000, database=None)
+settings.load_profile("default")

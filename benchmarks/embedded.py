@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,6 @@ class Scale:
     pictures: int
     train_pictures: int
     judge_epochs: float
-    scene_epochs: float
-    group_epochs: float
 
     def __post_init__(self) -> None:
         if self.pictures % len(CLASSES) or self.train_pictures % len(CLASSES):
@@ -76,8 +75,8 @@ class Scale:
             )
 
 
-FULL = Scale(seeds=(0, 1, 2), pictures=500, train_pictures=2000, judge_epochs=8, scene_epochs=4, group_epochs=0.5)
-QUICK = Scale(seeds=(0,), pictures=100, train_pictures=500, judge_epochs=1, scene_epochs=1, group_epochs=0.2)
+FULL = Scale(seeds=(0, 1, 2), pictures=500, train_pictures=2000, judge_epochs=6)
+QUICK = Scale(seeds=(0,), pictures=100, train_pictures=500, judge_epochs=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +127,25 @@ def _cached(path: Path, num_classes: int, build: Callable[[], Judge]) -> Judge:
 
 
 def _train_black(data: Path, epochs: float) -> Judge:
+    """Six parts of shifted pictures, then one and a half as they are at a low rate."""
     grey, labels = (torch.from_numpy(a) for a in load_split(data, "train"))
-    judge = Judge()
-    train_judge(judge, len(grey), grey_batcher(grey, labels), JudgeOptions(epochs=epochs))
+    judge, batcher = Judge(), grey_batcher(grey, labels)
+    train_judge(judge, len(grey), batcher, JudgeOptions(epochs=epochs, max_shift=2))
+    refine_black(judge, grey, labels, epochs / 4)
     return judge
 
 
-def _train_scene(data: Path, epochs: float, *, by_group: bool) -> Judge:
-    """A judge of painted scenes, freshly composed for every batch; by class or by group."""
+def refine_black(judge: Judge, grey: torch.Tensor, labels: torch.Tensor, epochs: float) -> None:
+    """The last part of the black judge's training: no shifts, a low rate."""
+    options = JudgeOptions(epochs=epochs, max_shift=0, max_rate=5e-4, seed=1)
+    train_judge(judge, len(grey), grey_batcher(grey, labels), options)
+
+
+def _train_scene(data: Path, epochs: float, start: Judge | None) -> Judge:
+    """A judge of painted scenes, freshly composed for every batch.
+
+    By class when it starts from the black judge, by scene group when it starts from nothing.
+    """
     grey, labels = load_split(data, "train")
     backgrounds, groups = paint_bank(400, seed=1001)
     rng = np.random.default_rng(1002)
@@ -143,31 +153,22 @@ def _train_scene(data: Path, epochs: float, *, by_group: bool) -> Judge:
     def batch_of(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         index, at = chosen.numpy(), rng.integers(0, len(backgrounds), len(chosen))
         images = to_tensor(place_in_scenes(grey[index], backgrounds[at], rng))
-        return images, torch.from_numpy(groups[at] if by_group else labels[index])
+        return images, torch.from_numpy(groups[at] if start is None else labels[index])
 
-    judge = Judge(len(SCENE_GROUPS) if by_group else len(CLASSES))
+    judge = Judge(len(SCENE_GROUPS)) if start is None else deepcopy(start)
     train_judge(judge, len(grey), batch_of, JudgeOptions(epochs=epochs))
     return judge
 
 
 def load_judges(data: Path, folder: Path, scale: Scale) -> dict[str, Judge]:
     """The judges by name, trained where `folder` does not hold them yet."""
-    builders: dict[str, tuple[float, int, Callable[[], Judge]]] = {
-        "black": (scale.judge_epochs, len(CLASSES), lambda: _train_black(data, scale.judge_epochs)),
-        "scene": (
-            scale.scene_epochs,
-            len(CLASSES),
-            lambda: _train_scene(data, scale.scene_epochs, by_group=False),
-        ),
-        "group": (
-            scale.group_epochs,
-            len(SCENE_GROUPS),
-            lambda: _train_scene(data, scale.group_epochs, by_group=True),
-        ),
-    }
+    mark = f"{scale.judge_epochs:g}.safetensors"
+    black = _cached(folder / f"black-{mark}", len(CLASSES), lambda: _train_black(data, scale.judge_epochs))
+    scene_epochs, group_epochs = scale.judge_epochs / 4, scale.judge_epochs / 20
     return {
-        name: _cached(folder / f"{name}-{epochs:g}.safetensors", num_classes, build)
-        for name, (epochs, num_classes, build) in builders.items()
+        "black": black,
+        "scene": _cached(folder / f"scene-{mark}", len(CLASSES), lambda: _train_scene(data, scene_epochs, black)),
+        "group": _cached(folder / f"group-{mark}", len(SCENE_GROUPS), lambda: _train_scene(data, group_epochs, None)),
     }
 
 

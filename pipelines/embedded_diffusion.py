@@ -51,6 +51,7 @@ class DiffusionOptions:
     batch_size: int = 40
     max_rate: float = 1e-3
     warm_up_steps: int = 300
+    meet_every_steps: int = 4
     ema_decay: float = 0.999
     snr_cap: float = 5.0
     scene_share: float = 0.35
@@ -70,9 +71,9 @@ def rank() -> int:
 class Batches:
     """Draws (latents, captions) with evenly drawn classes and trust-weighted pictures."""
 
-    def __init__(self, bank: LatentBank, options: DiffusionOptions) -> None:
+    def __init__(self, bank: LatentBank, options: DiffusionOptions, step: int) -> None:
         self.bank, self.options = bank, options
-        self.rng = np.random.default_rng([options.seed, rank()])
+        self.rng = np.random.default_rng([options.seed, rank(), step])
         self.table = read_scene_table()
         # Full weight from 0.4 on: only labels the judge clearly disbelieves become rare.
         weights = (bank.trust.numpy().clip(0, 0.4) / 0.4 * 0.9 + 0.1).astype(np.float64)
@@ -130,12 +131,13 @@ def train_diffusion(
     An existing `checkpoint` is continued: its elapsed seconds count. `on_save` gets the
     averages at every checkpoint, so a usable pipeline exists long before the end.
     """
-    torch.manual_seed(options.seed * 1000 + rank())
+    unet.to(memory_format=torch.channels_last)
     networks = nn.ModuleList([unet, text_encoder])
     average = deepcopy(networks).requires_grad_(False).eval()
-    optimizer = torch.optim.AdamW(networks.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(networks.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     step, spent = _resume(checkpoint, networks, average, optimizer)
-    batches, scheduler = Batches(bank, options), build_scheduler()
+    torch.manual_seed((options.seed * 1_000_000 + step) * 16 + rank())
+    batches, scheduler = Batches(bank, options, step), build_scheduler()
     weights, mean_loss = min_snr_weights(options.snr_cap), 0.0
     networks.train()
     started, saved, share = time.monotonic() - spent, time.monotonic(), spent / options.seconds
@@ -147,14 +149,15 @@ def train_diffusion(
         latents, captions = batches.draw()
         steps, noise = torch.randint(0, 1000, (len(latents),)), torch.randn_like(latents)
         text = text_encoder(tokenize(tokenizer, captions)).last_hidden_state
-        noisy = scheduler.add_noise(latents, noise, steps)
+        noisy = scheduler.add_noise(latents, noise, steps).to(memory_format=torch.channels_last)
         predicted = unet(noisy, steps, text).sample
         loss = ((predicted - noise).square().mean((1, 2, 3)) * weights[steps]).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        share = _share_gradients(networks, (time.monotonic() - started) / options.seconds)
         torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
         optimizer.step()
+        if step % options.meet_every_steps == 0:
+            share = _average_processes(networks, (time.monotonic() - started) / options.seconds)
         _update_average(average, networks, min(options.ema_decay, (1 + step) / (10 + step)))
         mean_loss = loss.item() if step == 0 else 0.99 * mean_loss + 0.01 * loss.item()
         step += 1
@@ -169,22 +172,23 @@ def train_diffusion(
 
 
 @torch.no_grad()
-def _share_gradients(networks: nn.Module, share: float) -> float:
-    """Average the gradients over the processes, and the share of the time that has passed.
+def _average_processes(networks: nn.Module, share: float) -> float:
+    """Average the weights over the processes, and the share of the time that has passed.
 
-    One exchange a step: threads meet after every operation, and on cores that others use
-    too each meeting waits for a time slice. Two processes with a thread each meet once.
+    Every few steps instead of every step (local SGD, Stich 2019): threads meet after every
+    operation and gradients after every step, and on cores that others use too each meeting
+    waits for a time slice.
     """
     if not dist.is_initialized():
         return share
-    gradients = [p.grad for p in networks.parameters() if p.grad is not None]
-    flat = torch.cat([*(g.flatten() for g in gradients), torch.tensor([share])])
+    weights = list(networks.parameters())
+    flat = torch.cat([*(w.flatten() for w in weights), torch.tensor([share])])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     at = 0
-    for gradient in gradients:
-        gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
-        at += gradient.numel()
+    for weight in weights:
+        weight.copy_(flat[at : at + weight.numel()].view_as(weight))
+        at += weight.numel()
     return float(flat[-1])
 
 
@@ -217,4 +221,6 @@ def _resume(path: Path, networks: nn.Module, average: nn.Module, optimizer: torc
     networks.load_state_dict(state["networks"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
+    for group in optimizer.param_groups:
+        group["fused"] = True
     return int(state["step"]), float(state["spent"])

@@ -60,11 +60,15 @@ class Answerer:
         ]
 
 
-def worker_main() -> None:
-    """Answers requests until standard input ends."""
+def worker_main(parent_pid: int) -> None:
+    """Answers requests until standard input ends.
+
+    Args:
+        parent_pid: The process that asks; this one does not outlive it.
+    """
     from shardtools.pipelines.common import die_with_parent
 
-    die_with_parent()
+    die_with_parent(parent_pid)
     channel = os.fdopen(os.dup(1), "wb")
     # Whatever a library prints must not mix with the answers.
     os.dup2(2, 1)
@@ -92,4 +96,4 @@ def worker_main() -> None:
 
 
 if __name__ == "__main__":
-    worker_main()
+    worker_main(int(sys.argv[1]))

@@ -1,8 +1,8 @@
 """Runs Python on a folder that is really full or really read-only, for root and for everybody else.
 
-The folder is a small or read-only file system in a private mount namespace of the child process, so nothing of it is left.
-Where the machine grants no namespaces (some containers do not), the child meets a limit on the size of its files instead
-of a full disk, and a folder below /sys instead of a read-only file system: the kernel refuses there, too.
+The folder is a small or read-only file system in a private mount namespace of the child process, so nothing of it is
+left. Where the machine grants no namespaces (some containers do not), the child meets a limit on the size of its files
+instead of a full disk, and a folder below /sys instead of a read-only file system: the kernel refuses there, too.
 """
 
 from __future__ import annotations

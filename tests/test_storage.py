@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shardtools.errors import AlreadyExistsError, NotFoundError, OptionError, StorageError
+from shardtools.errors import AlreadyExistsError, NotFoundError, StorageError
 from shardtools.storage import Storage, StoredObject, open_storage
 from shardtools.storage.process import is_running, start_ticks, this_process
 from tests.mounted import run_on_full_disk, run_on_read_only
@@ -245,13 +245,13 @@ def test_storage_travels_to_other_processes(storage: Storage) -> None:
     assert answer.stdout == b"1"
 
 
-@pytest.mark.parametrize(
-    "url", ["gs://bucket/x", "https://host/x", "s3:/bucket", "", "a\0b", "file://host/x", "file:x/"]
-)
+BAD_URLS = ["gs://bucket/x", "https://host/x", "s3:/bucket", "s3://", "", "a\0b", "file://host/x", "file:/x"]
+
+
+@pytest.mark.parametrize("url", BAD_URLS, ids=repr)
 def test_other_addresses_are_refused(url: str) -> None:
-    with pytest.raises((StorageError, OptionError)) as error_info:
-        open_storage(url).read("x")
-    assert "expected" in str(error_info.value)
+    with pytest.raises(StorageError, match="expected"):
+        open_storage(url)
 
 
 def test_addresses_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import pickle
+import select
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -26,22 +28,6 @@ SECRETS = ("test-access-key", "test-secret-value", "wrong-key-5417", "wrong-secr
 @pytest.fixture
 def storage(s3_environment: S3Server, tmp_path: Path) -> Storage:
     return open_storage(s3_environment.url(f"s3/{tmp_path.name}-{os.getpid()}"))
-
-
-def _every_call(storage: Storage) -> Iterator[None]:
-    calls = [
-        storage.check_writable,
-        storage.list,
-        lambda: storage.read("a"),
-        lambda: storage.exists("a"),
-        lambda: storage.write("a", b"1"),
-        lambda: storage.write("a", b"1", if_absent=True),
-        lambda: storage.write("large", bytes(9_000_000)),
-        lambda: storage.delete("a"),
-    ]
-    for call in calls:
-        call()
-        yield
 
 
 @pytest.mark.parametrize(
@@ -143,9 +129,10 @@ def test_server_killed_in_the_middle_of_writes(storage: Storage, s3_environment:
 
 
 def test_own_put_whose_answer_got_lost_is_no_conflict(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    with lossy_proxy(storage, monkeypatch):
+    with lossy_proxy() as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         storage.write("mine", b"1", if_absent=True)
-    assert storage.read("mine") == b"1"
+        assert storage.read("mine") == b"1"
 
 
 @pytest.mark.parametrize("theirs", [b"2", b"longer"])
@@ -153,50 +140,44 @@ def test_foreign_object_is_a_conflict_after_a_lost_answer(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, theirs: bytes
 ) -> None:
     storage.write("taken", theirs)
-    with lossy_proxy(storage, monkeypatch), pytest.raises(AlreadyExistsError):
-        storage.write("taken", b"1", if_absent=True)
+    with lossy_proxy() as endpoint, pytest.raises(AlreadyExistsError):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        open_storage(storage.url).write("taken", b"1", if_absent=True)
     assert storage.read("taken") == theirs
 
 
 @contextlib.contextmanager
-def lossy_proxy(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A way to the server that carries the first request there and loses the answer, then works."""
+def lossy_proxy() -> Iterator[str]:
+    """The endpoint of a way to the server that carries the first request there, loses its answer, and then works."""
     server_port = int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=_carry, args=(listening, server_port), daemon=True).start()
-        with monkeypatch.context() as patch:
-            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
-            # A store reads its environment at its first request.
-            assert "_store" in vars(storage)
-            vars(storage)["_store"] = None
-            yield
-            vars(storage)["_store"] = None
+    num_lost = 0
 
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            nonlocal num_lost
+            client: socket.socket = self.request
+            with socket.create_connection(("127.0.0.1", server_port)) as server:
+                while True:
+                    for readable in select.select([client, server], [], [])[0]:
+                        content = readable.recv(65536)
+                        if readable is server and num_lost == 0:
+                            # The server has done its work; nobody will hear of it.
+                            num_lost += 1
+                            return
+                        if content == b"":
+                            return
+                        (server if readable is client else client).sendall(content)
 
-def _carry(listening: socket.socket, server_port: int) -> None:
-    loses = True
-    while True:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
+        proxy.daemon_threads = True
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
         try:
-            client, _ = listening.accept()
-        except OSError:
-            return
-        server = socket.create_connection(("127.0.0.1", server_port))
-        threading.Thread(target=_copy, args=(client, server), daemon=True).start()
-        threading.Thread(target=_copy, args=(server, None if loses else client, client), daemon=True).start()
-        loses = False
-
-
-def _copy(source: socket.socket, target: socket.socket | None, closed_on_answer: socket.socket | None = None) -> None:
-    with contextlib.suppress(OSError):
-        while content := source.recv(65536):
-            if target is not None:
-                target.sendall(content)
-            elif closed_on_answer is not None:
-                # The server has done its work; nobody will hear of it.
-                closed_on_answer.shutdown(socket.SHUT_RDWR)
-                return
-        if target is not None:
-            target.shutdown(socket.SHUT_WR)
+            yield f"http://127.0.0.1:{proxy.server_address[1]}"
+        finally:
+            proxy.shutdown()
+            thread.join()
+    assert num_lost == 1
 
 
 def test_reading_notices_another_version(storage: Storage) -> None:

@@ -1,7 +1,7 @@
 """Results of SQL on the command line: options that `sql` and `query` share, and aligned text.
 
-Owns the text form: it is for eyes, so it stops after `MAX_TEXT_ROWS` rows and says so. The price: a script that wants all
-rows must ask for --csv, --json or --output.
+Owns the text form: it is for eyes, so it stops after `MAX_TEXT_ROWS` rows and says so. The price: a script that wants
+all rows must ask for --csv, --json or --output.
 """
 
 from __future__ import annotations

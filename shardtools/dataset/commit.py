@@ -64,7 +64,7 @@ def commit_dataset(
     shards: list[ShardFile] = []
     statuses: Counter[str] = Counter()
     totals: dict[str, Counter[str]] = {}
-    with _Merger(storage) as merger:
+    with Merger(storage) as merger:
         for path, content, part in _read_parts(storage, part_paths):
             entries.append(PartEntry(path=path, sha256=digest(content), num_rows=part.table.num_rows))
             shards.extend(part.shards)
@@ -113,7 +113,7 @@ def _read_parts(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, b
                 yield path, content, decode_part(content, where=storage.object_url(path))
 
 
-class _Merger:
+class Merger:
     """Merges tables into files of `ROWS_PER_COMPACT_FILE` rows, holding one row group at a time.
 
     Use it as a context manager: leaving it before `finish` discards the file in hand.
@@ -126,7 +126,7 @@ class _Merger:
         self._entries: list[PartEntry] = []
         self._file: _CompactFile | None = None
 
-    def __enter__(self) -> _Merger:
+    def __enter__(self) -> Merger:
         return self
 
     def __exit__(

@@ -24,6 +24,7 @@ from shardtools.storage.process import is_running, this_process
 
 LEASE_FOLDER = "lease/"
 _WATCH_STEPS = 20
+_LONGEST_WATCH_STEP_SECONDS = 0.5
 _logger = logging.getLogger(__name__)
 
 
@@ -167,7 +168,7 @@ def _check_dead(storage: Storage, generation: int, holder: _Holder, takeover_sec
     _logger.warning("%s is held by %s: watching for %.0f s whether it lives", storage.url, holder, watch_seconds)
     end = time.monotonic() + watch_seconds
     while time.monotonic() < end:
-        time.sleep(watch_seconds / _WATCH_STEPS)
+        time.sleep(min(watch_seconds / _WATCH_STEPS, _LONGEST_WATCH_STEP_SECONDS))
         now = _read(storage, generation)
         if now is None:
             return

@@ -1,8 +1,8 @@
 """From `plan.json` back to the plan: what the fingerprint only digests, kept beside it.
 
-Owns the notes that a plan is rebuilt from. A class set that ships with the package is kept by name, anything else by its
-texts; no path of the machine that planned is kept. The price: a release whose class table differs cannot rebuild a plan
-made from a named set, and says so instead of making other images.
+Owns the notes that a plan is rebuilt from. A class set that ships with the package is kept by name, anything else by
+its texts; no path of the machine that planned is kept. The price: a release whose class table differs cannot rebuild a
+plan made from a named set, and says so instead of making other images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def plan_notes(options: PlanOptions) -> dict[str, Any]:
     """JSON values that, with the plan's settings, give `options` again (see `rebuild_plan`).
 
     Returns:
-        "classes": a class set's name, or one list of `ImageClass` values a class; "images_per_class": [images, number of
+        "classes": a class set's name, or one list of `ImageClass` values a class; "images_per_class": [images, number "
+        "of
         classes in a row with that many] pairs; "scenes": "places365", a list of names, or `None`.
     """
     scenes = options.prompts.scenes

@@ -1,8 +1,8 @@
 """What every source is: an outside layout whose samples are counted and addressed before any is read.
 
-Owns the contract between layouts and writers. Because a position names the same sample in every process and in every run,
-shards can be made in any order by anyone; the price is that a source is listed (folders) or indexed (tars) to its end before
-the first shard is written.
+Owns the contract between layouts and writers. Because a position names the same sample in every process and in every
+run, shards can be made in any order by anyone; the price is that a source is listed (folders) or indexed (tars) to its
+end before the first shard is written.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class SourceOptions:
         classes: Specification for `taxonomy.load_classes` whose order gives the labels; `None` for the source's own.
         check: "decode" decodes every image in full, "header" only reads what it says it is.
         flatten_keys: Whether "a/b" in a tar becomes "a__b" instead of an error.
-        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders yes, others no).
+        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders yes, others
+            no).
         shuffle_seed: Base of that order, at least 0.
 
     Raises:
@@ -87,6 +88,9 @@ class Source(ABC):
         Raises:
             SourceError: The source is damaged, or was changed since it was indexed.
         """
+
+    def close(self) -> None:  # noqa: B027  # most sources keep nothing open
+        """Closes what `samples` left open in this process; the source may be read again."""
 
 
 def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:

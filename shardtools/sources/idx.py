@@ -30,7 +30,7 @@ _IMAGES_MAGIC = 0x00000803
 _LABELS_MAGIC = 0x00000801
 _IMAGES_HEADER_BYTES = 16
 _LABELS_HEADER_BYTES = 8
-_SKIP_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _FASHION_LABELS = {
     "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
@@ -45,12 +45,13 @@ def is_idx_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class IdxSplit:
-    """One pair of files: path of the images, their size in pixels, and one label byte an image."""
+    """One pair of files: path of the images, their size in pixels, one label byte an image, sha256 of the images."""
 
     path: str
     width: int
     height: int
     labels: bytes
+    digest: str
 
 
 @dataclass(slots=True)
@@ -93,6 +94,10 @@ class IdxSource(Source):
                 label_source="idx",
             )
 
+    def close(self) -> None:
+        while self.readers:
+            self.readers.popitem()[1].stream.close()
+
     def _pixels(self, split: str, position: int) -> bytes:
         files = self.files[split]
         num_bytes = files.width * files.height
@@ -114,9 +119,10 @@ class IdxSource(Source):
         if reader is None or reader.position > position:
             if reader is not None:
                 reader.stream.close()
+                del self.readers[split]
             stream = _open(self.storage, self.files[split].path)
-            stream.read(_IMAGES_HEADER_BYTES)
             reader = self.readers[split] = _Reader(stream, 0)
+            _skip(stream, _IMAGES_HEADER_BYTES)
         return reader
 
 
@@ -124,13 +130,25 @@ def _skip(stream: BinaryIO, num_bytes: int) -> None:
     if not isinstance(stream, gzip.GzipFile):
         stream.seek(num_bytes, 1)
         return
-    while num_bytes > 0 and (content := stream.read(min(num_bytes, _SKIP_BYTES))):
+    while num_bytes > 0 and (content := stream.read(min(num_bytes, _CHUNK_BYTES))):
         num_bytes -= len(content)
 
 
 def _open(storage: Storage, path: str) -> BinaryIO:
     stream = storage.open(path)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if path.endswith(".gz") else stream
+    return cast(BinaryIO, _Unpacked(stream)) if path.endswith(".gz") else stream
+
+
+class _Unpacked(gzip.GzipFile):
+    """Closes the compressed stream with itself, as `GzipFile` does not."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
 
 
 def open_idx(storage: Storage, options: SourceOptions, classes: Sequence[ImageClass] | None) -> IdxSource:
@@ -139,7 +157,8 @@ def open_idx(storage: Storage, options: SourceOptions, classes: Sequence[ImageCl
     Args:
         storage: The folder.
         options: How to read it.
-        classes: The class set given by the user; `None` takes Fashion-MNIST's for Fashion-MNIST, else the labels' numbers.
+        classes: The class set given by the user; `None` takes Fashion-MNIST's for Fashion-MNIST, else the labels'
+            numbers.
 
     Raises:
         SourceError: A file of a pair is missing or damaged, the counts differ, or a label is out of range.
@@ -160,10 +179,7 @@ def open_idx(storage: Storage, options: SourceOptions, classes: Sequence[ImageCl
     wnids = [one.wnid for one in classes] if classes else [str(number) for number in range(256)]
     for one in files.values():
         _check_labels(storage, one, len(wnids))
-    listing = [
-        (split, one.path, storage.size(one.path), hashlib.sha256(one.labels).hexdigest())
-        for split, one in files.items()
-    ]
+    listing = [(split, one.digest, hashlib.sha256(one.labels).hexdigest()) for split, one in files.items()]
     return IdxSource(
         kind="idx",
         splits={split: len(one.labels) for split, one in files.items()},
@@ -186,7 +202,8 @@ def _check_labels(storage: Storage, files: IdxSplit, num_classes: int) -> None:
     largest = max(files.labels, default=0)
     if largest >= num_classes:
         raise SourceError(
-            f"{storage.object_url(files.path)}: image {files.labels.index(largest)} has label {largest}, --classes has indexes "
+            f"{storage.object_url(files.path)}: image {files.labels.index(largest)} has label {largest}, --classes "
+            "has indexes "
             f"0 to {num_classes - 1}: give the set it belongs to"
         )
 
@@ -221,7 +238,8 @@ def _read_pair(storage: Storage, images_path: str, labels_path: str) -> IdxSplit
     for path, found, expected in ((images_path, magic, _IMAGES_MAGIC), (labels_path, labels_magic, _LABELS_MAGIC)):
         if found != expected:
             raise SourceError(
-                f"{storage.object_url(path)} begins with {found:#010x}, expected {expected:#010x}: it is no such idx file"
+                f"{storage.object_url(path)} begins with {found:#010x}, expected {expected:#010x}: it is no such idx "
+                "file"
             )
     if count != num_labels:
         raise SourceError(
@@ -231,14 +249,11 @@ def _read_pair(storage: Storage, images_path: str, labels_path: str) -> IdxSplit
         raise SourceError(
             f"{storage.object_url(images_path)} has {count} images of {width}x{height} pixels: nothing to write"
         )
-    _check_length(storage, images_path, _IMAGES_HEADER_BYTES + count * width * height)
-    _check_length(storage, labels_path, _LABELS_HEADER_BYTES + count)
-    try:
-        with _open(storage, labels_path) as stream:
-            labels = stream.read()[_LABELS_HEADER_BYTES:]
-    except (EOFError, OSError, zlib.error) as error:
-        raise SourceError(f"{storage.object_url(labels_path)} is damaged: {error}: fetch it again") from None
-    return IdxSplit(images_path, width, height, labels)
+    digest = _digest(storage, images_path, _IMAGES_HEADER_BYTES + count * width * height)
+    _digest(storage, labels_path, _LABELS_HEADER_BYTES + count)
+    with _open(storage, labels_path) as stream:
+        labels = stream.read()[_LABELS_HEADER_BYTES:]
+    return IdxSplit(images_path, width, height, labels, digest)
 
 
 def _read_header(storage: Storage, path: str, num_bytes: int) -> tuple[int, ...]:
@@ -252,18 +267,23 @@ def _read_header(storage: Storage, path: str, num_bytes: int) -> tuple[int, ...]
     return struct.unpack(f">{num_bytes // 4}I", header)
 
 
-def _check_length(storage: Storage, path: str, expected: int) -> None:
-    """Compares the decompressed length, which gzip keeps in its last four bytes (modulo 2**32)."""
-    size = storage.size(path)
-    if path.endswith(".gz"):
-        found = int.from_bytes(storage.read_range(path, size - 4, 4), "little")
-        same = found == expected % 2**32
-    else:
-        found, same = size, size == expected
-    if not same:
+def _digest(storage: Storage, path: str, expected: int) -> str:
+    """sha256 of the unpacked file, which is read to its end: only there gzip tells whether it is intact."""
+    where = storage.object_url(path)
+    digest = hashlib.sha256()
+    found = 0
+    try:
+        with _open(storage, path) as stream:
+            while content := stream.read(_CHUNK_BYTES):
+                digest.update(content)
+                found += len(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise SourceError(f"{where} is damaged at byte {found} unpacked: {error}: fetch it again") from None
+    if found != expected:
         raise SourceError(
-            f"{storage.object_url(path)} is cut off or damaged: expected {expected} bytes unpacked, found {found}: fetch it again"
+            f"{where} is cut off or damaged: expected {expected} bytes unpacked, found {found}: fetch it again"
         )
+    return digest.hexdigest()
 
 
 def encode_grey_png(pixels: bytes, width: int, height: int) -> bytes:

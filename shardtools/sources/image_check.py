@@ -1,9 +1,9 @@
 """What an image's bytes are, or why they are none.
 
 Owns the one place where bytes of unknown origin meet a decoder, and the statuses "undecodable", "not-an-image" and
-"too-large". Nothing is ever re-encoded: the image that is decoded here is thrown away. The price of the full check is most
-of the time of writing a dataset; for JPEG it is cut by decoding at one eighth of the size, which still reads every coefficient
-of the file.
+"too-large". Nothing is ever re-encoded: the image that is decoded here is thrown away. The price of the full check is
+most of the time of writing a dataset; for JPEG it is cut by decoding at one eighth of the size, which still reads every
+coefficient of the file.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shardtools.sample import Sample
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_SAMPLE_BYTES = 256 * 1024 * 1024
 """A larger file is recorded and left out, so that one odd file cannot fill the memory."""
@@ -57,7 +60,8 @@ _PILLOW_FORMATS = {
 """Pillow's format -> `image_format`. Only these are tried: some of Pillow's others (EPS) start programs."""
 
 _MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|GIF8|BM....\0\0\0\0|II\*\0|MM\0\*|P[1-6]\s|....ftypavi[fs]|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|GIF8|BM....\0\0\0\0|II\*\0|MM\0\*|P[1-6]\s"
+    rb"|....ftypavi[fs]|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
     re.DOTALL,
 )
 NUM_MAGIC_BYTES = 16
@@ -99,17 +103,23 @@ def check_image(content: bytes, *, decode: bool) -> ImageFacts | Rejection:
             # Large or odd images are kept as they are; a decompression bomb of over twice the limit raises.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=_formats()) as image:
-                facts = ImageFacts(_PILLOW_FORMATS[image.format or ""], image.width, image.height, image.mode)
+                facts = _facts(image)
                 if decode:
-                    # Skips the inverse transform and the colours, not the entropy decoder, which is what notices damage.
-                    image.draft("L", (1, 1))
+                    # Skips the inverse transform and the colours, not the entropy decoder, which notices the damage.
+                    is_draft = image.draft("L", (1, 1)) is not None
                     image.load()
+                    # Some formats know their size and mode for certain only now.
+                    facts = facts if is_draft else _facts(image)
     except MemoryError:
         raise
     except Exception as error:
         # Decoders fail with whatever the bytes make them trip over: OSError, ValueError, struct.error, zlib.error, ...
         return Rejection("undecodable", _reason(error, content))
     return facts
+
+
+def _facts(image: Image.Image) -> ImageFacts:
+    return ImageFacts(_PILLOW_FORMATS[image.format or ""], image.width, image.height, image.mode)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Class folders of image files, as torchvision's ImageFolder reads them, with or without split folders around them.
 
-Owns the keys made from paths. Every file that is not hidden gives one sample, readable or not. The price of keys that say
-where a file lay: those of a layout with splits begin with the split, and long paths are shortened by a hash.
+Owns the keys made from paths. Every file that is not hidden gives one sample, readable or not. The price of keys that
+say where a file lay: those of a layout with splits begin with the split, and long paths are shortened by a hash.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from shardtools.errors import SourceError
+from shardtools.sample import Sample
 from shardtools.shards import check_key
 from shardtools.shards.names import check_split
 from shardtools.sources.base import REQUESTS_IN_FLIGHT, Source, SourceOptions, read_ahead
@@ -31,7 +32,6 @@ from shardtools.sources.image_check import (
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import Label, label_folders, labels_digest
 from shardtools.sources.listing import TopLevel, list_top_level, walk, walk_folder
-from shardtools.sample import Sample
 from shardtools.storage import Storage, StoredObject
 from shardtools.taxonomy import ImageClass
 
@@ -160,7 +160,8 @@ def _files(storage: Storage, top: TopLevel, wanted: str | None, has_splits: bool
     if several and wanted is not None and wanted not in top.folders:
         raise SourceError(f"{storage.url} has splits {', '.join(top.folders)}, not {wanted!r}: choose one of them")
     _refuse_loose_images(storage, top)
-    # Loose files (a README, a list of labels) are no images of any split, but must not vanish: the first one records them.
+    # Loose files (a README, a list of labels) are no images of any split, but must not vanish: the first one records
+    # them.
     loose = TopLevel((), top.files)
     for folder in [wanted] if several and wanted is not None else top.folders:
         split = check_split(wanted or folder)
@@ -173,7 +174,8 @@ def _refuse_loose_images(storage: Storage, top: TopLevel) -> None:
     loose = [name for name in top.files if extension_of(name) in IMAGE_EXTENSIONS]
     if loose:
         raise SourceError(
-            f"{storage.url} has images ({loose[0]}, ...) beside its split folders {', '.join(top.folders)}: move them into one"
+            f"{storage.url} has images ({loose[0]}, ...) beside its split folders {', '.join(top.folders)}: move them "
+            "into one"
         )
 
 
@@ -186,9 +188,9 @@ def _class_folder(path: str, has_splits: bool) -> str | None:
 def make_key(path: str) -> str:
     """A key that says where a file lay: folders and stem joined by "_".
 
-    A folder that the next name repeats is left out (n01440764/n01440764_10026.JPEG gives n01440764_10026), a file that is no
-    image by its name keeps its extension (cat/a.txt gives cat_a_txt), characters that keys may not have become "_", and what
-    is too long is cut and gets a hash of the path.
+    A folder that the next name repeats is left out (n01440764/n01440764_10026.JPEG gives n01440764_10026), a file that
+    is no image by its name keeps its extension (cat/a.txt gives cat_a_txt), characters that keys may not have become
+    "_", and what is too long is cut and gets a hash of the path.
     """
     extension = extension_of(path)
     stem = path[: -len(extension) - 1] if extension in IMAGE_EXTENSIONS else path

@@ -1,15 +1,17 @@
 """The index of a source: one entry a sample in a memory-mapped file, and the order in which they are written.
 
-Owns where entries live while a dataset is written. On disk they cost every process together one copy, which the system may
-drop and read again; the price is a temporary file of some 100 bytes a sample. In memory stay 8 bytes a sample and process at
-the most.
+Owns where entries live while a dataset is written. On disk they cost every process together one copy, which the system
+may drop and read again; the price is a temporary file of some 100 bytes a sample. In memory stay 8 bytes a sample and
+process at the most.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
+import secrets
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,7 +89,8 @@ class IndexBuilder:
     """
 
     def __init__(self, folder: Path, schema: pa.Schema, shuffle_seed: int | None) -> None:
-        self._folder = folder
+        # Never a name that was used before: a file that is mapped must not be written again.
+        self._path = folder / f"entries-{secrets.token_hex(8)}.arrow"
         self._schema = schema
         self._shuffle_seed = shuffle_seed
         self._columns: list[list[Any]] = [[] for _ in schema]
@@ -106,10 +109,6 @@ class IndexBuilder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writer.close()
-
-    @property
-    def _path(self) -> Path:
-        return self._folder / "entries.arrow"
 
     def add(self, split: str, *values: Any) -> None:
         """Appends an entry: one value a column, of the same split as the last one or of a new one."""
@@ -137,8 +136,8 @@ class IndexBuilder:
         if self._num_rows % _ROWS_PER_BATCH:
             self._flush()
         self._writer.close()
-        stops = [*list(self._starts.values())[1:], self._num_rows]
-        ranges = {split: (start, stop) for (split, start), stop in zip(self._starts.items(), stops, strict=True)}
+        starts = [*self._starts.values(), self._num_rows]
+        ranges = dict(zip(self._starts, itertools.pairwise(starts), strict=True))
         return Index(
             path=self._path,
             ranges=ranges,
@@ -148,12 +147,12 @@ class IndexBuilder:
         )
 
     def _store_order(self, ranges: Mapping[str, tuple[int, int]]) -> Path:
-        """Rows of each split sorted by a hash of their keys: an order that no other sample's coming or going changes."""
+        """Rows of each split sorted by a hash of their keys: other samples' coming and going does not reorder them."""
         hashes = np.frombuffer(self._order_hashes, np.uint64)
         order = np.empty(self._num_rows, np.int64)
         for start, stop in ranges.values():
             order[start:stop] = start + np.argsort(hashes[start:stop], kind="stable")
-        path = self._folder / "order.npy"
+        path = self._path.with_suffix(".npy")
         np.save(path, order)
         return path
 

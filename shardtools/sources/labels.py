@@ -1,6 +1,7 @@
 """From the names of class folders to labels.
 
-Owns the order of classes: torchvision's (folders sorted by name), numbers where all folders are numbers, or a class set's.
+Owns the order of classes: torchvision's (folders sorted by name), numbers where all folders are numbers, or a class
+    set's.
 The price of torchvision's order is that a class without a folder shifts the labels after it; `--classes` fixes them.
 """
 
@@ -49,7 +50,8 @@ def label_folders(folders: Iterable[str], classes: Sequence[ImageClass] | None, 
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SourceError(
-            f"{where} has {len(unknown)} of {len(names)} class folders outside the {len(known)} classes given by --classes "
+            f"{where} has {len(unknown)} of {len(names)} class folders outside the {len(known)} classes given by "
+            "--classes "
             f"({', '.join(unknown[:3])}): give the set they belong to, or drop --classes"
         )
     return {name: known[name] for name in names}
@@ -66,7 +68,8 @@ def _label_numbers(names: Sequence[str], classes: Sequence[ImageClass] | None, w
     last = max(by_number)
     if last >= len(classes):
         raise SourceError(
-            f"{where} has a folder {by_number[last]!r}, --classes has indexes 0 to {len(classes) - 1}: give the set it belongs to"
+            f"{where} has a folder {by_number[last]!r}, --classes has indexes 0 to {len(classes) - 1}: give the set "
+            "it belongs to"
         )
     return {name: Label(classes[number].wnid, number) for number, name in by_number.items()}
 

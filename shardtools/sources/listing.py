@@ -1,7 +1,7 @@
 """What lies in a source's root: folders and files, hidden ones left out.
 
-Owns the walk. A local root is listed a class folder at a time; an object store has no folders and is listed at once, which
-costs some 200 bytes a file for the time of indexing.
+Owns the walk. A local root is listed a class folder at a time; an object store has no folders and is listed at once,
+which costs some 200 bytes a file for the time of indexing.
 """
 
 from __future__ import annotations
@@ -86,5 +86,6 @@ def check_name(path: str, storage: Storage) -> None:
     """Raises `SourceError` for a name with a control character, a backslash, or bytes that are not UTF-8."""
     if _ODD_CHARACTER.search(path):
         raise SourceError(
-            f"{storage.url} has a file named {path!r}: expected UTF-8 without control characters or backslashes: rename it"
+            f"{storage.url} has a file named {path!r}: expected UTF-8 without control characters or backslashes: "
+            "rename it"
         )

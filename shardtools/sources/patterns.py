@@ -1,7 +1,7 @@
 """From what a user writes for a set of tars to the files: one tar, a folder, braces, wildcards.
 
-Owns the meaning of "{000000..000146}", "{a,b}", "*", "?" and "[...]" in a source. A name that exists is taken as it stands,
-so odd names need no quoting.
+Owns the meaning of "{000000..000146}", "{a,b}", "*", "?" and "[...]" in a source. A name that exists is taken as it
+stands, so odd names need no quoting.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def is_local_folder(source: str) -> bool:
 
 
 def _parent(source: str) -> tuple[Storage | None, str]:
-    """The folder of a source that may be one file, and the file's name; no folder for the root of a bucket or a disk."""
+    """The folder and the name of a source that may be one file; no folder for the root of a bucket or a disk."""
     head, slash, name = source.rpartition("/")
     if not name or name in (".", "..") or head.endswith("/"):
         return None, name
@@ -133,7 +133,8 @@ def _checked(storage: Storage, paths: list[str], source: str) -> TarFiles:
         check_name(path, storage)
         if path.endswith(_COMPRESSED):
             raise SourceError(
-                f"{storage.object_url(path)} is compressed, ranges of it cannot be read: unpack it to a plain .tar first"
+                f"{storage.object_url(path)} is compressed, ranges of it cannot be read: unpack it to a plain .tar "
+                "first"
             )
     path, count = Counter(paths).most_common(1)[0]
     if count > 1:

@@ -1,7 +1,7 @@
 """The label of a sample in a tar: from its members `cls` and `json`, and a class set.
 
-Owns what those members mean. The members themselves are copied as they are; the price is that a label which contradicts the
-class set stops the job instead of being set right.
+Owns what those members mean. The members themselves are copied as they are; the price is that a label which contradicts
+the class set stops the job instead of being set right.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _SOURCES = frozenset({"real", "generated", "rendered", "corrupted"})
 def label_members(members: Mapping[str, bytes], wnids: Sequence[str] | None, *, where: str) -> dict[str, Any]:
     """Fields of `Sample` that say what an image is: wnid, class_index, label_source, source.
 
-    The class index is the integer in `cls`, else that of the wnid in `json`; the wnid is that of the class set, else the
-    one in `json`. An image that another tool of this package made keeps the `source` that its `json` gives.
+    The class index is the integer in `cls`, else that of the wnid in `json`; the wnid is that of the class set, else
+    the one in `json`. An image that another tool of this package made keeps the `source` that its `json` gives.
 
     Args:
         members: Extension -> payload.
@@ -41,7 +41,8 @@ def label_members(members: Mapping[str, bytes], wnids: Sequence[str] | None, *, 
         if wnids is not None:
             if wnid is not None and wnid != wnids[class_index]:
                 raise SourceError(
-                    f"{where}: .cls says {class_index}, which is {wnids[class_index]} in --classes, .json says {wnid}: give the "
+                    f"{where}: .cls says {class_index}, which is {wnids[class_index]} in --classes, .json says "
+                    f"{wnid}: give the "
                     "set that the tar was made with"
                 )
             labels["wnid"] = wnids[class_index]

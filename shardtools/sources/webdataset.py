@@ -1,7 +1,7 @@
 """WebDataset tars: samples addressed by the byte offsets of their members.
 
-Owns the reading of other people's tars. Headers are read once, before the first shard is written, so that keys are known to
-be unique and any process can fetch any sample with one ranged read; the price is a pass over the headers.
+Owns the reading of other people's tars. Headers are read once, before the first shard is written, so that keys are
+known to be unique and any process can fetch any sample with one ranged read; the price is a pass over the headers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from shardtools.errors import SourceError
 from shardtools.sample import Sample
 from shardtools.shards import MAX_MEMBER_NAME_BYTES, Member, TarSample, check_key, read_members, read_samples
 from shardtools.shards.names import check_split
-from shardtools.shards.tar import split_member_name
 from shardtools.sources.base import Source, SourceOptions, read_ahead
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, make_sample, too_large
 from shardtools.sources.index import Index, IndexBuilder
@@ -90,7 +89,7 @@ class WebDatasetSource(Source):
 
     def _fetch(self, group: list[_Entry]) -> tuple[list[_Entry], memoryview]:
         base, end = group[0].start, group[-1].stop
-        if too_large(end - base):
+        if len(group) == 1 and too_large(end - base):
             return group, memoryview(b"")
         return group, memoryview(self.storage.read_range(self.paths[group[0].file], base, end - base))
 
@@ -242,7 +241,8 @@ def _checked_entry(sample: TarSample, file: int, where: str, flatten_keys: bool)
     parts = sample.key.split("/")
     if parts[0] == "" or ".." in parts or _CONTROL.search(sample.key):
         raise SourceError(
-            f"{place}: expected a key without '..', leading '/' or control characters, found {sample.key!r}: pack the tar anew"
+            f"{place}: expected a key without '..', leading '/' or control characters, found {sample.key!r}: pack the "
+            "tar anew"
         )
     if len(parts) > 1 and not flatten_keys:
         raise SourceError(
@@ -253,7 +253,8 @@ def _checked_entry(sample: TarSample, file: int, where: str, flatten_keys: bool)
     for extension in sample.members:
         if _CONTROL.search(extension) or len(f"{key}.{extension}".encode()) > MAX_MEMBER_NAME_BYTES:
             raise SourceError(
-                f"{place}: expected a member name of at most {MAX_MEMBER_NAME_BYTES} bytes without control characters, found "
+                f"{place}: expected a member name of at most {MAX_MEMBER_NAME_BYTES} bytes without control "
+                "characters, found "
                 f"{f'{key}.{extension}'!r}: rename it"
             )
     return _Entry(key, file, {one: (member.offset, member.num_bytes) for one, member in sample.members.items()})

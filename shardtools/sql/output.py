@@ -1,7 +1,7 @@
 """Results as CSV, JSON and Parquet, streamed batch by batch.
 
-Owns how a value is written. CSV and JSON go through Python objects, so that nested values and exact integers survive; the
-price is some million cells a second. Parquet is written from Arrow as it is and is the format for large results.
+Owns how a value is written. CSV and JSON go through Python objects, so that nested values and exact integers survive;
+the price is some million cells a second. Parquet is written from Arrow as it is and is the format for large results.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A DuckDB connection over the manifests of datasets.
 
 Owns the tables that SQL sees (`samples`, `events`, `datasets`) and what a statement may do: read. Extensions are not
-fetched and not loaded, so nothing reaches the network but the reading of the given datasets. The price: a statement that
-writes (`copy ... to`, `create table`) is refused, and results leave through `sql.output` instead.
+fetched and not loaded, so nothing reaches the network but the reading of the given datasets. The price: a statement
+that writes (`copy ... to`, `create table`) is refused, and results leave through `sql.output` instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a worker process ends: with its parent, or after the work in hand.
 
-Owns the two signals that matter to workers. The price: dying with the parent is a request to Linux; elsewhere a worker whose
-parent is killed goes on to the end of its work.
+Owns the two signals that matter to workers. The price: dying with the parent is a request to Linux; elsewhere a worker
+whose parent is killed goes on to the end of its work.
 """
 
 from __future__ import annotations

@@ -165,8 +165,8 @@ class _Walk:
         found = "no file" if size is None else f"{size} bytes"
         return Problem(
             kind="shard-missing" if size is None else "shard-altered",
-            message=f"{self._state.storage.object_url(shard.path)}: expected {shard.num_bytes} bytes, found {found}: restore "
-            "it, or for a generated dataset run shardtools verify --repair",
+            message=f"{self._state.storage.object_url(shard.path)}: expected {shard.num_bytes} bytes, found {found}: "
+            "restore it, or for a generated dataset run shardtools verify --repair",
             path=shard.path,
             part=part,
         )

@@ -1,7 +1,7 @@
 """One image against its manifest row: digest, decoding, size.
 
-Owns what "intact" means for an image. The price of decoding every image: a few milliseconds each, in threads, since Pillow
-and sha256 both work without the interpreter's lock.
+Owns what "intact" means for an image. The price of decoding every image: a few milliseconds each, in threads, since
+Pillow and sha256 both work without the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def check_image(payload: bytes, row: Mapping[str, Any], *, url: str, part: str) 
     if found != row["sha256"]:
         yield Problem(
             kind="image-altered",
-            message=f"{where}: expected sha256 {shown(row['sha256'])}, found {shown(found)}: repair or restore the shard",
+            message=f"{where}: expected sha256 {shown(row['sha256'])}, found {shown(found)}: repair or restore the "
+            "shard",
             **place,
         )
         return
@@ -77,7 +78,8 @@ def check_image(payload: bytes, row: Mapping[str, Any], *, url: str, part: str) 
     if any(want is not None and want != have for want, have in zip(recorded, size, strict=True)):
         yield Problem(
             kind="image-size",
-            message=f"{where}: expected width, height, mode {recorded}, found {size}: the row is wrong, write the dataset again",
+            message=f"{where}: expected width, height, mode {recorded}, found {size}: the row is wrong, write the "
+            "dataset again",
             **place,
         )
 
@@ -91,8 +93,9 @@ def check_status(row: Mapping[str, Any], *, url: str, part: str) -> Problem | No
     expected = "all of them set" if is_ok else "none of them set"
     return Problem(
         kind="status",
-        message=f"row {row['key']!r} of {url} has status {row['status']!r}: expected {', '.join(PLACE_COLUMNS)}: {expected}, "
-        f"found the opposite in {', '.join(wrong)}: the manifest was written wrongly, make the dataset again",
+        message=f"row {row['key']!r} of {url} has status {row['status']!r}: expected {', '.join(PLACE_COLUMNS)}: "
+        f"{expected}, found the opposite in {', '.join(wrong)}: the manifest was written wrongly, make the dataset "
+        "again",
         path=part,
         part=part,
         key=row["key"],

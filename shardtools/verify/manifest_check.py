@@ -1,7 +1,7 @@
 """The manifest as a whole: totals, keys that must be unique, and the merged files that must hold the same rows.
 
-Owns what no single part can show. The price of unique keys over 64 million rows: a temporary file of 8 bytes a row, read
-once for every four million rows, and a second look at the parts where two hashes meet.
+Owns what no single part can show. The price of unique keys over 64 million rows: a temporary file of 8 bytes a row,
+read once for every four million rows, and a second look at the parts where two hashes meet.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ class Totals:
         if found != stated or dict(self._statuses) != info.statuses:
             yield Problem(
                 kind="commit",
-                message=f"{url}/{DATASET_FILE} states totals {stated} and statuses {info.statuses}, the parts have {found} and "
-                f"{dict(sorted(self._statuses.items()))}: {remedy}",
+                message=f"{url}/{DATASET_FILE} states totals {stated} and statuses {info.statuses}, the parts have "
+                f"{found} and {dict(sorted(self._statuses.items()))}: {remedy}",
                 path=DATASET_FILE,
             )
         others = sorted(str(plan_id) for plan_id in self._plan_ids - {info.plan_id})
         if info.kind == "generated" and others:
             yield Problem(
                 kind="commit",
-                message=f"{url}/{DATASET_FILE} has plan_id {info.plan_id}, rows have {', '.join(others[:3])}: the dataset was "
-                "put together from several: make them apart",
+                message=f"{url}/{DATASET_FILE} has plan_id {info.plan_id}, rows have {', '.join(others[:3])}: the "
+                "dataset was put together from several: make them apart",
                 path=DATASET_FILE,
             )
 
@@ -125,8 +125,8 @@ def duplicate_keys(state: State, repeated: npt.NDArray[np.uint64]) -> Iterator[P
             if key in first:
                 yield Problem(
                     kind="duplicate-key",
-                    message=f"key {key!r} stands in {first[key]} and in {path} of {state.storage.url}, expected once: readers "
-                    "would see one sample twice: make the dataset again",
+                    message=f"key {key!r} stands in {first[key]} and in {path} of {state.storage.url}, expected once: "
+                    "readers would see one sample twice: make the dataset again",
                     path=path,
                     part=path,
                     key=key,
@@ -168,8 +168,8 @@ def _check_compact_file(storage: Storage, entry: PartEntry) -> Problem | None:
         return None
     return Problem(
         kind="compact",
-        message=f"{url}: expected sha256 {shown(entry.sha256)}, found {found}: the parts hold the same rows: restore it, or "
-        "for a generated dataset run shardtools verify --repair",
+        message=f"{url}: expected sha256 {shown(entry.sha256)}, found {found}: the parts hold the same rows: restore "
+        "it, or for a generated dataset run shardtools verify --repair",
         path=entry.path,
     )
 
@@ -181,8 +181,8 @@ def _compare_rows(state: State, info: DatasetInfo) -> Iterator[Problem]:
         if part is not None and not merged.take(part.table.num_rows).equals(part.table):
             yield Problem(
                 kind="compact",
-                message=f"{state.storage.url}/{info.compact[0].path} and its followers hold other rows than {entry.path} at "
-                "the same place: run the job that made the dataset again, it writes them",
+                message=f"{state.storage.url}/{info.compact[0].path} and its followers hold other rows than "
+                f"{entry.path} at the same place: run the job that made the dataset again, it writes them",
                 path=info.compact[0].path,
                 part=entry.path,
             )
@@ -190,8 +190,8 @@ def _compare_rows(state: State, info: DatasetInfo) -> Iterator[Problem]:
     if merged.take(1).num_rows:
         yield Problem(
             kind="compact",
-            message=f"{state.storage.url}/{info.compact[-1].path} holds more rows than the parts: run the job that made the "
-            "dataset again, it writes them",
+            message=f"{state.storage.url}/{info.compact[-1].path} holds more rows than the parts: run the job that "
+            "made the dataset again, it writes them",
             path=info.compact[-1].path,
         )
 

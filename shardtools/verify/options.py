@@ -1,7 +1,7 @@
 """What a user asks of verify, repair and regenerate.
 
-Owns the defaults and the bounds. Each of the three takes options of its own; the price is that `model` and `device` stand
-twice.
+Owns the defaults and the bounds. Each of the three takes options of its own; the price is that `model` and `device`
+stand twice.
 """
 
 from __future__ import annotations

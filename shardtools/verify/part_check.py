@@ -1,7 +1,7 @@
 """One manifest part with the shards it speaks for: the unit of parallel work.
 
-Owns which rows may be trusted. A part whose bytes differ from the digest in `dataset.json` is not used; its shards are then
-held against that commit alone. The price: one flipped bit in a part hides what else may be wrong with its rows.
+Owns which rows may be trusted. A part whose bytes differ from the digest in `dataset.json` is not used; its shards are
+then held against that commit alone. The price: one flipped bit in a part hides what else may be wrong with its rows.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
         return None, [Problem(kind="part-missing", message=message, path=path, part=path)]
     if entry is not None and digest(content) != entry.sha256:
         message = (
-            f"{url}: expected sha256 {shown(entry.sha256)}, found {shown(digest(content))} ({len(content)} bytes), its rows "
-            f"are not used: finish a gen-sd run with --retry-failed if one was stopped, else {remedy}"
+            f"{url}: expected sha256 {shown(entry.sha256)}, found {shown(digest(content))} ({len(content)} bytes), its "
+            f"rows are not used: finish a gen-sd run with --retry-failed if one was stopped, else {remedy}"
         )
         return None, [Problem(kind="part-altered", message=message, path=path, part=path)]
     try:
@@ -162,8 +162,8 @@ def _compare_shards(part: Part, task: PartTask) -> Sequence[Problem]:
         ", ".join(f"{one.path} {shown(one.sha256)}" for one in some) or "none" for some in (part.shards, task.listed)
     ]
     message = (
-        f"{task.path} speaks for shards {names[0]}, dataset.json lists {names[1]} for it: restore dataset.json, or for a "
-        "generated dataset run shardtools verify --repair"
+        f"{task.path} speaks for shards {names[0]}, dataset.json lists {names[1]} for it: restore dataset.json, or for "
+        "a generated dataset run shardtools verify --repair"
     )
     return [Problem(kind="part-content", message=message, path=task.path, part=task.path)]
 
@@ -171,8 +171,8 @@ def _compare_shards(part: Part, task: PartTask) -> Sequence[Problem]:
 def _stray_row(row: Mapping[str, Any], path: str, url: str) -> Problem:
     return Problem(
         kind="part-content",
-        message=f"row {row['key']!r} of {url} points to {row['shard']}, which the part does not speak for: the manifest was "
-        "written wrongly, make the dataset again",
+        message=f"row {row['key']!r} of {url} points to {row['shard']}, which the part does not speak for: the "
+        "manifest was written wrongly, make the dataset again",
         path=path,
         part=path,
         key=row["key"],

@@ -1,8 +1,8 @@
 """`regenerate`: renders random images anew with their recorded settings and says how close they come.
 
 Owns the comparison. Bit-exact, the largest pixel difference and PSNR are told apart, because another machine may give
-pictures that no eye can tell from the first ones and yet not one equal byte. The price: for each image its whole batch is
-rendered, since an image's bits depend on the batch's size.
+pictures that no eye can tell from the first ones and yet not one equal byte. The price: for each image its whole batch
+is rendered, since an image's bits depend on the batch's size.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def compare(storage: Storage, row: Mapping[str, Any], sample: Sample) -> Regener
     stored = storage.read_range(row["shard"], row["member_offset"], row["num_bytes"])
     if digest(stored) != row["sha256"]:
         raise ShardError(
-            f"image of {row['key']!r} at byte {row['member_offset']} of {storage.object_url(row['shard'])} differs from its "
-            "digest: run shardtools verify"
+            f"image of {row['key']!r} at byte {row['member_offset']} of {storage.object_url(row['shard'])} differs "
+            "from its digest: run shardtools verify"
         )
     difference, psnr = None, None
     if sample.image_bytes is not None:

@@ -1,9 +1,9 @@
 """Makes one bad shard of a generated dataset again: its tars, its part, or both.
 
-Owns the three ways. A bad tar whose part is intact is rendered from the part's rows; a lost part whose tars are intact is
-read back from them; where both are lost, the rows come from the plan. Tars are published before the part that speaks for
-them, so a reader meets a bad shard at worst, as before. The price: what is intact beside a bad tar of its shard is rendered
-again where the part is lost too.
+Owns the three ways. A bad tar whose part is intact is rendered from the part's rows; a lost part whose tars are intact
+is read back from them; where both are lost, the rows come from the plan. Tars are published before the part that
+speaks for them, so a reader meets a bad shard at worst, as before. The price: what is intact beside a bad tar of its
+shard is rendered again where the part is lost too.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def _row(storage: Storage, shard: ShardFile, split: str, index: int, sample: Tar
     images = [extension for extension in sample.members if extension not in _LABEL_EXTENSIONS]
     if len(images) != 1 or "json" not in sample.members:
         raise ShardError(
-            f"sample {sample.key!r} of {storage.object_url(shard.path)} has members {', '.join(sample.members)}, expected "
-            "json, cls and one image: it was not written by gen-sd, restore the manifest part"
+            f"sample {sample.key!r} of {storage.object_url(shard.path)} has members {', '.join(sample.members)}, "
+            "expected json, cls and one image: it was not written by gen-sd, restore the manifest part"
         )
     member, label = sample.members[images[0]], sample.members["json"]
     facts = json.loads(storage.read_range(shard.path, label.offset, label.num_bytes))

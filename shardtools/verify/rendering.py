@@ -1,7 +1,7 @@
 """A process with torch that renders batches on request, for repair and regenerate.
 
-Owns that process and ends it with itself. One process, not one a GPU: few shards are bad, and a missing shard is made just
-as well by running gen-sd again on many. The price: repairing a hundred shards takes as long as one GPU takes.
+Owns that process and ends it with itself. One process, not one a GPU: few shards are bad, and a missing shard is made
+just as well by running gen-sd again on many. The price: repairing a hundred shards takes as long as one GPU takes.
 """
 
 from __future__ import annotations
@@ -122,9 +122,9 @@ class Renderer:
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
         }
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "shardtools.pipelines.regenerate", "--worker"],
+            [sys.executable, "-m", "shardtools.pipelines.regenerate", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -168,7 +168,8 @@ def find_model(plan: PlanFile, wanted: str | None, expected_digest: str) -> Reso
         if wanted is not None:
             raise
         raise ModelError(
-            f"the images were made by model {model_id!r}, which is not found here ({error}): give its folder with --model"
+            f"the images were made by model {model_id!r}, which is not found here ({error}): give its folder with "
+            "--model"
         ) from None
     if model.digest != expected_digest:
         raise ModelError(
@@ -187,7 +188,7 @@ def on_device(settings: GeneratorSettings, device: str) -> GeneratorSettings:
     kind = settings.device if device == "auto" else device
     if kind == "cuda" and not count_gpus():
         raise GenerationError(
-            "the images were made on a GPU, this machine has none: go to one that has, or take --device cpu, which gives "
-            "similar images and not the same bytes"
+            "the images were made on a GPU, this machine has none: go to one that has, or take --device cpu, which "
+            "gives similar images and not the same bytes"
         )
     return replace(settings, device=kind)

@@ -1,8 +1,8 @@
 """`repair`: finds the bad shards of a generated dataset and makes only those again.
 
-Owns what is made again and in which order: whatever can fail without a write (the plan, the model) is looked up first, then
-shard after shard, `dataset.json` last and only where its content changes. The price of repairing under the lease: no run
-may extend the dataset meanwhile.
+Owns what is made again and in which order: whatever can fail without a write (the plan, the model) is looked up first,
+then shard after shard, `dataset.json` last and only where its content changes. The price of repairing under the lease:
+no run may extend the dataset meanwhile.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class _Repair:
             for path in sorted(self._bad, key=parse_part_path):
                 if self._lease.lost:
                     raise DatasetBusyError(
-                        f"{self._storage.url}: another run took the dataset over: let it finish, then run the same command again"
+                        f"{self._storage.url}: another run took the dataset over: let it finish, then run the same "
+                        "command again"
                     )
                 if renderer is None or path in to_read_back:
                     one = self._read_back(path, plan)
@@ -159,7 +160,8 @@ class _Repair:
         plan_file, info = self._state.plan, self._state.info
         if plan_file is None or (info is not None and info.plan_id != plan_file.plan_id):
             raise DatasetError(
-                f"{self._storage.url} has no plan.json of its own, which says how its images are made: restore it, then repair"
+                f"{self._storage.url} has no plan.json of its own, which says how its images are made: restore it, "
+                "then repair"
             )
         return plan_file
 
@@ -201,8 +203,8 @@ class _Repair:
 def _refuse_real(state: State) -> None:
     if state.kind != "generated":
         raise DatasetError(
-            f"{state.storage.url} holds real images, which cannot be made again: restore the bad files from a copy, or write "
-            "the dataset again from its source with shardtools write"
+            f"{state.storage.url} holds real images, which cannot be made again: restore the bad files from a copy, or "
+            "write the dataset again from its source with shardtools write"
         )
 
 

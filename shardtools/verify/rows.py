@@ -1,8 +1,8 @@
 """From manifest rows back to what was asked of the generator: plan rows, seeds, attempts, settings.
 
-Owns the reconstruction of what was rendered together. An image is bit-identical only at the batch size, and on some devices
-only at the place in the batch, that it was made at, so batches are put together again as they were; the price is that a
-whole batch is rendered for one image.
+Owns the reconstruction of what was rendered together. An image is bit-identical only at the batch size, and on some
+devices only at the place in the batch, that it was made at, so batches are put together again as they were; the price
+is that a whole batch is rendered for one image.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _RECORDED_SETTINGS = (
 def attempt_rows(rows: Sequence[Mapping[str, Any]], attempt: int) -> list[PlanRow]:
     """What was rendered together in an attempt: every row in the first, then those that had failed until then.
 
-    A row that failed and was made again later keeps only its latest seed. In an earlier attempt it holds its place in the
-    batch, and what is rendered for it there is not used.
+    A row that failed and was made again later keeps only its latest seed. In an earlier attempt it holds its place in
+    the batch, and what is rendered for it there is not used.
 
     Args:
         rows: All rows of a part, in its order.
@@ -43,7 +43,7 @@ def attempt_rows(rows: Sequence[Mapping[str, Any]], attempt: int) -> list[PlanRo
 
 
 def recorded_settings(row: Mapping[str, Any], planned: GeneratorSettings) -> GeneratorSettings:
-    """The settings that a row with an image records; the plan's for the rest: JPEG quality, safety, compilation, device."""
+    """The settings that a row with an image records; the plan's for JPEG quality, safety, compilation and device."""
     return replace(planned, **{name: row[name] for name in _RECORDED_SETTINGS})
 
 

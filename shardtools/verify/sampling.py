@@ -1,7 +1,7 @@
 """Random images of a dataset: the same ones for the same seed.
 
-Owns the draw. Rows are drawn by their number over all parts, so that only the parts that hold them are read; the price is a
-second draw where many rows have no image.
+Owns the draw. Rows are drawn by their number over all parts, so that only the parts that hold them are read; the price
+is a second draw where many rows have no image.
 """
 
 from __future__ import annotations

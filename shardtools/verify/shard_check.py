@@ -1,7 +1,8 @@
 """One shard, byte by byte: its digest, its tar structure, its members against the manifest's rows.
 
-Owns the reading of a whole shard. The digest alone finds any altered byte; the rest says where it is. The price of saying
-so: a shard is read twice, from the page cache, or for an object store from a temporary copy of one shard a worker.
+Owns the reading of a whole shard. The digest alone finds any altered byte; the rest says where it is. The price of
+saying so: a shard is read twice, from the page cache, or for an object store from a temporary copy of one shard a
+worker.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ class _ShardCheck:
             if end > size:
                 self.add(
                     "image-altered",
-                    f"image of {row['key']!r} ends at byte {end} of {self.url}, which has {size}: repair or restore the shard",
+                    f"image of {row['key']!r} ends at byte {end} of {self.url}, which has {size}: repair or restore "
+                    "the shard",
                     key=row["key"],
                     byte_offset=row["member_offset"],
                 )
@@ -134,8 +136,8 @@ class _ShardCheck:
                 offset = min(member.offset for member in sample.members.values())
                 self.add(
                     "shard-members",
-                    f"sample {sample.key!r} at byte {offset} of {self.url} has no row in {self._part}: repair or restore "
-                    "the shard",
+                    f"sample {sample.key!r} at byte {offset} of {self.url} has no row in {self._part}: repair or "
+                    "restore the shard",
                     key=sample.key,
                     byte_offset=offset,
                 )
@@ -157,8 +159,8 @@ class _ShardCheck:
         if found is None:
             self.add(
                 "shard-members",
-                f"row {key!r} points to byte {offset} of {self.url}, which has no sample of that key: repair or restore "
-                "the shard",
+                f"row {key!r} points to byte {offset} of {self.url}, which has no sample of that key: repair or "
+                "restore the shard",
                 key=key,
                 byte_offset=offset,
             )

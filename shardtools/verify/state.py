@@ -1,7 +1,7 @@
 """What a dataset's own files say it holds: the commit, the plan, and the listing of its folder.
 
-Owns the first look, which decides what is checked. Nothing is trusted here: a damaged commit or plan becomes a problem and
-the folder's listing stands in for it. The price: one listing of the whole folder.
+Owns the first look, which decides what is checked. Nothing is trusted here: a damaged commit or plan becomes a problem
+and the folder's listing stands in for it. The price: one listing of the whole folder.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class State:
 
     @property
     def kind(self) -> str:
-        """ "generated" or "real"."""
+        """What its images are: "generated" or "real"."""
         return self.info.kind if self.info else self.plan.kind if self.plan else "real"
 
     @property
@@ -79,7 +79,8 @@ def read_state(storage: Storage) -> State:
         paths = sorted((path for path in sizes if _PART_PATTERN.fullmatch(path)), key=_part_order)
         if not paths and plan is None and not problems:
             raise DatasetError(
-                f"{storage.url} is no dataset: it has neither {DATASET_FILE}, plan.json nor manifest parts: check the path"
+                f"{storage.url} is no dataset: it has neither {DATASET_FILE}, plan.json nor manifest parts: check the "
+                "path"
             )
     else:
         paths = [entry.path for entry in info.parts]
@@ -100,8 +101,8 @@ def stray_shards(state: State) -> Iterator[Problem]:
         if part not in state.part_paths:
             yield Problem(
                 kind="commit",
-                message=f"{state.storage.object_url(DATASET_FILE)} lists {shards[0].path} without the part {part or 'of its name'}: "
-                "restore it, or run the job that made the dataset again",
+                message=f"{state.storage.object_url(DATASET_FILE)} lists {shards[0].path} without the part "
+                f"{part or 'of its name'}: restore it, or run the job that made the dataset again",
                 path=DATASET_FILE,
             )
 
@@ -121,14 +122,15 @@ def orphans(state: State, referenced: set[str]) -> Iterator[Problem]:
             what = "dataset.json does not list" if state.info else "no manifest part lists"
             yield Problem(
                 kind="orphan",
-                message=f"expected only listed files, found {where}, which {what}: it is from a run or an extension that "
-                f"has not finished: see shardtools status {state.storage.url}, and let that run finish",
+                message=f"expected only listed files, found {where}, which {what}: it is from a run or an extension "
+                f"that has not finished: see shardtools status {state.storage.url}, and let that run finish",
                 path=path,
             )
         else:
             yield Problem(
                 kind="orphan",
-                message=f"expected only shards and manifests, found {where}, which shardtools did not write: move it away",
+                message=f"expected only shards and manifests, found {where}, which shardtools did not write: move it "
+                "away",
                 path=path,
             )
 
@@ -183,7 +185,8 @@ def _compare(state: State) -> Iterator[Problem]:
         if info.kind == "generated" and not any(problem.kind == "plan" for problem in state.problems):
             yield Problem(
                 kind="plan",
-                message=f"{state.storage.object_url(PLAN_FILE)} is missing: the images cannot be made again without it: restore it",
+                message=f"{state.storage.object_url(PLAN_FILE)} is missing: the images cannot be made again without "
+                "it: restore it",
                 path=PLAN_FILE,
             )
         return
@@ -197,14 +200,15 @@ def _compare(state: State) -> Iterator[Problem]:
     elif plan.scale > info.scale:
         yield Problem(
             kind="unfinished",
-            message=f"{where} is being extended from {info.scale} to {plan.scale} clones and is committed up to {info.scale}: "
-            f"run the same gen-sd command again, it resumes (shardtools status {where})",
+            message=f"{where} is being extended from {info.scale} to {plan.scale} clones and is committed up to "
+            f"{info.scale}: run the same gen-sd command again, it resumes (shardtools status {where})",
             path=PLAN_FILE,
         )
     elif plan.num_rows is not None and info.scale == plan.scale and info.num_rows != plan.num_rows:
         yield Problem(
             kind="plan",
-            message=f"{where}: plan.json asks for {plan.num_rows} rows, dataset.json has {info.num_rows}: run the job again",
+            message=f"{where}: plan.json asks for {plan.num_rows} rows, dataset.json has {info.num_rows}: run the job "
+            "again",
             path=PLAN_FILE,
         )
 
@@ -217,15 +221,15 @@ def _unfinished(state: State) -> Iterator[Problem]:
     if planned is not None and len(state.part_paths) >= planned:
         yield Problem(
             kind="commit",
-            message=f"{state.storage.object_url(DATASET_FILE)} is missing though all {planned} manifest parts are there: "
-            "run the job that makes the dataset again, or shardtools verify --repair: both write it",
+            message=f"{state.storage.object_url(DATASET_FILE)} is missing though all {planned} manifest parts are "
+            "there: run the job that makes the dataset again, or shardtools verify --repair: both write it",
             path=DATASET_FILE,
         )
         return
     of = f" of {planned}" if planned is not None else ""
     yield Problem(
         kind="unfinished",
-        message=f"{where} is not finished: {len(state.part_paths)}{of} shards so far: run the job that makes it again, it "
-        f"resumes (shardtools status {where})",
+        message=f"{where} is not finished: {len(state.part_paths)}{of} shards so far: run the job that makes it again, "
+        f"it resumes (shardtools status {where})",
         path=DATASET_FILE,
     )

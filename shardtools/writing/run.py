@@ -1,0 +1,119 @@
+"""A source becomes a dataset: index, plan, lease, processes, commit.
+
+Owns the order of these steps. Everything that can be wrong with names, keys and labels' folders is found while
+indexing, before the first shard; the price is that the first shard of a large source waits for the listing of all of
+it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from shardtools.dataset import DatasetInfo, acquire, commit_dataset
+from shardtools.dataset.opening import list_parts
+from shardtools.errors import DatasetError
+from shardtools.sources import open_source
+from shardtools.storage import Storage, open_storage
+from shardtools.writing.job import begin, check_apart, plan_file
+from shardtools.writing.options import WriteOptions
+from shardtools.writing.processes import Progress, Tally, run_processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    """What a run did, and what the dataset holds.
+
+    Attributes:
+        url: The dataset.
+        plan_id: Its fingerprint.
+        source_kind: "imagefolder", "idx" or "webdataset".
+        splits: Split -> rows.
+        num_rows: Rows of the whole dataset: one for each file or sample of the source.
+        num_images: Rows with an image.
+        num_bytes: Total length of the images.
+        num_shards: Shards with at least one image.
+        statuses: Status -> rows; the rejected ones are all but "ok".
+        num_written: Rows that this run wrote.
+        seconds: Wall time of this run.
+        num_processes: Processes that wrote them (0 where nothing was left to do).
+    """
+
+    url: str
+    plan_id: str
+    source_kind: str
+    splits: dict[str, int]
+    num_rows: int
+    num_images: int
+    num_bytes: int
+    num_shards: int
+    statuses: dict[str, int]
+    num_written: int
+    seconds: float
+    num_processes: int
+
+
+def write_dataset(options: WriteOptions, *, progress: Progress | None = None) -> WriteResult:
+    """Writes the images of a source as a dataset, and only the shards that are not there yet.
+
+    Args:
+        options: What to read and where to write.
+        progress: Called with each message of each process.
+
+    Raises:
+        SourceError: The source cannot be read, or changed while it was.
+        PlanMismatchError: The target holds another plan, or the source is not what it was.
+        DatasetBusyError: Another run writes to the target.
+        DatasetError: The run was stopped or killed; what is committed stays, and the same command resumes.
+    """
+    started = time.monotonic()
+    show = progress or (lambda message: None)
+    storage = open_storage(options.out)
+    with tempfile.TemporaryDirectory(prefix="shardtools-") as folder:
+        source = open_source(options.source, Path(folder))
+        check_apart(source.storage, storage)
+        plan = plan_file(source, options.samples_per_shard)
+        storage.check_writable()
+        with acquire(storage, purpose="write") as lease:
+            storage.clean_temporary()
+            job = begin(source, storage, options.samples_per_shard, uuid.uuid4().hex[:8])
+            num_processes = min(options.max_processes(), len(job.tasks))
+            show(
+                {
+                    "event": "plan",
+                    "rows": plan.num_rows,
+                    "tasks": len(job.tasks),
+                    "num_processes": num_processes,
+                    "rows_to_make": sum(task.stop - task.start for task in job.tasks),
+                }
+            )
+            made = run_processes(job, num_processes, show, lost=lambda: lease.lost) if job.tasks else Tally()
+            info = _commit_if_whole(storage, plan.plan_id, plan.num_shards)
+    if info is None:
+        raise DatasetError(
+            f"stopped after {made.rows} samples, {storage.url} is not finished: run the same command again, it resumes"
+        )
+    return WriteResult(
+        url=storage.url,
+        plan_id=plan.plan_id,
+        source_kind=source.kind,
+        splits={split: totals.num_rows for split, totals in info.splits.items()},
+        num_rows=info.num_rows,
+        num_images=info.num_images,
+        num_bytes=sum(totals.num_bytes for totals in info.splits.values()),
+        num_shards=len(info.shards),
+        statuses=info.statuses,
+        num_written=made.rows,
+        seconds=time.monotonic() - started,
+        num_processes=num_processes,
+    )
+
+
+def _commit_if_whole(storage: Storage, plan_id: str, num_shards: int | None) -> DatasetInfo | None:
+    paths = list_parts(storage)
+    if len(paths) != num_shards:
+        return None
+    return commit_dataset(storage, kind="real", plan_id=plan_id, scale=1, part_paths=paths)

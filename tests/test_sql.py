@@ -1,0 +1,486 @@
+"""SQL over manifests: what the tables hold, what is refused, and how results leave."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import threading
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardtools.cli import cli, main
+from shardtools.dataset import DatasetInfo, commit_dataset, open_dataset
+from shardtools.dataset.commit import COMPACT_FROM_PARTS
+from shardtools.errors import (
+    DatasetError,
+    FormatVersionError,
+    NotFoundError,
+    OptionError,
+    QueryError,
+    ShardtoolsError,
+    StorageError,
+)
+from shardtools.manifest import COLUMNS, SCHEMA, encode_part, rows_to_table
+from shardtools.sql import Session, query, save, to_json_value, write_csv, write_json
+from shardtools.storage import open_storage
+from tests.s3_server import S3Server
+from tests.sql_datasets import fashion_images, make_dataset
+
+NUM_SAMPLES = 12
+
+
+@pytest.fixture(scope="module")
+def images() -> list[bytes]:
+    return fashion_images(NUM_SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, images: list[bytes]) -> str:
+    folder = tmp_path_factory.mktemp("sql") / "generated"
+    make_dataset(folder, images=images)
+    return str(folder)
+
+
+def rows_of(sql: str, *urls: str, **parameters: Any) -> list[dict[str, Any]]:
+    return list(query(sql, urls, parameters).to_pylist())
+
+
+def refusal(sql: str, *urls: str, **parameters: Any) -> str:
+    with pytest.raises(QueryError) as caught:
+        query(sql, urls, parameters)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# The tables.
+
+
+def test_samples_have_the_manifest_columns_and_the_address_first(dataset: str) -> None:
+    table = query("select * from samples", [dataset])
+    assert table.schema.names == ["dataset", *COLUMNS]
+    assert [table.schema.field(name).type for name in COLUMNS] == SCHEMA.types
+    assert set(table["dataset"].to_pylist()) == {dataset}
+    expected = pa.concat_tables(open_dataset(dataset).tables())
+    assert table.drop_columns("dataset").equals(expected)
+
+
+def test_datasets_are_told_apart_and_read_together(dataset: str, tmp_path: Path, images: list[bytes]) -> None:
+    other = str(tmp_path / "real")
+    make_dataset(other, images=images[:4], source="real", num_shards=1)
+    counted = rows_of("select dataset, source, count(*) as n from samples group by all order by n", other, dataset)
+    assert counted == [
+        {"dataset": other, "source": "real", "n": 4},
+        {"dataset": dataset, "source": "generated", "n": NUM_SAMPLES},
+    ]
+    kinds = rows_of("select kind, num_rows, num_images, committed from datasets order by kind", dataset, other)
+    assert kinds == [
+        {"kind": "generated", "num_rows": NUM_SAMPLES, "num_images": 10, "committed": True},
+        {"kind": "real", "num_rows": 4, "num_images": 4, "committed": True},
+    ]
+
+
+def test_settings_are_json(dataset: str) -> None:
+    [row] = rows_of("select plan_id, scale, (settings ->> 'guidance_scale')::double as guidance from datasets", dataset)
+    assert row == {"plan_id": "plan-1", "scale": 1, "guidance": 2.0}
+
+
+def test_events_have_times_and_facts(dataset: str) -> None:
+    events = rows_of("select event, log, time, facts from events order by time, event", dataset)
+    assert {event["event"] for event in events} == {"start", "shard", "end"}
+    assert {event["log"] for event in events} == {"run1-rank0000"}
+    assert all(abs(datetime.now(UTC) - event["time"]) < timedelta(hours=1) for event in events)
+    [facts] = [json.loads(event["facts"]) for event in events if event["event"] == "shard"]
+    assert facts == {"shard_index": 0, "images": 8, "images_per_second": 12.5}
+
+
+def test_all_tables_are_listed(dataset: str) -> None:
+    assert [row["name"] for row in rows_of("show tables", dataset)] == ["datasets", "events", "samples"]
+
+
+def test_an_unfinished_dataset_is_read_with_a_note(tmp_path: Path, images: list[bytes]) -> None:
+    url = str(tmp_path / "unfinished")
+    make_dataset(url, images=images, commit=False)
+    with Session([url]) as session:
+        [note] = session.notes
+        assert note == f"{url} is not finished: the rows are those of the 2 shards so far"
+        assert sum(batch.num_rows for batch in session.stream("select key from samples")) == NUM_SAMPLES
+        [dataset_row] = pa.Table.from_batches(session.stream("select committed, num_rows from datasets")).to_pylist()
+        assert dataset_row == {"committed": False, "num_rows": None}
+
+
+def test_only_committed_parts_are_read(tmp_path: Path, images: list[bytes]) -> None:
+    url = tmp_path / "grown"
+    make_dataset(url, images=images, num_shards=3, commit=False)
+    commit_dataset(
+        open_storage(url), kind="generated", plan_id="plan-1", scale=1, part_paths=["manifest/train-000000.parquet"]
+    )
+    assert rows_of("select count(*) as n from samples", str(url)) == [{"n": 4}]
+
+
+def test_a_large_dataset_is_read_from_its_merged_files(tmp_path: Path, images: list[bytes]) -> None:
+    url = tmp_path / "merged"
+    many = [images[number % NUM_SAMPLES] for number in range(2 * COMPACT_FROM_PARTS + 4)]
+    info = make_dataset(url, images=many, num_shards=COMPACT_FROM_PARTS + 1)
+    assert isinstance(info, DatasetInfo)
+    assert [entry.num_rows for entry in info.compact] == [len(many)]
+    dataset = open_dataset(url)
+    for path in dataset.part_paths:
+        open_storage(url).delete(path)
+    merged = query("select * from samples", [url]).drop_columns("dataset")
+    assert merged["key"].to_pylist() == [
+        f"sample{number:04d}" for first in range(COMPACT_FROM_PARTS + 1) for number in range(first, len(many), 65)
+    ]
+    assert merged["seed"][0].as_py() == 2**62
+
+
+@pytest.mark.parametrize("name", ["run[1]", "a*b", "what?", "it's", "key=value", "ein schöner name"])
+def test_folders_are_taken_by_their_names(tmp_path: Path, images: list[bytes], name: str) -> None:
+    # A pattern "run[1]" would match this neighbour.
+    make_dataset(tmp_path / "run1", images=images[:2], num_shards=1)
+    make_dataset(tmp_path / name, images=images, num_shards=2)
+    url = str(tmp_path / name)
+    assert rows_of("select dataset, count(*) as n from samples group by dataset", url) == [
+        {"dataset": url, "n": NUM_SAMPLES}
+    ]
+    assert query("select * from samples", [url]).schema.names == ["dataset", *COLUMNS]
+
+
+def test_parameters_are_bound_not_pasted(dataset: str) -> None:
+    found = rows_of("select key from samples where seed = $seed or key = $key", dataset, seed=2**62 + 3, key="' or 1=1")
+    assert found == [{"key": "sample0003"}]
+
+
+def test_results_are_streamed_in_bounded_batches(dataset: str) -> None:
+    with Session([dataset]) as session:
+        rows = session.stream("select * from range(200000) as numbers(n)")
+        sizes = [batch.num_rows for batch in rows]
+    assert sum(sizes) == 200_000
+    assert max(sizes) <= 20_480
+
+
+# What is refused.
+
+
+def test_unknown_columns_name_the_nearest(dataset: str) -> None:
+    assert "nearest columns: wnid" in refusal("select wnd from samples", dataset)
+    assert "nearest columns: num_bytes" in refusal("select s.num_byte from samples as s", dataset)
+    assert "plan_id" in refusal("select planid from datasets", dataset)
+    assert "describe samples" in refusal("select qqqq from samples", dataset)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("select * from sample", "the tables are samples, events and datasets"),
+        ("select * form samples", 'syntax error at or near "samples"'),
+        ("select key::integer from samples", "Could not convert string 'sample0000'"),
+        ("select nosuch(key) from samples", "nosuch does not exist"),
+        ("", "expected one statement, found 0"),
+        ("select 1; select 2", "expected one statement, found 2"),
+        ("copy samples to 'rows.csv'", "found copy"),
+        ("create table kept as select * from samples", "found create"),
+        ("drop view samples", "found drop"),
+        ("install httpfs", "found load"),
+        ("load httpfs", "found load"),
+        ("attach 'other.db'", "found attach"),
+        ("set threads = 1", "found set"),
+        ("select * from 'https://127.0.0.1:9/rows.parquet'", "loads no extension"),
+        ("select * from samples where key = $key", "--param name=value"),
+    ],
+)
+def test_bad_sql_is_one_line_with_the_reason(
+    dataset: str, sql: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in refusal(sql, dataset)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_excess_parameters_are_refused(dataset: str) -> None:
+    assert "excess parameters: y" in refusal("select $x as x", dataset, x=1, y=2)
+
+
+def test_variables_of_the_program_are_no_tables(dataset: str) -> None:
+    secret = pa.table({"value": [1]})
+    assert "the tables are" in refusal("select * from secret", dataset)
+    assert secret.num_rows == 1
+
+
+def test_a_missing_dataset_is_refused(tmp_path: Path, dataset: str) -> None:
+    with pytest.raises(DatasetError, match="is no dataset"):
+        Session([tmp_path / "nowhere"])
+    with pytest.raises(OptionError, match="at least one dataset"):
+        Session([])
+    with pytest.raises(OptionError, match="given twice"):
+        Session([dataset, dataset])
+
+
+def test_a_missing_part_is_named(tmp_path: Path, images: list[bytes]) -> None:
+    make_dataset(tmp_path, images=images)
+    (tmp_path / "manifest" / "train-000001.parquet").unlink()
+    with pytest.raises(DatasetError, match=r"manifest/train-000001\.parquet is missing though the dataset lists it"):
+        Session([tmp_path])
+
+
+def test_a_damaged_part_is_named(tmp_path: Path, images: list[bytes]) -> None:
+    make_dataset(tmp_path, images=images)
+    (tmp_path / "manifest" / "train-000001.parquet").write_bytes(b"PAR1 but not really")
+    assert "train-000001.parquet" in refusal("select count(*) from samples", str(tmp_path))
+
+
+@pytest.mark.parametrize("file_name", ["dataset.json", "plan.json"])
+def test_an_unknown_version_is_refused(tmp_path: Path, images: list[bytes], file_name: str) -> None:
+    make_dataset(tmp_path, images=images)
+    file = tmp_path / file_name
+    file.write_text(file.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(FormatVersionError, match="version 2"):
+        Session([tmp_path])
+
+
+def test_a_part_of_an_unknown_version_is_refused_before_the_commit(tmp_path: Path, images: list[bytes]) -> None:
+    make_dataset(tmp_path, images=images, num_shards=1, commit=False)
+    file = tmp_path / "manifest" / "train-000000.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.replace_schema_metadata({"shardtools.format_version": "2"}), file)
+    with pytest.raises(FormatVersionError, match="version 2"):
+        Session([tmp_path])
+
+
+# Object stores.
+
+
+def test_s3_gives_the_same_rows_as_a_folder(s3_environment: S3Server, dataset: str, images: list[bytes]) -> None:
+    url = s3_environment.url("sql/generated")
+    make_dataset(url, images=images)
+    for sql in (
+        "select * exclude (dataset) from samples",
+        "select wnid, count(*) as n, sum(num_bytes)::bigint as b from samples where seed > 2 group by all order by all",
+        "select count(*) as n from samples",
+        "select key from samples where wnid = 'n03236735' and status = 'ok' order by key limit 2",
+        "select event, log, facts from events order by event",
+        "select * exclude (dataset) from datasets",
+    ):
+        assert rows_of(sql, url) == rows_of(sql, dataset), sql
+    both = rows_of("select dataset, count(*) as n from samples group by all", url, dataset)
+    assert {row["dataset"]: row["n"] for row in both} == {url: NUM_SAMPLES, dataset: NUM_SAMPLES}
+
+
+def test_s3_fetches_only_the_columns_asked_for(
+    s3_environment: S3Server, images: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shardtools.storage.s3 import S3Storage
+
+    url = s3_environment.url("sql/wide")
+    make_dataset(url, images=images, num_shards=1)
+    storage = open_storage(url)
+    rows = [{"wnid": f"n{number % 3}", "sha256": f"{number**9:064x}", "status": "ok"} for number in range(20_000)]
+    storage.write("manifest/train-000000.parquet", encode_part(rows_to_table(rows), []))
+    [part] = storage.list("manifest")
+    fetched: list[int] = []
+    lock = threading.Lock()
+    plain = S3Storage.read_range
+
+    def counting(self: S3Storage, path: str, offset: int, num_bytes: int) -> bytes:
+        with lock:
+            fetched.append(num_bytes)
+        return plain(self, path, offset, num_bytes)
+
+    monkeypatch.setattr(S3Storage, "read_range", counting)
+    assert len(rows_of("select wnid, count(*) from samples group by all", url)) == 3
+    assert 0 < sum(fetched) < 0.5 * part.num_bytes
+
+
+def test_a_part_that_vanishes_from_s3_is_an_error_of_the_storage(s3_environment: S3Server, images: list[bytes]) -> None:
+    url = s3_environment.url("sql/vanishing")
+    make_dataset(url, images=images)
+    with Session([url]) as session:
+        open_storage(url).delete("manifest/train-000001.parquet")
+        with pytest.raises(StorageError, match=r"train-000001\.parquet"):
+            list(session.stream("select key from samples"))
+    with pytest.raises(DatasetError, match=r"train-000001\.parquet is missing"):
+        Session([url])
+
+
+def test_results_can_be_saved_to_s3(s3_environment: S3Server, dataset: str) -> None:
+    with Session([dataset]) as session:
+        rows = session.stream("select wnid, count(*) as n from samples group by wnid order by wnid")
+        assert save(rows, s3_environment.url("results/classes.parquet")) == 3
+    content = open_storage(s3_environment.url("results")).read("classes.parquet")
+    assert pq.read_table(io.BytesIO(content))["n"].to_pylist() == [3, 6, 3]
+
+
+# Output.
+
+VALUES = (
+    "select 1 as number, 0.1::double as fraction, 'nan'::double as nothing, null as missing, true as truth, "
+    "'a, \"b\"\nc ünï' as words, [1, 2] as list, {'x': 1} as record, sum(9223372036854775807::bigint) as wide, "
+    "timestamp '2026-01-02 03:04:05' as moment, '\\xFF'::blob as bits"
+)
+
+
+def test_json_is_an_array_of_objects(dataset: str) -> None:
+    with Session([dataset]) as session:
+        stream = io.StringIO()
+        assert write_json(session.stream(VALUES), stream) == 1
+        empty = io.StringIO()
+        assert write_json(session.stream("select 1 as x where false"), empty) == 0
+    assert json.loads(empty.getvalue()) == []
+    assert json.loads(stream.getvalue()) == [
+        {
+            "number": 1,
+            "fraction": 0.1,
+            "nothing": None,
+            "missing": None,
+            "truth": True,
+            "words": 'a, "b"\nc ünï',
+            "list": [1, 2],
+            "record": {"x": 1},
+            "wide": 2**63 - 1,
+            "moment": "2026-01-02T03:04:05",
+            "bits": "ff",
+        }
+    ]
+
+
+def test_csv_has_a_header_and_null_as_an_empty_cell(dataset: str) -> None:
+    with Session([dataset]) as session:
+        stream = io.StringIO(newline="")
+        assert write_csv(session.stream(VALUES), stream) == 1
+    header, row = csv.reader(io.StringIO(stream.getvalue(), newline=""))
+    cells = dict(zip(header, row, strict=True))
+    assert cells["words"] == 'a, "b"\nc ünï'
+    assert (cells["missing"], cells["nothing"], cells["truth"]) == ("", "nan", "true")
+    assert (cells["list"], cells["record"], cells["wide"]) == ("[1, 2]", '{"x": 1}', "9223372036854775807")
+
+
+@given(
+    st.recursive(
+        # SQL's decimals have at most 38 digits and no NaN.
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.binary()
+        | st.dates()
+        | st.decimals(-(10**38), 10**38, allow_nan=False),
+        lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+        max_leaves=10,
+    )
+)
+def test_every_value_has_a_json_form(value: Any) -> None:
+    content = to_json_value(value)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+
+
+def test_json_values_keep_their_meaning() -> None:
+    assert to_json_value(Decimal("12")) == 12
+    assert to_json_value(Decimal("1.5")) == 1.5
+    assert to_json_value(math.inf) is None
+    assert to_json_value(date(2026, 1, 2)) == "2026-01-02"
+    assert to_json_value(timedelta(minutes=1)) == 60.0
+
+
+def test_output_files_appear_whole(dataset: str, tmp_path: Path) -> None:
+    sql = "select key, wnid, seed from samples order by key"
+    expected = rows_of(sql, dataset)
+    with Session([dataset]) as session:
+        for suffix in ("parquet", "csv", "json", "PARQUET"):
+            assert save(session.stream(sql), str(tmp_path / f"rows.{suffix}")) == NUM_SAMPLES
+        with pytest.raises(QueryError, match="Could not convert"):
+            save(session.stream("select key::integer from samples"), str(tmp_path / "rows.parquet"))
+        with pytest.raises(OptionError, match=r"\.parquet, \.csv, \.json, found"):
+            save(session.stream(sql), str(tmp_path / "rows.xlsx"))
+    assert pq.read_table(tmp_path / "rows.parquet").to_pylist() == expected
+    assert json.loads((tmp_path / "rows.json").read_text()) == expected
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        assert [int(row["seed"]) for row in csv.DictReader(stream)] == [row["seed"] for row in expected]
+    assert sorted(os.listdir(tmp_path)) == ["rows.PARQUET", "rows.csv", "rows.json", "rows.parquet"]
+
+
+# The command line.
+
+
+def run_cli(*arguments: str) -> Any:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def test_text_is_aligned_numbers_to_the_right(dataset: str) -> None:
+    sql = "select wnid, count(*) as n, sum(num_bytes) / 7 as x, null as none from samples group by wnid order by wnid"
+    result = run_cli("sql", sql, dataset)
+    header, *lines = result.stdout.splitlines()
+    assert header.split() == ["wnid", "n", "x", "none"]
+    assert [line.split()[:2] for line in lines] == [["n03236735", "3"], ["n03595614", "6"], ["n04489008", "3"]]
+    assert all(line[header.index("n", 9)] in "36" and line.endswith("-") for line in lines)
+    assert result.stderr == ""
+
+
+def test_long_results_stop_and_say_so(dataset: str) -> None:
+    result = run_cli("sql", "select * from range(5000) as numbers(n)", dataset)
+    assert len(result.stdout.splitlines()) == 1001
+    assert "first 1000 rows" in result.stderr
+    assert "--output" in result.stderr
+    assert len(json.loads(run_cli("sql", "from range(5000)", dataset, "--json").stdout)) == 5000
+    assert len(run_cli("sql", "from range(5000)", dataset, "--csv").stdout.splitlines()) == 5001
+
+
+def test_cells_are_one_line_each(dataset: str) -> None:
+    result = run_cli("sql", "select E'a\\nb\\tc\\x1b[31m' as words, 1e-9 as small, 12345678.25 as large", dataset)
+    assert result.stdout.splitlines()[1].split() == [r"a\nb\tc\x1b[31m", "1e-09", "12345678.25"]
+
+
+def test_an_empty_result_says_so(dataset: str) -> None:
+    result = run_cli("sql", "select key from samples where false", dataset)
+    assert (result.stdout, result.stderr) == ("key\n", "no rows\n")
+
+
+def test_params_are_typed_by_their_form(dataset: str) -> None:
+    sql = "select $a + 1 as a, $b as b, $c as c, $d as d"
+    params = ["a=41", "b=text", 'c="7"', "$d=true"]
+    result = run_cli("sql", sql, dataset, "--json", *(part for param in params for part in ("--param", param)))
+    assert json.loads(result.stdout) == [{"a": 42, "b": "text", "c": "7", "d": True}]
+    assert run_cli("sql", sql, dataset, "--param", "a").exit_code == 2
+
+
+def test_the_note_on_an_unfinished_dataset_goes_to_stderr(tmp_path: Path, images: list[bytes]) -> None:
+    make_dataset(tmp_path, images=images, commit=False)
+    result = run_cli("sql", "select count(*) as n from samples", str(tmp_path), "--json")
+    assert json.loads(result.stdout) == [{"n": NUM_SAMPLES}]
+    assert "is not finished" in result.stderr
+
+
+def test_output_option(dataset: str, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "rows.parquet"
+    result = run_cli("sql", "from samples", dataset, "--output", str(target))
+    assert (result.stdout, result.stderr) == ("", f"wrote {NUM_SAMPLES} rows to {target}\n")
+    assert pq.read_table(target).num_rows == NUM_SAMPLES
+    assert run_cli("sql", "from samples", dataset, "--output", str(target), "--json").exit_code == 2
+    assert run_cli("sql", "from samples").exit_code == 2
+
+
+def test_a_known_error_is_one_line_and_exit_code_1(dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["sql", "select wnd from samples", dataset])
+    assert caught.value.code == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("shardtools: cannot run the SQL: ")
+    assert printed.err.count("\n") == 1
+
+
+def test_errors_are_the_projects_own() -> None:
+    assert issubclass(QueryError, ShardtoolsError)
+    assert issubclass(NotFoundError, StorageError)

@@ -112,7 +112,8 @@ def min_snr_weights(cap: float) -> torch.Tensor:
     """min(SNR, cap) / SNR for each of the 1000 training steps."""
     cumulative = build_scheduler().alphas_cumprod
     snr = cumulative / (1 - cumulative)
-    return snr.clamp(max=cap) / snr
+    weights: torch.Tensor = snr.clamp(max=cap) / snr
+    return weights
 
 
 def train_diffusion(
@@ -159,7 +160,7 @@ def train_diffusion(
         if step % options.meet_every_steps == 0:
             share = _average_processes(networks, (time.monotonic() - started) / options.seconds)
         _update_average(average, networks, min(options.ema_decay, (1 + step) / (10 + step)))
-        mean_loss = loss.item() if step == 0 else 0.99 * mean_loss + 0.01 * loss.item()
+        mean_loss = loss.item() if mean_loss == 0 else 0.99 * mean_loss + 0.01 * loss.item()
         step += 1
         if step % 100 == 0:
             log(f"unet step {step} loss {mean_loss:.4f} rate {rate:.1e} {share:.0%}")
@@ -194,7 +195,8 @@ def _average_processes(networks: nn.Module, share: float) -> float:
 
 @torch.no_grad()
 def _update_average(average: nn.Module, networks: nn.Module, decay: float) -> None:
-    ours, theirs = list(average.parameters()), [p.detach() for p in networks.parameters()]
+    ours = [p.detach() for p in average.parameters()]
+    theirs = [p.detach() for p in networks.parameters()]
     torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 

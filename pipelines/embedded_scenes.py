@@ -40,7 +40,8 @@ def _fill(colour: Colour) -> Array:
 
 def _vertical(top: Colour, bottom: Colour) -> Array:
     share = (_ROWS / (SIZE - 1))[..., None].astype(np.float32)
-    return np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share
+    blend = np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share
+    return np.asarray(blend, np.float32)
 
 
 def _noise(rng: Generator, cell: int, strength: float) -> Array:

@@ -18,6 +18,7 @@ from typing import Any
 
 from shardtools.errors import GenerationError, ShardtoolsError
 from shardtools.sample import Sample
+from shardtools.storage.lifetime import die_with_parent
 from shardtools.verify.rendering import RenderRequest, RenderSetup
 
 
@@ -66,8 +67,6 @@ def worker_main(parent_pid: int) -> None:
     Args:
         parent_pid: The process that asks; this one does not outlive it.
     """
-    from shardtools.pipelines.common import die_with_parent
-
     die_with_parent(parent_pid)
     channel = os.fdopen(os.dup(1), "wb")
     # Whatever a library prints must not mix with the answers.

@@ -62,7 +62,8 @@ class S3Server:
             self._process.wait()
             self._process = None
         for port in self._ports:
-            for leftover in glob.glob(f"{tempfile.gettempdir()}/seaweedfs-*-{port}.sock"):
+            # The server makes these in /tmp, whatever TMPDIR says.
+            for leftover in glob.glob(f"/tmp/seaweedfs-*-{port}.sock"):
                 Path(leftover).unlink(missing_ok=True)
 
     def restart(self) -> None:

@@ -58,10 +58,11 @@ def resolve_model(model: str) -> ResolvedModel:
         ModelError: No such pipeline, or a folder without an index or without weights.
     """
     path = Path(model).expanduser()
-    if path.is_dir():
-        model_id = path.resolve().name
-    elif model == EMBEDDED_MODEL:
+    if model == EMBEDDED_MODEL:
+        # Before folders: gen-sd names its default dataset after the model, so a folder of that name is likely here.
         path, model_id = Path(str(files("shardtools"))) / "models" / EMBEDDED_MODEL, model
+    elif path.is_dir():
+        model_id = path.resolve().name
     elif re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", model):
         path, model_id = _download(model), model
     else:

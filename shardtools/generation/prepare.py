@@ -110,6 +110,7 @@ def begin(prepared: Prepared, storage: Storage, *, retry_failed: bool) -> Job:
         PlanError: `retry_failed` on a dataset that is not whole yet.
     """
     stored = store_plan_file(storage, prepared.plan_file)
+    storage.clean_temporary()
     done = {parse_part_path(path)[1] for path in list_parts(storage)}
     missing = tuple(index for index in range(prepared.plan.num_shards) if index not in done)
     if retry_failed and missing:

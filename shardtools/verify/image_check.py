@@ -1,18 +1,18 @@
 """One image against its manifest row: digest, decoding, size.
 
-Owns what "intact" means for an image. The price of decoding every image: a few milliseconds each, in threads, since
-Pillow and sha256 both work without the interpreter's lock.
+Owns what "intact" means for an image; whether bytes decode is asked of the same code that took them in. The price of
+decoding every image: up to a few milliseconds each, in threads, since Pillow and sha256 work without the interpreter's
+lock.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from PIL import Image
-
 from shardtools.manifest import digest
+from shardtools.sources.image_check import Rejection
+from shardtools.sources.image_check import check_image as read_image
 from shardtools.verify.report import Problem
 
 ROW_COLUMNS = (
@@ -60,20 +60,16 @@ def check_image(payload: bytes, row: Mapping[str, Any], *, url: str, part: str) 
             **place,
         )
         return
-    try:
-        with Image.open(io.BytesIO(payload)) as image:
-            image.load()
-            size = (image.width, image.height, image.mode)
-    except Exception as error:
-        # Pillow's decoders raise errors of many kinds on bad input; each means that the image cannot be read.
+    facts = read_image(payload, decode=True)
+    if isinstance(facts, Rejection):
         yield Problem(
             kind="image-undecodable",
-            message=f"{where}: expected an image that decodes, found {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no message'}: "
-            "its bytes are as recorded, so it was stored like this: leave it out or replace it at the source",
+            message=f"{where}: expected an image that decodes, found: {facts.reason}: its bytes are as recorded, so it "
+            "was stored like this: leave it out, or replace it at the source",
             **place,
         )
         return
+    size = (facts.width, facts.height, facts.mode)
     recorded = (row["width"], row["height"], row["mode"])
     if any(want is not None and want != have for want, have in zip(recorded, size, strict=True)):
         yield Problem(

@@ -72,7 +72,7 @@ def check_shard(
             return check.result(0, size)
         num_images = check.content(stream, size, rows)
         if size != shard.num_bytes or found != shard.sha256:
-            check.altered(size, found)
+            check.altered(size, found, rows_known=rows is not None)
         return check.result(num_images, size)
 
 
@@ -95,14 +95,14 @@ class _ShardCheck:
     def result(self, num_images: int, num_bytes: int) -> ShardResult:
         return ShardResult(problems=tuple(self._problems), num_images=num_images, num_bytes=num_bytes)
 
-    def altered(self, size: int, found: str) -> None:
+    def altered(self, size: int, found: str, *, rows_known: bool) -> None:
         """Adds the problem of the whole file, before those inside it."""
         shard = self._shard
         if size != shard.num_bytes:
             what = f"expected {shard.num_bytes} bytes, found {size}"
         else:
             what = f"expected sha256 {shown(shard.sha256)}, found {shown(found)}"
-        if not self._problems:
+        if rows_known and not self._problems:
             what += " (the images are intact: the damage is in a json member, a header's free bytes or the padding)"
         message = f"{self.url}: {what}: restore it, or for a generated dataset run shardtools verify --repair"
         self._problems.insert(0, Problem(kind="shard-altered", message=message, path=shard.path, part=self._part))

@@ -23,7 +23,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +39,11 @@ from shardtools.pipelines.embedded_judge import (
     JudgeOptions,
     grey_batcher,
     judge_all,
-    load_judge,
     mean_pairwise_distance,
     rgb_batcher,
-    save_judge,
     train_judge,
 )
+from shardtools.pipelines.embedded_panel import load_judges
 from shardtools.pipelines.embedded_scenes import SCENE_GROUPS, paint_bank
 from shardtools.pipelines.embedded_vae import to_tensor
 
@@ -65,18 +63,18 @@ class Scale:
 
     seeds: tuple[int, ...]
     pictures: int
+    prompt_pictures: int
     train_pictures: int
     judge_epochs: float
 
     def __post_init__(self) -> None:
-        if self.pictures % len(CLASSES) or self.train_pictures % len(CLASSES):
-            raise ValueError(
-                f"expected picture counts divisible by {len(CLASSES)}, found {self.pictures} and {self.train_pictures}"
-            )
+        counts = (self.pictures, self.prompt_pictures, self.train_pictures)
+        if any(count % len(CLASSES) for count in counts):
+            raise ValueError(f"expected picture counts divisible by {len(CLASSES)}, found {counts}")
 
 
-FULL = Scale(seeds=(0, 1, 2), pictures=200, train_pictures=2000, judge_epochs=6)
-QUICK = Scale(seeds=(0,), pictures=100, train_pictures=500, judge_epochs=1)
+FULL = Scale(seeds=(0, 1, 2), pictures=200, prompt_pictures=100, train_pictures=2000, judge_epochs=6)
+QUICK = Scale(seeds=(0,), pictures=50, prompt_pictures=50, train_pictures=500, judge_epochs=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,58 +116,6 @@ def generate(
         ).images
         parts.append(images[: len(batch)] * 2 - 1)
     return torch.cat(parts).float()
-
-
-def _cached(path: Path, num_classes: int, build: Callable[[], Judge]) -> Judge:
-    if not path.is_file():
-        save_judge(build(), path)
-    return load_judge(path, num_classes)
-
-
-def _train_black(data: Path, epochs: float) -> Judge:
-    """Six parts of shifted pictures, then one and a half as they are at a low rate."""
-    grey, labels = (torch.from_numpy(a) for a in load_split(data, "train"))
-    judge, batcher = Judge(), grey_batcher(grey, labels)
-    train_judge(judge, len(grey), batcher, JudgeOptions(epochs=epochs, max_shift=2))
-    refine_black(judge, grey, labels, epochs / 4)
-    return judge
-
-
-def refine_black(judge: Judge, grey: torch.Tensor, labels: torch.Tensor, epochs: float) -> None:
-    """The last part of the black judge's training: no shifts, a low rate."""
-    options = JudgeOptions(epochs=epochs, max_shift=0, max_rate=5e-4, seed=1)
-    train_judge(judge, len(grey), grey_batcher(grey, labels), options)
-
-
-def _train_scene(data: Path, epochs: float, start: Judge | None) -> Judge:
-    """A judge of painted scenes, freshly composed for every batch.
-
-    By class when it starts from the black judge, by scene group when it starts from nothing.
-    """
-    grey, labels = load_split(data, "train")
-    backgrounds, groups = paint_bank(400, seed=1001)
-    rng = np.random.default_rng(1002)
-
-    def batch_of(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        index, at = chosen.numpy(), rng.integers(0, len(backgrounds), len(chosen))
-        images = to_tensor(place_in_scenes(grey[index], backgrounds[at], rng))
-        return images, torch.from_numpy(groups[at] if start is None else labels[index])
-
-    judge = Judge(len(SCENE_GROUPS)) if start is None else deepcopy(start)
-    train_judge(judge, len(grey), batch_of, JudgeOptions(epochs=epochs))
-    return judge
-
-
-def load_judges(data: Path, folder: Path, scale: Scale) -> dict[str, Judge]:
-    """The judges by name, trained where `folder` does not hold them yet."""
-    mark = f"{scale.judge_epochs:g}.safetensors"
-    black = _cached(folder / f"black-{mark}", len(CLASSES), lambda: _train_black(data, scale.judge_epochs))
-    scene_epochs, group_epochs = scale.judge_epochs / 4, scale.judge_epochs / 20
-    return {
-        "black": black,
-        "scene": _cached(folder / f"scene-{mark}", len(CLASSES), lambda: _train_scene(data, scene_epochs, black)),
-        "group": _cached(folder / f"group-{mark}", len(SCENE_GROUPS), lambda: _train_scene(data, group_epochs, None)),
-    }
 
 
 def accuracy(judge: Judge, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -244,7 +190,7 @@ def measure_guidance(bench: Bench) -> Report:
 
 def measure_templates(bench: Bench) -> Report:
     """All four templates at guidance 7.5 (DPM++ 10); scenes are judged by the scene judge."""
-    labels, report = _labels(bench.scale.pictures), {}
+    labels, report = _labels(bench.scale.prompt_pictures), {}
     for template in TEMPLATES:
         accuracies = []
         for seed in bench.scale.seeds:
@@ -266,7 +212,7 @@ def measure_wording(bench: Bench) -> Report:
         "definition": lambda c, _: CLASSES[c].definition,
         "hypernym": lambda c, _: CLASSES[c].h,
     }
-    labels, report = _labels(bench.scale.pictures), {}
+    labels, report = _labels(bench.scale.prompt_pictures), {}
     for name, wording in wordings.items():
         prompts = [wording(int(c), i // len(CLASSES)) for i, c in enumerate(labels)]
         values = []
@@ -279,7 +225,7 @@ def measure_wording(bench: Bench) -> Report:
 
 def measure_scenes(bench: Bench) -> Report:
     """`c, h_c inside b`: does the picture show the scene's group, and still the class?"""
-    labels, report = _labels(bench.scale.pictures), {}
+    labels, report = _labels(bench.scale.prompt_pictures), {}
     for guidance in (7.5, 2.0):
         classes, groups, by_group = [], [], []
         for seed in bench.scale.seeds:
@@ -371,7 +317,7 @@ def measure_speed(folder: Path) -> Report:
 def run(folder: Path, data: Path, judges: Path, scale: Scale, only: Sequence[str]) -> Report:
     """The named measurements, or all, each logged to stderr when done."""
     grey, labels = load_split(data, "test")
-    trained = load_judges(data, judges, scale)
+    trained = load_judges(data, judges, scale.judge_epochs)
     bench = Bench(
         pipeline=load_pipeline(folder),
         black=trained["black"],

@@ -6,7 +6,6 @@ Owns process set-up. The job runs the same under the launcher of this package, `
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -14,13 +13,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from types import FrameType
-from typing import Any
 
 import torch
 from accelerate import PartialState
 
-_PR_SET_PDEATHSIG = 1
+from shardtools.processes import Progress, die_with_parent
+
 _COLLECTIVE_TIMEOUT = timedelta(days=7)
 
 
@@ -60,19 +58,16 @@ def translate_slurm(environment: os._Environ[str] | dict[str, str]) -> None:
     environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Asks Linux to kill this process when its parent dies, so that a killed launcher leaves no writer behind."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        # The parent died before it was asked to be watched.
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def fork_ranks(world_size: int, run: Callable[[int], None], report: Callable[[dict[str, Any]], None]) -> int:
+def fork_ranks(world_size: int, run: Callable[[int], None], report: Progress, stop: threading.Event) -> int:
     """Runs `run(rank)` in `world_size` forked processes and waits for them: what is imported by now is imported once.
 
-    No thread may have been started before. SIGTERM is passed on. When a rank dies the others end after their shard
-    in hand.
+    No thread may have been started before. When a rank dies the others end after their shard in hand.
+
+    Args:
+        world_size: 1 or more.
+        run: Called in each fork.
+        report: Called with an error message for a rank that died.
+        stop: Set by SIGTERM, here and (inherited) in the forks; SIGTERM is passed on to them.
 
     Returns:
         0 if every rank ended well, 1 otherwise; each failure without a message of its own is reported.
@@ -102,6 +97,8 @@ def fork_ranks(world_size: int, run: Callable[[int], None], report: Callable[[di
             os.kill(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop_ranks)
+    if stop.is_set():
+        stop_ranks()
     failed = 0
     while pids:
         pid, status = os.wait()
@@ -109,8 +106,9 @@ def fork_ranks(world_size: int, run: Callable[[int], None], report: Callable[[di
         code = os.waitstatus_to_exitcode(status)
         if code:
             failed = 1
-            how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            report({"event": "error", "message": f"process {rank} of {world_size} was {how}"})
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            line = f"process {rank} of {world_size} {how}: what is committed stays, run the same command again"
+            report({"event": "error", "kind": "RunError", "message": line})
             stop_ranks()
     return failed
 
@@ -119,15 +117,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def stop_on_sigterm() -> threading.Event:
-    """Returns an event that SIGTERM sets; the job ends after the shard in hand. SIGINT is left to the launcher."""
-    stop = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return stop

@@ -24,20 +24,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from shardtools.dataset import CommittedShard, EventLog
-from shardtools.errors import GenerationError, ShardtoolsError
+from shardtools.errors import RunError, ShardtoolsError
 from shardtools.generation.prepare import Job
 from shardtools.plan import PlanRow
+from shardtools.processes import Progress, die_with_parent, stop_on_sigterm
 from shardtools.storage import open_storage
 
-Report = Callable[[dict[str, Any]], None]
-"""Takes one progress message: {"event": "batch" | "shard" | "end", ...}."""
 
-
-def run_rank(job: Job, rank: int, world_size: int, device: Any, report: Report, stop: threading.Event) -> None:
+def run_rank(job: Job, rank: int, world_size: int, device: Any, report: Progress, stop: threading.Event) -> None:
     """Makes every `world_size`-th task of the job from `rank` on; ends after the shard in hand when `stop` is set.
 
     Raises:
@@ -124,7 +122,7 @@ def run_launched(options: Any) -> int:
     from shardtools.dataset import acquire
     from shardtools.generation.launch import commit_if_whole
     from shardtools.generation.prepare import begin, prepare
-    from shardtools.pipelines.common import join_world, stop_on_sigterm
+    from shardtools.pipelines.common import join_world
 
     prepared = prepare(options)
     generator = prepared.plan.options.generator
@@ -165,7 +163,7 @@ def _wait_for_all(world_size: int) -> None:
         PartialState().wait_for_everyone()
         PartialState().destroy_process_group()
     except RuntimeError as error:
-        raise GenerationError(
+        raise RunError(
             f"another process of the job died ({str(error).splitlines()[0]}): run the same command again"
         ) from None
 
@@ -186,7 +184,8 @@ def workers_main(world_size: int, parent_pid: int) -> None:
     """
     from shardtools.pipelines import common
 
-    common.die_with_parent(parent_pid)
+    die_with_parent(parent_pid)
+    stop = stop_on_sigterm()
     # What a library prints goes to standard error: it must not mix with the messages. A line is below PIPE_BUF, so the
     # ranks may share the pipe.
     channel = os.dup(1)
@@ -198,15 +197,14 @@ def workers_main(world_size: int, parent_pid: int) -> None:
     job: Job = pickle.load(sys.stdin.buffer)
     importlib.import_module("shardtools.pipelines.finishing")
     importlib.import_module("shardtools.pipelines.engine")
-    code = common.fork_ranks(world_size, lambda rank: _run_worker(job, report), report)
+    code = common.fork_ranks(world_size, lambda rank: _run_worker(job, report, stop), report, stop)
     sys.exit(code)
 
 
-def _run_worker(job: Job, report: Report) -> None:
+def _run_worker(job: Job, report: Progress, stop: threading.Event) -> None:
     """One forked rank; ends the process with exit code 1 after reporting an error."""
     from shardtools.pipelines import common
 
-    stop = common.stop_on_sigterm()
     try:
         generator = job.plan.options.generator
         world = common.join_world(generator.device, generator.threads_per_process)
@@ -218,7 +216,9 @@ def _run_worker(job: Job, report: Report) -> None:
             traceback.print_exc()
         text = str(error).strip().splitlines()
         line = text[0][:1000] if text else ""
-        report({"event": "error", "message": line if known else f"{type(error).__name__}: {line}"})
+        kind = type(error).__name__
+        failure = {"kind": kind, "message": line} if known else {"kind": "RunError", "message": f"{kind}: {line}"}
+        report({"event": "error", **failure})
         os._exit(1)
 
 

@@ -16,9 +16,9 @@ import sys
 import traceback
 from typing import Any
 
-from shardtools.errors import GenerationError, ShardtoolsError
+from shardtools.errors import RunError, ShardtoolsError
+from shardtools.processes import die_with_parent
 from shardtools.sample import Sample
-from shardtools.storage.lifetime import die_with_parent
 from shardtools.verify.rendering import RenderRequest, RenderSetup
 
 
@@ -87,9 +87,7 @@ def worker_main(parent_pid: int) -> None:
         except Exception as error:
             traceback.print_exc()
             line = str(error).splitlines()[0] if str(error) else "no message"
-            answer = GenerationError(
-                f"rendering failed: {type(error).__name__}: {line}: mend the cause and run it again"
-            )
+            answer = RunError(f"rendering failed: {type(error).__name__}: {line}: mend the cause and run it again")
         pickle.dump(answer, channel)
         channel.flush()
 

@@ -1,6 +1,6 @@
 """Draws images of a dataset as one PNG: a row a class, the first images of each (the pictures in README.md and docs/).
 
-    python scripts/contact_sheet.py fashion-sd docs/images/fashion-sd.png --columns 16
+python scripts/contact_sheet.py fashion-sd docs/images/fashion-sd.png --columns 16
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     ├── PlanError                   options that make no plan
     │   └── PlanMismatchError       the target holds another plan
     ├── ModelError                  a generator that cannot be loaded
-    ├── GenerationError             a generating process failed
+    ├── RunError                    a run that was stopped, or a process of it that failed or was killed
     ├── SourceError                 an outside layout that cannot be read
     ├── StorageError                a place that cannot be read or written
     │   ├── NotFoundError           nothing is there
@@ -58,8 +58,8 @@ class ModelError(ShardtoolsError):
     """A generator that cannot be found or loaded."""
 
 
-class GenerationError(ShardtoolsError):
-    """A generating process failed or was killed."""
+class RunError(ShardtoolsError):
+    """A run was stopped, or a process of it failed or was killed; what is committed stays."""
 
 
 class SourceError(ShardtoolsError):

@@ -78,7 +78,7 @@ def test_a_second_run_makes_the_same_bytes(model: Path, dataset: Path, tmp_path:
 
 
 def test_an_image_does_not_depend_on_the_padding(model: Path, tmp_path: Path) -> None:
-    """Five rows in batches of four: the fifth is padded, and equals the same row with real neighbours that repeat it."""
+    """Five rows in batches of four: the fifth is padded, with itself."""
     wanted = options(model, tmp_path / "a", classes="n04133789", images_per_class=5, samples_per_shard=8)
     generate_here(wanted)
     prepared = prepare(wanted)

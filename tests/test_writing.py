@@ -32,7 +32,7 @@ from shardtools.cli import main
 from shardtools.dataset import acquire, commit_dataset, open_dataset, read_status
 from shardtools.dataset.events import read_events
 from shardtools.dataset.opening import list_parts
-from shardtools.errors import DatasetError, OptionError, PlanMismatchError, ShardtoolsError, SourceError
+from shardtools.errors import OptionError, PlanMismatchError, RunError, ShardtoolsError, SourceError
 from shardtools.sources import SourceOptions, open_source
 from shardtools.storage import open_storage
 from shardtools.taxonomy import load_classes
@@ -145,7 +145,7 @@ def test_the_command_from_a_folder_to_a_verified_dataset(
 
     assert stop.value.code == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"{NUM_PHOTOS} samples to write in 20 shards on 2 processes\n")
+    assert captured.err.startswith(f"{NUM_PHOTOS} samples in 20 shards on 2 processes: starting\n")
     assert f"holds {NUM_PHOTOS - 3} images" in captured.out and "rows by split: train 240" in captured.out
     assert "rejected: 1 not-an-image, 2 undecodable" in captured.out
     assert re.findall(r"^  shardtools (\w+)", captured.out, re.MULTILINE) == ["query", "verify", "sql"]
@@ -225,7 +225,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(
         assert alive == []
         assert not (out / "dataset.json").exists()
     assert 0 < shards() < 20
-    with pytest.raises(DatasetError, match="is not finished"):
+    with pytest.raises(RunError, match="run the same command again"):
         open_dataset(str(out))
 
     result = write(photos, out, num_processes=2)

@@ -108,9 +108,9 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
 
         importlib.import_module("shardtools.pipelines.generate").run_launched(wanted)
         return
-    from shardtools.cli.progress import GenerationProgress
+    from shardtools.cli.progress import RunProgress
 
-    with GenerationProgress() as progress:
+    with RunProgress(noun="images", before="loading the model") as progress:
         result = generate(wanted, progress=progress)
     click.echo(json.dumps(asdict(result)) if as_json else summary(result))
 

@@ -1,4 +1,4 @@
-"""A progress bar over all generating processes; plain lines where the output is no terminal."""
+"""A progress bar over all processes of a run; plain lines where the standard error is no terminal."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import click
 _LINE_SECONDS = 10.0
 
 
-class GenerationProgress:
-    """Shows the messages of `generation.generate` on standard error."""
+class RunProgress:
+    """Shows the messages of `generation.generate` or `writing.write_dataset` on the standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, noun: str, before: str) -> None:
+        """Says what is counted ("images") and what happens before the first one ("loading the model")."""
+        self._noun = noun
+        self._before = before
         self._bar: Any = None
         self._task: Any = None
         self._total = 0
-        self._made = 0
-        self._started = 0.0
+        self._done = 0
+        self._started: float | None = None
         self._shown_at = 0.0
 
-    def __enter__(self) -> GenerationProgress:
+    def __enter__(self) -> RunProgress:
         return self
 
     def __exit__(
@@ -35,22 +38,23 @@ class GenerationProgress:
     def __call__(self, message: dict[str, Any]) -> None:
         event = message["event"]
         if event == "plan":
-            self._begin(message)
-        elif event == "ready" and not self._started:
-            self._started = time.monotonic()
+            self._begin(message["rows_to_make"], message["tasks"], message["num_processes"])
+        elif event == "ready" and self._started is None:
+            self._started = self._shown_at = time.monotonic()
             if self._bar is not None:
-                self._bar.reset(self._task, total=self._total or None, description="images")
+                self._bar.reset(self._task, total=self._total or None, description=self._noun)
         elif event == "batch":
             self._advance(message["images"])
 
-    def _begin(self, message: dict[str, Any]) -> None:
-        self._total = message["rows_to_make"]
-        if not message["tasks"]:
+    def _begin(self, total: int, shards: int, processes: int) -> None:
+        self._total = total
+        if not shards:
             return
-        processes = message["num_processes"]
-        text = f"{message['tasks']} shards to make on {processes} process{'es' if processes > 1 else ''}"
+        where = f"{shards} shard{'s' if shards > 1 else ''}"
+        whom = f"{processes} process{'es' if processes > 1 else ''}"
+        text = f"{total or 'failed'} {self._noun} in {where} on {whom}: {self._before}"
         if not sys.stderr.isatty():
-            click.echo(f"{text}; loading the model", err=True)
+            click.echo(text, err=True)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -63,16 +67,16 @@ class GenerationProgress:
             TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task(f"{text}; loading the model", total=None, speed="")
+        self._task = self._bar.add_task(text, total=None, speed="")
         self._bar.start()
 
-    def _advance(self, images: int) -> None:
-        self._made += images
-        elapsed = time.monotonic() - self._started
-        speed = self._made / elapsed if elapsed > 0 else 0.0
+    def _advance(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        speed = self._done / max(now - (self._started or now), 1e-9)
         if self._bar is not None:
-            self._bar.update(self._task, advance=images, speed=f"{speed:.1f} images/s")
-        elif time.monotonic() - self._shown_at > _LINE_SECONDS:
-            self._shown_at = time.monotonic()
-            left = f", {(self._total - self._made) / speed:.0f} s left" if self._total and speed else ""
-            click.echo(f"{self._made} of {self._total or '?'} images, {speed:.1f} images/s{left}", err=True)
+            self._bar.update(self._task, advance=count, speed=f"{speed:.1f} {self._noun}/s")
+        elif now - self._shown_at > _LINE_SECONDS:
+            self._shown_at = now
+            left = f", {(self._total - self._done) / speed:.0f} s left" if self._total else ""
+            click.echo(f"{self._done} of {self._total or '?'} {self._noun}, {speed:.1f} {self._noun}/s{left}", err=True)

@@ -157,7 +157,8 @@ def _report_lines(report: Any) -> list[str]:
     if report.sound:
         return [*lines, "sound"]
     parts = len({problem.part for problem in report.problems if problem.part})
-    return [*lines, f"{len(report.problems)} problems" + (f" in {parts} shards" if parts else "")]
+    where = f" in {_counted(parts, 'shard')}" if parts else ""
+    return [*lines, _counted(len(report.problems), "problem") + where]
 
 
 def _repair_lines(done: Any) -> list[str]:
@@ -190,6 +191,10 @@ def _regenerate_lines(images: Any) -> list[str]:
     if len(differing) > LINES_PER_KIND:
         lines.append(f"differs: and {len(differing) - LINES_PER_KIND} more (--json prints all)")
     return lines
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _decibels(value: float) -> str:

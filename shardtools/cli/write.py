@@ -69,7 +69,7 @@ def command(
     of them, or a pattern in quotes. DATASET is a folder or s3://bucket/prefix. Images keep their bytes; files that are
     none get a row that says why.
     """
-    from shardtools.cli.write_progress import WriteProgress
+    from shardtools.cli.progress import RunProgress
     from shardtools.sources import SourceOptions
     from shardtools.writing import WriteOptions, write_dataset
 
@@ -79,7 +79,7 @@ def command(
         samples_per_shard=samples_per_shard,
         num_processes=num_processes,
     )
-    with WriteProgress() as progress:
+    with RunProgress(noun="samples", before="starting") as progress:
         result = write_dataset(wanted, progress=progress)
     click.echo(json.dumps(asdict(result)) if as_json else summary(result))
 
@@ -90,15 +90,13 @@ def summary(result: Any) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in result.splits.items())
     if result.num_written:
         speed = result.num_written / result.seconds
-        processes = f"{result.num_processes} process{'es' if result.num_processes > 1 else ''}"
+        processes = f"{result.num_processes} {'processes' if result.num_processes > 1 else 'process'}"
         head = f"{result.num_written} samples read in {result.seconds:.1f} s ({speed:.0f}/s, {processes})"
     else:
         head = "nothing left to write"
-    lines = [
-        f"{head}: {result.url} holds {result.num_images} images ({result.num_bytes / 1e6:.1f} MB) in "
-        f"{result.num_shards} shards; "
-        f"rows by split: {splits}"
-    ]
+    size = f"{result.num_bytes / 1e9:.2f} GB" if result.num_bytes >= 1e9 else f"{result.num_bytes / 1e6:.2f} MB"
+    shards = f"{result.num_shards} {'shard' if result.num_shards == 1 else 'shards'}"
+    lines = [f"{head}: {result.url} holds {result.num_images} images ({size}) in {shards}; rows by split: {splits}"]
     rejected = {status: count for status, count in result.statuses.items() if status != "ok"}
     if rejected:
         reasons = ", ".join(f"{count} {status}" for status, count in rejected.items())

@@ -1,38 +1,25 @@
-"""Starts the generating processes on this machine, shows their progress, and commits the dataset at the end.
+"""A generation run on this machine: the lease, the processes, the commit.
 
-Owns the processes and ends them with itself. The price of a pipe: progress is seen only by the launcher; anyone else
-reads `shardtools status`.
+Owns the order of these. The price of messages over a pipe: progress is seen only by the launcher; anyone else reads
+`shardtools status`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import pickle
-import selectors
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from shardtools.dataset import DatasetInfo, acquire, commit_dataset
 from shardtools.dataset.opening import list_parts
-from shardtools.errors import GenerationError
+from shardtools.errors import RunError
 from shardtools.generation.estimate import remember_speed
 from shardtools.generation.options import GenerateOptions
 from shardtools.generation.prepare import Job, Prepared, begin, prepare
+from shardtools.processes import Child, Progress, run_children
 from shardtools.storage import Storage, open_storage
-
-Progress = Callable[[dict[str, Any]], None]
-"""Takes {"event": "plan" | "joined" | "ready" | "batch" | "shard" | "end", ...} messages."""
-
-_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +57,7 @@ def generate(options: GenerateOptions, *, progress: Progress | None = None) -> G
     Raises:
         PlanMismatchError: The target holds another plan.
         DatasetBusyError: Another run writes to the target.
-        GenerationError: A process failed; what is committed stays, and the same command resumes.
+        RunError: A process failed; what is committed stays, and the same command resumes.
     """
     started = time.monotonic()
     show = progress or (lambda message: None)
@@ -94,7 +81,7 @@ def generate(options: GenerateOptions, *, progress: Progress | None = None) -> G
     if made.images:
         remember_speed(prepared, images=made.images, num_bytes=made.num_bytes, seconds=made.seconds)
     if made.stopped:
-        raise GenerationError(
+        raise RunError(
             f"stopped after {made.images} images, {storage.url} is not finished: run the same command again, it resumes"
         )
     return GenerateResult(
@@ -125,21 +112,6 @@ def _rows_to_make(job: Job) -> int:
     return sum(stop - start for start, stop in map(job.plan.shard_range, job.tasks))
 
 
-def run_processes(job: Job, num_processes: int, show: Progress, *, lost: Callable[[], bool] = lambda: False) -> Tally:
-    """Runs the job's tasks in `num_processes` processes of this machine and waits for them.
-
-    Args:
-        job: The job.
-        num_processes: 1 or more.
-        show: Called with each message.
-        lost: Asked now and then whether the dataset was taken over by another run.
-
-    Raises:
-        GenerationError: A process failed or was killed.
-    """
-    return _Group(job, num_processes, show, lost).run()
-
-
 @dataclass(slots=True)
 class Tally:
     """What the processes made.
@@ -157,124 +129,44 @@ class Tally:
     stopped: bool = False
 
 
-class _Group:
-    """The processes of one run: one child imports torch once and forks the ranks."""
+def run_processes(job: Job, num_processes: int, show: Progress, *, lost: Callable[[], bool] = lambda: False) -> Tally:
+    """Runs the job's tasks in `num_processes` processes of this machine and waits for them.
 
-    def __init__(self, job: Job, num_processes: int, show: Progress, lost: Callable[[], bool]) -> None:
-        self._job = job
-        self._num_processes = num_processes
-        self._show = show
-        self._lost = lost
-        self._tally = Tally()
-        self._ready_at: float | None = None
-        self._failure: str | None = None
-        self._num_signals = 0
-        self._process: subprocess.Popen[bytes] | None = None
+    One child imports torch and forks the ranks.
 
-    def run(self) -> Tally:
-        """Starts the ranks and stays until all have ended; SIGTERM and Ctrl-C let them finish the shard in hand."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGTERM, signal.SIGINT) if in_main_thread else ()
-        handlers = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            with tempfile.TemporaryFile() as errors:
-                self._process = process = self._start(errors)
-                try:
-                    self._pump(process)
-                finally:
-                    if process.poll() is None:
-                        process.kill()
-                    process.wait()
-                self._raise_failure(process.returncode, errors)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        if self._ready_at is not None:
-            self._tally.seconds = time.monotonic() - self._ready_at
-        return self._tally
+    Args:
+        job: The job.
+        num_processes: 1 or more.
+        show: Called with each message.
+        lost: Asked now and then whether the dataset was taken over by another run.
 
-    def _start(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
-        threads = str(self._job.plan.options.generator.threads_per_process)
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "shardtools.pipelines.generate",
-                "--workers",
-                str(self._num_processes),
-                str(os.getpid()),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-            process_group=0,
-        )
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            # A child that died at once is seen by its exit code.
-            pickle.dump(self._job, process.stdin)
-            process.stdin.close()
-        return process
+    Raises:
+        ModelError: The pipeline cannot be loaded.
+        RunError: A process failed or was killed.
+        DatasetBusyError: The dataset was taken over.
+    """
+    tally = Tally()
+    ready_at: float | None = None
 
-    def _pump(self, process: subprocess.Popen[bytes]) -> None:
-        """Reads messages until every rank has closed the pipe."""
-        assert process.stdout is not None
-        buffer = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                if selector.select(_POLL_SECONDS):
-                    content = os.read(process.stdout.fileno(), 1 << 16)
-                    if not content:
-                        break
-                    *lines, buffer = (buffer + content).split(b"\n")
-                    for line in lines:
-                        self._handle(json.loads(line))
-                if self._lost():
-                    process.terminate()
-        process.wait()
-
-    def _handle(self, message: dict[str, Any]) -> None:
+    def handle(message: dict[str, Any]) -> None:
+        nonlocal ready_at
         event = message["event"]
-        if event == "error":
-            self._failure = self._failure or message["message"]
-            return
-        if event == "ready" and self._ready_at is None:
-            self._ready_at = time.monotonic()
+        if event == "ready" and ready_at is None:
+            ready_at = time.monotonic()
         elif event == "shard":
-            self._tally.images += message["rows"]
-            self._tally.num_bytes += message["bytes"]
+            tally.images += message["rows"]
+            tally.num_bytes += message["bytes"]
         elif event == "end" and message["reason"] == "stopped":
-            self._tally.stopped = True
-        self._show(message)
+            tally.stopped = True
+        show(message)
 
-    def _on_signal(self, number: int, _frame: object) -> None:
-        self._num_signals += 1
-        if number == signal.SIGINT and self._num_signals > 1:
-            raise KeyboardInterrupt
-        self._tally.stopped = True
-        if self._process is not None:
-            self._process.terminate()
-
-    def _raise_failure(self, code: int, errors: IO[bytes]) -> None:
-        if self._lost():
-            raise GenerationError(
-                f"{self._job.url}: another run took the dataset over: let it finish, or run the same command again"
-            )
-        if code == 0:
-            return
-        found = self._failure or (f"killed by signal {-code}" if code < 0 else _last_line(errors))
-        raise GenerationError(f"{found}: what is committed stays; mend the cause and run the same command again")
-
-
-def _last_line(stream: IO[bytes]) -> str:
-    stream.seek(0)
-    lines = stream.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "the generating process ended without a message"
+    threads = str(job.plan.options.generator.threads_per_process)
+    child = Child(
+        arguments=("-m", "shardtools.pipelines.generate", "--workers", str(num_processes), str(os.getpid())),
+        job=job,
+        environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"},
+    )
+    tally.stopped |= run_children([child], handle, where=job.url, lost=lost)
+    if ready_at is not None:
+        tally.seconds = time.monotonic() - ready_at
+    return tally

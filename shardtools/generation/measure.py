@@ -10,7 +10,7 @@ import tempfile
 import time
 from typing import Any
 
-from shardtools.errors import GenerationError
+from shardtools.errors import RunError
 from shardtools.generation.estimate import Estimate, estimate, remember_speed
 from shardtools.generation.launch import run_processes
 from shardtools.generation.prepare import Job, Prepared
@@ -23,14 +23,14 @@ def measured_estimate(prepared: Prepared) -> Estimate:
     """The cost of the plan; times one batch a process where this machine has no speed for the settings yet.
 
     Raises:
-        GenerationError: A process failed, for lack of memory say.
+        RunError: A process failed, for lack of memory say.
     """
     found = estimate(prepared)
     if found is None:
         _measure(prepared)
         found = estimate(prepared)
     if found is None:
-        raise GenerationError(f"no speed was measured with {prepared.model.path}: see what gen-sd without --dry-run says")
+        raise RunError(f"no speed was measured with {prepared.model.path}: see what gen-sd without --dry-run says")
     return found
 
 

@@ -1,7 +1,7 @@
 """From a user's options to a job: classes, model and machine looked up, the plan made, the target begun.
 
-Owns what happens before the first image. Everything is checked here, in seconds and without torch, so that a mistake costs
-no GPU time.
+Owns what happens before the first image. Everything is checked here, in seconds and without torch, so that a mistake
+costs no GPU time; the price is that the model's files are hashed before a run begins.
 """
 
 from __future__ import annotations

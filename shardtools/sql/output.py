@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardtools.errors import OptionError
@@ -30,7 +31,7 @@ def write_csv(rows: Rows, stream: TextIO) -> int:
     writer.writerow(rows.schema.names)
     number = 0
     for batch in rows:
-        writer.writerows([_csv_cell(value) for value in row] for row in _row_values(batch))
+        writer.writerows(_converted_rows(batch, _csv_cell))
         number += batch.num_rows
     return number
 
@@ -41,12 +42,12 @@ def write_json(rows: Rows, stream: TextIO) -> int:
     Numbers without a JSON form (NaN, infinity) become null.
     """
     names = rows.schema.names
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     number = 0
     stream.write("[")
     for batch in rows:
-        for row in _row_values(batch):
-            content = {name: to_json_value(value) for name, value in zip(names, row, strict=True)}
-            stream.write((",\n " if number else "\n ") + json.dumps(content, ensure_ascii=False, allow_nan=False))
+        for row in _converted_rows(batch, to_json_value):
+            stream.write((",\n " if number else "\n ") + encode(dict(zip(names, row, strict=True))))
             number += 1
     stream.write("\n]\n" if number else "]\n")
     return number
@@ -123,10 +124,15 @@ def _csv_cell(value: Any) -> Any:
     return json.dumps(content, ensure_ascii=False) if isinstance(content, dict | list) else content
 
 
-def _row_values(batch: Any) -> Iterator[tuple[Any, ...]]:
-    if batch.num_columns == 0:
-        return iter([()] * batch.num_rows)
-    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+def _converted_rows(batch: pa.RecordBatch, convert: Callable[[Any], Any]) -> Iterator[tuple[Any, ...]]:
+    """Rows of a batch, each value through `convert`; texts and integers need none, and they are most of a manifest."""
+    columns = [
+        column.to_pylist()
+        if pa.types.is_string(column.type) or pa.types.is_integer(column.type)
+        else map(convert, column.to_pylist())
+        for column in batch.columns
+    ]
+    return zip(*columns, strict=True)
 
 
 def _as_text(write: Callable[[Rows, TextIO], int]) -> Callable[[Rows, BinaryIO], int]:

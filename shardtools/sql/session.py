@@ -195,6 +195,8 @@ class Session:
         self._connection.execute(f"create view samples as {' union all '.join(branches)}")
         self._connection.register("events", self._events([]))
         self._connection.register("datasets", self._datasets_table())
+        # Footers are read once a session, not once a statement.
+        self._connection.execute("set parquet_metadata_cache = true")
         self._connection.execute("set lock_configuration = true")
 
     def _samples_branch(self, number: int) -> str:

@@ -113,7 +113,7 @@ def regenerate(
         DatasetError: There is no dataset, its images are real, or it has no plan.json or no image.
         ModelError: The model that made it is not here.
         ShardError: A stored image is altered.
-        GenerationError: Rendering failed.
+        RunError: Rendering failed.
     """
     state = read_state(open_storage(url))
     plan_file = _plan_file(state)

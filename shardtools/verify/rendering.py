@@ -1,7 +1,7 @@
 """A process with torch that renders batches on request, for repair and regenerate.
 
-Owns that process and ends it with itself. One process, not one a GPU: few shards are bad, and a missing shard is made
-just as well by running gen-sd again on many. The price: repairing a hundred shards takes as long as one GPU takes.
+Owns that process and ends it with itself. One process, whatever the number of GPUs, because few shards are bad. The
+price: repairing a hundred shards takes as long as one GPU takes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from shardtools.dataset import PlanFile
-from shardtools.errors import GenerationError, ModelError
+from shardtools.errors import ModelError, RunError
 from shardtools.generation.model import ResolvedModel, resolve_model
 from shardtools.generation.prepare import count_gpus
 from shardtools.plan import GeneratorSettings, PlanRow
@@ -89,7 +89,7 @@ class Renderer:
 
         Raises:
             ModelError: The pipeline cannot be loaded.
-            GenerationError: The process failed or was killed.
+            RunError: The process failed or was killed.
         """
         samples: list[Sample] = []
         for batch in batches(rows, self._setup.settings.batch_size):
@@ -97,18 +97,16 @@ class Renderer:
         return samples
 
     def _ask(self, request: RenderRequest) -> list[Sample]:
-        if self._process is None:
-            self._start()
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
         try:
+            if self._process is None:
+                self._start()
+            process = self._process
+            assert process is not None and process.stdin is not None and process.stdout is not None
             pickle.dump(request, process.stdin)
             process.stdin.flush()
             answer: Any = pickle.load(process.stdout)
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
-            raise GenerationError(
-                f"the rendering process ended: {self._last_words()}: run the same command again"
-            ) from None
+            raise RunError(f"the rendering process ended: {self._last_words()}: run the same command again") from None
         if isinstance(answer, Exception):
             raise answer
         found: list[Sample] = answer
@@ -131,7 +129,6 @@ class Renderer:
             env=environment,
         )
         assert self._process.stdin is not None
-        # A process that died at once is seen by the first request.
         pickle.dump(self._setup, self._process.stdin)
 
     def _last_words(self) -> str:
@@ -183,11 +180,11 @@ def on_device(settings: GeneratorSettings, device: str) -> GeneratorSettings:
     """The settings for a device: the one asked for, or with "auto" the kind that the plan was made for.
 
     Raises:
-        GenerationError: It is a GPU, and this machine has none.
+        RunError: It is a GPU, and this machine has none.
     """
     kind = settings.device if device == "auto" else device
     if kind == "cuda" and not count_gpus():
-        raise GenerationError(
+        raise RunError(
             "the images were made on a GPU, this machine has none: go to one that has, or take --device cpu, which "
             "gives similar images and not the same bytes"
         )

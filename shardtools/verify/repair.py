@@ -61,7 +61,7 @@ def repair(
         DatasetBusyError: Another run writes to it.
         ModelError: The model that made it is not here.
         PlanError: A part is lost and the plan cannot be rebuilt.
-        GenerationError: Rendering failed; what is repaired stays, and the same command goes on.
+        RunError: Rendering failed; what is repaired stays, and the same command goes on.
     """
     options = options or RepairOptions()
     storage = open_storage(url)

@@ -10,17 +10,19 @@ from __future__ import annotations
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shardtools.dataset import DatasetInfo, acquire, commit_dataset
 from shardtools.dataset.opening import list_parts
-from shardtools.errors import DatasetError
+from shardtools.errors import RunError
+from shardtools.processes import Child, Progress, run_children
 from shardtools.sources import open_source
 from shardtools.storage import Storage, open_storage
-from shardtools.writing.job import begin, check_apart, plan_file
+from shardtools.writing.job import Job, begin, check_apart, plan_file
 from shardtools.writing.options import WriteOptions
-from shardtools.writing.processes import Progress, Tally, run_processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
         SourceError: The source cannot be read, or changed while it was.
         PlanMismatchError: The target holds another plan, or the source is not what it was.
         DatasetBusyError: Another run writes to the target.
-        DatasetError: The run was stopped or killed; what is committed stays, and the same command resumes.
+        RunError: The run was stopped or killed; what is committed stays, and the same command resumes.
     """
     started = time.monotonic()
     show = progress or (lambda message: None)
@@ -90,11 +92,12 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
                     "rows_to_make": sum(task.stop - task.start for task in job.tasks),
                 }
             )
-            made = run_processes(job, num_processes, show, lost=lambda: lease.lost) if job.tasks else Tally()
+            num_written = _run(job, num_processes, show, lambda: lease.lost)
             info = _commit_if_whole(storage, plan.plan_id, plan.num_shards)
     if info is None:
-        raise DatasetError(
-            f"stopped after {made.rows} samples, {storage.url} is not finished: run the same command again, it resumes"
+        raise RunError(
+            f"stopped after {num_written} samples, {storage.url} is not finished: run the same command again, "
+            "it resumes"
         )
     return WriteResult(
         url=storage.url,
@@ -106,10 +109,32 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
         num_bytes=sum(totals.num_bytes for totals in info.splits.values()),
         num_shards=len(info.shards),
         statuses=info.statuses,
-        num_written=made.rows,
+        num_written=num_written,
         seconds=time.monotonic() - started,
         num_processes=num_processes,
     )
+
+
+def _run(job: Job, num_processes: int, show: Progress, lost: Callable[[], bool]) -> int:
+    """Runs the job's tasks in processes of this machine; returns the number of rows they committed."""
+    num_written = 0
+
+    def handle(message: dict[str, Any]) -> None:
+        nonlocal num_written
+        if message["event"] == "shard":
+            num_written += message["rows"]
+        show(message)
+
+    children = [
+        Child(
+            arguments=("-m", "shardtools.writing.worker"),
+            job=(job, rank, num_processes),
+            environment={"OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(num_processes)
+    ]
+    run_children(children, handle, where=job.url, lost=lost)
+    return num_written
 
 
 def _commit_if_whole(storage: Storage, plan_id: str, num_shards: int | None) -> DatasetInfo | None:

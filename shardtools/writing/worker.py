@@ -17,9 +17,9 @@ from typing import Any
 
 from shardtools.dataset import EventLog, ShardWriter
 from shardtools.errors import ShardtoolsError
+from shardtools.processes import die_with_parent, stop_on_sigterm
 from shardtools.sample import Sample
 from shardtools.storage import Storage, open_storage
-from shardtools.storage.lifetime import die_with_parent, stop_on_sigterm
 from shardtools.writing.job import Job, Task
 
 Report = Callable[[dict[str, Any]], None]

@@ -240,3 +240,17 @@ def test_automatic_shards_are_whole_batches() -> None:
     assert auto_samples_per_shard(3, 20) == 20
     assert auto_samples_per_shard(130_000, 20) == 1000
     assert auto_samples_per_shard(130_000, 64) == 1024
+
+
+def test_scenes_fill_every_place_of_the_template() -> None:
+    plan = toy_plan((2,), prompts=PromptOptions(template="b: a c inside b, \\b", scenes=("beach", "a c room")))
+    assert [row["prompt"] for row in all_rows(plan)] == [
+        f"{scene}: a name 0, other inside {scene}, b" for scene in (row["scene"] for row in all_rows(plan))
+    ]
+
+
+def test_scenes_and_templates_go_together() -> None:
+    with pytest.raises(OptionError, match="goes with scenes"):
+        toy_plan((1,), prompts=PromptOptions(template="c inside b"))
+    with pytest.raises(OptionError, match="goes with scenes"):
+        toy_plan((1,), prompts=PromptOptions(template="c", scenes=("beach",)))

@@ -9,13 +9,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from shardtools.dataset.events import read_events
 from shardtools.dataset.layout import DATASET_FILE
 from shardtools.dataset.opening import list_parts, open_dataset
 from shardtools.dataset.plan_file import read_plan_file
 from shardtools.errors import DatasetError
 from shardtools.manifest import decode_part
-from shardtools.storage import open_storage
+from shardtools.storage import Storage, open_storage
 
 RUNNING_WITHIN_SECONDS = 60.0
 """A run whose last event is older than this is taken for ended."""
@@ -68,14 +70,13 @@ def read_status(url: str) -> DatasetStatus:
     paths = list_parts(storage)
     if plan is None and not paths:
         raise DatasetError(f"{storage.url} is no dataset: it has neither plan.json nor manifest parts: check the path")
-    statuses: Counter[str] = Counter()
-    num_bytes = 0
-    for path in paths:
-        table = decode_part(storage.read(path), where=storage.object_url(path)).table
-        statuses.update(table["status"].to_pylist())
-        num_bytes += sum(length or 0 for length in table["num_bytes"].to_pylist())
+    info = open_dataset(url).info if storage.exists(DATASET_FILE) else None
+    committed = info is not None and len(info.parts) == len(paths)
+    if info is not None and committed:
+        statuses, num_bytes = Counter(info.statuses), sum(split.num_bytes for split in info.splits.values())
+    else:
+        statuses, num_bytes = _count(storage, paths)
     num_rows = sum(statuses.values())
-    committed = storage.exists(DATASET_FILE) and len(open_dataset(url).part_paths) == len(paths)
     latest, speed = _latest_run(list(read_events(storage)))
     planned = plan.num_rows if plan else None
     return DatasetStatus(
@@ -93,6 +94,17 @@ def read_status(url: str) -> DatasetStatus:
         num_processes=latest[1] if latest else None,
         last_event_time=latest[0] if latest else None,
     )
+
+
+def _count(storage: Storage, paths: list[str]) -> tuple[Counter[str], int]:
+    """Rows by status and bytes of images over the given parts."""
+    statuses: Counter[str] = Counter()
+    num_bytes = 0
+    for path in paths:
+        table = decode_part(storage.read(path), where=storage.object_url(path)).table
+        statuses.update(table["status"].to_pylist())
+        num_bytes += pc.sum(table["num_bytes"]).as_py() or 0
+    return statuses, num_bytes
 
 
 def _latest_run(events: list[dict[str, object]]) -> tuple[tuple[float, int] | None, float | None]:

@@ -1,7 +1,7 @@
 """Manifest parts: one Parquet file a shard, which carries the shard's digest beside the rows.
 
 Owns how a part is encoded. The price of one part a shard: a dataset of 64,000 shards has 64,000 small files, which is
-why `dataset.compaction` merges them when a dataset is committed.
+why `dataset.commit` merges them when a dataset is committed.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from shardtools.plan.seeds import class_codes, image_seeds
 from shardtools.plan.settings import PlanOptions
-from shardtools.prompts import parse_template, render
+from shardtools.prompts import Template, parse_template, render
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -31,6 +31,9 @@ PLAN_SCHEMA = pa.schema(
         ("seed", pa.int64()),
     ]
 )
+
+_SCENE_MARK = "\ue000"
+"""Stands for the scene while a class's prompt is cut at it: a private-use character that no WordNet text holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +175,7 @@ class Plan:
 
     @cached_property
     def _uses_scene(self) -> bool:
-        return parse_template(self.options.prompts.template).uses_scene
+        return self._template.uses_scene
 
     @cached_property
     def _scenes(self) -> pa.Array:
@@ -189,18 +192,28 @@ class Plan:
 
     @cached_property
     def _class_prompts(self) -> pa.Array:
-        return pa.array([self._render(position, None) for position in range(len(self.options.classes))], pa.string())
+        texts = [self._render(position, None) for position in range(len(self.options.classes))]
+        return pa.array(texts, pa.string())
+
+    @cached_property
+    def _prompt_pieces(self) -> list[pa.Array]:
+        """The prompt of each class cut at its scenes: rendering 64 million pairs one by one would take an hour."""
+        cut = [self._render(index, _SCENE_MARK).split(_SCENE_MARK) for index in range(len(self.options.classes))]
+        return [pa.array(pieces, pa.string()) for pieces in zip(*cut, strict=True)]
 
     def _render(self, position: int, scene: str | None) -> str:
-        template = parse_template(self.options.prompts.template)
-        return render(template, self.options.classes[position], scene, self.options.prompts)
+        return render(self._template, self.options.classes[position], scene, self.options.prompts)
+
+    @cached_property
+    def _template(self) -> Template:
+        return parse_template(self.options.prompts.template)
 
     def _prompts(self, positions: npt.NDArray[np.int64], scenes: npt.NDArray[np.int64]) -> pa.Array:
         if not self._uses_scene:
             return self._class_prompts.take(pa.array(positions))
-        pairs, inverse = np.unique(positions * len(self._scenes) + scenes, return_inverse=True)
-        texts = [
-            self._render(int(pair) // len(self._scenes), self.options.prompts.scenes[int(pair) % len(self._scenes)])
-            for pair in pairs
-        ]
-        return pa.array(texts, pa.string()).take(pa.array(inverse))
+        scene_texts = self._scenes.take(pa.array(scenes))
+        first, *others = [pieces.take(pa.array(positions)) for pieces in self._prompt_pieces]
+        parts = [first]
+        for piece in others:
+            parts += [scene_texts, piece]
+        return pc.binary_join_element_wise(*parts, "")

@@ -13,7 +13,7 @@ from typing import Any
 
 from shardtools.errors import OptionError
 from shardtools.plan.seeds import MAX_REPLICAS
-from shardtools.prompts import PromptOptions
+from shardtools.prompts import PromptOptions, parse_template
 from shardtools.shards.names import check_split
 from shardtools.taxonomy import ImageClass
 
@@ -107,6 +107,11 @@ class PlanOptions:
         if len(self.classes) != len(self.images_per_class):
             raise OptionError(
                 f"expected one image count for each of {len(self.classes)} classes, found {len(self.images_per_class)}"
+            )
+        if parse_template(self.prompts.template).uses_scene != bool(self.prompts.scenes):
+            raise OptionError(
+                f"a template with b goes with scenes, and no other does: found {self.prompts.template!r} "
+                f"with {len(self.prompts.scenes)} scenes"
             )
         if not any(self.images_per_class):
             raise OptionError("a plan has at least one image, found none: raise --images-per-class")

@@ -168,6 +168,8 @@ def train_diffusion(
             saved = time.monotonic()
             _save(checkpoint, networks, average, optimizer, step, saved - started)
             on_save(average[0], average[1])
+    if rank() == 0:
+        _save(checkpoint, networks, average, optimizer, step, options.seconds)
     log(f"unet done: {step} steps of {options.batch_size} in {time.monotonic() - started:.0f} s")
     return average[0], average[1]
 

@@ -314,15 +314,6 @@ def test_results_can_be_saved_to_s3(s3_environment: S3Server, dataset: str) -> N
     assert pq.read_table(io.BytesIO(content))["n"].to_pylist() == [3, 6, 3]
 
 
-# Output.
-
-VALUES = (
-    "select 1 as number, 0.1::double as fraction, 'nan'::double as nothing, null as missing, true as truth, "
-    "'a, \"b\"\nc ünï' as words, [1, 2] as list, {'x': 1} as record, sum(9223372036854775807::bigint) as wide, "
-    "timestamp '2026-01-02 03:04:05' as moment, '\\xFF'::blob as bits"
-)
-
-
 def test_errors_are_the_projects_own() -> None:
     assert issubclass(QueryError, ShardtoolsError)
     assert issubclass(NotFoundError, StorageError)

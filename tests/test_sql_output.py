@@ -45,15 +45,11 @@ def rows_of(sql: str, *urls: str, **parameters: Any) -> list[dict[str, Any]]:
     return list(query(sql, urls, parameters).to_pylist())
 
 
-def refusal(sql: str, *urls: str, **parameters: Any) -> str:
-    with pytest.raises(QueryError) as caught:
-        query(sql, urls, parameters)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-# The tables.
+VALUES = (
+    "select 1 as number, 0.1::double as fraction, 'nan'::double as nothing, null as missing, true as truth, "
+    "'a, \"b\"\nc ünï' as words, [1, 2] as list, {'x': 1} as record, sum(9223372036854775807::bigint) as wide, "
+    "timestamp '2026-01-02 03:04:05' as moment, '\\xFF'::blob as bits"
+)
 
 
 def test_json_is_an_array_of_objects(dataset: str) -> None:

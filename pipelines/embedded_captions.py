@@ -276,7 +276,7 @@ def _as_clip_tokenizer(learner: Tokenizer, max_length: int) -> CLIPTokenizer:
     """The learned pieces in a CLIPTokenizer, with every byte also known as a word's end."""
     model = json.loads(learner.to_str())["model"]
     vocabulary: dict[str, int] = dict(model["vocab"])
-    for symbol in ByteLevel.alphabet():
+    for symbol in sorted(ByteLevel.alphabet()):
         vocabulary.setdefault(f"{symbol}</w>", len(vocabulary))
     merges = [tuple(pair) for pair in model["merges"]]
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)

@@ -96,6 +96,15 @@ def _latent_stage(data: Path, work: Path, vae: AutoencoderKL, trust: torch.Tenso
     )
 
 
+def _tokenizer_stage(work: Path, seed: int) -> CLIPTokenizer:
+    """The tokenizer, trained once: its trainer numbers single letters in another order each time it runs."""
+    folder = work / "tokenizer"
+    if not folder.is_dir():
+        train_tokenizer(vocabulary_size=VOCABULARY_SIZE, max_length=TEXT_LENGTH, seed=seed).save_pretrained(folder)
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+    return tokenizer
+
+
 def save_pipeline(
     folder: Path,
     vae: AutoencoderKL,
@@ -141,13 +150,14 @@ def train(data: Path, out: Path, work: Path, *, minutes: float, seed: int) -> No
         trust = _trust_stage(data, work, seed)
         vae = _vae_stage(data, work, minutes * 60 * _VAE_SHARE, seed)
         _latent_stage(data, work, vae, trust, seed)
+        _tokenizer_stage(work, seed)
         torch.set_num_threads(1)
     if dist.is_initialized():
         dist.barrier()
     trust = _trust_stage(data, work, seed)
     vae = _vae_stage(data, work, minutes * 60 * _VAE_SHARE, seed)
     bank = _latent_stage(data, work, vae, trust, seed)
-    tokenizer = train_tokenizer(vocabulary_size=VOCABULARY_SIZE, max_length=TEXT_LENGTH, seed=seed)
+    tokenizer = _tokenizer_stage(work, seed)
     torch.manual_seed(seed)
     unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
 

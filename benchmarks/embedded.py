@@ -93,7 +93,7 @@ class Bench:
 
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The pipeline in float32, offline, silent."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

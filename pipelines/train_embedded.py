@@ -129,7 +129,7 @@ def save_pipeline(
         shutil.rmtree(leftover, ignore_errors=True)
     # Through a float32 copy on disk: `.half()` on the networks would round what is still training.
     pipeline.save_pretrained(full, safe_serialization=True)
-    half = StableDiffusionPipeline.from_pretrained(full, torch_dtype=torch.float16)
+    half = StableDiffusionPipeline.from_pretrained(full, dtype=torch.float16)
     half.save_pretrained(fresh, safe_serialization=True)
     shutil.rmtree(full)
     if (folder / "README.md").is_file():

@@ -79,7 +79,7 @@ class ShardWriter:
 
         Raises:
             ShardError: Its key may not be used.
-            DatasetBusyError: Never here.
+            ValueError: Its key was added before, or its status is ok and it has no image.
         """
         check_key(sample.key)
         if sample.key in self._keys:

@@ -31,7 +31,7 @@ class Sample:
         source: "real", "generated", "rendered" or "corrupted" (made worse on purpose).
         status: "ok", or why there are no bytes ("black", "nan", "undecodable", "unsafe", ...).
         reason: One line of detail for a status that is not "ok".
-        provenance: Further manifest columns (`prompt`, `seed`, `scheduler`, ...): see `manifest.GENERATED_COLUMNS`.
+        provenance: Further manifest columns (`source_path`, `prompt`, `seed`, ...): see `manifest.PROVENANCE_COLUMNS`.
         extra_members: Extension -> payload of further members, copied verbatim beside the image; one named
             "cls" or "json"
             stands in for the one that would be made.

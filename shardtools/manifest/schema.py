@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the dataset format that this release writes, and the only one it reads."""
 
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
@@ -19,16 +19,32 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "member_offset": (pa.int64(), "byte offset of the image's payload in the shard"),
     "num_bytes": (pa.int64(), "length of the image's payload"),
     "sha256": (pa.string(), "lower-case hexadecimal digest of the image's payload"),
-    "image_format": (pa.string(), "jpg, png, webp, ..."),
+    "image_format": (pa.string(), "jpg, png, webp, ...; raw: rows of 8-bit RGB pixels"),
     "width": (pa.int32(), "pixels"),
     "height": (pa.int32(), "pixels"),
     "mode": (pa.string(), "Pillow's pixel layout: RGB, L, CMYK, ..."),
     "wnid": (pa.string(), "WordNet 3.0 id, or the user's own class name"),
     "class_index": (pa.int32(), "0-based label"),
-    "label_source": (pa.string(), "prompt, folder, cls, idx"),
+    "label_source": (pa.string(), "prompt, folder, cls, idx, label, ..."),
     "source": (pa.string(), "real, generated, rendered, corrupted"),
     "status": (pa.string(), "ok, or why there are no bytes: black, nan, undecodable, unsafe, ..."),
     "reason": (pa.string(), "one line of detail where status is not ok"),
+    "source_path": (pa.string(), "where the image lay in its source: file, archive and member, or row"),
+    "exif_orientation": (
+        pa.int8(),
+        "1 to 8, as EXIF says the stored pixels should be turned; null where it says nothing",
+    ),
+    "corruption": (pa.string(), "what was done to the picture on purpose: defocus_blur, ..."),
+    "severity": (pa.int32(), "strength of the corruption, 1 to 5"),
+    "frame": (pa.int32(), "0-based position in the sequence of pictures that the image was taken from"),
+    "source_sha256": (
+        pa.string(),
+        "digest of the source's image where it was encoded anew; null where bytes were kept",
+    ),
+    "source_num_bytes": (pa.int64(), "its length"),
+    "source_width": (pa.int32(), "its width in pixels"),
+    "source_height": (pa.int32(), "its height in pixels"),
+    "jpeg_quality": (pa.int32(), "quality that the image was encoded anew with, 1 to 100"),
     "plan_id": (pa.string(), "fingerprint of the plan that made the image"),
     "replica": (pa.int32(), "0-based number of the image within its class, over all clones"),
     "prompt": (pa.string(), "the text given to the generator"),
@@ -53,5 +69,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 
 SCHEMA = pa.schema([pa.field(name, arrow_type) for name, (arrow_type, _) in COLUMNS.items()])
 
+PROVENANCE_COLUMNS = tuple(COLUMNS)[tuple(COLUMNS).index("source_path") :]
+"""Columns that say where an image comes from; a `Sample.provenance` may hold exactly these."""
+
 GENERATED_COLUMNS = tuple(COLUMNS)[tuple(COLUMNS).index("plan_id") :]
-"""Columns that only generated images fill; a `Sample.provenance` may hold exactly these."""
+"""Those of them that only generated images fill."""

@@ -180,9 +180,9 @@ def test_a_missing_part_is_named(storage: Storage) -> None:
     ("content", "error", "message"),
     [
         (b"{", DatasetError, "is not the dataset.json"),
-        (b'{"format": "shardtools-dataset", "format_version": 2}', FormatVersionError, "version 2"),
-        (b'{"format": "shardtools-dataset", "format_version": 1}', DatasetError, "lacks fields"),
-        (b'{"format": "other", "format_version": 1}', FormatVersionError, "format other"),
+        (b'{"format": "shardtools-dataset", "format_version": 3}', FormatVersionError, "version 3"),
+        (b'{"format": "shardtools-dataset", "format_version": 2}', DatasetError, "lacks fields"),
+        (b'{"format": "other", "format_version": 3}', FormatVersionError, "format other"),
     ],
 )
 def test_commits_that_are_refused(storage: Storage, content: bytes, error: type[Exception], message: str) -> None:
@@ -207,8 +207,8 @@ def test_parts_of_other_versions_are_refused() -> None:
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({b"shardtools.format_version": b"2"}), sink)
-    with pytest.raises(FormatVersionError, match="p has format version 2"):
+    pq.write_table(table.replace_schema_metadata({b"shardtools.format_version": b"3"}), sink)
+    with pytest.raises(FormatVersionError, match="p has format version 3"):
         decode_part(sink.getvalue(), where="p")
     with pytest.raises(DatasetError, match="no intact Parquet file"):
         decode_part(content[:-9], where="p")

@@ -237,8 +237,8 @@ def test_a_damaged_part_is_named(tmp_path: Path, images: list[bytes]) -> None:
 def test_an_unknown_version_is_refused(tmp_path: Path, images: list[bytes], file_name: str) -> None:
     make_dataset(tmp_path, images=images)
     file = tmp_path / file_name
-    file.write_text(file.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(FormatVersionError, match="version 2"):
+    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(FormatVersionError, match="version 3"):
         Session([tmp_path])
 
 
@@ -246,8 +246,8 @@ def test_a_part_of_an_unknown_version_is_refused_before_the_commit(tmp_path: Pat
     make_dataset(tmp_path, images=images, num_shards=1, commit=False)
     file = tmp_path / "manifest" / "train-000000.parquet"
     table = pq.read_table(file)
-    pq.write_table(table.replace_schema_metadata({"shardtools.format_version": "2"}), file)
-    with pytest.raises(FormatVersionError, match="version 2"):
+    pq.write_table(table.replace_schema_metadata({"shardtools.format_version": "3"}), file)
+    with pytest.raises(FormatVersionError, match="version 3"):
         Session([tmp_path])
 
 

@@ -414,8 +414,8 @@ class TestCommand:
 
     def test_unknown_version(self, real: Path) -> None:
         content = (real / "dataset.json").read_text()
-        (real / "dataset.json").write_text(content.replace('"format_version": 1', '"format_version": 2'))
-        with pytest.raises(FormatVersionError, match="version 2"):
+        (real / "dataset.json").write_text(content.replace('"format_version": 2', '"format_version": 3'))
+        with pytest.raises(FormatVersionError, match="version 3"):
             verify(real)
 
     @pytest.mark.parametrize(

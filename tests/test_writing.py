@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -38,8 +37,6 @@ from shardtools.storage import open_storage
 from shardtools.taxonomy import load_classes
 from shardtools.verify import VerifyOptions, verify
 from shardtools.writing import WriteOptions, WriteResult, write_dataset
-from shardtools.writing.job import begin, plan_file
-from shardtools.writing.worker import run_rank
 from tests.pictures import (
     drawing,
     encode,
@@ -52,6 +49,7 @@ from tests.pictures import (
     write_tar,
 )
 from tests.s3_server import S3Server
+from tests.writing_here import write_in_process
 
 NUM_PHOTOS = 240
 PER_SHARD = 12
@@ -61,14 +59,10 @@ def write_here(
     source: Path | str, out: Path | str, *, num_processes: int = 1, samples_per_shard: int = PER_SHARD, **options: Any
 ) -> None:
     """The whole job with its ranks one after the other in this process: no start of an interpreter for every case."""
-    storage = open_storage(out)
-    with tempfile.TemporaryDirectory() as folder:
-        opened = open_source(SourceOptions(source=str(source), **options), Path(folder))
-        job = begin(opened, storage, samples_per_shard, "here")
-        for rank in range(num_processes):
-            run_rank(job, rank, num_processes, lambda message: None, threading.Event())
-        plan_id = plan_file(opened, samples_per_shard).plan_id
-        commit_dataset(storage, kind="real", plan_id=plan_id, scale=1, part_paths=list_parts(storage))
+    wanted = WriteOptions(
+        source=SourceOptions(source=str(source), **options), out=str(out), samples_per_shard=samples_per_shard
+    )
+    write_in_process(wanted, num_processes)
 
 
 def write(source: Path | str, out: Path | str, *, num_processes: int | None = 1, **options: Any) -> WriteResult:

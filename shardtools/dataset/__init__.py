@@ -1,5 +1,6 @@
 """Datasets: the one room that knows the order of writes, `plan.json` and `dataset.json`."""
 
+from shardtools.dataset.appends import Append, begin_append, current_commit, discard_append
 from shardtools.dataset.commit import commit_dataset
 from shardtools.dataset.events import EventLog, read_events
 from shardtools.dataset.layout import DatasetInfo, PartEntry, SplitInfo
@@ -10,6 +11,7 @@ from shardtools.dataset.shard_writer import CommittedShard, ShardWriter, replace
 from shardtools.dataset.status import DatasetStatus, read_status
 
 __all__ = [
+    "Append",
     "CommittedShard",
     "Dataset",
     "DatasetInfo",
@@ -21,7 +23,10 @@ __all__ = [
     "ShardWriter",
     "SplitInfo",
     "acquire",
+    "begin_append",
     "commit_dataset",
+    "current_commit",
+    "discard_append",
     "open_dataset",
     "read_events",
     "read_plan_file",

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.dataset.index_files import IndexFiles, publish_changed
 from shardtools.dataset.layout import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
-from shardtools.errors import NotFoundError
 from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
@@ -44,7 +44,16 @@ _UNIQUE_COLUMNS = ("key", "sha256", "seed")
 
 
 def commit_dataset(
-    storage: Storage, *, kind: str, plan_id: str, scale: int, part_paths: Sequence[str], parent: str | None = None
+    storage: Storage,
+    *,
+    kind: str,
+    plan_id: str,
+    scale: int,
+    part_paths: Sequence[str],
+    parent: str | None = None,
+    layout: str = "tar",
+    fields: Sequence[str] = (),
+    compact_stem: str = "manifest",
 ) -> DatasetInfo:
     """Writes `dataset.json` (and the merged manifest of a large dataset) for the given parts.
 
@@ -55,19 +64,25 @@ def commit_dataset(
         scale: Number of clones.
         part_paths: All parts, in the order of shards.
         parent: Digest of the `dataset.json` this dataset was derived from.
+        layout: Format of the shards.
+        fields: Members that they hold beside image and label.
+        compact_stem: Begins the names of the merged files; another one leaves those of an earlier commit alone.
 
     Raises:
         DatasetError: A part is damaged.
         NotFoundError: A part is missing.
     """
     entries: list[PartEntry] = []
-    shards: list[ShardFile] = []
+    shards: dict[str, ShardFile] = {}
+    indexes = IndexFiles(layout, tuple(fields))
     statuses: Counter[str] = Counter()
     totals: dict[str, Counter[str]] = {}
-    with Merger(storage) as merger:
+    with Merger(storage, compact_stem) as merger:
         for path, content, part in _read_parts(storage, part_paths):
             entries.append(PartEntry(path=path, sha256=digest(content), num_rows=part.table.num_rows))
-            shards.extend(part.shards)
+            # Several parts may speak for one file, where the shards of a split were joined.
+            shards |= {shard.path: shard for shard in part.shards}
+            indexes.add(parse_part_path(path)[0], part)
             part_statuses = Counter(part.table["status"].to_pylist())
             statuses += part_statuses
             total = totals.setdefault(parse_part_path(path)[0], Counter())
@@ -88,20 +103,14 @@ def commit_dataset(
         },
         statuses=dict(sorted(statuses.items())),
         parts=tuple(entries),
-        shards=tuple(shards),
+        shards=tuple(shards.values()),
         compact=compact,
+        layout=layout,
+        fields=tuple(fields),
+        index_files=indexes.publish(storage),
     )
-    _publish(storage, info.to_json())
+    publish_changed(storage, DATASET_FILE, info.to_json())
     return info
-
-
-def _publish(storage: Storage, content: bytes) -> None:
-    try:
-        if storage.read(DATASET_FILE) == content:
-            return
-    except NotFoundError:
-        pass
-    storage.write(DATASET_FILE, content)
 
 
 def _read_parts(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes, Part]]:
@@ -119,8 +128,9 @@ class Merger:
     Use it as a context manager: leaving it before `finish` discards the file in hand.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, stem: str = "manifest") -> None:
         self._storage = storage
+        self._stem = stem
         self._pending: list[pa.Table] = []
         self._num_pending = 0
         self._entries: list[PartEntry] = []
@@ -143,7 +153,7 @@ class Merger:
 
     def _write_group(self) -> None:
         if self._file is None:
-            self._file = _CompactFile(self._storage, f"compact/manifest-{len(self._entries):06d}.parquet")
+            self._file = _CompactFile(self._storage, f"compact/{self._stem}-{len(self._entries):06d}.parquet")
         self._file.write(pa.concat_tables(self._pending).combine_chunks())
         self._pending, self._num_pending = [], 0
         if self._file.num_rows >= ROWS_PER_COMPACT_FILE:

@@ -26,6 +26,9 @@ class PartEntry:
     num_rows: int
 
 
+_ENTRIES = {"parts": PartEntry, "shards": ShardFile, "compact": PartEntry, "index_files": ShardFile}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitInfo:
     """Totals of one split: `num_images` counts rows with status ok, `num_bytes` their payloads."""
@@ -47,8 +50,11 @@ class DatasetInfo:
         splits: Split name -> totals.
         statuses: Status -> number of rows.
         parts: One entry a shard, in the order of shards.
-        shards: The tars.
+        shards: The files that hold the images; none where every image is a file.
         compact: The same rows as `parts` in few large files; empty for small datasets.
+        layout: Format of the shards: one of `shards.LAYOUT_NAMES`.
+        fields: Members that the shards hold beside image and label, where the format names its columns.
+        index_files: Files made from the manifest that readers of the format need (`index.json`).
     """
 
     kind: str
@@ -60,6 +66,9 @@ class DatasetInfo:
     parts: tuple[PartEntry, ...]
     shards: tuple[ShardFile, ...]
     compact: tuple[PartEntry, ...] = field(default=())
+    layout: str = "tar"
+    fields: tuple[str, ...] = field(default=())
+    index_files: tuple[ShardFile, ...] = field(default=())
 
     @property
     def num_rows(self) -> int:
@@ -99,8 +108,9 @@ class DatasetInfo:
             )
         try:
             fields["splits"] = {split: SplitInfo(**entry) for split, entry in fields["splits"].items()}
-            for column, entry_type in (("parts", PartEntry), ("shards", ShardFile), ("compact", PartEntry)):
+            for column, entry_type in _ENTRIES.items():
                 fields[column] = tuple(entry_type(**entry) for entry in fields[column])
+            fields["fields"] = tuple(fields["fields"])
             return cls(**fields)
         except (TypeError, KeyError, AttributeError) as error:
             raise DatasetError(

@@ -6,7 +6,9 @@ shards meanwhile is not seen half-way.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +20,8 @@ from shardtools.manifest import Part, decode_part
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import Storage, open_storage
 
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -27,11 +31,13 @@ class Dataset:
         storage: Where it is.
         info: Its commit; `None` while a first run has not finished.
         part_paths: Manifest parts, in the order of shards.
+        content: The bytes of its `dataset.json`; empty without one.
     """
 
     storage: Storage
     info: DatasetInfo | None
     part_paths: tuple[str, ...]
+    content: bytes = b""
 
     @property
     def manifest_paths(self) -> tuple[str, ...]:
@@ -65,16 +71,18 @@ def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Da
     """Opens the dataset at `url` for reading.
 
     Args:
-        url: A folder or s3:// address.
+        url: A folder or s3:// address; with "@" and the first 8 or more digits of a commit's digest the dataset as it
+            was before an append.
         incomplete: Whether a dataset whose first run is not finished may be opened; its parts so far are the rows.
 
     Raises:
         DatasetError: There is no dataset, or it is not finished and `incomplete` is false.
         FormatVersionError: Written by another format version.
     """
-    storage = open_storage(url)
+    place, file = _commit_of(os.fspath(url))
+    storage = open_storage(place)
     try:
-        content = storage.read(DATASET_FILE)
+        content = storage.read(file)
     except NotFoundError:
         paths = list_parts(storage)
         if not paths:
@@ -87,8 +95,33 @@ def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Da
                 "resumes"
             ) from None
         return Dataset(storage=storage, info=None, part_paths=tuple(paths))
-    info = DatasetInfo.from_json(content, where=storage.object_url(DATASET_FILE))
-    return Dataset(storage=storage, info=info, part_paths=tuple(entry.path for entry in info.parts))
+    info = DatasetInfo.from_json(content, where=storage.object_url(file))
+    paths = tuple(entry.path for entry in info.parts)
+    return Dataset(storage=storage, info=info, part_paths=paths, content=content)
+
+
+def commit_path(sha256: str) -> str:
+    """Path of an earlier commit in its dataset."""
+    return f"commits/{sha256[:16]}.json"
+
+
+def _commit_of(url: str) -> tuple[str, str]:
+    """The dataset's place and the file of its commit: "photos@1a2b3c4d" is the commit of that digest."""
+    place, _, digits = url.rpartition("@")
+    if not place or not _DIGEST.fullmatch(digits) or os.path.isdir(url):
+        return url, DATASET_FILE
+    storage = open_storage(place)
+    kept = [stored.path for stored in storage.list("commits/")]
+    found = [path for path in kept if path.startswith(f"commits/{digits[:16]}")]
+    if found:
+        return place, found[0]
+    try:
+        if hashlib.sha256(storage.read(DATASET_FILE)).hexdigest().startswith(digits):
+            return place, DATASET_FILE
+    except NotFoundError:
+        pass
+    names = ", ".join(path.removeprefix("commits/").removesuffix(".json") for path in kept)
+    raise DatasetError(f"{place} has no earlier commit {digits}: it has {names or 'none'}")
 
 
 def list_parts(storage: Storage) -> list[str]:

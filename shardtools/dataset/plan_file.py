@@ -54,18 +54,18 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def read_plan_file(storage: Storage) -> PlanFile | None:
-    """The plan of the dataset, or `None` where there is none.
+def read_plan_file(storage: Storage, path: str = PLAN_FILE) -> PlanFile | None:
+    """The plan of the dataset, or `None` where there is none; `path` is another one for an append.
 
     Raises:
         DatasetError: The file is damaged.
         FormatVersionError: Written by another format version.
     """
     try:
-        content = storage.read(PLAN_FILE)
+        content = storage.read(path)
     except NotFoundError:
         return None
-    where = storage.object_url(PLAN_FILE)
+    where = storage.object_url(path)
     try:
         fields = json.loads(content)
         version = fields.pop("format_version")
@@ -108,9 +108,9 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
                     f"{storage.url}: {PLAN_FILE} came and went: is another program writing there?"
                 ) from None
     if stored.plan_id != wanted.plan_id:
-        differences = _differences(stored.settings, wanted.settings)
         raise PlanMismatchError(
-            f"{storage.url} holds another plan: {differences}: use the same options, or another --out"
+            f"{storage.url} holds another plan: {differences(stored.settings, wanted.settings)}: use the same options, "
+            "or another --out"
         )
     if wanted.scale > stored.scale:
         grown = PlanFile(**{**asdict(wanted), "notes": stored.notes})
@@ -119,7 +119,8 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
     return stored
 
 
-def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The options that differ, by name, for a message; three of them at the most."""
     names = [name for name in sorted({*stored, *wanted}) if stored.get(name) != wanted.get(name)]
     return "; ".join(
         f"{name} is {_shown(stored.get(name))} there, {_shown(wanted.get(name))} here" for name in names[:3]

@@ -1,26 +1,26 @@
 """One shard and its manifest part: the unit of exactly-once work.
 
-Owns the order of the two writes: the tar is published and durable first, then the part, put-if-absent. Until its part
+Owns the order of the two writes: the shard is published and durable first, then the part, put-if-absent. Until its part
 is there a shard does not exist for any reader, so a run that is killed at any point leaves nothing half-done; the
 price is that a killed run makes its shard in hand again from the start.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
-from shardtools.errors import AlreadyExistsError, DatasetBusyError
-from shardtools.manifest import ShardFile, digest, encode_part, rows_to_table
+from shardtools.dataset.sinks import Sink, open_sink
+from shardtools.errors import AlreadyExistsError, DatasetBusyError, ShardError
+from shardtools.manifest import RowCollector, ShardFile, digest, encode_part
 from shardtools.sample import STATUS_OK, Sample
-from shardtools.shards import TarWriter, check_key, part_path, shard_path
+from shardtools.shards import LAYOUTS, ShardSample, check_key, part_path
 from shardtools.storage import Storage
 
 
@@ -35,35 +35,54 @@ class CommittedShard:
     num_bytes: int
 
 
-class _HashingStream:
-    """Passes writes on and hashes them."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.sha256 = hashlib.sha256()
-
-    def write(self, content: bytes) -> int:
-        self.sha256.update(content)
-        return self._stream.write(content)
-
-
 class ShardWriter:
     """Collects the samples of one shard and commits them together.
 
     Use it as a context manager: leaving it without `commit` discards what was written.
+
+    Args:
+        storage: The dataset.
+        split: Split of its rows.
+        shard_index: 0-based number within the split.
+        attempt: Above 1 for images made again.
+        layout: One of `shards.LAYOUT_NAMES`.
+        max_samples: Most rows that will come; formats with a table in front need to know.
+        fields: Members written beside image and label; see `shards.check_fields`.
+        drop_members: Whether members that the format does not hold may be left out.
     """
 
-    def __init__(self, storage: Storage, *, split: str, shard_index: int, attempt: int = 1) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        split: str,
+        shard_index: int,
+        attempt: int = 1,
+        layout: str = "tar",
+        max_samples: int = 0,
+        fields: tuple[str, ...] = (),
+        drop_members: bool = False,
+    ) -> None:
         self._storage = storage
         self._split = split
         self._shard_index = shard_index
-        self._path = shard_path(split, shard_index, attempt)
-        self._rows: list[dict[str, Any]] = []
+        self._held = None if layout in LAYOUTS and LAYOUTS[layout].holds_any_member else frozenset(fields)
+        self._drop_members = drop_members
+        self._open_sink = partial(
+            open_sink,
+            storage,
+            split=split,
+            shard_index=shard_index,
+            attempt=attempt,
+            layout=layout,
+            max_samples=max_samples,
+            fields=fields,
+        )
+        self._sink: Sink | None = None
+        self._rows = RowCollector()
         self._keys: set[str] = set()
         self._num_images = 0
-        self._stack = ExitStack()
-        self._stream: _HashingStream | None = None
-        self._tar: TarWriter | None = None
+        self._num_bytes = 0
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -71,54 +90,70 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        discard = kind or GeneratorExit
-        self._stack.__exit__(discard, error or discard(), trace)
+        if self._sink is not None:
+            self._sink.discard()
 
     def add(self, sample: Sample) -> None:
         """Appends one sample; one without bytes becomes a row only.
 
         Raises:
-            ShardError: Its key may not be used.
+            ShardError: Its key may not be used, or the format cannot hold it.
             ValueError: Its key was added before, or its status is ok and it has no image.
         """
         check_key(sample.key)
         if sample.key in self._keys:
-            raise ValueError(f"key {sample.key!r} was added to {self._path} before")
+            raise ValueError(f"key {sample.key!r} was added to shard {self._shard_index} of {self._split} before")
         self._keys.add(sample.key)
         row = _row(sample, self._split)
         if sample.status == STATUS_OK:
             row |= self._write_members(sample)
-        self._rows.append(row)
+        self._rows.add(row)
 
     def _write_members(self, sample: Sample) -> dict[str, Any]:
         if sample.image_bytes is None or sample.image_format is None:
             raise ValueError(f"sample {sample.key!r} has status ok and no image bytes or format")
-        if self._tar is None:
-            self._stream = _HashingStream(self._stack.enter_context(self._storage.writer(self._path)))
-            self._tar = TarWriter(self._stream)  # type: ignore[arg-type]  # only write() is used
-        members = {**_label_members(sample), **sample.extra_members, sample.image_format: sample.image_bytes}
-        offsets = self._tar.write_sample(sample.key, members)
+        if self._held is not None:
+            self._check_members(sample, self._held)
+        if self._sink is None:
+            self._sink = self._open_sink()
+        path, offset = self._sink.add(
+            ShardSample(
+                key=sample.key,
+                image_bytes=sample.image_bytes,
+                image_format=sample.image_format,
+                width=sample.width or 0,
+                height=sample.height or 0,
+                class_index=sample.class_index,
+                members={**label_members(sample), **sample.extra_members},
+            ),
+            sample.wnid,
+        )
         self._num_images += 1
+        self._num_bytes += len(sample.image_bytes)
         return {
-            "shard": self._path,
+            "shard": path,
             "sample_index": self._num_images - 1,
-            "member_offset": offsets[sample.image_format],
+            "member_offset": offset,
             "num_bytes": len(sample.image_bytes),
             "sha256": digest(sample.image_bytes),
         }
 
+    def _check_members(self, sample: Sample, held: frozenset[str]) -> None:
+        """Refuses to lose what the source had beside the image; a label is held by every format."""
+        lost = sorted(set(sample.extra_members) - held - {"cls"})
+        if lost and not self._drop_members:
+            raise ShardError(
+                f"key {sample.key!r} has member .{lost[0]}, which is not among --fields ({', '.join(held) or 'none'}): "
+                "name it there, give --drop-members to leave it out, or write tars, which hold every member"
+            )
+
     def publish_shard(self) -> tuple[pa.Table, tuple[ShardFile, ...]]:
-        """Publishes the tar (if any sample has bytes) and returns the rows and the tar's facts, not yet committed."""
-        shards: tuple[ShardFile, ...] = ()
-        if self._tar is not None and self._stream is not None:
-            self._tar.finish()
-            self._stack.close()
-            sha256 = self._stream.sha256.hexdigest()
-            shards = (ShardFile(path=self._path, num_bytes=self._tar.num_bytes, sha256=sha256),)
-        return rows_to_table(self._rows), shards
+        """Publishes the shard (if any sample has bytes) and returns the rows and its facts, not yet committed."""
+        shards = self._sink.publish() if self._sink is not None else ()
+        return self._rows.table(), shards
 
     def commit(self) -> CommittedShard:
-        """Publishes the tar, then the part.
+        """Publishes the shard, then the part.
 
         Raises:
             DatasetBusyError: Another run committed this shard with other content.
@@ -137,14 +172,14 @@ class ShardWriter:
         return CommittedShard(
             split=self._split,
             shard_index=self._shard_index,
-            num_rows=len(self._rows),
+            num_rows=table.num_rows,
             num_images=self._num_images,
-            num_bytes=sum(row.get("num_bytes") or 0 for row in self._rows),
+            num_bytes=self._num_bytes,
         )
 
 
 def replace_part(storage: Storage, split: str, shard_index: int, table: pa.Table, shards: Sequence[ShardFile]) -> None:
-    """Puts new rows in the place of a committed part, atomically; the tars they point to are durable already."""
+    """Puts new rows in the place of a committed part, atomically; the shards they point to are durable already."""
     storage.write(part_path(split, shard_index), encode_part(table, shards))
 
 
@@ -166,7 +201,7 @@ def _row(sample: Sample, split: str) -> dict[str, Any]:
     }
 
 
-def _label_members(sample: Sample) -> dict[str, bytes]:
+def label_members(sample: Sample) -> dict[str, bytes]:
     """`cls` (ASCII integer) and `json` (the label and the provenance, keys sorted) as WebDataset readers want them."""
     facts = {"key": sample.key, "wnid": sample.wnid, "class_index": sample.class_index, "source": sample.source}
     facts |= {name: value for name, value in sample.provenance.items() if value is not None}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
+from shardtools.dataset.appends import num_rows_planned, num_shards_planned
 from shardtools.dataset.events import read_events
 from shardtools.dataset.layout import DATASET_FILE
 from shardtools.dataset.opening import list_parts, open_dataset
@@ -78,13 +79,13 @@ def read_status(url: str) -> DatasetStatus:
         statuses, num_bytes = _count(storage, paths)
     num_rows = sum(statuses.values())
     latest, speed = _latest_run(list(read_events(storage)))
-    planned = plan.num_rows if plan else None
+    planned = num_rows_planned(storage, plan)
     return DatasetStatus(
         url=storage.url,
         kind=plan.kind if plan else "real",
         committed=committed and (planned is None or num_rows == planned),
         num_shards=len(paths),
-        num_shards_planned=plan.num_shards if plan else None,
+        num_shards_planned=num_shards_planned(storage, plan),
         num_rows=num_rows,
         num_rows_planned=planned,
         statuses=dict(sorted(statuses.items())),

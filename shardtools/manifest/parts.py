@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardtools.errors import DatasetError, FormatVersionError
-from shardtools.manifest.schema import FORMAT_VERSION, SCHEMA
+from shardtools.manifest.schema import COLUMNS, FORMAT_VERSION, SCHEMA
 
 _PREFIX = b"shardtools."
+_ROWS_PER_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +39,64 @@ class Part:
     shards: tuple[ShardFile, ...]
 
 
-def rows_to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+class RowCollector:
+    """Turns rows into a table with the manifest's schema, a batch at a time, so that few rows are Python objects."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[Any]] = {}
+        self._num_pending = 0
+        self._batches: list[pa.RecordBatch] = []
+        self.num_rows = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Appends a row by column name; absent columns are null.
+
+        Raises:
+            DatasetError: The row has a column that the schema lacks.
+        """
+        for name, value in row.items():
+            column = self._columns.get(name)
+            if column is None:
+                if name not in COLUMNS:
+                    raise DatasetError(f"a manifest row has only the schema's columns, found {name}")
+                column = self._columns[name] = [None] * self._num_pending
+            column.append(value)
+        self._num_pending += 1
+        self.num_rows += 1
+        if len(row) < len(self._columns):
+            for column in self._columns.values():
+                if len(column) < self._num_pending:
+                    column.append(None)
+        if self._num_pending == _ROWS_PER_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        arrays = [
+            pa.array(self._columns[field.name], field.type)
+            if field.name in self._columns
+            else pa.nulls(self._num_pending, field.type)
+            for field in SCHEMA
+        ]
+        self._batches.append(pa.record_batch(arrays, schema=SCHEMA))
+        self._columns, self._num_pending = {}, 0
+
+    def table(self) -> pa.Table:
+        """All rows so far."""
+        if self._num_pending:
+            self._flush()
+        return pa.Table.from_batches(self._batches, schema=SCHEMA).combine_chunks()
+
+
+def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Rows by column name -> a table with the manifest's schema; absent columns are null.
 
     Raises:
         DatasetError: A row has a column that the schema lacks.
     """
-    unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
-    if unknown:
-        raise DatasetError(f"a manifest row has only the schema's columns, found {', '.join(unknown)}")
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
+    collector = RowCollector()
+    for row in rows:
+        collector.add(row)
+    return collector.table()
 
 
 def encode_part(table: pa.Table, shards: Iterable[ShardFile]) -> bytes:

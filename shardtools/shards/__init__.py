@@ -1,14 +1,39 @@
-"""Shards: the bytes of WebDataset tars, written reproducibly and read with suspicion."""
+"""Shards: the bytes of shard files, written reproducibly and read with suspicion."""
 
-from shardtools.shards.names import MAX_MEMBER_NAME_BYTES, check_key, part_path, shard_path
+from shardtools.shards.beton_join import join_betons
+from shardtools.shards.beton_reader import Beton, open_beton
+from shardtools.shards.encoder import ShardEncoder, ShardSample
+from shardtools.shards.layouts import (
+    IMAGEFOLDER,
+    LAYOUT_NAMES,
+    LAYOUTS,
+    Layout,
+    check_fields,
+    joined_path,
+    shard_path,
+)
+from shardtools.shards.names import MAX_MEMBER_NAME_BYTES, check_key, part_path
+from shardtools.shards.sample_table import IndexedShard
 from shardtools.shards.tar import Member, TarSample, TarWriter, read_members, read_samples
 
 __all__ = [
+    "IMAGEFOLDER",
+    "LAYOUTS",
+    "LAYOUT_NAMES",
     "MAX_MEMBER_NAME_BYTES",
+    "Beton",
+    "IndexedShard",
+    "Layout",
     "Member",
+    "ShardEncoder",
+    "ShardSample",
     "TarSample",
     "TarWriter",
+    "check_fields",
     "check_key",
+    "join_betons",
+    "joined_path",
+    "open_beton",
     "part_path",
     "read_members",
     "read_samples",

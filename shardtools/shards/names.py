@@ -67,11 +67,6 @@ def part_name(split: str, shard_index: int, attempt: int = 1) -> str:
     return f"{split}-{shard_index:06d}{suffix}"
 
 
-def shard_path(split: str, shard_index: int, attempt: int = 1) -> str:
-    """Path of a tar in its dataset: "shards/train-000012.tar"."""
-    return f"shards/{part_name(split, shard_index, attempt)}.tar"
-
-
 def part_path(split: str, shard_index: int) -> str:
     """Path of a manifest part in its dataset: "manifest/train-000012.parquet"."""
     return f"manifest/{part_name(split, shard_index)}.parquet"

@@ -6,15 +6,14 @@ file on any machine; the price is that no file times are kept (the manifest and 
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from shardtools.errors import ShardError
 from shardtools.shards.names import MAX_MEMBER_NAME_BYTES
+from shardtools.shards.tar_headers import BLOCK_BYTES, read_entries
 
-BLOCK_BYTES = 512
 _MAX_PAYLOAD_BYTES = 8**11 - 1
 
 
@@ -103,33 +102,14 @@ def read_members(stream: BinaryIO, *, where: str) -> Iterator[Member]:
         ShardError: Not a tar, cut off, or with a damaged header; the message gives the byte offset.
     """
     size = stream.seek(0, 2)
-    stream.seek(0)
-    end = 0
-    try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
-            for info in archive:
-                payload_end = info.offset_data + info.size
-                end = payload_end + -payload_end % BLOCK_BYTES
-                if payload_end > size:
-                    raise ShardError(
-                        f"{where} is cut off: member {info.name!r} ends at byte {payload_end}, the file at {size}: "
-                        "make or fetch the shard again"
-                    )
-                if info.isreg():
-                    yield Member(info.name, info.offset_data, info.size)
-    except tarfile.TarError as error:
-        raise ShardError(f"{where} is no intact tar at byte {end}: {error}: make or fetch the shard again") from None
-    _check_ending(stream, where, end, size)
 
+    def read_at(offset: int, num_bytes: int) -> bytes:
+        stream.seek(offset)
+        return stream.read(num_bytes)
 
-def _check_ending(stream: BinaryIO, where: str, end: int, size: int) -> None:
-    """A tar ends in zero blocks: anything else after the last member was a damaged header."""
-    stream.seek(end)
-    mark = stream.read(2 * BLOCK_BYTES)
-    if len(mark) < BLOCK_BYTES or mark.strip(b"\0"):
-        raise ShardError(
-            f"{where} has no end mark at byte {end} of {size}: it is cut off or damaged: make or fetch the shard again"
-        )
+    for entry in read_entries(read_at, where=where, stop=size):
+        if entry.kind == "file":
+            yield Member(entry.name, entry.offset, entry.num_bytes)
 
 
 def split_member_name(name: str) -> tuple[str, str] | None:

@@ -18,7 +18,19 @@ from shardtools.errors import OptionError
 from shardtools.sample import Sample
 from shardtools.storage import Storage
 
-SOURCE_KINDS = ("auto", "imagefolder", "idx", "webdataset")
+SOURCE_KINDS = (
+    "auto",
+    "dataset",
+    "imagefolder",
+    "archive",
+    "ilsvrc2012",
+    "webdataset",
+    "parquet",
+    "beton",
+    "mds",
+    "litdata",
+    "idx",
+)
 CHECKS = ("decode", "header")
 REQUESTS_IN_FLIGHT = 16
 """Files or ranges that one process fetches ahead from an object store, where waiting costs more than reading."""
@@ -31,15 +43,15 @@ class SourceOptions:
     """Which samples to read, and as what.
 
     Attributes:
-        source: A folder, tar, or pattern of tars; local or s3://.
+        source: A folder, a file, or a pattern of files; local or s3://.
         kind: One of `SOURCE_KINDS`.
         split: For a source without splits the name to give it, for one with several the one to read; `None` for the
             source's own.
         classes: Specification for `taxonomy.load_classes` whose order gives the labels; `None` for the source's own.
         check: "decode" decodes every image in full, "header" only reads what it says it is.
         flatten_keys: Whether "a/b" in a tar becomes "a__b" instead of an error.
-        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders yes, others
-            no).
+        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders and
+            archives yes, others no).
         shuffle_seed: Base of that order, at least 0.
 
     Raises:
@@ -69,17 +81,19 @@ class Source(ABC):
     """An indexed source. Instances may be pickled and read in other processes while the index's folder exists.
 
     Attributes:
-        kind: "imagefolder", "idx" or "webdataset".
+        kind: One of `SOURCE_KINDS`, not "auto".
         storage: The root below which all of its files lie.
         splits: Split name -> number of samples.
         settings: Option name -> JSON value: all of the source and its options that changes the samples or their order;
             no paths, so that a source that moved is still the same.
+        parent: sha256 of the `dataset.json` that the source is, if it is a dataset of this package.
     """
 
     kind: str
     storage: Storage
     splits: Mapping[str, int]
     settings: Mapping[str, Any]
+    parent: str | None = None
 
     @abstractmethod
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
@@ -88,6 +102,11 @@ class Source(ABC):
         Raises:
             SourceError: The source is damaged, or was changed since it was indexed.
         """
+
+    def keys(self, split: str) -> Iterator[str]:
+        """Keys of all samples of a split, in the order of positions; here by reading them all."""
+        for sample in self.samples(split, 0, self.splits[split]):
+            yield sample.key
 
     def close(self) -> None:  # noqa: B027  # most sources keep nothing open
         """Closes what `samples` left open in this process; the source may be read again."""

@@ -1,24 +1,76 @@
 """Which kind a source is, and opening it.
 
-Owns the guess: it looks at names only, in the order idx, tars, class folders. `--source-kind` overrules it.
+Owns the guess. It looks at names, and inside of a file only where two kinds are named alike: a tar may hold WebDataset
+samples or class folders, an index.json may list MDS shards or LitData chunks. `--source-kind` overrules it.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shardtools.errors import NotFoundError, SourceError
+from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive, open_archives
 from shardtools.sources.base import Source, SourceOptions
+from shardtools.sources.beton import open_beton_source
+from shardtools.sources.dataset import is_dataset, open_dataset_source
 from shardtools.sources.idx import is_idx_name, open_idx
+from shardtools.sources.ilsvrc2012 import is_ilsvrc2012, open_ilsvrc2012
 from shardtools.sources.imagefolder import open_imagefolder
-from shardtools.sources.listing import list_top_level
-from shardtools.sources.patterns import TAR_SUFFIXES, has_pattern, is_local_folder
+from shardtools.sources.listing import TopLevel, list_top_level
+from shardtools.sources.litdata import open_litdata_source
+from shardtools.sources.mds import open_mds_source
+from shardtools.sources.parquet import open_parquet
+from shardtools.sources.patterns import find_files, has_pattern, is_local_folder
 from shardtools.sources.webdataset import open_webdataset
-from shardtools.storage import open_storage
-from shardtools.taxonomy import load_classes
+from shardtools.storage import Storage, open_storage
+from shardtools.taxonomy import ImageClass, load_classes
 
-_DATASET_SHARDS = "shards"
-"""Folder of the tars in a dataset of this package."""
+_BETON = (".beton",)
+_PARQUET = (".parquet",)
+_INDEX = "index.json"
+
+_Classes = Sequence[ImageClass] | None
+_Open = Callable[[SourceOptions, _Classes, Path], Source]
+
+
+def _open_beton_files(options: SourceOptions, classes: _Classes, folder: Path) -> Source:
+    files = find_files(options.source, _BETON)
+    return open_beton_source(files.storage, files.paths, options, classes, folder)
+
+
+def _open_parquet_files(options: SourceOptions, classes: _Classes, folder: Path) -> Source:
+    files = find_files(options.source, _PARQUET)
+    return open_parquet(files.storage, files.paths, options, classes, folder)
+
+
+def _open_columns(storage: Storage, layout: str, paths: Sequence[str], folder: Path) -> Source:
+    """The shards of a dataset as their format reads them; images are not looked into."""
+    if layout == "beton":
+        return open_beton_source(storage, paths, SourceOptions(source=storage.url, check="header"), None, folder)
+    open_chunks = {"mds": open_mds_source, "litdata": open_litdata_source}[layout]
+    shards = open_storage(f"{storage.url.rstrip('/')}/shards")
+    return open_chunks(shards, SourceOptions(source=shards.url, check="header"), None, folder)
+
+
+_OPEN: dict[str, _Open] = {
+    "dataset": lambda options, classes, folder: open_dataset_source(options, classes, folder, _open_columns),
+    "imagefolder": lambda options, classes, folder: open_imagefolder(
+        open_storage(options.source), options, classes, folder
+    ),
+    "archive": open_archives,
+    "ilsvrc2012": open_ilsvrc2012,
+    "webdataset": open_webdataset,
+    "parquet": _open_parquet_files,
+    "beton": _open_beton_files,
+    "mds": lambda options, classes, folder: open_mds_source(open_storage(options.source), options, classes, folder),
+    "litdata": lambda options, classes, folder: open_litdata_source(
+        open_storage(options.source), options, classes, folder
+    ),
+    "idx": lambda options, classes, folder: open_idx(open_storage(options.source), options, classes),
+}
+"""Kind -> what opens it."""
 
 
 def open_source(options: SourceOptions, folder: Path) -> Source:
@@ -36,33 +88,78 @@ def open_source(options: SourceOptions, folder: Path) -> Source:
     """
     kind = detect_kind(options.source) if options.kind == "auto" else options.kind
     classes = load_classes(options.classes) if options.classes is not None else None
-    if kind == "webdataset":
-        return open_webdataset(options, classes, folder)
-    storage = open_storage(options.source)
-    if kind == "idx":
-        return open_idx(storage, options, classes)
-    return open_imagefolder(storage, options, classes, folder)
+    return _OPEN[kind](options, classes, folder)
 
 
 def detect_kind(source: str) -> str:
-    """One of "idx", "webdataset" and "imagefolder", by the names that lie directly in the folder.
+    """The kind of a source, by its name or by the names that lie directly in the folder.
 
     Raises:
-        SourceError: Nothing is there, or it is a file that is no tar.
+        SourceError: Nothing is there, or it is a file of no known kind.
     """
-    if not is_local_folder(source) and (source.endswith(TAR_SUFFIXES) or has_pattern(source)):
-        return "webdataset"
-    storage = open_storage(source)
+    if not is_local_folder(source):
+        for suffixes, kind in ((_BETON, "beton"), (_PARQUET, "parquet")):
+            if source.endswith(suffixes):
+                return kind
+        if source.endswith(ARCHIVE_SUFFIXES) or has_pattern(source):
+            return _kind_of_archives(source)
+    place, at, commit = source.rpartition("@")
+    storage = open_storage(place if at and not is_local_folder(source) and commit.isalnum() else source)
     try:
         top = list_top_level(storage)
     except NotFoundError:
-        raise SourceError(f"{storage.url} is not there: give a folder of images, idx files or tars, or a tar") from None
+        raise SourceError(
+            f"{storage.url} is not there: give a folder of images or shards, an archive, or a dataset"
+        ) from None
+    return _kind_of_folder(source, storage, top)
+
+
+def _kind_of_folder(source: str, storage: Storage, top: TopLevel) -> str:
+    if is_dataset(top.files):
+        return "dataset"
     if any(is_idx_name(name) for name in top.files):
         return "idx"
-    if any(name.endswith(TAR_SUFFIXES) for name in top.files):
-        return "webdataset"
-    if _DATASET_SHARDS in top.folders and any(
-        stored.path.endswith(".tar") for stored in storage.list(f"{_DATASET_SHARDS}/")
-    ):
-        return "webdataset"
+    if is_ilsvrc2012(top.files):
+        return "ilsvrc2012"
+    indexed = _kind_of_index(storage, top)
+    if indexed is not None:
+        return indexed
+    for suffixes, kind in ((_BETON, "beton"), (_PARQUET, "parquet")):
+        if _has_files(storage, top, suffixes):
+            return kind
+    if _has_files(storage, top, ARCHIVE_SUFFIXES):
+        return _kind_of_archives(source)
     return "imagefolder"
+
+
+def _has_files(storage: Storage, top: TopLevel, suffixes: tuple[str, ...]) -> bool:
+    """Whether such files lie directly in the folder, or in the one folder that datasets keep theirs in."""
+    if any(name.endswith(suffixes) for name in top.files):
+        return True
+    return any(
+        stored.path.endswith(suffixes)
+        for name in _DATA_FOLDERS
+        if name in top.folders
+        for stored in storage.list(f"{name}/")
+    )
+
+
+_DATA_FOLDERS = ("shards", "data")
+
+
+def _kind_of_index(storage: Storage, top: TopLevel) -> str | None:
+    """Which of mds and litdata it is, by the first index.json in the folder or in those of its splits."""
+    paths = [_INDEX] if _INDEX in top.files else [f"{name}/{_INDEX}" for name in top.folders]
+    for path in paths:
+        try:
+            content = json.loads(storage.read(path))
+        except (NotFoundError, ValueError):
+            continue
+        if isinstance(content, dict):
+            return "mds" if "shards" in content else "litdata" if "chunks" in content else None
+    return None
+
+
+def _kind_of_archives(source: str) -> str:
+    """Tars of samples, or of class folders; the first file tells for all."""
+    return "archive" if looks_like_archive(find_files(source, ARCHIVE_SUFFIXES)) else "webdataset"

@@ -21,6 +21,7 @@ from shardtools.shards.names import check_split
 from shardtools.sources.base import Source, SourceOptions
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.listing import list_top_level
+from shardtools.sources.png import encode_grey_png
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass, load_classes
 
@@ -284,23 +285,3 @@ def _digest(storage: Storage, path: str, expected: int) -> str:
             f"{where} is cut off or damaged: expected {expected} bytes unpacked, found {found}: fetch it again"
         )
     return digest.hexdigest()
-
-
-def encode_grey_png(pixels: bytes, width: int, height: int) -> bytes:
-    """A lossless 8-bit grey PNG without metadata; the same pixels give the same bytes with the same zlib.
-
-    Args:
-        pixels: Rows from top to bottom, one byte a pixel.
-        width: Pixels, 1 or more.
-        height: Pixels, 1 or more.
-    """
-    rows = b"".join(b"\0" + pixels[start : start + width] for start in range(0, width * height, width))
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows, 6)),
-        (b"IEND", b""),
-    )
-    parts = (
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -3,7 +3,7 @@
 Owns the one place where bytes of unknown origin meet a decoder, and the statuses "undecodable", "not-an-image" and
 "too-large". Nothing is ever re-encoded: the image that is decoded here is thrown away. The price of the full check is
 most of the time of writing a dataset; for JPEG it is cut by decoding at one eighth of the size, which still reads every
-coefficient of the file.
+coefficient of the file. The header check asks a decoder only about what `image_header` cannot read itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shardtools.sample import Sample
+from shardtools.sources.image_header import ImageFacts as ImageFacts
+from shardtools.sources.image_header import exif_orientation, png_exif, read_header
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,16 +71,6 @@ _MAX_REASON_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """What the bytes are: `image_format` as in `Sample`, width and height in pixels, Pillow's mode."""
-
-    image_format: str
-    width: int
-    height: int
-    mode: str
-
-
-@dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a file gives no image: a status and one line of detail."""
 
@@ -98,32 +90,43 @@ def check_image(content: bytes, *, decode: bool) -> ImageFacts | Rejection:
 
     if not content:
         return Rejection("undecodable", "the file is empty")
+    if not decode and (read := read_header(content)) is not None:
+        return read
     try:
         with warnings.catch_warnings():
             # Large or odd images are kept as they are; a decompression bomb of over twice the limit raises.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=_formats()) as image:
-                facts = _facts(image)
+            with Image.open(io.BytesIO(content), formats=pillow_formats()) as image:
+                facts = _facts(image, content)
                 if decode:
                     # Skips the inverse transform and the colours, not the entropy decoder, which notices the damage.
                     is_draft = image.draft("L", (1, 1)) is not None
                     image.load()
                     # Some formats know their size and mode for certain only now.
-                    facts = facts if is_draft else _facts(image)
+                    facts = facts if is_draft else _facts(image, content)
     except MemoryError:
         raise
     except Exception as error:
         # Decoders fail with whatever the bytes make them trip over: OSError, ValueError, struct.error, zlib.error, ...
-        return Rejection("undecodable", _reason(error, content))
+        return rejection_of(error, content)
     return facts
 
 
-def _facts(image: Image.Image) -> ImageFacts:
-    return ImageFacts(_PILLOW_FORMATS[image.format or ""], image.width, image.height, image.mode)
+def rejection_of(error: Exception, content: bytes) -> Rejection:
+    """What a decoder's failure on these bytes is recorded as."""
+    return Rejection("undecodable", _reason(error, content))
+
+
+def _facts(image: Image.Image, content: bytes) -> ImageFacts:
+    image_format = _PILLOW_FORMATS[image.format or ""]
+    # No word of TIFF's tag: Pillow turns those pixels itself, and gives their size as turned.
+    exif = png_exif(content) if image_format == "png" else image.info.get("exif")
+    return ImageFacts(image_format, image.width, image.height, image.mode, exif_orientation(exif))
 
 
 @functools.cache
-def _formats() -> tuple[str, ...]:
+def pillow_formats() -> tuple[str, ...]:
+    """Names of the formats that may be opened, as Pillow calls them; those that this build of it lacks are left out."""
     from PIL import Image
 
     Image.init()
@@ -176,7 +179,8 @@ def make_sample(
         decode: See `check_image`.
         extension: Lower-case extension that the image had in its source.
         extra_members: See `Sample`; one that has the image's own new extension makes the image keep its old one.
-        labels: Further fields of `Sample`: key, wnid, class_index, label_source, source.
+        labels: Further fields of `Sample`: key, wnid, class_index, label_source, source, provenance. An image that
+            EXIF says to turn gets `exif_orientation` in its provenance.
     """
     if isinstance(found, Rejection):
         return Sample(image_bytes=None, status=found.status, reason=found.reason, **labels)
@@ -186,6 +190,8 @@ def make_sample(
     suffix = extension.rpartition(".")[2]
     is_misnamed = suffix != "" and IMAGE_EXTENSIONS.get(suffix) != facts.image_format
     members = extra_members or {}
+    if facts.exif_orientation is not None:
+        labels["provenance"] = {**labels.get("provenance", {}), "exif_orientation": facts.exif_orientation}
     return Sample(
         image_bytes=found,
         image_format=extension if facts.image_format in members else facts.image_format,

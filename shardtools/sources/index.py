@@ -13,7 +13,7 @@ import itertools
 import json
 import secrets
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -155,6 +155,11 @@ class IndexBuilder:
         path = self._path.with_suffix(".npy")
         np.save(path, order)
         return path
+
+
+def hash_keys(keys: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """64 bits of each key."""
+    return np.fromiter((_hash(key.encode(), b"") for key in keys), np.uint64)
 
 
 def _hash(key: bytes, purpose: bytes) -> int:

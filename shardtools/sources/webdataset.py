@@ -18,12 +18,11 @@ import pyarrow as pa
 from shardtools.errors import SourceError
 from shardtools.sample import Sample
 from shardtools.shards import MAX_MEMBER_NAME_BYTES, Member, TarSample, check_key, read_members, read_samples
-from shardtools.shards.names import check_split
 from shardtools.sources.base import Source, SourceOptions, read_ahead
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, make_sample, too_large
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import labels_digest
-from shardtools.sources.patterns import TarFiles, find_tars
+from shardtools.sources.patterns import by_split, find_tars
 from shardtools.sources.tar_labels import label_members
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
@@ -42,7 +41,6 @@ _RANGE_BYTES = 8 * 1024 * 1024
 
 _RANGES_AHEAD = 3
 _TARS_INDEXED_TOGETHER = 8
-_SPLIT_IN_NAME = re.compile(r"(?:^|[-_./])(train|val|valid|validation|test)(?=[-_./])")
 _CONTROL = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]")
 
 
@@ -162,7 +160,7 @@ def open_webdataset(options: SourceOptions, classes: Sequence[ImageClass] | None
     """
     files = find_tars(options.source)
     seed = options.shuffle_seed if options.shuffle else None
-    paths = _by_split(files, options.split)
+    paths = by_split(files.paths, options.split)
     ordered = [path for of_split in paths.values() for path in of_split]
     with IndexBuilder(folder, _SCHEMA, seed) as builder:
         names = [(split, path) for split, of_split in paths.items() for path in of_split]
@@ -197,23 +195,6 @@ def open_webdataset(options: SourceOptions, classes: Sequence[ImageClass] | None
         wnids=[one.wnid for one in classes] if classes else None,
         decode=options.check == "decode",
     )
-
-
-def _by_split(files: TarFiles, wanted: str | None) -> dict[str, list[str]]:
-    """Split -> tars: by the names of the tars where each names one, else all in one split."""
-    found: dict[str, list[str]] = {}
-    for path in files.paths:
-        names = set(_SPLIT_IN_NAME.findall(path.rpartition("/")[2]))
-        found.setdefault(names.pop() if len(names) == 1 else "", []).append(path)
-    if "" in found:
-        return {check_split(wanted or "train"): list(files.paths)}
-    if wanted is None:
-        return found
-    if len(found) == 1:
-        return {check_split(wanted): list(files.paths)}
-    if wanted not in found:
-        raise SourceError(f"the tars have splits {', '.join(found)} in their names, not {wanted!r}: choose one of them")
-    return {wanted: found[wanted]}
 
 
 def _index_tar(storage: Storage, path: str, file: int, flatten_keys: bool) -> list[_Entry]:

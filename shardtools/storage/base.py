@@ -105,6 +105,8 @@ class Storage(ABC):
     def writer(self, path: str, *, if_absent: bool = False) -> AbstractContextManager[BinaryIO]:
         """Return a context manager around a stream that is published when the block ends, and discarded if it raises.
 
+        The stream can be written, sought and read back.
+
         Raises:
             AlreadyExistsError: When the block ends, as in `write`.
         """

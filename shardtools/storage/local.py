@@ -175,7 +175,7 @@ class LocalStorage(Storage):
             with explained(temporary.parent, "write"):
                 _make_folder(temporary.parent)
             try:
-                return temporary, io.BufferedWriter(ExplainingFile(temporary, "xb", shown_as=temporary))
+                return temporary, io.BufferedRandom(ExplainingFile(temporary, "x+b", shown_as=temporary))
             except FileNotFoundError:
                 if attempt == _FOLDER_ATTEMPTS:
                     raise StorageError(f"cannot write {temporary}: its folder is removed again and again") from None

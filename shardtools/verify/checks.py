@@ -13,13 +13,16 @@ from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from shardtools.dataset import DatasetInfo
 from shardtools.manifest import ShardFile
+from shardtools.shards import IMAGEFOLDER
 from shardtools.storage import open_storage
 from shardtools.verify.manifest_check import KeyIndex, Totals, check_compact, duplicate_keys
 from shardtools.verify.options import VerifyOptions
 from shardtools.verify.part_check import PartResult, PartTask, check_part
 from shardtools.verify.report import PART_LOST, Problem, VerifyReport
 from shardtools.verify.sampling import check_rows, draw_rows, part_entries
+from shardtools.verify.shard_check import check_file
 from shardtools.verify.state import State, orphans, part_of_shard, read_state, stray_shards
 
 _AHEAD = 4
@@ -88,6 +91,8 @@ class _Walk:
         self._check_parts(keys)
         if info is not None:
             self._referenced.update(entry.path for entry in info.compact)
+            self._referenced.update(state.other_files())
+            self._check_whole_files(info)
             self._problems += stray_shards(state)
             if self._intact:
                 self._problems += self._totals.compare(info, state.storage.url)
@@ -112,17 +117,35 @@ class _Walk:
         )
 
     def _tasks(self) -> list[PartTask]:
-        info, listed = self._state.info, self._state.listed_shards()
+        info, listed, joined = self._state.info, self._state.listed_shards(), self._state.joined_shards()
         entries = {entry.path: entry for entry in info.parts} if info else {}
         return [
             PartTask(
                 path=path,
                 entry=entries.get(path),
                 listed=tuple(listed.get(path, ())),
+                joined=frozenset(joined),
+                image_files=self._image_files(),
                 read_shards=self._options.sample is None and (self._only is None or path in self._only),
             )
             for path in self._state.part_paths
         ]
+
+    def _image_files(self) -> bool:
+        """Whether every image is a file: by the commit, or where there is none by the plan."""
+        state = self._state
+        if state.info is not None:
+            return state.info.layout == IMAGEFOLDER
+        return state.plan is not None and state.plan.settings.get("layout") == IMAGEFOLDER
+
+    def _check_whole_files(self, info: DatasetInfo) -> None:
+        """Files that no single part speaks for."""
+        storage = self._state.storage
+        files = [*self._state.joined_shards().values(), *info.index_files]
+        if self._options.sample is None and self._only is None:
+            self._problems += (found for file in files if (found := check_file(storage, file, part=None)))
+            self._num_bytes += sum(file.num_bytes for file in info.index_files)
+        self._num_shards += len(self._state.joined_shards())
 
     def _check_parts(self, keys: KeyIndex) -> None:
         tasks, storage = self._tasks(), self._state.storage

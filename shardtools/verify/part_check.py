@@ -21,7 +21,7 @@ from shardtools.manifest import Part, ShardFile, decode_part, digest
 from shardtools.storage import Storage
 from shardtools.verify.image_check import PLACE_COLUMNS, ROW_COLUMNS, check_status, shown
 from shardtools.verify.report import Problem
-from shardtools.verify.shard_check import check_shard
+from shardtools.verify.shard_check import check_image_file, check_row, check_shard
 
 _KEY_HASH_BYTES = 8
 
@@ -34,12 +34,16 @@ class PartTask:
         path: The part.
         entry: Its digest and rows by the commit; `None` without one.
         listed: The shards that the commit lists for it.
+        joined: Those of them that other parts speak for too; they are read as a whole only once, elsewhere.
+        image_files: Whether every image is a file of its own.
         read_shards: Whether the shards are read, or only the part.
     """
 
     path: str
     entry: PartEntry | None
     listed: tuple[ShardFile, ...]
+    joined: frozenset[str]
+    image_files: bool
     read_shards: bool
 
 
@@ -89,16 +93,27 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
     url = storage.object_url(task.path)
     problems += [problem for row in rows if (problem := check_status(row, url=url, part=task.path))]
     placed: dict[str, list[dict[str, Any]]] = {path: [] for path in listed}
+    apart: list[dict[str, Any]] = []
     for row in rows:
         if any(row[name] is None for name in PLACE_COLUMNS):
+            continue
+        if task.image_files or row["shard"] in task.joined:
+            apart.append(row)
             continue
         if row["shard"] not in placed:
             problems.append(_stray_row(row, task.path, url))
             continue
         placed[row["shard"]].append(row)
     num_images = num_bytes = 0
-    for path, shard in listed.items() if task.read_shards else ():
-        result = check_shard(storage, shard, placed[path] if table is not None else None, part=task.path, known=known)
+    check_apart = check_image_file if task.image_files else check_row
+    for row in apart if task.read_shards else ():
+        row_bytes, row_problems = check_apart(storage, row, task.path)
+        num_bytes += row_bytes
+        problems += row_problems
+        num_images += 1
+    read = [shard for path, shard in listed.items() if path not in task.joined] if task.read_shards else []
+    for shard in read:
+        result = check_shard(storage, shard, placed[shard.path] if table is not None else None, part=task.path, known=known)
         problems += result.problems
         num_images += result.num_images
         num_bytes += result.num_bytes
@@ -109,7 +124,7 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
         key_hashes=hash_keys(row["key"] for row in rows),
         shards=tuple(listed.values()),
         problems=tuple(problems),
-        num_shards=len(listed) if task.read_shards else 0,
+        num_shards=len(read),
         num_images=num_images,
         num_bytes=num_bytes,
     )

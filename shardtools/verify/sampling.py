@@ -13,13 +13,12 @@ from itertools import accumulate
 from typing import Any
 
 from shardtools.dataset import PartEntry
-from shardtools.errors import NotFoundError, StorageError
 from shardtools.manifest import Part, digest
 from shardtools.sample import STATUS_OK
 from shardtools.storage import Storage
-from shardtools.verify.image_check import check_image
 from shardtools.verify.part_check import load_part
 from shardtools.verify.report import Problem
+from shardtools.verify.shard_check import check_row
 from shardtools.verify.state import State
 
 _SPARE = 64
@@ -88,24 +87,4 @@ def check_rows(storage: Storage, drawn: Sequence[tuple[str, Part, list[int]]]) -
     """Reads each drawn image by its recorded place; yields (bytes read, problems) an image."""
     for path, part, numbers in drawn:
         for row in part.table.take(numbers).to_pylist():
-            yield _check_row(storage, row, path)
-
-
-def _check_row(storage: Storage, row: dict[str, Any], path: str) -> tuple[int, list[Problem]]:
-    url = storage.object_url(row["shard"])
-    try:
-        payload = storage.read_range(row["shard"], row["member_offset"], row["num_bytes"])
-    except NotFoundError:
-        # The listing has already said that the shard is missing.
-        return 0, []
-    except StorageError as error:
-        problem = Problem(
-            kind="image-altered",
-            message=str(error),
-            path=row["shard"],
-            part=path,
-            key=row["key"],
-            byte_offset=row["member_offset"],
-        )
-        return 0, [problem]
-    return len(payload), list(check_image(payload, row, url=url, part=path))
+            yield check_row(storage, row, path)

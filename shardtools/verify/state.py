@@ -11,14 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardtools.dataset import DatasetInfo, PlanFile, read_plan_file
+from shardtools.dataset.appends import num_rows_planned
 from shardtools.dataset.layout import DATASET_FILE
 from shardtools.dataset.plan_file import PLAN_FILE, fingerprint
 from shardtools.errors import DatasetError, FormatVersionError, NotFoundError
 from shardtools.manifest import ShardFile
+from shardtools.shards import joined_path
+from shardtools.shards.names import parse_part_path
 from shardtools.storage import Storage
 from shardtools.verify.report import Problem
 
-_SHARD_PATTERN = re.compile(r"shards/(?P<stem>[a-z][a-z0-9]*-\d{6,})(?:-attempt\d+)?\.tar")
+_SHARD_PATTERN = re.compile(
+    r"shards/(?:[a-z][a-z0-9]*/)?(?P<stem>[a-z][a-z0-9]*-\d{6,})(?:-attempt\d+)?\.(?:tar|beton|mds|bin)"
+)
+_DALI_INDEX_SUFFIX = ".idx"
 _PART_PATTERN = re.compile(r"manifest/(?P<split>[a-z][a-z0-9]*)-(?P<index>\d{6,})\.parquet")
 _FOLDERS = ("manifest/", "shards/", "compact/")
 
@@ -53,14 +59,36 @@ class State:
         """Whether a commit lists everything that the plan asks for."""
         if self.info is None:
             return False
-        planned = self.plan.num_rows if self.plan else None
+        planned = num_rows_planned(self.storage, self.plan)
         return planned is None or self.info.num_rows >= planned
 
     def listed_shards(self) -> dict[str, list[ShardFile]]:
-        """Part -> the tars that the commit lists for it; empty without a commit."""
+        """Part -> the shards that the commit lists for it; empty without a commit."""
         found: dict[str, list[ShardFile]] = {}
+        joined = self.joined_shards()
         for shard in self.info.shards if self.info else ():
-            found.setdefault(part_of_shard(shard.path) or "", []).append(shard)
+            if shard.path not in joined:
+                found.setdefault(part_of_shard(shard.path) or "", []).append(shard)
+        for path, shard in joined.items():
+            for part in self.part_paths:
+                if joined_path(parse_part_path(part)[0]) == path:
+                    found.setdefault(part, []).append(shard)
+        return found
+
+    def joined_shards(self) -> dict[str, ShardFile]:
+        """Path -> file that all parts of a split speak for."""
+        if self.info is None:
+            return {}
+        paths = {joined_path(split) for split in self.info.splits}
+        return {shard.path: shard for shard in self.info.shards if shard.path in paths}
+
+    def other_files(self) -> set[str]:
+        """Files that no part speaks for and that belong here: indexes, and what earlier commits list."""
+        found = {entry.path for entry in self.info.index_files} if self.info else set()
+        for stored in self.storage.list("commits/"):
+            where = self.storage.object_url(stored.path)
+            earlier = DatasetInfo.from_json(self.storage.read(stored.path), where=where)
+            found.update(entry.path for entry in (*earlier.compact, *earlier.index_files))
         return found
 
 
@@ -115,7 +143,7 @@ def orphans(state: State, referenced: set[str]) -> Iterator[Problem]:
         referenced: Paths of parts, shards and merged manifests that a commit or a part lists.
     """
     for path in state.sizes:
-        if path in referenced:
+        if path in referenced or f"{path.removesuffix(_DALI_INDEX_SUFFIX)}.tar" in referenced:
             continue
         where = state.storage.object_url(path)
         if part_of_shard(path) or _PART_PATTERN.fullmatch(path) or path.startswith("compact/"):
@@ -197,20 +225,31 @@ def _compare(state: State) -> Iterator[Problem]:
             "restore the plan.json that belongs to it",
             path=PLAN_FILE,
         )
-    elif plan.scale > info.scale:
+        return
+    if plan.scale > info.scale:
         yield Problem(
             kind="unfinished",
             message=f"{where} is being extended from {info.scale} to {plan.scale} clones and is committed up to "
             f"{info.scale}: run the same gen-sd command again, it resumes (shardtools status {where})",
             path=PLAN_FILE,
         )
-    elif plan.num_rows is not None and info.scale == plan.scale and info.num_rows != plan.num_rows:
+        return
+    planned = num_rows_planned(state.storage, plan)
+    if planned is None or info.num_rows == planned:
+        return
+    if info.num_rows < planned and plan.num_rows is not None and info.num_rows >= plan.num_rows:
         yield Problem(
-            kind="plan",
-            message=f"{where}: plan.json asks for {plan.num_rows} rows, dataset.json has {info.num_rows}: run the job "
-            "again",
+            kind="unfinished",
+            message=f"{where} has an append that is not finished, {info.num_rows} of {planned} rows are committed: run "
+            "the same shardtools write --append again, it resumes",
             path=PLAN_FILE,
         )
+        return
+    yield Problem(
+        kind="plan",
+        message=f"{where}: its plans ask for {planned} rows, dataset.json has {info.num_rows}: run the job again",
+        path=PLAN_FILE,
+    )
 
 
 def _unfinished(state: State) -> Iterator[Problem]:

@@ -2,5 +2,6 @@
 
 from shardtools.writing.options import WriteOptions
 from shardtools.writing.run import WriteResult, write_dataset
+from shardtools.writing.targets import discard_unfinished_append
 
-__all__ = ["WriteOptions", "WriteResult", "write_dataset"]
+__all__ = ["WriteOptions", "WriteResult", "discard_unfinished_append", "write_dataset"]

@@ -7,15 +7,19 @@ did.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from shardtools.dataset import PlanFile, store_plan_file
+from shardtools.dataset import PlanFile
 from shardtools.dataset.opening import list_parts
 from shardtools.dataset.plan_file import fingerprint
+from shardtools.encoding import EncodingOptions
 from shardtools.errors import OptionError
 from shardtools.shards.names import parse_part_path
 from shardtools.sources import Source
 from shardtools.storage import Storage
+from shardtools.writing.labels import KnownLabels
+from shardtools.writing.options import WriteOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,12 @@ class Job:
         source: The indexed source.
         tasks: Shards to make; process r takes every num_processes-th from r on.
         launcher_pid: The process to die with.
+        layout: Format of the shards.
+        fields: Members written beside image and label.
+        drop_members: Whether others may be left out.
+        encoding: Whether images are encoded anew, and how.
+        key_prefix: Put before every key.
+        labels: Labels that the dataset has already.
     """
 
     run_id: str
@@ -45,41 +55,65 @@ class Job:
     source: Source
     tasks: tuple[Task, ...]
     launcher_pid: int
+    layout: str = "tar"
+    fields: tuple[str, ...] = ()
+    drop_members: bool = False
+    encoding: EncodingOptions = field(default_factory=EncodingOptions)
+    key_prefix: str = ""
+    labels: KnownLabels = field(default_factory=KnownLabels)
 
 
-def plan_tasks(source: Source, samples_per_shard: int) -> list[Task]:
-    """All shards of a source, split by split."""
+def plan_tasks(source: Source, samples_per_shard: int, first_shards: Mapping[str, int]) -> list[Task]:
+    """All shards of a source, split by split; `first_shards` holds each split's first index where that is not 0."""
     return [
-        Task(split, shard_index, start, min(start + samples_per_shard, count))
+        Task(split, first_shards.get(split, 0) + number, start, min(start + samples_per_shard, count))
         for split, count in source.splits.items()
-        for shard_index, start in enumerate(range(0, count, samples_per_shard))
+        for number, start in enumerate(range(0, count, samples_per_shard))
     ]
 
 
-def plan_file(source: Source, samples_per_shard: int) -> PlanFile:
+def plan_file(source: Source, options: WriteOptions) -> PlanFile:
     """The content of `plan.json`: the source's names, lengths and options, but not where it lies."""
-    settings = {**source.settings, "splits": dict(source.splits), "samples_per_shard": samples_per_shard}
+    settings = {
+        **source.settings,
+        "splits": dict(source.splits),
+        "samples_per_shard": options.samples_per_shard,
+        "layout": options.layout,
+        "fields": list(options.fields),
+        "drop_members": options.drop_members,
+        "one_file": options.one_file,
+        "key_prefix": options.key_prefix,
+        **options.encoding.settings(),
+    }
     return PlanFile(
-        kind="real",
+        kind="real" if source.parent is None else "derived",
         plan_id=fingerprint(settings),
         settings=settings,
         notes={},
         scale=1,
-        num_shards=len(plan_tasks(source, samples_per_shard)),
+        num_shards=len(plan_tasks(source, options.samples_per_shard, {})),
         num_rows=sum(source.splits.values()),
     )
 
 
-def begin(source: Source, storage: Storage, samples_per_shard: int, run_id: str) -> Job:
-    """Writes or compares `plan.json` and lists what is left to do; the caller holds the lease.
-
-    Raises:
-        PlanMismatchError: The target holds another plan, or the source is not what it was.
-    """
-    store_plan_file(storage, plan_file(source, samples_per_shard))
+def make_job(
+    source: Source, storage: Storage, options: WriteOptions, run_id: str, *, tasks: Sequence[Task], labels: KnownLabels
+) -> Job:
+    """The job of making those of the shards that have no part yet."""
     done = {parse_part_path(path) for path in list_parts(storage)}
-    missing = [task for task in plan_tasks(source, samples_per_shard) if (task.split, task.shard_index) not in done]
-    return Job(run_id=run_id, url=storage.url, source=source, tasks=tuple(missing), launcher_pid=os.getpid())
+    return Job(
+        run_id=run_id,
+        url=storage.url,
+        source=source,
+        tasks=tuple(task for task in tasks if (task.split, task.shard_index) not in done),
+        launcher_pid=os.getpid(),
+        layout=options.layout,
+        fields=options.fields,
+        drop_members=options.drop_members,
+        encoding=options.encoding,
+        key_prefix=options.key_prefix,
+        labels=labels,
+    )
 
 
 def check_apart(source: Storage, target: Storage) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from shardtools.encoding import EncodingOptions
 from shardtools.errors import OptionError
+from shardtools.shards import check_fields
 from shardtools.sources import SourceOptions
 
 DEFAULT_SAMPLES_PER_SHARD = 1000
@@ -18,19 +20,38 @@ class WriteOptions:
     Attributes:
         source: What to read.
         out: The dataset: a folder or s3://bucket/prefix.
+        layout: Format of the shards: one of `shards.LAYOUT_NAMES`.
+        fields: Members written beside image and label by formats that name their columns.
+        drop_members: Whether members that the format does not hold may be left out.
+        one_file: Whether the shards of each split are joined into one file at the end (.beton only).
+        encoding: Whether images are encoded anew, and how.
+        key_prefix: Put before every key.
+        append: Whether the samples are added to the finished dataset at `out`.
         samples_per_shard: Rows of a shard, rejected ones included, at least 1.
         num_processes: Processes on this machine, at least 1; `None` for one a CPU core. Does not change the result.
 
     Raises:
-        OptionError: A number is out of range.
+        OptionError: A number is out of range, or two options contradict each other.
     """
 
     source: SourceOptions
     out: str
+    layout: str = "tar"
+    fields: tuple[str, ...] = ()
+    drop_members: bool = False
+    one_file: bool = False
+    encoding: EncodingOptions = field(default_factory=EncodingOptions)
+    key_prefix: str = ""
+    append: bool = False
     samples_per_shard: int = DEFAULT_SAMPLES_PER_SHARD
     num_processes: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self.layout, self.fields)
+        if self.one_file and self.layout != "beton":
+            raise OptionError(f"--one-file is for --to beton, found --to {self.layout}: drop one of them")
+        if self.one_file and self.append:
+            raise OptionError("--append adds shards, --one-file joins them: drop one of them")
         if self.samples_per_shard < 1:
             raise OptionError(f"--samples-per-shard is at least 1, found {self.samples_per_shard}")
         if self.num_processes is not None and self.num_processes < 1:

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardtools.dataset import DatasetInfo, acquire, commit_dataset
-from shardtools.dataset.opening import list_parts
+from shardtools.dataset import acquire
 from shardtools.errors import RunError
 from shardtools.processes import Child, Progress, run_children
 from shardtools.sources import open_source
-from shardtools.storage import Storage, open_storage
-from shardtools.writing.job import Job, begin, check_apart, plan_file
+from shardtools.storage import open_storage
+from shardtools.writing.job import Job, check_apart
 from shardtools.writing.options import WriteOptions
+from shardtools.writing.targets import AppendTarget, NewTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class WriteResult:
     Attributes:
         url: The dataset.
         plan_id: Its fingerprint.
-        source_kind: "imagefolder", "idx" or "webdataset".
+        source_kind: One of `sources.SOURCE_KINDS`.
+        layout: Format of its shards.
         splits: Split -> rows.
         num_rows: Rows of the whole dataset: one for each file or sample of the source.
         num_images: Rows with an image.
@@ -47,6 +48,7 @@ class WriteResult:
     url: str
     plan_id: str
     source_kind: str
+    layout: str
     splits: dict[str, int]
     num_rows: int
     num_images: int
@@ -77,23 +79,23 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
     with tempfile.TemporaryDirectory(prefix="shardtools-") as folder:
         source = open_source(options.source, Path(folder))
         check_apart(source.storage, storage)
-        plan = plan_file(source, options.samples_per_shard)
         storage.check_writable()
         with acquire(storage, purpose="write") as lease:
             storage.clean_temporary()
-            job = begin(source, storage, options.samples_per_shard, uuid.uuid4().hex[:8])
+            target = AppendTarget(storage, options) if options.append else NewTarget(storage, options)
+            job = target.begin(source, uuid.uuid4().hex[:8])
             num_processes = min(options.max_processes(), len(job.tasks))
             show(
                 {
                     "event": "plan",
-                    "rows": plan.num_rows,
+                    "rows": sum(source.splits.values()),
                     "tasks": len(job.tasks),
                     "num_processes": num_processes,
                     "rows_to_make": sum(task.stop - task.start for task in job.tasks),
                 }
             )
             num_written = _run(job, num_processes, show, lambda: lease.lost)
-            info = _commit_if_whole(storage, plan.plan_id, plan.num_shards)
+            info = target.commit_if_whole(source)
     if info is None:
         raise RunError(
             f"stopped after {num_written} samples, {storage.url} is not finished: run the same command again, "
@@ -101,8 +103,9 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
         )
     return WriteResult(
         url=storage.url,
-        plan_id=plan.plan_id,
+        plan_id=info.plan_id,
         source_kind=source.kind,
+        layout=info.layout,
         splits={split: totals.num_rows for split, totals in info.splits.items()},
         num_rows=info.num_rows,
         num_images=info.num_images,
@@ -135,10 +138,3 @@ def _run(job: Job, num_processes: int, show: Progress, lost: Callable[[], bool])
     ]
     run_children(children, handle, where=job.url, lost=lost)
     return num_written
-
-
-def _commit_if_whole(storage: Storage, plan_id: str, num_shards: int | None) -> DatasetInfo | None:
-    paths = list_parts(storage)
-    if len(paths) != num_shards:
-        return None
-    return commit_dataset(storage, kind="real", plan_id=plan_id, scale=1, part_paths=paths)

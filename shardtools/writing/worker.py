@@ -13,9 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from shardtools.dataset import EventLog, ShardWriter
+from shardtools.encoding import encode_sample
 from shardtools.errors import ShardtoolsError
 from shardtools.processes import die_with_parent, stop_on_sigterm
 from shardtools.sample import Sample
@@ -60,9 +62,16 @@ def run_rank(job: Job, rank: int, num_processes: int, report: Report, stop: thre
 
 
 def _make_shard(job: Job, task: Task, storage: Storage, report: Report) -> dict[str, Any]:
-    with ShardWriter(storage, split=task.split, shard_index=task.shard_index) as writer:
-        samples = job.source.samples(task.split, task.start, task.stop)
-        for sample in _counted(samples, report):
+    with ShardWriter(
+        storage,
+        split=task.split,
+        shard_index=task.shard_index,
+        layout=job.layout,
+        max_samples=task.stop - task.start,
+        fields=job.fields,
+        drop_members=job.drop_members,
+    ) as writer:
+        for sample in _counted(_samples(job, task), report):
             writer.add(sample)
         shard = writer.commit()
     return {
@@ -72,6 +81,15 @@ def _make_shard(job: Job, task: Task, storage: Storage, report: Report) -> dict[
         "images": shard.num_images,
         "bytes": shard.num_bytes,
     }
+
+
+def _samples(job: Job, task: Task) -> Iterator[Sample]:
+    """The task's samples as they are to be written."""
+    for sample in job.source.samples(task.split, task.start, task.stop):
+        if job.key_prefix:
+            sample = replace(sample, key=f"{job.key_prefix}{sample.key}")
+        job.labels.check(sample)
+        yield encode_sample(sample, job.encoding) if job.encoding.changes else sample
 
 
 def _counted(samples: Iterator[Sample], report: Report) -> Iterator[Sample]:

@@ -1,0 +1,142 @@
+"""MosaicML Streaming's MDS datasets as a source: a folder with index.json, or such a folder for each split.
+
+Owns the meaning of MDS's index file (version 2) and of its encodings. Streaming itself is not imported, and its `pkl`
+columns are copied as bytes and never loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shardtools.errors import SourceError
+from shardtools.shards.mds import MDS_VERSION
+from shardtools.sources.base import SourceOptions
+from shardtools.sources.chunk_files import ChunkFile, Column, check_codec
+from shardtools.sources.chunked import ChunkedSource, Layout
+from shardtools.sources.chunked_index import INDEX_FILE, open_chunked, read_index, split_folders
+from shardtools.storage import Storage
+from shardtools.taxonomy import ImageClass
+
+_KINDS = {
+    "bytes": ("bytes", None),
+    "str": ("text", None),
+    "int": ("integer", "<i8"),
+    "str_int": ("digits", None),
+    "str_float": ("text", None),
+    "str_decimal": ("text", None),
+    "pil": ("pixels", None),
+    "jpeg": ("image", None),
+    "png": ("image", None),
+    "json": ("json", None),
+}
+"""Encoding -> (kind of column, NumPy type)."""
+
+_NUMBER = re.compile(r"(u?)(int|float)(8|16|32|64)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MdsSource(ChunkedSource):
+    """An indexed MDS dataset."""
+
+
+def open_mds_source(
+    storage: Storage, options: SourceOptions, classes: Sequence[ImageClass] | None, folder: Path
+) -> MdsSource:
+    """Reads the index files and the tables of all shards.
+
+    Args:
+        storage: The root: a folder with index.json, or one with such a folder for each split.
+        options: How to read it.
+        classes: The class set given by the user, if any.
+        folder: For the index.
+
+    Raises:
+        SourceError: No index file, one of another version or format, no image column, or a shard that is missing or
+            damaged.
+        ShardError: A shard's table is damaged, or a key may not be used.
+        OptionError: A shuffle of compressed shards is asked for.
+    """
+    files: list[ChunkFile] = []
+    columns: tuple[Column, ...] | None = None
+    for split, prefix in split_folders(storage, options.split).items():
+        where = storage.object_url(f"{prefix}{INDEX_FILE}")
+        content = read_index(storage, prefix)
+        shards = content.get("shards")
+        if content.get("version") != MDS_VERSION or not isinstance(shards, list):
+            raise SourceError(
+                f"{where}: expected MDS version {MDS_VERSION} with a list of shards, found version "
+                f"{content.get('version')!r}: write it anew with a current mosaicml-streaming"
+            )
+        for number, shard in enumerate(shards):
+            place = f"{where}, shard {number}"
+            try:
+                file, found = _shard(storage, split, prefix, shard, place)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise SourceError(f"{place} is not what MDS writes ({error!r}): fetch or make it again") from None
+            if columns is not None and found != columns:
+                raise SourceError(
+                    f"{place}: its columns are not those of the shards before: give --split, or write the dataset anew"
+                )
+            columns = found
+            files.append(file)
+    layout = Layout(files=tuple(files), columns=columns or ())
+    if not files:
+        raise SourceError(f"{storage.url} holds no samples, its index lists no shards: check the path")
+    return open_chunked(MdsSource, "mds", layout, storage, options, classes, folder)
+
+
+def _shard(
+    storage: Storage, split: str, prefix: str, shard: Mapping[str, Any], where: str
+) -> tuple[ChunkFile, tuple[Column, ...]]:
+    if shard["version"] != MDS_VERSION or shard["format"] != "mds":
+        raise SourceError(
+            f"{where}: expected format 'mds' version {MDS_VERSION}, found {shard['format']!r} version "
+            f"{shard['version']!r}: only MDS is read"
+        )
+    raw = shard["raw_data"]
+    packed = None
+    path = f"{prefix}{_text(raw['basename'])}"
+    if shard["compression"] is not None:
+        zipped = f"{prefix}{_text(shard['zip_data']['basename'])}"
+        # A cache of Streaming's holds what it unpacked.
+        if storage.exists(zipped) or not storage.exists(path):
+            path, packed = zipped, check_codec(_text(shard["compression"]), where=where)
+    file = ChunkFile(
+        split=split,
+        path=path,
+        num_samples=_count(shard["samples"]),
+        sizes=(_count(raw["bytes"]),),
+        packed=packed,
+    )
+    named = zip(shard["column_names"], shard["column_encodings"], shard["column_sizes"], strict=True)
+    return file, tuple(_column(*one) for one in named)
+
+
+def _column(name: str, encoding: str, num_bytes: int | None) -> Column:
+    kind, dtype = _KINDS.get(_text(encoding), ("opaque", None))
+    number = _NUMBER.fullmatch(encoding)
+    if number is not None:
+        kind = "integer" if number[2] == "int" else "float"
+        letter = "f" if kind == "float" else number[1] or "i"
+        dtype = f"<{letter}{int(number[3]) // 8}"
+    elif encoding.partition(":")[0] == "ndarray":
+        kind = "array"
+    # Streaming takes a size of 0 for none.
+    length = _count(num_bytes) if num_bytes else None
+    return Column(name=_text(name), kind=kind, encoding=encoding, dtype=dtype, num_bytes=length)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, found {value!r}")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**40:
+        raise TypeError(f"expected a count, found {value!r}")
+    return value

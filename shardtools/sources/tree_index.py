@@ -1,0 +1,219 @@
+"""From the files of a tree to the index of a source: layout, splits, labels, keys.
+
+Owns the second pass of indexing, the same for folders and archives. Nothing here reads a file's content; the price of
+labels that count all classes is that the whole tree is listed even where one split is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from shardtools.errors import SourceError
+from shardtools.shards.names import check_split
+from shardtools.sources.base import SourceOptions
+from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
+from shardtools.sources.index import Index, IndexBuilder
+from shardtools.sources.labels import label_folders, labels_digest
+from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource
+from shardtools.sources.tree_keys import make_key, rename_repeats
+from shardtools.sources.tree_layout import Layout, Place, are_splits
+from shardtools.sources.tree_table import TreeFile, TreeTable
+from shardtools.storage import Storage
+from shardtools.taxonomy import ImageClass
+
+PartsOf = Callable[[TreeFile], Sequence[str]]
+"""Folders and file name of a file in the tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the folders of a tree are: those of splits, of classes, and the corruptions."""
+
+    layout: Layout
+    splits: tuple[str, ...]
+    classes: frozenset[str]
+    corruptions: tuple[str, ...]
+
+
+def index_tree(
+    table: TreeTable,
+    parts_of: PartsOf,
+    layout: Layout,
+    *,
+    kind: str,
+    storage: Storage,
+    archives: Sequence[str],
+    options: SourceOptions,
+    seed: int | None,
+    classes: Sequence[ImageClass] | None,
+    folder: Path,
+) -> TreeSource:
+    """A source of all files in the table.
+
+    Args:
+        table: Finished.
+        parts_of: Where in the tree a file lies.
+        layout: Its shape; whether it has splits is found here.
+        kind: The source's kind.
+        storage: Where the archives, or the files, lie.
+        archives: Their paths, by number.
+        options: How to read them.
+        seed: Of the order; `None` for the table's.
+        classes: The class set given by the user, if any.
+        folder: For the index.
+
+    Raises:
+        SourceError: There are no files, no such split, or names that cannot be used.
+    """
+    names = _survey(table, parts_of, layout)
+    chosen = _choose_splits(names, options.split, storage.url)
+    labels = label_folders(names.classes, classes, where=storage.url)
+    numbers = {name: number for number, name in enumerate(labels)}
+    places = _Places(names, parts_of, chosen, numbers, storage.url)
+    with IndexBuilder(folder, SCHEMA, seed) as builder:
+        for split in chosen:
+            add_files(builder, chosen[split], table.files(), partial(places.of, split=split))
+        index = builder.finish()
+    if not index.ranges:
+        raise SourceError(f"{storage.url} holds no files: expected a folder of images for each class")
+    return make_source(
+        index,
+        kind=kind,
+        storage=storage,
+        archives=archives,
+        options=options,
+        seed=seed,
+        labels=[TreeLabel(label.wnid, label.class_index, "folder") for label in labels.values()],
+        labels_sha256=labels_digest(labels),
+        corruptions=names.corruptions,
+    )
+
+
+def make_source(
+    index: Index,
+    *,
+    kind: str,
+    storage: Storage,
+    archives: Sequence[str],
+    options: SourceOptions,
+    seed: int | None,
+    labels: Sequence[TreeLabel],
+    labels_sha256: str,
+    corruptions: Sequence[str] = (),
+) -> TreeSource:
+    """The source of a finished index; arguments as in `index_tree`."""
+    return TreeSource(
+        kind=kind,
+        splits=index.splits,
+        settings={
+            "source_kind": kind,
+            "source_listing": index.digest,
+            "labels": labels_sha256,
+            "shuffle_seed": seed,
+            "check": options.check,
+        },
+        storage=storage,
+        archives=tuple(archives),
+        index=index,
+        renamed=rename_repeats(index),
+        labels=tuple(labels),
+        corruptions=tuple(corruptions),
+        decode=options.check == "decode",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """What is known of a file when it enters the index: what its path says, and the numbers of label and corruption."""
+
+    place: Place
+    label: int
+    corruption: int = -1
+
+
+def add_files(
+    builder: IndexBuilder, split: str, files: Iterable[TreeFile], place_of: Callable[[TreeFile], FilePlace | None]
+) -> None:
+    """Adds the rows of the files that have a place in a split: one a file, one a frame of a video."""
+    for file in files:
+        found = place_of(file)
+        if found is None:
+            continue
+        path = found.place.key_path
+        key = make_key(path.rpartition(".")[0] if file.num_frames else path)
+        severity = -1 if found.place.severity is None else found.place.severity
+        facts = (file.archive, file.path, file.form, file.offset, file.num_bytes, file.span, file.crc)
+        for frame in range(file.num_frames) or (-1,):
+            name = key if frame < 0 else f"{key}_{frame:03d}"
+            builder.add(split, name, *facts, found.label, found.corruption, severity, frame)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Finds the place of each file of one split."""
+
+    names: _Names
+    parts_of: PartsOf
+    chosen: Mapping[str, str]
+    numbers: Mapping[str, int]
+    url: str
+
+    def of(self, file: TreeFile, split: str) -> FilePlace | None:
+        """`None` for a file of another split."""
+        parts = self.parts_of(file)
+        place = self.names.layout.place(parts)
+        if self.names.layout.has_splits and place.split_folder is None:
+            self._refuse_loose_image(parts)
+            # A README or a list of labels is no image of any split, but must not vanish: the first one records it.
+            if split != next(iter(self.chosen)):
+                return None
+        elif (place.split_folder or "") != split:
+            return None
+        label = -1 if place.class_folder is None else self.numbers[place.class_folder]
+        corruption = -1 if place.corruption is None else self.names.corruptions.index(place.corruption)
+        return FilePlace(place, label, corruption)
+
+    def _refuse_loose_image(self, parts: Sequence[str]) -> None:
+        if extension_of(parts[-1]) in IMAGE_EXTENSIONS:
+            raise SourceError(
+                f"{self.url} has images ({'/'.join(parts)}, ...) beside its split folders "
+                f"{', '.join(self.names.splits)}: move them into one"
+            )
+
+
+def _survey(table: TreeTable, parts_of: PartsOf, layout: Layout) -> _Names:
+    tops = set(_top_folders(table, parts_of, layout))
+    layout = Layout(layout.wrappers, are_splits(tops), layout.is_corrupted)
+    classes: set[str] = set()
+    corruptions: set[str] = set()
+    for file in table.files():
+        place = layout.place(parts_of(file))
+        if place.class_folder is not None:
+            classes.add(place.class_folder)
+        if place.corruption is not None:
+            corruptions.add(place.corruption)
+    return _Names(
+        layout, tuple(sorted(tops)) if layout.has_splits else (), frozenset(classes), tuple(sorted(corruptions))
+    )
+
+
+def _top_folders(table: TreeTable, parts_of: PartsOf, layout: Layout) -> Iterator[str]:
+    depth = len(layout.wrappers)
+    for file in table.files():
+        parts = parts_of(file)
+        if len(parts) > depth + 1 and layout.holds(parts):
+            yield parts[depth]
+
+
+def _choose_splits(names: _Names, wanted: str | None, url: str) -> dict[str, str]:
+    """Folder of each split that is read ("" without folders) -> name of the split."""
+    if not names.splits:
+        return {"": check_split(wanted or "train")}
+    if len(names.splits) > 1 and wanted is not None:
+        if wanted not in names.splits:
+            raise SourceError(f"{url} has splits {', '.join(names.splits)}, not {wanted!r}: choose one of them")
+        return {wanted: wanted}
+    return {split: check_split(wanted or split) for split in names.splits}

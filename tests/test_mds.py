@@ -1,0 +1,461 @@
+"""MDS shards: written as MDSWriter would, read with suspicion; and what MDS and LitData sources share."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import pickle
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from shardtools.errors import OptionError, ShardError, ShardtoolsError
+from shardtools.shards.mds import mds_index, mds_shard_name
+from shardtools.shards.sample_table import IndexedShard
+from shardtools.sources import chunk_opening
+from shardtools.storage import open_storage
+from tests.pictures import drawing, encode, jpeg
+from tests.reading import by_key, everything
+from tests.s3_server import S3Server
+from tests.streamed import LITDATA, MDS, Format, encoded, opened, sample, write
+
+PICTURES = [
+    jpeg(1),
+    encode(drawing(2).convert("L"), "JPEG"),
+    encode(drawing(3).convert("CMYK"), "JPEG"),
+    encode(drawing(4), "PNG"),
+    encode(drawing(5), "WEBP"),
+    encode(drawing(6), "TIFF"),
+]
+SAMPLES = st.lists(
+    st.tuples(
+        st.sampled_from(PICTURES),
+        st.none() | st.integers(0, 2**31 - 1),
+        st.dictionaries(st.sampled_from(["txt", "seg"]), st.binary(min_size=1, max_size=30)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def refused(form: Format, root: Path, index: Path, **options: Any) -> str:
+    with pytest.raises(ShardtoolsError) as caught:
+        everything(opened(form, root, index, **options))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def edit_index(root: Path, **changes: Any) -> None:
+    """Changes entries of the first shard; "a.b" is b in a."""
+    path = root / "index.json"
+    content = json.loads(path.read_bytes())
+    for name, value in changes.items():
+        *outer, last = name.split(".")
+        target = content["shards"][0]
+        for part in outer:
+            target = target[part]
+        target[last] = value
+    path.write_text(json.dumps(content))
+
+
+def mds(
+    root: Path, columns: dict[str, tuple[str, int | None]], rows: list[list[bytes]], name: str = "shard.00000.mds"
+) -> Path:
+    """A dataset with any columns, put together from the format's facts."""
+    sized = [size is None for _, size in columns.values()]
+    bodies = []
+    for row in rows:
+        lengths = [len(value) for value, has in zip(row, sized, strict=True) if has]
+        bodies.append(struct.pack(f"<{len(lengths)}I", *lengths) + b"".join(row))
+    start = 4 * (len(rows) + 2)
+    offsets = [start + sum(map(len, bodies[:number])) for number in range(len(bodies) + 1)]
+    content = struct.pack(f"<{len(rows) + 2}I", len(rows), *offsets) + b"".join(bodies)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(content)
+    shard = {
+        "version": 2,
+        "format": "mds",
+        "compression": None,
+        "hashes": [],
+        "size_limit": None,
+        "samples": len(rows),
+        "column_names": list(columns),
+        "column_encodings": [encoding for encoding, _ in columns.values()],
+        "column_sizes": [size for _, size in columns.values()],
+        "raw_data": {"basename": name, "bytes": len(content), "hashes": {}},
+        "zip_data": None,
+    }
+    (root / "index.json").write_text(json.dumps({"version": 2, "shards": [shard]}))
+    return root
+
+
+def pil(image: Image.Image) -> bytes:
+    mode = image.mode.encode()
+    return struct.pack("<III", *image.size, len(mode)) + mode + image.tobytes()
+
+
+# Writing
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+def test_offsets_point_at_verbatim_images_and_bytes_are_the_same_again(form: Format) -> None:
+    samples = [sample(number, json=b'{"a": 1}') for number in range(4)]
+    content, offsets = encoded(form, samples, ("json", "txt"))
+    assert [content[at:][: len(one.image_bytes)] for at, one in zip(offsets, samples, strict=True)] == [
+        one.image_bytes for one in samples
+    ]
+    assert encoded(form, samples, ("json", "txt"))[0] == content
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+def test_what_a_format_cannot_hold_is_refused(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = sample(0)
+    object.__setattr__(raw, "image_format", "raw")
+    with pytest.raises(ShardError, match="raw pixels"):
+        encoded(form, [raw])
+    with pytest.raises(ShardError, match="room for 1"):
+        encoded(form, [sample(0), sample(1)], max_samples=1)
+    with pytest.raises(ShardError, match="--fields names 'key'"):
+        encoded(form, [], ("key",))
+    monkeypatch.setattr("shardtools.shards.sample_table.MAX_FILE_BYTES", 2000)
+    with pytest.raises(ShardError, match="4 GiB"):
+        encoded(form, [sample(0), sample(1)])
+
+
+def test_json_that_is_none_is_refused_because_readers_would_fail() -> None:
+    for payload in (b"{", b"\xff", b"", b"[" * 100_000):
+        with pytest.raises(ShardError, match=r"key0001.*no JSON"):
+            encoded(MDS, [sample(0), sample(1, json=payload)], ("json",))
+
+
+def test_the_index_lists_shards_with_samples_and_has_no_times() -> None:
+    shards = [
+        IndexedShard(basename=mds_shard_name(0), num_samples=2, num_bytes=100, sha256="ab"),
+        IndexedShard(basename=mds_shard_name(1), num_samples=0, num_bytes=8),
+        IndexedShard(basename="train-000002.mds", num_samples=1, num_bytes=50),
+    ]
+    content = json.loads(mds_index(shards, ("json",)))
+    assert [one["raw_data"]["basename"] for one in content["shards"]] == ["shard.00000.mds", "train-000002.mds"]
+    assert [one["hashes"] for one in content["shards"]] == [["sha256"], []]
+    assert content["shards"][0]["column_names"] == ["image", "json", "key", "label"]
+    assert mds_index(shards, ("json",)) == mds_index(list(shards), ("json",))
+
+
+# Reading what was written
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+@settings(max_examples=25)
+@given(samples=SAMPLES, spare=st.integers(0, 3), flat=st.booleans())
+def test_what_is_written_is_read(form: Format, samples: list[Any], spare: int, flat: bool) -> None:
+    made = [sample(number, content, label, **members) for number, (content, label, members) in enumerate(samples)]
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name) / "data"
+        write(form, root if flat else root / "train", [made[:2], made[2:]], ("txt", "seg"), spare)
+        source = opened(form, root, Path(name) / "index")
+        found = everything(source)["train"]
+        assert list(source.keys("train")) == [one.key for one in made]
+    assert [(one.key, one.image_bytes, one.class_index, dict(one.extra_members), one.status) for one in found] == [
+        (one.key, one.image_bytes, one.class_index, one.members, "ok") for one in made
+    ]
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+def test_splits_labels_and_members(form: Format, tmp_path: Path) -> None:
+    facts = {"json": b'{"wnid": "n00000007", "source": "generated"}', "cls": b"7"}
+    write(form, tmp_path / "data" / "train", [[sample(0, None, 7, **facts), sample(1, None, None)]], ("json", "cls"))
+    write(form, tmp_path / "data" / "val", [[sample(2), sample(3, b"no image")]], ("json", "cls"))
+    source = opened(form, tmp_path / "data", tmp_path / "index")
+    assert source.splits == {"train": 2, "val": 2}
+    first, second, third, fourth = by_key(source).values()
+
+    assert (first.class_index, first.wnid, first.label_source, first.source) == (7, "n00000007", "label", "generated")
+    assert dict(first.extra_members) == facts
+    assert first.provenance == {"source_path": f"train/{form[2](0)}:row 0"}
+    assert (second.class_index, second.label_source, dict(second.extra_members)) == (None, None, {})
+    assert (third.class_index, fourth.status) == (0, "undecodable")
+
+    only = opened(form, tmp_path / "data", tmp_path / "index", split="val", classes="fashion")
+    assert only.splits == {"val": 2}
+    assert next(only.samples("val", 0, 1)).wnid is not None
+    assert "not 'test'" in refused(form, tmp_path / "data", tmp_path / "index", split="test")
+    # A dataset of this package keeps its shards in a folder of that name.
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "data").rename(tmp_path / "whole" / "shards")
+    assert opened(form, tmp_path / "whole", tmp_path / "index").splits == {"train": 2, "val": 2}
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+def test_positions_are_the_same_in_every_process_and_shuffled_order_is_fixed(form: Format, tmp_path: Path) -> None:
+    root = write(form, tmp_path / "data", [[sample(number) for number in range(start, start + 5)] for start in (0, 5)])
+    plain = opened(form, root, tmp_path / "index")
+    shuffled = opened(form, root, tmp_path / "index", shuffle=True)
+    keys = [one.key for one in everything(plain)["train"]]
+    order = [one.key for one in everything(shuffled)["train"]]
+
+    assert keys == [f"key{number:04d}" for number in range(10)]
+    assert sorted(order) == keys != order
+    for source, expected in ((plain, keys), (shuffled, order)):
+        copy = pickle.loads(pickle.dumps(source))
+        assert [one.key for one in copy.samples("train", 3, 8)] == expected[3:8]
+    assert plain.settings != shuffled.settings
+    assert opened(form, root, tmp_path / "index").settings == plain.settings
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+def test_a_bucket_gives_the_same_samples(form: Format, tmp_path: Path, s3_environment: S3Server) -> None:
+    root = write(form, tmp_path / "data" / "val", [[sample(number) for number in range(4)], [sample(4)]], ("txt",), 1)
+    url = s3_environment.url(f"streamed-{form[2](0)}")
+    storage = open_storage(url)
+    for path in root.iterdir():
+        storage.write(f"val/{path.name}", path.read_bytes())
+    local, remote = (opened(form, where, tmp_path / "index") for where in (tmp_path / "data", url))
+    assert remote.settings == local.settings
+    assert everything(remote) == everything(local)
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+def test_two_samples_with_one_key_and_keys_that_may_not_be_are_refused(form: Format, tmp_path: Path) -> None:
+    root = write(form, tmp_path / "twice", [[sample(1)], [sample(2), sample(1)]])
+    message = refused(form, root, tmp_path / "index")
+    assert f"{form[2](0)}, row 0" in message and f"{form[2](1)}, row 1" in message
+
+    odd = sample(1)
+    object.__setattr__(odd, "key", "a/b")
+    root = write(form, tmp_path / "slash", [[odd]])
+    assert "row 0" in refused(form, root, tmp_path / "index")
+    assert by_key(opened(form, root, tmp_path / "index", flatten_keys=True)).keys() == {"a__b"}
+
+
+# Reading what others write
+
+
+def test_columns_of_other_people(tmp_path: Path) -> None:
+    columns: dict[str, tuple[str, int | None]] = {
+        "area": ("float32", 4),
+        "caption": ("str", None),
+        "id": ("uint16", 2),
+        "jpg": ("bytes", None),
+        "mask.png": ("png", None),
+        "object": ("pkl", None),
+        "png": ("bytes", None),
+        "y": ("uint8", 1),
+    }
+    mask = encode(drawing(9), "PNG")
+    rows = [
+        [np.float32(0.5).tobytes(), b"a cat", struct.pack("<H", 300), jpeg(1), mask, b"\x80\x04N.", mask, b"\xff"],
+        [np.float32(2).tobytes(), b"", struct.pack("<H", 0), mask, mask, b"", b"", b"\x00"],
+    ]
+    source = opened(MDS, mds(tmp_path / "data", columns, rows), tmp_path / "index")
+    first, second = everything(source)["train"]
+
+    assert (first.key, first.image_bytes, first.class_index) == ("train_00000", jpeg(1), 255)
+    assert dict(first.extra_members) == {
+        "area": b"0.5",
+        "caption": b"a cat",
+        "id": b"300",
+        "mask.png": mask,
+        "object": b"\x80\x04N.",
+        "other.png": mask,
+    }
+    assert (second.image_format, second.reason) == ("png", "named .jpg, the bytes are png")
+    assert dict(second.extra_members) == {"area": b"2.0", "id": b"0", "mask.png": mask}
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_raw_pixels_become_lossless_pngs(mode: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.arange(70, dtype=np.uint16).reshape(7, 10) * 900) if mode == "I;16" else None
+    image = image or drawing(3, (13, 7)).convert(mode)
+    root = mds(tmp_path / "data", {"image": ("pil", None)}, [[pil(image)]])
+    (found,) = everything(opened(MDS, root, tmp_path / "index"))["train"]
+
+    assert (found.status, found.image_format, found.class_index) == ("ok", "png", None)
+    assert found.reason == "raw pixels in the source, written as a lossless PNG"
+    assert found.provenance["source_num_bytes"] == len(pil(image))
+    decoded = Image.open(io.BytesIO(found.image_bytes or b""))
+    assert found.mode == {"P": "L"}.get(mode, mode)
+    assert (decoded.size, decoded.tobytes()) == (image.size, image.tobytes())
+
+
+def test_pixels_and_arrays_that_make_no_image_are_rows(tmp_path: Path) -> None:
+    whole = pil(drawing(1))
+    rows = [
+        [pil(drawing(1).convert("CMYK"))],
+        [whole[:-1]],
+        [whole[:5]],
+        [b""],
+        [struct.pack("<III", 0, 0, 1) + b"L"],
+        [struct.pack("<III", 2**31, 2**31, 2**31) + b"L"],
+    ]
+    found = everything(opened(MDS, mds(tmp_path / "pil", {"x": ("pil", None)}, rows), tmp_path / "index"))["train"]
+    assert {one.status for one in found} == {"undecodable"}
+    assert "mode 'CMYK'" in str(found[0].reason)
+
+    array = mds(tmp_path / "array", {"image": ("ndarray:uint8", None)}, [[b"\x0d\x02\x02\x02" + bytes(8)]])
+    (found_array,) = everything(opened(MDS, array, tmp_path / "index"))["train"]
+    assert (found_array.status, found_array.image_bytes) == ("not-an-image", None)
+
+
+def test_labels_that_are_none_are_refused(tmp_path: Path) -> None:
+    def data(encoding: str, size: int | None, value: bytes) -> Path:
+        return mds(tmp_path / "data", {"image": ("jpeg", None), "label": (encoding, size)}, [[jpeg(1), value]])
+
+    for value in (-2, 2**31):
+        root = data("int", 8, struct.pack("<q", value))
+        assert f"row 0, key 'train_00000', byte 12: expected a label from 0 to 2147483647 (or -1 for none) in column 'label', found {value}" in refused(MDS, root, tmp_path / "index")  # noqa: E501  # fmt: skip
+    assert "from 0 to 9" in refused(MDS, data("int", 8, struct.pack("<q", 10)), tmp_path / "index", classes="fashion")
+    assert "found encoding 'str'" in refused(MDS, data("str", None, b"7"), tmp_path / "index")
+    assert "found encoding 'float32'" in refused(MDS, data("float32", 4, bytes(4)), tmp_path / "index")
+    assert "found b'seven'" in refused(MDS, data("str_int", None, b"seven"), tmp_path / "index")
+    assert everything(opened(MDS, data("str_int", None, b"7"), tmp_path / "index"))["train"][0].class_index == 7
+
+    write(MDS, tmp_path / "both", [[sample(0, None, 3, cls=b"4")]], ("cls",))
+    assert "column 'label' says 3, cls says b'4'" in refused(MDS, tmp_path / "both", tmp_path / "index")
+
+
+def test_datasets_without_images_are_refused(tmp_path: Path) -> None:
+    root = mds(tmp_path / "data", {"label": ("int", 8), "text": ("str", None)}, [[bytes(8), b"words"]])
+    assert "no image column" in refused(MDS, root, tmp_path / "index")
+    for names, said in ((["image", "a/b"], "without '/'"), (["image", "a", "a"], "two columns of one name")):
+        columns = dict.fromkeys(map(str, range(len(names))), ("jpeg", None))
+        root = mds(tmp_path / "data", columns, [[jpeg(1)] * len(names)])
+        edit_index(root, column_names=names)
+        assert said in refused(MDS, root, tmp_path / "index")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "README").write_text("nothing")
+    assert "no index.json" in refused(MDS, tmp_path / "empty", tmp_path / "index")
+
+
+PACKERS = {
+    "zstd": lambda content: pa.Codec("zstd").compress(content, asbytes=True),
+    "zstd:7": lambda content: pa.Codec("zstd").compress(content, asbytes=True),
+    "br": lambda content: pa.Codec("brotli").compress(content, asbytes=True),
+    "snappy": lambda content: pa.Codec("snappy").compress(content, asbytes=True),
+    "gz": gzip.compress,
+    "bz2:9": bz2.compress,
+}
+
+
+def packed(root: Path, compression: str) -> Path:
+    write(MDS, root, [[sample(number) for number in range(3)]])
+    content = (root / "shard.00000.mds").read_bytes()
+    name = f"shard.00000.mds.{compression.partition(':')[0]}"
+    (root / name).write_bytes(PACKERS[compression](content))
+    (root / "shard.00000.mds").unlink()
+    edit_index(root, compression=compression, zip_data={"basename": name, "bytes": 1, "hashes": {}})
+    return root
+
+
+@pytest.mark.parametrize("compression", list(PACKERS))
+def test_compressed_shards(compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = packed(tmp_path / "data", compression)
+    source = opened(MDS, root, tmp_path / "index")
+    assert [one.image_bytes for one in everything(source)["train"]] == [jpeg(number) for number in range(3)]
+    with pytest.raises(OptionError, match="drop --shuffle"):
+        opened(MDS, root, tmp_path / "index", shuffle=True)
+
+    (path,) = root.glob("*.mds.*")
+    content = path.read_bytes()
+    for damaged in (content[:-7], content[: len(content) // 2], b"", b"no such thing"):
+        path.write_bytes(damaged)
+        assert "shard.00000.mds" in refused(MDS, root, tmp_path / "index")
+    path.write_bytes(content)
+    monkeypatch.setattr(chunk_opening, "MAX_UNPACKED_BYTES", 100)
+    assert "unpack it first" in refused(MDS, root, tmp_path / "index")
+
+
+def test_a_cache_that_holds_unpacked_shards_is_read(tmp_path: Path) -> None:
+    root = packed(tmp_path / "data", "zstd")
+    (path,) = root.glob("*.zstd")
+    path.unlink()
+    (root / "shard.00000.mds").write_bytes(encoded(MDS, [sample(number) for number in range(3)])[0])
+    assert len(by_key(opened(MDS, root, tmp_path / "index"))) == 3
+    edit_index(root, compression="lzma")
+    (root / "shard.00000.mds").unlink()
+    assert "compressed with 'lzma'" in refused(MDS, root, tmp_path / "index")
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": 1}, "version 1"),
+        ({"format": "json"}, "expected format 'mds' version 2, found 'json'"),
+        ({"samples": 4}, "says 3 samples at byte 0, its index 4"),
+        ({"samples": 10**9}, "is cut off: the table"),
+        ({"samples": -1}, "not what MDS writes"),
+        ({"raw_data.bytes": 5}, "its index says 5"),
+        ({"raw_data.basename": "gone.mds"}, "gone.mds is missing"),
+        ({"raw_data.basename": "../gone.mds"}, "bad path"),
+        ({"raw_data": None}, "not what MDS writes"),
+        ({"column_sizes": [None, None, 0]}, "row 0, byte"),
+        ({"column_sizes": [None, None, 2**35]}, "row 0, byte"),
+        ({"column_names": ["image"]}, "not what MDS writes"),
+        ({"column_encodings": [1, 2, 3]}, "not what MDS writes"),
+    ],
+)
+def test_an_index_that_does_not_fit(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    root = write(MDS, tmp_path / "data", [[sample(number) for number in range(3)]])
+    edit_index(root, **changes)
+    assert said in refused(MDS, root, tmp_path / "index")
+
+
+def test_an_index_that_is_none(tmp_path: Path) -> None:
+    root = write(MDS, tmp_path / "data", [[sample(0)]])
+    for content, said in (
+        (b"", "no intact index"),
+        (b"[]", "expected a JSON object"),
+        (b"[" * 100_000, "no intact index"),
+        (b'{"version": 3, "shards": []}', "version 3"),
+        (b'{"version": 2, "shards": {}}', "list of shards"),
+        (b'{"version": 2, "shards": []}', "no samples"),
+        (b'{"version": 2, "shards": [7]}', "not what MDS writes"),
+    ):
+        (root / "index.json").write_bytes(content)
+        assert said in refused(MDS, root, tmp_path / "index")
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+def test_a_shard_cut_anywhere_is_refused(form: Format, tmp_path: Path) -> None:
+    root = write(form, tmp_path / "data", [[sample(number, b"x" * 20) for number in range(3)]])
+    path = root / form[2](0)
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        assert path.name in refused(form, root, tmp_path / "index")
+    for offset, value in ((8, 5), (8, 2**31), (4, 3), (16, len(content) - 1)):
+        path.write_bytes(content[:offset] + struct.pack("<I", value) + content[offset + 4 :])
+        assert path.name in refused(form, root, tmp_path / "index")
+
+
+@pytest.mark.parametrize("form", [MDS, LITDATA])
+@settings(max_examples=60)
+@given(data=st.data())
+def test_altered_bytes_make_errors_or_rows(form: Format, data: st.DataObject) -> None:
+    made = [sample(number, b"", json=b"{}") for number in range(3)]
+    with tempfile.TemporaryDirectory() as name:
+        root = write(form, Path(name) / "data", [made], ("json",))
+        path = root / data.draw(st.sampled_from([form[2](0), "index.json"]))
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 3))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(content)
+        try:
+            source = opened(form, root, Path(name) / "index")
+            found = everything(source)
+        except ShardtoolsError as error:
+            assert "\n" not in str(error)
+        else:
+            assert [len(one) for one in found.values()] == [3]

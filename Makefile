@@ -8,7 +8,7 @@ demo:
 test:
 	@scripts/setup test
 	@scripts/check
-	@.venv/bin/python -m pytest -q
+	@.venv/bin/python -m pytest -q -n auto --dist loadfile
 
 check:
 	@scripts/setup test

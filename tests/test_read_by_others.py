@@ -10,7 +10,6 @@ import gc
 import hashlib
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -231,8 +230,10 @@ def test_what_datasets_writes_is_a_source(hub: Any, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def croissant(dataset: Path) -> Any:
     """The dataset as mlcroissant sees it, which checks the file on opening."""
-    os.environ["CROISSANT_CACHE"] = str(dataset.parent / "croissant-cache")
-    import mlcroissant
+    with pytest.MonkeyPatch.context() as patch:
+        # Read once, when the library is imported.
+        patch.setenv("CROISSANT_CACHE", str(dataset.parent / "croissant-cache"))
+        import mlcroissant
 
     return mlcroissant.Dataset(jsonld=str(dataset / "croissant.json"))
 

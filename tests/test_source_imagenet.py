@@ -285,6 +285,45 @@ def test_compressed_archives_are_read_forward(tmp_path: Path) -> None:
         opened(root, tmp_path / "index", shuffle=True)
 
 
+@pytest.mark.parametrize("name", ["kaggle.zip", "kaggle.tar", "kaggle.tar.gz"])
+def test_kaggles_archive_and_its_list(tmp_path: Path, name: str) -> None:
+    inside = {f"train/{wnid}/{wnid}_1.JPEG": jpeg(position) for position, wnid in enumerate(WNIDS)}
+    inside |= {f"val/{val_name(n)}": jpeg(100 + n) for n in range(1, 6)}
+    files = {f"ILSVRC/Data/CLS-LOC/{path}": content for path, content in inside.items()}
+    mode = "w:gz" if name.endswith("gz") else "w"
+    found = archive(tmp_path / name, files, mode, classes="imagenet-1k")
+    assert [found[f"val_{val_name(n)[:-5]}"].class_index for n in range(1, 6)] == [None] * 5
+
+    solution = {"LOC_val_solution.csv": LISTS["LOC_val_solution.csv"].encode()}
+    found = archive(tmp_path / name, solution | files, mode, classes="imagenet-1k")
+    for number, class_index in enumerate(VAL_INDEXES, start=1):
+        sample = found[f"val_{val_name(number)[:-5]}"]
+        assert (sample.wnid, sample.class_index, sample.label_source) == (val_wnid(number), class_index, "list")
+    assert {found[f"train_{wnid}_1"].class_index for wnid in WNIDS} == {0, 65, 999}
+    assert found["LOC_val_solution_csv"].status == "not-an-image"
+    other = {"LOC_val_solution.csv": solution["LOC_val_solution.csv"].replace(WNIDS[1].encode(), b"n01443537")}
+    with pytest.raises(SourceError, match=r"the class n01443537 of .* has no folder"):
+        archive(tmp_path / name, other | files, mode)
+
+
+def test_kaggles_folder(tmp_path: Path) -> None:
+    files = {f"ILSVRC/Data/CLS-LOC/train/{wnid}/{wnid}_1.JPEG": jpeg(n) for n, wnid in enumerate(WNIDS)}
+    files |= {f"ILSVRC/Data/CLS-LOC/val/{val_name(n)}": jpeg(100 + n) for n in range(1, 6)}
+    files |= {"LOC_val_solution.csv": LISTS["LOC_val_solution.csv"].encode(), "ILSVRC/Annotations/1.xml": b"<x/>"}
+    root = write_files(tmp_path / "in", files)
+    (tmp_path / "index").mkdir()
+    source = open_imagefolder(open_storage(str(root)), SourceOptions(source=str(root)), CLASSES, tmp_path / "index")
+    found = by_key(source)
+
+    assert source.splits == {"train": 5, "val": 5}
+    assert [found[f"val_{val_name(n)[:-5]}"].class_index for n in range(1, 6)] == VAL_INDEXES
+    assert found["ILSVRC_Annotations_1_xml"].status == "not-an-image"
+    # Around classes a folder is the class, as torchvision counts.
+    other = write_files(tmp_path / "other", {"photos/cat/1.jpg": jpeg(1), "photos/dog/1.jpg": jpeg(2)})
+    found = by_key(open_imagefolder(open_storage(str(other)), SourceOptions(source="x"), None, tmp_path / "index"))
+    assert {sample.wnid for sample in found.values()} == {"photos"}
+
+
 def archive(path: Path, files: Mapping[str, bytes], mode: str = "w", **options: Any) -> dict[str, Sample]:
     content = zip_bytes(files) if path.suffix == ".zip" else tar_bytes(files, mode)
     write_files(path.parent, {path.name: content})

@@ -381,11 +381,14 @@ def test_the_settings_do_not_say_where_the_source_lies(tmp_path: Path) -> None:
 
 
 class CountingStorage(LocalStorage):
-    """Counts what is opened and how many bytes are read."""
+    """Counts how many bytes are read, and has no files that others could open by path."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.num_bytes = 0
+
+    def local_path(self, path: str) -> Path | None:
+        return None
 
     def open(self, path: str) -> BinaryIO:
         storage = self

@@ -52,5 +52,7 @@ def command(
         from shardtools.writing import discard_unfinished_append
 
         num_parts = discard_unfinished_append(dataset)
-        click.echo(f"dropped an unfinished append of {num_parts} shards" if num_parts else "no append to drop", err=True)
+        click.echo(
+            f"dropped an unfinished append of {num_parts} shards" if num_parts else "no append to drop", err=True
+        )
     run(source, dataset, options, layout=layout, append=append, as_json=as_json)

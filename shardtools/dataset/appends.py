@@ -44,7 +44,7 @@ def read_appends(storage: Storage) -> list[Append]:
     Raises:
         DatasetError: One of the files is damaged.
     """
-    found = []
+    found: list[Append] = []
     for stored in storage.list(_FOLDER):
         plan = read_plan_file(storage, stored.path)
         if plan is None:

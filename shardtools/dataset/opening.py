@@ -96,8 +96,8 @@ def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Da
             ) from None
         return Dataset(storage=storage, info=None, part_paths=tuple(paths))
     info = DatasetInfo.from_json(content, where=storage.object_url(file))
-    paths = tuple(entry.path for entry in info.parts)
-    return Dataset(storage=storage, info=info, part_paths=paths, content=content)
+    part_paths = tuple(entry.path for entry in info.parts)
+    return Dataset(storage=storage, info=info, part_paths=part_paths, content=content)
 
 
 def commit_path(sha256: str) -> str:

@@ -1,7 +1,7 @@
 """Headers of tars, one after the other, without their payloads.
 
 Owns the 512-byte header as USTAR, GNU tar and pax write it. Python's tarfile knows more forms, but keeps an object for
-every member it has met (1 GB for a million) and takes four times as long; the price of our own parser is that sparse
+every member it has met (1 GB for a million) and is slower; the price of our own parser is that sparse
 files and tars over several volumes are refused.
 """
 

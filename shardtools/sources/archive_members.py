@@ -197,8 +197,8 @@ def is_video(path: str) -> bool:
 
 def tree_parts(path: str) -> list[str]:
     """Folders and file name of a path in an archive; inner tars are folders, named without their extension."""
-    *folders, name = path.split("/")
-    return [*(folder.removesuffix(".tar") for folder in folders), name]
+    parts = path.split("/")
+    return [*(folder.removesuffix(".tar") for folder in parts[:-1]), parts[-1]] if ".tar/" in path else parts
 
 
 def clean_name(name: str, where: str) -> str:

@@ -207,10 +207,9 @@ def _follows(group: list[dict[str, Any]], row: _Row) -> bool:
     first, last = group[0], group[-1]
     if row["shard"] is None or (row["shard"], row[_PART]) != (last["shard"], last[_PART]):
         return False
-    end = last["member_offset"] + last["num_bytes"]
-    return (
-        end <= row["member_offset"] and row["member_offset"] + row["num_bytes"] - first["member_offset"] <= _RANGE_BYTES
-    )
+    end: int = last["member_offset"] + last["num_bytes"]
+    length: int = row["member_offset"] + row["num_bytes"] - first["member_offset"]
+    return end <= row["member_offset"] and length <= _RANGE_BYTES
 
 
 def open_dataset_source(

@@ -24,6 +24,8 @@ _KIT = re.compile(r"ILSVRC2012_devkit_t12\.(tar\.gz|tgz|tar)")
 _KIT_FOLDER = "ILSVRC2012_devkit_t12/data/"
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _META = "meta.mat"
+SOLUTION = "LOC_val_solution.csv"
+"""Kaggle's name for the list."""
 _LISTS = re.compile(
     r"LOC_val_solution\.csv|(ILSVRC2012_)?(img_)?val(idation)?([-_.][^/]*)?\.(txt|csv)"
     r"|(imagenet_)?2012_validation_synset_labels\.txt|synset_labels\.txt",

@@ -1,6 +1,8 @@
 """Class folders of image files, as torchvision's ImageFolder reads them, with or without split folders around them.
 
 Owns the listing of a folder or a bucket as a tree. Every file that is not hidden gives one sample, readable or not.
+Folders around the splits (Kaggle's ILSVRC/Data/CLS-LOC) are left out; around classes they are not, as torchvision takes
+the topmost folder for the class.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def open_imagefolder(
         return index_tree(
             table,
             lambda file: file.path.split("/"),
-            Layout(is_corrupted=survey.is_corrupted),
+            Layout(survey.wrappers(), is_corrupted=survey.is_corrupted, wraps_splits_only=True),
             kind="imagefolder",
             storage=storage,
             archives=(),

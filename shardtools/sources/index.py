@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 _ROWS_PER_BATCH = 16_384
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,20 @@ class Index:
             numbers: Iterator[int] = iter(range(first + start, first + stop))
         else:
             numbers = iter(_open_order(self.order_path)[first + start : first + stop].tolist())
+        while some := list(itertools.islice(numbers, _ROWS_AT_ONCE)):
+            yield from zip(some, self._take(some), strict=True)
+
+    def _take(self, numbers: list[int]) -> list[dict[str, Any]]:
+        """Entries by their row numbers, in that order; a column at a time, which a row at a time is slow beside."""
+        batches = _open_batches(self.path)
+        found: dict[int, dict[str, Any]] = {}
+        by_batch: dict[int, list[int]] = {}
         for number in numbers:
-            yield number, self.row(number)
+            by_batch.setdefault(number // _ROWS_PER_BATCH, []).append(number)
+        for batch, of_batch in by_batch.items():
+            positions = pa.array([number % _ROWS_PER_BATCH for number in of_batch])
+            found.update(zip(of_batch, batches[batch].take(positions).to_pylist(), strict=True))
+        return [found[number] for number in numbers]
 
     def row(self, number: int) -> dict[str, Any]:
         """One entry by its row number."""

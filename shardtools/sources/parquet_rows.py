@@ -3,7 +3,8 @@
 Owns the open file of a process. Parquet has no way to a row but through those before it in its row group, so the place
 that was reached is kept between calls, as neighbouring shards ask for neighbouring rows; the price is that a process
 which skips rows within a group decompresses them. A group is read a few rows at a time: what is in memory is a batch
-and one page of each column, however large the group is.
+and three pages (the dictionary, one compressed, one not), however large the group is. Files by pandas and pyarrow with
+large groups have pages of 1024 rows, some 100 MB of photos.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def read_columns(storage: Storage, rows: ParquetRows, paths: Sequence[str]) -> I
         raise SourceError(f"{where} ends at row {first}, expected {rows.num_rows} rows: fetch or write it again")
 
 
-def _open(stream: BinaryIO, storage: Storage) -> pq.ParquetFile:
+def _open(stream: BinaryIO | pa.NativeFile, storage: Storage) -> pq.ParquetFile:
     return pq.ParquetFile(
         stream,
         # Read ahead, Arrow would fetch all of a row group at once.
@@ -169,8 +170,10 @@ class RowReader:
                     f"{self._where} was {rows.num_bytes} bytes with another footer when it was indexed, now "
                     f"{num_bytes}: let nothing write to the source, then run the same command again"
                 )
+            local = storage.local_path(rows.path)
             with explained(self._where):
-                self._file = _open(self._stream, storage)
+                # Python's files would hand each page over as a copy.
+                self._file = _open(self._stream if local is None else pa.OSFile(str(local)), storage)
         except BaseException:
             self._stream.close()
             raise
@@ -191,7 +194,7 @@ class RowReader:
     def close(self) -> None:
         """Closes the file and gives Arrow's unused memory back."""
         self._batch, self._batches = None, iter(())
-        self._file.close()
+        self._file.close(force=True)
         self._stream.close()
         pa.default_memory_pool().release_unused()
 

@@ -31,8 +31,9 @@ from shardtools.sources.image_check import (
     too_large,
 )
 from shardtools.sources.index import Index
-from shardtools.sources.tree_table import FILE, FORWARD, LINK, RANGE, ZIPPED
+from shardtools.sources.tree_table import FILE, FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import decode_frames
+from shardtools.storage import Storage
 
 SCHEMA = pa.schema(
     [
@@ -221,6 +222,29 @@ class TreeSource(Source):
                 f"{entry.path!r}: let nothing write to the source, then run the same command again"
             )
         return content
+
+
+def read_file(storage: Storage, archives: Sequence[str], file: TreeFile) -> bytes:
+    """The content of one small file of a tree.
+
+    Raises:
+        SourceError: It has no bytes, is damaged, or is larger than a sample may be.
+    """
+    rejection = too_large(file.num_bytes)
+    if file.form == FILE and rejection is None:
+        return storage.read(file.path)
+    path = archives[file.archive] if file.archive >= 0 else file.path
+    found: bytes | Rejection = rejection or Rejection("not-an-image", "it is a link or a device")
+    if rejection is None and file.form == FORWARD:
+        reader = ForwardReader(storage, path)
+        found = reader.read_at(file.offset, file.num_bytes)
+        reader.close()
+    elif rejection is None and file.form != LINK:
+        piece = storage.read_range(path, file.offset, file.span)
+        found = unpack(piece, file.num_bytes, file.crc) if file.form == ZIPPED else piece
+    if isinstance(found, Rejection):
+        raise SourceError(f"{storage.object_url(path)}: {file.path!r} cannot be read: {found.reason}: pack it anew")
+    return found
 
 
 def _content(entry: _Entry, piece: bytes) -> bytes | Rejection:

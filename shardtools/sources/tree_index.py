@@ -7,19 +7,20 @@ labels that count all classes is that the whole tree is listed even where one sp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from shardtools.errors import SourceError
 from shardtools.shards.names import check_split
 from shardtools.sources.base import SourceOptions
+from shardtools.sources.ilsvrc2012_labels import SOLUTION, ValidationLabels, read_list
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import label_folders, labels_digest
-from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource
+from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource, read_file
 from shardtools.sources.tree_keys import make_key, rename_repeats
-from shardtools.sources.tree_layout import Layout, Place, are_splits
+from shardtools.sources.tree_layout import VAL_FOLDERS, Layout, Place, are_splits
 from shardtools.sources.tree_table import TreeFile, TreeTable
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
@@ -71,8 +72,9 @@ def index_tree(
     names = _survey(table, parts_of, layout)
     chosen = _choose_splits(names, options.split, storage.url)
     labels = label_folders(names.classes, classes, where=storage.url)
+    solution = read_solution(table, storage, archives, sorted(names.classes)) if names.splits else None
     numbers = {name: number for number, name in enumerate(labels)}
-    places = _Places(names, parts_of, chosen, numbers, storage.url)
+    places = _Places(names, parts_of, chosen, numbers, storage.url, solution)
     with IndexBuilder(folder, SCHEMA, seed) as builder:
         for split in chosen:
             add_files(builder, chosen[split], table.files(), partial(places.of, split=split))
@@ -86,7 +88,11 @@ def index_tree(
         archives=archives,
         options=options,
         seed=seed,
-        labels=[TreeLabel(label.wnid, label.class_index, "folder") for label in labels.values()],
+        labels=[
+            TreeLabel(label.wnid, label.class_index, source)
+            for source in ("folder", *(["list"] if solution else []))
+            for label in labels.values()
+        ],
         labels_sha256=labels_digest(labels),
         corruptions=names.corruptions,
     )
@@ -160,6 +166,7 @@ class _Places:
     chosen: Mapping[str, str]
     numbers: Mapping[str, int]
     url: str
+    solution: ValidationLabels | None
 
     def of(self, file: TreeFile, split: str) -> FilePlace | None:
         """`None` for a file of another split."""
@@ -172,9 +179,22 @@ class _Places:
                 return None
         elif (place.split_folder or "") != split:
             return None
-        label = -1 if place.class_folder is None else self.numbers[place.class_folder]
+        label = self._solve(file, place) if place.class_folder is None else self.numbers[place.class_folder]
         corruption = -1 if place.corruption is None else self.names.corruptions.index(place.corruption)
         return FilePlace(place, label, corruption)
+
+    def _solve(self, file: TreeFile, place: Place) -> int:
+        """The label of a validation image that lies in no class folder; -1 where none is known."""
+        if self.solution is None or place.split_folder not in VAL_FOLDERS:
+            return -1
+        wnid = self.solution.wnids.get(place.key_path.rpartition("/")[2].rpartition(".")[0])
+        if wnid is None:
+            return -1
+        if wnid not in self.numbers:
+            raise SourceError(
+                f"{self.solution.where}: the class {wnid} of {file.path!r} has no folder: give all of the archive"
+            )
+        return len(self.numbers) + self.numbers[wnid]
 
     def _refuse_loose_image(self, parts: Sequence[str]) -> None:
         if extension_of(parts[-1]) in IMAGE_EXTENSIONS:
@@ -186,7 +206,10 @@ class _Places:
 
 def _survey(table: TreeTable, parts_of: PartsOf, layout: Layout) -> _Names:
     tops = set(_top_folders(table, parts_of, layout))
-    layout = Layout(layout.wrappers, are_splits(tops), layout.is_corrupted)
+    if layout.wraps_splits_only and layout.wrappers and not are_splits(tops):
+        layout = replace(layout, wrappers=())
+        tops = set(_top_folders(table, parts_of, layout))
+    layout = replace(layout, has_splits=are_splits(tops))
     classes: set[str] = set()
     corruptions: set[str] = set()
     for file in table.files():
@@ -206,6 +229,21 @@ def _top_folders(table: TreeTable, parts_of: PartsOf, layout: Layout) -> Iterato
         parts = parts_of(file)
         if len(parts) > depth + 1 and layout.holds(parts):
             yield parts[depth]
+
+
+def read_solution(
+    table: TreeTable, storage: Storage, archives: Sequence[str], wnids: Sequence[str]
+) -> ValidationLabels | None:
+    """Kaggle's labels of ImageNet's validation images, if the tree holds their file.
+
+    Raises:
+        SourceError: A line of it is no label.
+    """
+    file = next((file for file in table.files() if file.path.rpartition("/")[2] == SOLUTION), None)
+    if file is None:
+        return None
+    where = storage.object_url(file.path if file.archive < 0 else f"{archives[file.archive]}/{file.path}")
+    return ValidationLabels(read_list(read_file(storage, archives, file), wnids, where), where, "list")
 
 
 def _choose_splits(names: _Names, wanted: str | None, url: str) -> dict[str, str]:

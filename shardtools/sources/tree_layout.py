@@ -17,6 +17,8 @@ from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
 """A root whose folders are all named so holds splits, not classes."""
 
+VAL_FOLDERS = frozenset({"val", "valid", "validation"})
+
 CORRUPTIONS = frozenset(
     {
         *("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -79,11 +81,13 @@ class Layout:
         wrappers: Folders above the level of splits or classes, which all images share.
         has_splits: Whether that level is one of splits.
         is_corrupted: Whether all images lie as in ImageNet-C or ImageNet-P.
+        wraps_splits_only: Whether the wrappers are classes after all where no splits lie below them.
     """
 
     wrappers: tuple[str, ...] = ()
     has_splits: bool = False
     is_corrupted: bool = False
+    wraps_splits_only: bool = False
 
     def place(self, parts: Sequence[str]) -> Place:
         """What the parts of a path (folders and file name) say."""

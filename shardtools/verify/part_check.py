@@ -113,7 +113,9 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
         num_images += 1
     read = [shard for path, shard in listed.items() if path not in task.joined] if task.read_shards else []
     for shard in read:
-        result = check_shard(storage, shard, placed[shard.path] if table is not None else None, part=task.path, known=known)
+        result = check_shard(
+            storage, shard, placed[shard.path] if table is not None else None, part=task.path, known=known
+        )
         problems += result.problems
         num_images += result.num_images
         num_bytes += result.num_bytes

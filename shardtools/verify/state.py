@@ -88,7 +88,8 @@ class State:
         for stored in self.storage.list("commits/"):
             where = self.storage.object_url(stored.path)
             earlier = DatasetInfo.from_json(self.storage.read(stored.path), where=where)
-            found.update(entry.path for entry in (*earlier.compact, *earlier.index_files))
+            found.update(entry.path for entry in earlier.compact)
+            found.update(file.path for file in earlier.index_files)
         return found
 
 

@@ -5,6 +5,7 @@ The functions here run in that process; nothing of FFCV is imported by the tests
 
 from __future__ import annotations
 
+import multiprocessing
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,8 @@ def write(path: str, **options: Any) -> None:
         "box": NDArrayField(np.dtype("<f4"), (2, 3)),
         "ids": TorchTensorField(torch.int64, (2,)),
     }
+    # As FFCV's writer is started by hand; a spawned process would spawn its own, which import FFCV for 15 s each.
+    multiprocessing.set_start_method("fork", force=True)
     # Two processes: the samples' pages come in an order of chance.
     writer = DatasetWriter(path, fields, num_workers=2, page_size=1 << 21)
     writer.from_indexed_dataset(_Pictures(), chunksize=20)

@@ -114,7 +114,7 @@ def test_a_killed_append_goes_on_and_was_never_seen(dataset: Path, more: Path, t
     problems = {problem.kind for problem in verify(dataset).problems}
     assert problems == ({"unfinished", "orphan"} if num_tasks else {"unfinished"})
     if num_tasks:
-        with pytest.raises(PlanMismatchError, match="not finished.*--discard-append"):
+        with pytest.raises(PlanMismatchError, match=r"not finished.*--discard-append"):
             write_in_process(options(more, dataset, append=True, key_prefix="x"))
     write_in_process(options(more, dataset, append=True))
     assert digests(dataset) == digests(whole)
@@ -148,7 +148,9 @@ def test_an_unfinished_append_is_dropped(dataset: Path, more: Path, tmp_path: Pa
 
 def test_what_is_refused(dataset: Path, more: Path, photos: Path, tmp_path: Path) -> None:
     before = digests(dataset)
-    with pytest.raises(SourceError, match=r"key 'n01440764_a[0-9]+' is in .* already \(and 11 more of 12 in split train\)"):
+    with pytest.raises(
+        SourceError, match=r"key 'n01440764_a[0-9]+' is in .* already \(and 11 more of 12 in split train\)"
+    ):
         write_in_process(options(photos, dataset, append=True, key_prefix=""))
     with pytest.raises(OptionError, match="has layout tar"):
         write_in_process(options(more, dataset, append=True, layout="mds"))

@@ -40,6 +40,55 @@ def pixels(number: int) -> np.ndarray:
     return np.asarray(drawing(number))
 
 
+# First: these fork the process, which must have no threads of a loader yet.
+@pytest.mark.parametrize(
+    ("options", "formats"),
+    [
+        ({"write_mode": "jpg", "jpeg_quality": 95}, {"jpg"}),
+        ({"write_mode": "raw"}, {"png"}),
+        ({"write_mode": "smart", "smart_threshold": 1000}, {"jpg"}),
+        ({"write_mode": "proportion", "compress_probability": 0.5}, {"jpg", "png"}),
+    ],
+    ids=["jpg", "raw", "smart", "proportion"],
+)
+def test_what_ffcv_writes_is_read(
+    tmp_path: Path, ffcv: ProcessPoolExecutor, options: dict[str, Any], formats: set[str]
+) -> None:
+    path = tmp_path / "x.beton"
+    ffcv.submit(ffcv_peer.write, str(path), **options).result()
+    folder = tmp_path / "index"
+    folder.mkdir()
+    storage = open_storage(str(tmp_path))
+    source = open_beton_source(storage, [path.name], SourceOptions(source=str(path)), None, folder)
+    found = list(source.samples("train", 0, source.splits["train"]))
+
+    expected = [f"name{number}" for number in range(ffcv_peer.NUM_PICTURES)]
+    assert [one.key for one in found] == list(source.keys("train")) == expected
+    assert {one.image_format for one in found} == formats
+    for number, sample in enumerate(found):
+        check_picture(sample, number)
+
+
+def check_picture(sample: Sample, number: int) -> None:
+    assert (sample.class_index, sample.wnid, sample.label_source) == (number % 7, f"n{number % 7:08d}", "label")
+    assert sample.provenance["source_path"] == f"x.beton:sample {number}"
+    image = np.asarray(Image.open(io.BytesIO(sample.image_bytes or b"")), np.int16)
+    difference = np.abs(image - pixels(number))
+    if sample.image_format == "png":
+        assert difference.max() == 0
+    else:
+        assert difference.mean() < 12
+    members = dict(sample.extra_members)
+    assert members.pop("weight") == repr(number / 4).encode()
+    assert members.pop("text") == bytes([number % 256]) * (number % 5 + 1)
+    assert json.loads(members.pop("json")) == {"key": f"name{number}", "wnid": f"n{number % 7:08d}"}
+    box = np.load(io.BytesIO(members.pop("box.npy")))
+    assert box.dtype == np.float32
+    assert (box == np.arange(6).reshape(2, 3) + number).all()
+    assert np.load(io.BytesIO(members.pop("ids.npy"))).tolist() == [number, number]
+    assert not members
+
+
 def samples_of_all_kinds() -> list[ShardSample]:
     """JPEGs and raw pixels of one size, with members that fill several pages of 2 MiB and one that exceeds a page."""
     found = []
@@ -130,51 +179,3 @@ def test_images_are_refused_where_ffcvs_decoder_fails(ffcv: ProcessPoolExecutor,
         assert_close(found, image)
     else:
         assert not found.any()
-
-
-@pytest.mark.parametrize(
-    ("options", "formats"),
-    [
-        ({"write_mode": "jpg", "jpeg_quality": 95}, {"jpg"}),
-        ({"write_mode": "raw"}, {"png"}),
-        ({"write_mode": "smart", "smart_threshold": 1000}, {"jpg"}),
-        ({"write_mode": "proportion", "compress_probability": 0.5}, {"jpg", "png"}),
-    ],
-    ids=["jpg", "raw", "smart", "proportion"],
-)
-def test_what_ffcv_writes_is_read(
-    tmp_path: Path, ffcv: ProcessPoolExecutor, options: dict[str, Any], formats: set[str]
-) -> None:
-    path = tmp_path / "x.beton"
-    ffcv.submit(ffcv_peer.write, str(path), **options).result()
-    folder = tmp_path / "index"
-    folder.mkdir()
-    storage = open_storage(str(tmp_path))
-    source = open_beton_source(storage, [path.name], SourceOptions(source=str(path)), None, folder)
-    found = list(source.samples("train", 0, source.splits["train"]))
-
-    expected = [f"name{number}" for number in range(ffcv_peer.NUM_PICTURES)]
-    assert [one.key for one in found] == list(source.keys("train")) == expected
-    assert {one.image_format for one in found} == formats
-    for number, sample in enumerate(found):
-        check_picture(sample, number)
-
-
-def check_picture(sample: Sample, number: int) -> None:
-    assert (sample.class_index, sample.wnid, sample.label_source) == (number % 7, f"n{number % 7:08d}", "label")
-    assert sample.provenance["source_path"] == f"x.beton:sample {number}"
-    image = np.asarray(Image.open(io.BytesIO(sample.image_bytes or b"")), np.int16)
-    difference = np.abs(image - pixels(number))
-    if sample.image_format == "png":
-        assert difference.max() == 0
-    else:
-        assert difference.mean() < 12
-    members = dict(sample.extra_members)
-    assert members.pop("weight") == repr(number / 4).encode()
-    assert members.pop("text") == bytes([number % 256]) * (number % 5 + 1)
-    assert json.loads(members.pop("json")) == {"key": f"name{number}", "wnid": f"n{number % 7:08d}"}
-    box = np.load(io.BytesIO(members.pop("box.npy")))
-    assert box.dtype == np.float32
-    assert (box == np.arange(6).reshape(2, 3) + number).all()
-    assert np.load(io.BytesIO(members.pop("ids.npy"))).tolist() == [number, number]
-    assert not members

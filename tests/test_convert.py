@@ -119,9 +119,7 @@ def test_an_outside_copy_is_read_without_its_manifest(tars: Path, tmp_path: Path
     found = {
         (row["split"], row["class_index"], row["sha256"]) for row in rows(tmp_path / "again") if row["status"] == "ok"
     }
-    assert found == {
-        (row["split"], row["class_index"], row["sha256"]) for row in rows(tars) if row["status"] == "ok"
-    }
+    assert found == {(row["split"], row["class_index"], row["sha256"]) for row in rows(tars) if row["status"] == "ok"}
     if layout != "imagefolder":
         assert images(tmp_path / "again") == images(tars)
 
@@ -191,7 +189,12 @@ def test_verify_finds_damage_in_every_layout(tars: Path, tmp_path: Path, damage:
     report = verify(out)
 
     kinds = {problem.kind for problem in report.problems}
-    expected = {"joined": "image-altered", "row": "image-altered", "image file": "shard-missing", "index": "shard-altered"}
+    expected = {
+        "joined": "image-altered",
+        "row": "image-altered",
+        "image file": "shard-missing",
+        "index": "shard-altered",
+    }
     assert expected[damage] in kinds
     if damage in ("joined", "row"):
         assert any(problem.key == row["key"] for problem in report.problems)
@@ -201,9 +204,16 @@ def test_verify_finds_damage_in_every_layout(tars: Path, tmp_path: Path, damage:
 def test_members_are_not_lost_without_a_word(tmp_path: Path) -> None:
     tar = write_tar(
         tmp_path / "train-000000.tar",
-        [(f"{n:03d}.{extension}", payload) for n in range(4) for extension, payload in (
-            ("cls", str(n).encode()), ("jpg", jpeg(n)), ("mask.png", encode(drawing(n), "PNG")), ("txt", b"caption")
-        )],
+        [
+            (f"{n:03d}.{extension}", payload)
+            for n in range(4)
+            for extension, payload in (
+                ("cls", str(n).encode()),
+                ("jpg", jpeg(n)),
+                ("mask.png", encode(drawing(n), "PNG")),
+                ("txt", b"caption"),
+            )
+        ],
     )
     for layout in ("beton", "mds", "litdata", "imagefolder"):
         with pytest.raises(ShardError, match=r"'000' has member \.mask\.png, which is not among --fields"):
@@ -252,7 +262,19 @@ def test_an_altered_image_stops_a_copy(tars: Path, tmp_path: Path) -> None:
 
 def test_the_command(tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["convert", str(tars), str(tmp_path / "out"), "--to", "beton", "--one-file", "--num-processes", "1", "--json"])
+        main(
+            [
+                "convert",
+                str(tars),
+                str(tmp_path / "out"),
+                "--to",
+                "beton",
+                "--one-file",
+                "--num-processes",
+                "1",
+                "--json",
+            ]
+        )
 
     assert stop.value.code == 0
     result = json.loads(capsys.readouterr().out)

@@ -142,6 +142,7 @@ def test_a_struct_of_any_name_and_other_columns_kept(tmp_path: Path) -> None:
         "day": pa.array([0, 1], pa.date32()),
         "a.b": ["dotted", ""],
         "boxes": [[1, 2], []],
+        "points": [{"x": 1.5, "seen": [True]}, None],
         "kind": pa.array(["x", "y"]).dictionary_encode(),
     }
     write(tmp_path / "photos.parquet", columns)
@@ -150,12 +151,27 @@ def test_a_struct_of_any_name_and_other_columns_kept(tmp_path: Path) -> None:
     facts = [json.loads(sample.extra_members["row.json"]) for sample in (first, second)]
     assert facts[0] == {
         "a.b": "dotted", "caption": "a dög", "count": 2**60, "day": "1970-01-01", "kind": "x", "score": 0.5,
+        "boxes": [1, 2], "points": {"x": 1.5, "seen": [True]},
     }  # fmt: skip
     assert facts[1]["score"] == "nan"
     assert facts[1]["picture.path"] == "x/é.bin"
     assert list(facts[1]) == sorted(facts[1])
     assert second.reason is None
     assert first.label_source is None
+
+
+def test_further_columns_of_bytes_are_members(tmp_path: Path) -> None:
+    columns = {
+        "image": pa.array([{"bytes": jpeg(n), "path": None} for n in range(2)], IMAGE),
+        "mask": pa.array([{"bytes": b"mask", "path": None}, None], IMAGE),
+        "raw.bin": pa.array([None, b"\0raw"], pa.binary()),
+    }
+    write(tmp_path / "photos.parquet", columns)
+    first, second = read(tmp_path)["train"]
+    assert (first.extra_members, second.extra_members) == ({"mask": b"mask"}, {"raw.bin": b"\0raw"})
+    write(tmp_path / "photos.parquet", {"image": columns["image"], "A/B": columns["raw.bin"]})
+    with pytest.raises(SourceError, match=r"column 'A/B' holds bytes.*rename the column"):
+        read(tmp_path)
 
 
 def test_img2dataset_with_failed_downloads(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from shardtools.cli.layout_names import LAYOUT_NAMES, SOURCE_KINDS
+from shardtools.cli.layout_names import SOURCE_KINDS
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

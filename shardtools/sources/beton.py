@@ -312,5 +312,5 @@ def _store_order(folder: Path, split: str, count: int, seed: int) -> Path:
         numbers ^= numbers >> np.uint64(shift)
         numbers *= np.uint64(factor)
     path = folder / f"beton-{secrets.token_hex(8)}.order"
-    np.argsort(numbers, kind="stable").astype("<i8").tofile(path)
+    np.argsort(numbers, kind="stable").astype("<i8", copy=False).tofile(path)
     return path

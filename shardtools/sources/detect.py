@@ -87,6 +87,9 @@ def open_source(options: SourceOptions, folder: Path) -> Source:
         OptionError: Options that this kind of source does not have.
     """
     kind = detect_kind(options.source) if options.kind == "auto" else options.kind
+    if kind == "archive" and options.kind == "auto" and options.flatten_keys:
+        # Only tars of samples have keys to flatten.
+        kind = "webdataset"
     classes = load_classes(options.classes) if options.classes is not None else None
     return _OPEN[kind](options, classes, folder)
 

@@ -7,6 +7,7 @@ smaller than a row group make several processes decompress the same group.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import itertools
@@ -155,9 +156,10 @@ class ParquetSource(Source):
         facts = {name: _json_value(row[name]) for name in columns.extras}
         if path is not None and self.key_from != "path":
             facts[f"{columns.image}.path"] = path
-        if not facts:
-            return {}
-        return {ROW_MEMBER: json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="replace")}
+        members = {name: payload for name in columns.payloads if (payload := _payload(row[name])) is not None}
+        if facts:
+            members[ROW_MEMBER] = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="replace")
+        return members
 
 
 def _image_of(found: Mapping[str, Any] | None) -> tuple[bytes | None, str | None]:
@@ -184,8 +186,20 @@ def _said(value: object) -> str:
     return "null" if value is None else str(value)
 
 
+def _payload(value: Any) -> bytes | None:
+    """The bytes of a binary column, or of a struct that holds them."""
+    found = value.get("bytes") if isinstance(value, dict) else value
+    return found if isinstance(found, bytes) else None
+
+
 def _json_value(value: Any) -> Any:
-    """A value as JSON has it: times and decimals as text, numbers that are none as "nan" or "inf"."""
+    """A value as JSON has it: times and decimals as text, bytes as base64, numbers that are none as "nan" or "inf"."""
+    if isinstance(value, dict):
+        return {name: _json_value(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(inner) for inner in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return value if value is None or isinstance(value, str | int | bool) else str(value)

@@ -7,6 +7,8 @@ table whose image column has an unusual name beside another binary column must b
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,7 @@ _EXPECTED = (
     f"a binary column or a struct with binary 'bytes' (as Hugging Face writes) named {', '.join(IMAGE_COLUMNS)}, or "
     "one such struct of any name"
 )
+_MEMBER_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _SHOWN_COLUMNS = 12
 _SHOWN_CHARACTERS = 60
 
@@ -37,8 +40,8 @@ class Columns:
         label_is_text: Which of the two.
         label_names: Class names by integer label, from Hugging Face's metadata.
         key: Texts that name the samples, if any.
-        extras: Further columns of one text, number, truth value or time a row.
-        skipped: Columns that are neither: lists, structs, other binary ones.
+        extras: Further columns, whose values go into a JSON object.
+        payloads: Further columns of bytes, or of structs with "bytes": column -> whether it is a struct.
     """
 
     image: str
@@ -49,13 +52,14 @@ class Columns:
     label_names: tuple[str, ...] | None
     key: str | None
     extras: tuple[str, ...]
-    skipped: tuple[str, ...]
+    payloads: Mapping[str, bool]
 
     @property
     def paths(self) -> list[str]:
         """What a reader asks Parquet for; nothing else is read from the file."""
         image = [f"{self.image}.bytes"] if self.is_struct else [self.image]
         image += [f"{self.image}.path"] if self.has_path else []
+        image += [f"{name}.bytes" if is_struct else name for name, is_struct in self.payloads.items()]
         return [*image, *(name for name in (self.label, self.key) if name is not None), *self.extras]
 
 
@@ -83,7 +87,13 @@ def find_columns(schema: pa.Schema, *, where: str) -> Columns:
         )
     key = next((name for name in KEY_COLUMNS if name in types and _is_text(types[name])), None)
     others = [name for name in types if name not in (image, label, key)]
-    extras = tuple(name for name in others if _is_scalar(types[name]))
+    payloads = {name: _has_bytes(types[name]) for name in others if _holds_images(types[name])}
+    for name in payloads:
+        if not _MEMBER_NAME.fullmatch(name):
+            raise SourceError(
+                f"{where}: column {name!r} holds bytes, which become members named so: expected lower-case letters, "
+                "digits, '_' and '.': rename the column"
+            )
     is_struct = pa.types.is_struct(types[image])
     return Columns(
         image=image,
@@ -93,8 +103,8 @@ def find_columns(schema: pa.Schema, *, where: str) -> Columns:
         label_is_text=label is not None and _is_text(types[label]),
         label_names=_class_names(schema, label),
         key=key,
-        extras=extras,
-        skipped=tuple(name for name in others if name not in extras),
+        extras=tuple(name for name in others if name not in payloads),
+        payloads=payloads,
     )
 
 
@@ -153,22 +163,6 @@ def _is_text(arrow_type: pa.DataType) -> bool:
 def _is_bytes(arrow_type: pa.DataType) -> bool:
     return bool(
         pa.types.is_binary(arrow_type) or pa.types.is_large_binary(arrow_type) or pa.types.is_binary_view(arrow_type)
-    )
-
-
-def _is_scalar(arrow_type: pa.DataType) -> bool:
-    """Whether a value is one text, number, truth value or time."""
-    if pa.types.is_dictionary(arrow_type):
-        return _is_scalar(arrow_type.value_type)
-    return bool(
-        _is_text(arrow_type)
-        or pa.types.is_integer(arrow_type)
-        or pa.types.is_floating(arrow_type)
-        or pa.types.is_boolean(arrow_type)
-        or pa.types.is_decimal(arrow_type)
-        or pa.types.is_date(arrow_type)
-        or pa.types.is_time(arrow_type)
-        or pa.types.is_timestamp(arrow_type)
     )
 
 

@@ -10,7 +10,6 @@ import random
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Any
 
 from shardtools.dataset import PartEntry
 from shardtools.manifest import Part, digest

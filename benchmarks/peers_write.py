@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -64,7 +65,7 @@ def in_processes(write: Callable[[Sequence[Photo], str], None], source: Path, ou
     """
     photos = list_photos(source)
     bounds = [len(photos) * rank // num_processes for rank in range(num_processes + 1)]
-    parts = [photos[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    parts = [photos[start:stop] for start, stop in itertools.pairwise(bounds)]
     context = multiprocessing.get_context("fork")
     names = [str(out / f"part{rank}") for rank in range(num_processes)]
     others = [context.Process(target=write, args=job) for job in list(zip(parts, names, strict=True))[1:]]
@@ -92,7 +93,7 @@ def write_loop(photos: Sequence[Photo], name: str) -> None:
             os.fsync(stream.fileno())
 
 
-def loop(arguments: argparse.Namespace) -> Write:
+def prepare_loop(arguments: argparse.Namespace) -> Write:
     """The lower bound."""
     return partial(_run_in_processes, write_loop, arguments)
 
@@ -104,7 +105,7 @@ def _run_in_processes(write: Callable[[Sequence[Photo], str], None], arguments: 
 
 
 def write_webdataset(photos: Sequence[Photo], name: str) -> None:
-    """webdataset's own writer; it is given bytes, and calls fsync for each finished shard."""
+    """The writer of webdataset itself; it is given bytes, and calls fsync for each finished shard."""
     import webdataset
 
     with webdataset.ShardWriter(
@@ -117,12 +118,11 @@ def write_webdataset(photos: Sequence[Photo], name: str) -> None:
             writer.write({"__key__": key, "jpg": content, "cls": str(label).encode(), "json": facts})
 
 
-def webdataset(arguments: argparse.Namespace) -> Write:
+def prepare_webdataset(arguments: argparse.Namespace) -> Write:
     """The tars' own peer."""
-    import webdataset as imported
+    # Here, so that no part's seconds hold the import.
+    import webdataset  # noqa: F401
 
-    # The part's process must not pay for the import.
-    assert imported.ShardWriter
     return partial(_run_in_processes, write_webdataset, arguments)
 
 
@@ -143,10 +143,10 @@ class DecodedPhotos:
             return Image.open(file).convert("RGB"), label
 
 
-def ffcv(arguments: argparse.Namespace) -> Write:
+def prepare_ffcv(arguments: argparse.Namespace) -> Write:
     """FFCV's own writer, with JPEGs in full size at its default quality."""
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.writer import DatasetWriter
+    from ffcv.fields import IntField, RGBImageField  # type: ignore[import-untyped]
+    from ffcv.writer import DatasetWriter  # type: ignore[import-untyped]
 
     def write() -> float:
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def ffcv(arguments: argparse.Namespace) -> Write:
     return write
 
 
-def mds(arguments: argparse.Namespace) -> Write:
+def prepare_mds(arguments: argparse.Namespace) -> Write:
     """MosaicML's own writer with a digest a shard, in one process."""
     from streaming import MDSWriter
 
@@ -185,7 +185,7 @@ def mds(arguments: argparse.Namespace) -> Write:
     return write
 
 
-def shardtools(arguments: argparse.Namespace) -> Write:
+def prepare_shardtools(arguments: argparse.Namespace) -> Write:
     """`shardtools write` and, with another layout, `shardtools convert`."""
     from shardtools.sources import SourceOptions
     from shardtools.writing import WriteOptions, write_dataset
@@ -201,9 +201,11 @@ def shardtools(arguments: argparse.Namespace) -> Write:
 
     def write() -> float:
         first_at: dict[str, float] = {}
-        result = write_dataset(
-            options, progress=lambda message: first_at.setdefault(message["event"], time.perf_counter()) and None
-        )
+
+        def note(message: dict[str, Any]) -> None:
+            first_at.setdefault(message["event"], time.perf_counter())
+
+        result = write_dataset(options, progress=note)
         if result.num_images != result.num_rows:
             sys.exit(f"{result.num_rows - result.num_images} files of the corpus were rejected: {result.statuses}")
         return first_at["ready"] - first_at["plan"]
@@ -212,11 +214,11 @@ def shardtools(arguments: argparse.Namespace) -> Write:
 
 
 PEERS: dict[str, Callable[[argparse.Namespace], Write]] = {
-    "loop": loop,
-    "shardtools": shardtools,
-    "webdataset": webdataset,
-    "ffcv": ffcv,
-    "mds": mds,
+    "loop": prepare_loop,
+    "shardtools": prepare_shardtools,
+    "webdataset": prepare_webdataset,
+    "ffcv": prepare_ffcv,
+    "mds": prepare_mds,
 }
 """Name -> imports what it needs and returns what is timed."""
 

@@ -20,8 +20,10 @@ durable (fsync of each file and folder) within its time, and removed before the 
 leaves out imports and the start of processes, `startup_seconds` is what they take; `ratio` compares the first,
 `ratio_with_startup` adds the second for as many images as `images` says.
 
-Ratios are named after the peer: loop is header over loop, loop_decode decode over loop, and so on. `memory` is the
-peak of the largest process at two numbers of rows (tiny PNGs): it does not grow with the dataset.
+Ratios are named after the peer (`RATIOS`): loop is header over loop, loop_by_two is header in two processes over the
+loop in one. `memory` is the peak of the largest process at two numbers of rows (tiny PNGs): it does not grow with the
+dataset. With more than one round every contender first runs once on tiny images, so that bytecode and libraries are
+in memory; `--rounds 1` is for a quick look.
 """
 
 from __future__ import annotations
@@ -85,6 +87,7 @@ CONTENDERS = _with_two(
 
 RATIOS = {
     "loop": ("header", "loop"),
+    "loop_by_two": ("header_x2", "loop"),
     "loop_decode": ("decode", "loop"),
     "webdataset": ("header", "webdataset"),
     "webdataset_decode": ("decode", "webdataset"),
@@ -138,17 +141,20 @@ def warm(folder: Path) -> None:
         path.read_bytes()
 
 
-def run_child(words: Sequence[str], source: Path, out: Path) -> Run:
-    """One contender in a process of its own; what it wrote is removed.
+def run_child(words: Sequence[str], source: Path, workdir: Path) -> Run:
+    """One contender in a process of its own; what it wrote (into the working folder) is removed.
 
     Raises:
         BenchmarkError: It failed; its own error is on the standard error output.
     """
     # What others have written must not be flushed within this one's time.
     os.sync()
+    out = workdir / "out"
     command = [sys.executable, str(CHILD), *words, "--source", str(source), "--out", str(out)]
-    root = str(CHILD.parent.parent)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHILD.parent.parent)}
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Libraries load as they do where they are installed with their bytecode.
+        environment["PYTHONPYCACHEPREFIX"] = str(workdir / "bytecode")
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as errors:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, check=False)
@@ -191,14 +197,14 @@ def ratios(speed: Callable[[str], float | None]) -> dict[str, float]:
 
 
 def _speed(results: dict[str, Report], name: str) -> float | None:
-    return results[name]["images_per_second"] if name in results else None
+    return float(results[name]["images_per_second"]) if name in results else None
 
 
 def _speed_with_startup(results: dict[str, Report], num_images: int, name: str) -> float | None:
     if name not in results:
         return None
     one = results[name]
-    return num_images / (num_images / one["images_per_second"] + one["startup_seconds"])
+    return float(num_images / (num_images / one["images_per_second"] + one["startup_seconds"]))
 
 
 def measure_speed(arguments: argparse.Namespace, workdir: Path, say: Callable[[str], None]) -> dict[str, Report]:
@@ -209,13 +215,17 @@ def measure_speed(arguments: argparse.Namespace, workdir: Path, say: Callable[[s
         True: present(arguments.corpus, slow, arguments.images, arguments.slow_repeat),
     }
     num_images = {False: arguments.images * arguments.repeat, True: arguments.images * arguments.slow_repeat}
+    if arguments.rounds > 1:
+        present_tiny(workdir / "tiny", TINY_FOLDERS)
+        for name in arguments.only:
+            run_child(CONTENDERS[name].words, workdir / "tiny", workdir)
     runs: dict[str, list[Run]] = {name: [] for name in arguments.only}
     for number in range(arguments.rounds):
         for name in arguments.only:
             contender = CONTENDERS[name]
             source = slow if contender.is_slow else fast
             warm(source)
-            run = run_child(contender.words, source, workdir / "out")
+            run = run_child(contender.words, source, workdir)
             runs[name].append(run)
             speed = num_images[contender.is_slow] / (run["seconds"] - run["startup_seconds"])
             say(f"round {number + 1} {name}: {speed:.0f} images/s, {run['peak_mb']:.0f} MB")
@@ -231,7 +241,7 @@ def measure_memory(rows: int, workdir: Path) -> Report:
     for size, count in {"small": max(rows // 10, TINY_FOLDERS), "large": rows}.items():
         source = workdir / f"tiny-{size}"
         present_tiny(source, count)
-        run = run_child(("shardtools", "--processes", "2"), source, workdir / "out")
+        run = run_child(("shardtools", "--processes", "2"), source, workdir)
         found[size] = {"rows": count, "peak_mb": run["peak_mb"], "rows_per_second": count / run["seconds"]}
         shutil.rmtree(source)
     return found

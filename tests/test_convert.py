@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,10 @@ from shardtools.encoding import EncodingOptions
 from shardtools.errors import OptionError, ShardError, ShardtoolsError, SourceError
 from shardtools.shards import LAYOUT_NAMES
 from shardtools.sources import SourceOptions
+from shardtools.sql import find_query, query
 from shardtools.storage import open_storage
 from shardtools.verify import VerifyOptions, verify
-from shardtools.writing import WriteOptions
+from shardtools.writing import WriteOptions, write_dataset
 from tests.pictures import drawing, encode, jpeg, write_files, write_tar
 from tests.s3_server import S3Server
 from tests.writing_here import write_in_process
@@ -170,6 +175,57 @@ def test_a_killed_join_is_done_again(tars: Path, tmp_path: Path, kept: str) -> N
     convert(tars, out, "beton", one_file=True)
 
     assert content(out) == content(whole)
+
+
+def test_the_command_killed_at_any_moment_ends_in_the_same_bytes(tars: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    convert(tars, whole, "beton", one_file=True)
+    moments: list[Callable[[], bool]] = [
+        lambda: any((out / "manifest").glob("*")),
+        lambda: len(list((out / "manifest").glob("*"))) > 4,
+        lambda: (out / "shards" / "train.beton").exists(),
+        lambda: (out / "dataset.json").exists(),
+    ]
+    words = ["convert", str(tars), str(out), "--to", "beton", "--one-file", "--samples-per-shard", str(PER_SHARD)]
+    for number, moment in enumerate(moments):
+        command = [sys.executable, "-m", "shardtools", *words, "--num-processes", str(number % 2 + 1)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not moment() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+    options = WriteOptions(
+        source=SourceOptions(source=str(tars)),
+        out=str(out),
+        layout="beton",
+        one_file=True,
+        samples_per_shard=PER_SHARD,
+        num_processes=1,
+    )
+    write_dataset(options)
+
+    assert content(out) == content(whole)
+    assert not any((out / "lease").glob("*")) and not (out / ".tmp").exists()
+
+
+def test_an_image_under_two_labels_is_kept_and_found(tmp_path: Path) -> None:
+    photos = write_files(tmp_path / "photos", {"a/1.jpg": jpeg(1), "b/2.jpg": jpeg(1), "b/3.jpg": jpeg(2)})
+    convert(photos, tmp_path / "out", "tar")
+
+    found = query(find_query("duplicates").sql, [str(tmp_path / "out")], {"min_copies": 2}).to_pylist()
+    assert [(row["num_copies"], row["num_classes"], row["wnids"]) for row in found] == [(2, 2, ["a", "b"])]
+
+
+def test_torchvision_reads_the_folder_of_images(tars: Path, tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    convert(tars, tmp_path / "out", "imagefolder")
+    found = ImageFolder(str(tmp_path / "out" / "train"))
+
+    assert found.classes == ["class0", "class1", "class2"] and len(found) == NUM_PHOTOS
+    by_name = {Path(path).stem: label for path, label in found.samples}
+    assert by_name == {row["key"]: row["class_index"] for row in rows(tars) if row["shard"] and row["split"] == "train"}
 
 
 @pytest.mark.parametrize("damage", ["joined", "row", "image file", "index"])

@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,6 @@ import pyarrow as pa
 
 from shardtools.errors import OptionError, SourceError
 from shardtools.sample import STATUS_OK, Sample
-from shardtools.shards.names import check_split
 from shardtools.sources.base import Source, SourceOptions
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, extension_of, make_sample, too_large
 from shardtools.sources.parquet_columns import Columns
@@ -37,13 +35,13 @@ from shardtools.sources.parquet_labels import (
     stem_of,
 )
 from shardtools.sources.parquet_rows import ParquetRows, RowReader, find_rows, read_columns
+from shardtools.sources.patterns import by_split
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
 
 ROW_MEMBER = "row.json"
 """Member of a sample that holds the columns that are neither image, label nor key, as a JSON object."""
 
-_SPLIT_IN_NAME = re.compile(r"(?:^|[-_./])(train|val|valid|validation|test)(?=[-_./])")
 _MAX_REASON_CHARACTERS = 200
 
 
@@ -230,7 +228,7 @@ def open_parquet(
         raise OptionError("Parquet files are read forward, in their own order: drop --shuffle")
     files = {
         split: tuple(find_rows(storage, path) for path in of_split)
-        for split, of_split in _by_split(paths, options.split).items()
+        for split, of_split in by_split(paths, options.split).items()
     }
     every = [rows for of_split in files.values() for rows in of_split]
     _check_alike(storage, every)
@@ -255,24 +253,6 @@ def open_parquet(
         decode=options.check == "decode",
         flatten_keys=options.flatten_keys,
     )
-
-
-def _by_split(paths: Sequence[str], wanted: str | None) -> dict[str, list[str]]:
-    """Split -> files: by the files' names or else their folders where each names one, else all in one split."""
-    found: dict[str, list[str]] = {}
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        names = set(_SPLIT_IN_NAME.findall(name)) or set(_SPLIT_IN_NAME.findall(f"{folder}/"))
-        found.setdefault(names.pop() if len(names) == 1 else "", []).append(path)
-    if "" in found:
-        return {check_split(wanted or "train"): list(paths)}
-    if wanted is None:
-        return found
-    if len(found) == 1:
-        return {check_split(wanted): list(paths)}
-    if wanted not in found:
-        raise SourceError(f"the files have splits {', '.join(found)} in their names, not {wanted!r}: choose one")
-    return {wanted: found[wanted]}
 
 
 def _check_alike(storage: Storage, files: Sequence[ParquetRows]) -> None:

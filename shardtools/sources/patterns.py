@@ -159,14 +159,15 @@ def _checked(storage: Storage, paths: list[str], source: str, suffixes: tuple[st
 
 
 def by_split(paths: Sequence[str], wanted: str | None) -> dict[str, list[str]]:
-    """Split -> files: by the names of the files where each names one, else all in one split.
+    """Split -> files: by the files' names, or else their folders, where each names one; else all in one split.
 
     Raises:
         SourceError: The names hold several splits, and not the wanted one.
     """
     found: dict[str, list[str]] = {}
     for path in paths:
-        names = set(_SPLIT_IN_NAME.findall(path.rpartition("/")[2]))
+        folder, _, name = path.rpartition("/")
+        names = set(_SPLIT_IN_NAME.findall(name)) or set(_SPLIT_IN_NAME.findall(f"{folder}/"))
         found.setdefault(names.pop() if len(names) == 1 else "", []).append(path)
     if "" in found:
         return {check_split(wanted or "train"): list(paths)}

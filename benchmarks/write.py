@@ -17,12 +17,12 @@ mds_writer, mds: MosaicML's MDSWriter with a sha256 a shard, and `shardtools wri
 The corpus is presented several times through hard links in further class folders: the same bytes on the disk, more
 samples, so that seconds of start-up do not hide the speed. Sources are in the page cache; each contender's output is
 durable (fsync of each file and folder) within its time, and removed before the next one starts. Start-up is measured:
-before each run the same contender writes 100 images of a few bytes. `images_per_second` is about the images and the
+before each run the same contender writes 100 images of 8 x 8 pixels. `images_per_second` is about the images and the
 seconds beyond that (its fastest such run), `startup_seconds` the whole process of that run, imports included. `ratio`
 compares the first; `ratio_with_startup` adds the second, for as many images as `images` says.
 
 Ratios are named after the peer (`RATIOS`): loop is header over loop, loop_by_two is header in two processes over the
-loop in one. `memory` is the peak of the largest process at two numbers of rows (tiny PNGs): it does not grow with the
+loop in one. `memory` is the peak of the largest process at two numbers of rows (JPEGs of 8 x 8 pixels): it does not grow with the
 dataset.
 """
 
@@ -127,13 +127,13 @@ def present(corpus: Path, folder: Path, num_images: int, repeat: int) -> int:
 
 
 def present_tiny(folder: Path, rows: int) -> None:
-    """Images of a few bytes: how much memory so many rows take does not depend on their length."""
+    """JPEGs of 8 x 8 pixels: how much memory so many rows take does not depend on their length."""
     for label in range(NUM_TINY):
         wnid = folder / f"n{label:08d}"
         wnid.mkdir(parents=True)
-        Image.new("RGB", (8, 8), (label, 99, 7)).save(wnid / "0.png")
+        Image.new("RGB", (8, 8), (label, 99, 7)).save(wnid / "0.jpg")
         for number in range(1, len(range(label, rows, NUM_TINY))):
-            os.link(wnid / "0.png", wnid / f"{number}.png")
+            os.link(wnid / "0.jpg", wnid / f"{number}.jpg")
 
 
 def warm(folder: Path) -> None:

@@ -28,11 +28,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shardtools.cli import main
-from shardtools.dataset import acquire, commit_dataset, open_dataset, read_status
+from shardtools.dataset import acquire, open_dataset, read_status
 from shardtools.dataset.events import read_events
-from shardtools.dataset.opening import list_parts
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError, ShardtoolsError, SourceError
-from shardtools.sources import SourceOptions, open_source
+from shardtools.sources import SourceOptions
 from shardtools.storage import open_storage
 from shardtools.taxonomy import load_classes
 from shardtools.verify import VerifyOptions, verify

@@ -8,7 +8,7 @@ demo:
 test:
 	@scripts/setup test
 	@scripts/check
-	@.venv/bin/python -m pytest -q -n auto --dist loadfile
+	@.venv/bin/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 check:
 	@scripts/setup test

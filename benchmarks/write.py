@@ -21,9 +21,9 @@ before each run the same contender writes 100 images of 8 x 8 pixels. `images_pe
 seconds beyond that (its fastest such run), `startup_seconds` the whole process of that run, imports included. `ratio`
 compares the first; `ratio_with_startup` adds the second, for as many images as `images` says.
 
-Ratios are named after the peer (`RATIOS`): loop is header over loop, loop_by_two is header in two processes over the
-loop in one. `memory` is the peak of the largest process at two numbers of rows (JPEGs of 8 x 8 pixels): it does not grow with the
-dataset.
+Ratios are named after the peer (`RATIOS`): loop is header over loop, loop_by_two is header in two processes over
+loop in one. `memory` is the peak of the largest process at two numbers of rows (JPEGs of 8 x 8 pixels): it does not
+grow with the dataset.
 """
 
 from __future__ import annotations

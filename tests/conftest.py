@@ -12,6 +12,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # A test that asks a hub for a model must fail at once, with or without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from tests.s3_server import s3_environment, s3_server  # noqa: E402
@@ -23,3 +24,11 @@ __all__ = ["s3_environment", "s3_server"]
 settings.register_profile("default", deadline=None, derandomize=True, database=None)
 settings.register_profile("search", deadline=None, max_examples=2000, database=None)
 settings.load_profile("default")
+
+SLOW_FILES = ("test_generation_processes.py", "test_embedded.py", "test_generation.py", "test_streaming_peers.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: run last, one of them would keep one process busy while the others wait."""
+    items.sort(key=lambda item: SLOW_FILES.index(item.path.name) if item.path.name in SLOW_FILES else len(SLOW_FILES))

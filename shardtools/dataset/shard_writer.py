@@ -16,9 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from shardtools.dataset.hashing import Digest, HashThread
 from shardtools.dataset.sinks import Sink, open_sink
 from shardtools.errors import AlreadyExistsError, DatasetBusyError, ShardError
-from shardtools.manifest import RowCollector, ShardFile, digest, encode_part
+from shardtools.manifest import RowCollector, ShardFile, encode_part
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import LAYOUTS, ShardSample, check_key, part_path
 from shardtools.storage import Storage
@@ -78,6 +79,8 @@ class ShardWriter:
             max_samples=max_samples,
             fields=fields,
         )
+        self._hashing: HashThread | None = None
+        self._digests: list[Digest | None] = []
         self._sink: Sink | None = None
         self._rows = RowCollector()
         self._keys: set[str] = set()
@@ -90,6 +93,8 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._hashing is not None:
+            self._hashing.finish()
         if self._sink is not None:
             self._sink.discard()
 
@@ -105,17 +110,22 @@ class ShardWriter:
             raise ValueError(f"key {sample.key!r} was added to shard {self._shard_index} of {self._split} before")
         self._keys.add(sample.key)
         row = _row(sample, self._split)
+        digest = None
         if sample.status == STATUS_OK:
-            row |= self._write_members(sample)
+            place, digest = self._write_members(sample)
+            row |= place
         self._rows.add(row)
+        self._digests.append(digest)
 
-    def _write_members(self, sample: Sample) -> dict[str, Any]:
+    def _write_members(self, sample: Sample) -> tuple[dict[str, Any], Digest]:
         if sample.image_bytes is None or sample.image_format is None:
             raise ValueError(f"sample {sample.key!r} has status ok and no image bytes or format")
         if self._held is not None:
             self._check_members(sample, self._held)
-        if self._sink is None:
-            self._sink = self._open_sink()
+        if self._sink is None or self._hashing is None:
+            self._hashing = HashThread()
+            self._sink = self._open_sink(hashing=self._hashing)
+        digest = self._hashing.sha256(sample.image_bytes)
         path, offset = self._sink.add(
             ShardSample(
                 key=sample.key,
@@ -130,13 +140,13 @@ class ShardWriter:
         )
         self._num_images += 1
         self._num_bytes += len(sample.image_bytes)
-        return {
+        place = {
             "shard": path,
             "sample_index": self._num_images - 1,
             "member_offset": offset,
             "num_bytes": len(sample.image_bytes),
-            "sha256": digest(sample.image_bytes),
         }
+        return place, digest
 
     def _check_members(self, sample: Sample, held: frozenset[str]) -> None:
         """Refuses to lose what the source had beside the image; a label is held by every format."""
@@ -150,7 +160,11 @@ class ShardWriter:
     def publish_shard(self) -> tuple[pa.Table, tuple[ShardFile, ...]]:
         """Publishes the shard (if any sample has bytes) and returns the rows and its facts, not yet committed."""
         shards = self._sink.publish() if self._sink is not None else ()
-        return self._rows.table(), shards
+        if self._hashing is not None:
+            self._hashing.finish()
+        digests = pa.array([digest.hexdigest() if digest else None for digest in self._digests], pa.string())
+        table = self._rows.table()
+        return table.set_column(table.schema.get_field_index("sha256"), table.schema.field("sha256"), digests), shards
 
     def commit(self) -> CommittedShard:
         """Publishes the shard, then the part.

@@ -11,6 +11,7 @@ import re
 from contextlib import ExitStack
 from typing import BinaryIO, Protocol, cast
 
+from shardtools.dataset.hashing import HashThread
 from shardtools.errors import ShardError
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER, LAYOUTS, Layout, ShardSample, shard_path
@@ -42,34 +43,45 @@ def open_sink(
     layout: str,
     max_samples: int,
     fields: tuple[str, ...],
+    hashing: HashThread,
 ) -> Sink:
     """A sink for one shard of a dataset; arguments as `ShardWriter` takes them."""
     if layout == IMAGEFOLDER:
         return _FolderSink(storage, split)
     path = shard_path(split, shard_index, attempt, layout=layout)
-    return _FileSink(storage, path, LAYOUTS[layout], max_samples, fields)
+    return _FileSink(storage, path, LAYOUTS[layout], max_samples, fields, hashing)
 
 
 class _HashingStream:
-    """Passes writes on and hashes them."""
+    """Passes writes on and hashes them; the digest is complete when the thread has finished."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, hashing: HashThread) -> None:
         self._stream = stream
+        self._hashing = hashing
         self.sha256 = hashlib.sha256()
 
     def write(self, content: bytes) -> int:
-        self.sha256.update(content)
+        self._hashing.update(self.sha256, content)
         return self._stream.write(content)
 
 
 class _FileSink:
     """One shard file, which appears under its name when it is whole."""
 
-    def __init__(self, storage: Storage, path: str, layout: Layout, max_samples: int, fields: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        path: str,
+        layout: Layout,
+        max_samples: int,
+        fields: tuple[str, ...],
+        hashing: HashThread,
+    ) -> None:
         self._path = path
         self._stack = ExitStack()
         self._stream = self._stack.enter_context(storage.writer(path))
-        self._hashing = _HashingStream(self._stream) if layout.is_appended else None
+        self._hashing = _HashingStream(self._stream, hashing) if layout.is_appended else None
+        self._finish_hashing = hashing.finish
         target = cast(BinaryIO, self._hashing) if self._hashing else self._stream
         self._encoder = layout.encoder(target, max_samples=max_samples, fields=fields)
 
@@ -78,6 +90,7 @@ class _FileSink:
 
     def publish(self) -> tuple[ShardFile, ...]:
         num_bytes = self._encoder.finish()
+        self._finish_hashing()
         sha256 = self._hashing.sha256.hexdigest() if self._hashing else stream_digest(self._stream)
         self._stack.close()
         return (ShardFile(path=self._path, num_bytes=num_bytes, sha256=sha256),)

@@ -117,7 +117,9 @@ def decode_part(content: bytes, *, where: str) -> Part:
         FormatVersionError: Written by another format version.
     """
     try:
-        table = pq.read_table(io.BytesIO(content))
+        # Not `read_table` of a Python stream: a thread of Arrow's may still hold it when the interpreter ends, which
+        # then aborts.
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             f"{where} is no intact Parquet file ({str(error).splitlines()[0]}): restore it, or run the job again"

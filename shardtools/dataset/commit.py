@@ -37,7 +37,7 @@ Opening a file costs more than reading it.
 """
 
 ROWS_PER_COMPACT_FILE = 4_000_000
-_ROWS_PER_GROUP = 250_000
+_ROWS_PER_GROUP = 122_880
 _READ_AHEAD = 16
 _UNIQUE_COLUMNS = ("key", "sha256", "seed")
 """A dictionary of these would be as long as the column."""

@@ -7,11 +7,13 @@ Python code run meanwhile; the price is a few megabytes of images that wait.
 from __future__ import annotations
 
 import hashlib
+import queue
 import threading
-from collections import deque
+import time
 from typing import Protocol
 
 _MAX_WAITING_BYTES = 32 << 20
+_WAIT_SECONDS = 0.001
 
 
 class Digest(Protocol):
@@ -23,13 +25,13 @@ class Digest(Protocol):
 
 
 class HashThread:
-    """Updates digests in the order that they are given; a digest is complete after `finish`."""
+    """Updates digests in the order that they are given, by one thread; a digest is complete after `finish`."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Digest, bytes]] = deque()
-        self._num_bytes = 0
-        self._ended = False
-        self._changed = threading.Condition()
+        self._waiting: queue.SimpleQueue[tuple[Digest, bytes] | None] = queue.SimpleQueue()
+        # Each is written by one thread only, so no lock is needed; one would cost a quarter of the hashing.
+        self._given_bytes = 0
+        self._hashed_bytes = 0
         self._thread = threading.Thread(target=self._work, name="hashing", daemon=True)
         self._thread.start()
 
@@ -41,27 +43,18 @@ class HashThread:
 
     def update(self, digest: Digest, content: bytes) -> None:
         """Adds content to a digest; waits while much else is waiting."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._num_bytes < _MAX_WAITING_BYTES)
-            self._waiting.append((digest, content))
-            self._num_bytes += len(content)
-            self._changed.notify_all()
+        while self._given_bytes - self._hashed_bytes > _MAX_WAITING_BYTES:
+            time.sleep(_WAIT_SECONDS)
+        self._given_bytes += len(content)
+        self._waiting.put((digest, content))
 
     def finish(self) -> None:
         """Waits until all is done and ends the thread; may be called again."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        self._waiting.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._ended)
-                if not self._waiting:
-                    return
-                digest, content = self._waiting.popleft()
+        while (item := self._waiting.get()) is not None:
+            digest, content = item
             digest.update(content)
-            with self._changed:
-                self._num_bytes -= len(content)
-                self._changed.notify_all()
+            self._hashed_bytes += len(content)

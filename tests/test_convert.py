@@ -346,6 +346,7 @@ def test_the_command(tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ({"layout": "tar", "one_file": True}, "--one-file is for --to beton"),
         ({"layout": "tar", "fields": ("txt",)}, "--to tar writes every member"),
         ({"layout": "mds", "fields": ("label",)}, "found 'label'"),
+        ({"layout": "mds", "encoding": EncodingOptions(write_mode="raw")}, "only --to beton holds, found --to mds"),
         ({"layout": "zip"}, "--to is one of tar, beton, mds, litdata, imagefolder"),
         ({"layout": "beton", "one_file": True, "append": True}, "drop one of them"),
     ],
@@ -363,6 +364,12 @@ def test_through_a_bucket(tars: Path, tmp_path: Path, s3_environment: S3Server) 
 
     assert images(tmp_path / "back") == images(tars)
     assert verify(f"{url}/beton").sound and verify(f"{url}/mds").sound
+
+
+def test_a_file_of_no_known_kind(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(SourceError, match=r"notes\.txt is a file of no known kind: expected a folder, \.tar"):
+        convert(tmp_path / "notes.txt", tmp_path / "out", "tar")
 
 
 def test_what_cannot_be_copied(tars: Path, tmp_path: Path) -> None:

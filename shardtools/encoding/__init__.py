@@ -2,11 +2,12 @@
 
 from shardtools.encoding.cost import DecodeCost, fit_decode_cost
 from shardtools.encoding.encode import encode_sample, fit_size
-from shardtools.encoding.options import DEFAULT_QUALITY, WRITE_MODES, EncodingOptions
+from shardtools.encoding.options import DEFAULT_QUALITY, RAW_MODES, WRITE_MODES, EncodingOptions
 from shardtools.encoding.plan import BytesPlan, PlannedEncoding, plan_bytes
 
 __all__ = [
     "DEFAULT_QUALITY",
+    "RAW_MODES",
     "WRITE_MODES",
     "BytesPlan",
     "DecodeCost",

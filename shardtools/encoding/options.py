@@ -13,6 +13,9 @@ from typing import Any
 from shardtools.errors import OptionError
 
 WRITE_MODES = ("keep", "jpg", "raw", "smart", "proportion")
+RAW_MODES = ("raw", "smart", "proportion")
+"""Those that may store rows of pixels."""
+
 DEFAULT_QUALITY = 90
 """JPEG quality where an image must be encoded anew and none was given; FFCV's default too."""
 

@@ -7,6 +7,7 @@ samples or class folders, an index.json may list MDS shards or LitData chunks. `
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -106,6 +107,11 @@ def detect_kind(source: str) -> str:
                 return kind
         if source.endswith(ARCHIVE_SUFFIXES) or has_pattern(source):
             return _kind_of_archives(source)
+        if "\0" not in source and os.path.isfile(source):
+            raise SourceError(
+                f"{source} is a file of no known kind: expected a folder, {', '.join(ARCHIVE_SUFFIXES)}, .parquet or "
+                ".beton, or give --source-kind"
+            )
     place, at, commit = source.rpartition("@")
     storage = open_storage(place if at and not is_local_folder(source) and commit.isalnum() else source)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from shardtools.encoding import EncodingOptions
+from shardtools.encoding import RAW_MODES, EncodingOptions
 from shardtools.errors import OptionError
 from shardtools.shards import check_fields
 from shardtools.sources import SourceOptions
@@ -48,6 +48,11 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         check_fields(self.layout, self.fields)
+        if self.layout != "beton" and self.encoding.write_mode in RAW_MODES:
+            raise OptionError(
+                f"--write-mode {self.encoding.write_mode} makes raw pixels, which only --to beton holds, found --to "
+                f"{self.layout}: take --write-mode jpg or keep"
+            )
         if self.one_file and self.layout != "beton":
             raise OptionError(f"--one-file is for --to beton, found --to {self.layout}: drop one of them")
         if self.one_file and self.append:

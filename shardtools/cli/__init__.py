@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("shardtools.cli.convert", "Copy a dataset, or any source, into another format."),
     "plan-bytes": ("shardtools.cli.plan_bytes", "Say which image size and quality reach a decoding speed."),
     "describe": ("shardtools.cli.describe", "Write what other tools read: card, Croissant, wids and DALI indexes."),
+    "bench": ("shardtools.cli.bench", "Measure what this machine reads of a dataset, and what would help."),
     "sql": ("shardtools.cli.sql", "Ask the manifests of datasets a question in SQL."),
     "query": ("shardtools.cli.query", "Run one of the named questions in queries/."),
     "status": ("shardtools.cli.status", "Say how far a dataset is, from its files alone."),

@@ -17,6 +17,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
@@ -55,6 +56,21 @@ _logger = logging.getLogger(__name__)
 
 # The process in which obstore started its threads; `None` before. A forked child has the memory but not the threads.
 _obstore_pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredRange:
+    """The answer to a request for a range.
+
+    Attributes:
+        content: In the memory that it arrived in; empty where the object ends before the range does.
+        object_bytes: Length of the whole object.
+        e_tag: The object's version; `None` where the store has none.
+    """
+
+    content: memoryview
+    object_bytes: int
+    e_tag: str | None
 
 
 class S3Storage(Storage):
@@ -199,6 +215,48 @@ class S3Storage(Storage):
 
         return self._try("read", path, get)
 
+    def get_range(
+        self,
+        path: str,
+        offset: int,
+        num_bytes: int,
+        *,
+        e_tag: str | None = None,
+        patience_seconds: float = math.inf,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> StoredRange:
+        """Return a range without copying it; a range past the object's end is not transferred.
+
+        Args:
+            path: Which object.
+            offset: First byte, 0-based.
+            num_bytes: At least 1.
+            e_tag: The version that is expected, if any.
+            patience_seconds: For how long a store that does not answer is asked again; never longer than
+                `RETRY_VARIABLE` says.
+            sleep: Waits between tries, in seconds; it may raise to give up.
+
+        Raises:
+            NotFoundError: Nothing is stored under that path.
+            StorageError: Another version is, or the store does not answer.
+        """
+        check_path(path)
+        span = (offset, offset + num_bytes)
+
+        def get(store: S3Store) -> StoredRange:
+            try:
+                result = store.get(path, options={"range": span, "if_match": e_tag} if e_tag else {"range": span})
+                meta = result.meta
+            except Exception as error:
+                if read_failure(error).status != _RANGE_IS_PAST_END:
+                    raise
+                meta = store.head(path)
+            fits = meta["size"] >= offset + num_bytes
+            content = memoryview(result.bytes()) if fits else memoryview(b"")
+            return StoredRange(content=content, object_bytes=meta["size"], e_tag=meta["e_tag"])
+
+        return self._try("read", path, get, patience_seconds=patience_seconds, sleep=sleep)
+
     def _check_bucket(self) -> None:
         # A request for one object's size cannot tell a missing object from a missing bucket; a listing can.
         if not self._bucket_is_known:
@@ -206,7 +264,13 @@ class S3Storage(Storage):
             self._bucket_is_known = True
 
     def _try(
-        self, action: str, path: str, request: Callable[[S3Store], _T], *, patience_seconds: float = math.inf
+        self,
+        action: str,
+        path: str,
+        request: Callable[[S3Store], _T],
+        *,
+        patience_seconds: float = math.inf,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> _T:
         from obstore.exceptions import BaseError
 
@@ -232,7 +296,7 @@ class S3Storage(Storage):
             if pause_seconds == _FIRST_PAUSE_SECONDS:
                 _logger.warning("%s: %s, trying again for up to %.0f s", config.name, failure.detail, patience_seconds)
             # Jitter, so that many processes do not come back at the same moment.
-            time.sleep(min(patience_seconds - tried_seconds, pause_seconds * random.uniform(0.5, 1.0)))
+            sleep(min(patience_seconds - tried_seconds, pause_seconds * random.uniform(0.5, 1.0)))
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
     def _opened(self) -> tuple[S3Store, S3Config]:

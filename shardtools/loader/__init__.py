@@ -1,0 +1,74 @@
+"""Loading: which samples, in what order, with what augmentation, and where a run stands in its epoch."""
+
+from shardtools.loader.augmentation import (
+    DINO_COLOR_JITTER,
+    INTERPOLATIONS,
+    ColorJitterOptions,
+    CropOptions,
+    MultiCropOptions,
+    ViewParameters,
+    center_crop,
+    color_jitter,
+    dino_multi_crop,
+    horizontal_flip,
+    multi_crop_parameters,
+    random_resized_crop,
+    view_parameters,
+    whole_image,
+)
+from shardtools.loader.batches import LAST_BATCHES, BatchPlan, BatchPositions
+from shardtools.loader.loader import Loader
+from shardtools.loader.mixing import LENGTHS, MixedRows, MixOptions, Mixture, SourcePasses
+from shardtools.loader.options import CenterCropOptions, LoaderOptions, ResizeOptions
+from shardtools.loader.order import SHUFFLES, EpochOrder, EpochSequence, OrderOptions
+from shardtools.loader.randomness import Draws, hash_keys
+from shardtools.loader.state import STATE_VERSION, LoaderState, flat_options, resume
+from shardtools.loader.steps import Batch
+from shardtools.loader.table import NO_CLASS, SampleTable
+from shardtools.loader.table_reading import read_all, read_split
+from shardtools.loader.view import read_view
+
+__all__ = [
+    "DINO_COLOR_JITTER",
+    "INTERPOLATIONS",
+    "LAST_BATCHES",
+    "LENGTHS",
+    "NO_CLASS",
+    "SHUFFLES",
+    "STATE_VERSION",
+    "Batch",
+    "BatchPlan",
+    "BatchPositions",
+    "CenterCropOptions",
+    "ColorJitterOptions",
+    "CropOptions",
+    "Draws",
+    "EpochOrder",
+    "EpochSequence",
+    "Loader",
+    "LoaderOptions",
+    "LoaderState",
+    "MixOptions",
+    "MixedRows",
+    "Mixture",
+    "MultiCropOptions",
+    "OrderOptions",
+    "ResizeOptions",
+    "SampleTable",
+    "SourcePasses",
+    "ViewParameters",
+    "center_crop",
+    "color_jitter",
+    "dino_multi_crop",
+    "flat_options",
+    "hash_keys",
+    "horizontal_flip",
+    "multi_crop_parameters",
+    "random_resized_crop",
+    "read_all",
+    "read_split",
+    "read_view",
+    "resume",
+    "view_parameters",
+    "whole_image",
+]

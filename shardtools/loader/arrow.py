@@ -1,0 +1,65 @@
+"""Arrow columns as NumPy arrays and back, in place.
+
+Owns the one place that looks into Arrow's buffers. Arrow's own conversions, of scalars too, import pandas where it is
+installed, which takes seconds before the first batch; the price is that only plain types without nulls are handled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+_TYPES = {
+    pa.int32(): np.int32,
+    pa.int64(): np.int64,
+    pa.float64(): np.float64,
+}
+
+
+def to_numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """The values of a column of int32, int64 or float64 without nulls; read-only, in place where it is one piece."""
+    if column.null_count:
+        raise ValueError(f"a column without nulls has values, found {column.null_count} nulls")
+    if isinstance(column, pa.ChunkedArray):
+        pieces = [to_numpy(chunk) for chunk in column.chunks]
+        return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, _TYPES[column.type]), *pieces])
+    if len(column) == 0:
+        return np.empty(0, _TYPES[column.type])
+    found: npt.NDArray[Any] = np.frombuffer(column.buffers()[1], _TYPES[column.type], len(column), _start(column))
+    return found
+
+
+def _start(column: pa.Array) -> int:
+    return int(column.offset) * np.dtype(_TYPES[column.type]).itemsize
+
+
+def from_int64(values: npt.NDArray[np.int64]) -> pa.Array:
+    """Row numbers for Arrow's `take`."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def from_texts(texts: Sequence[str]) -> pa.Array:
+    """Strings as an Arrow column."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
+
+def text_parts(texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Where each string ends in the bytes of all of them (first a 0), [N + 1], and those bytes.
+
+    Args:
+        texts: Strings without nulls.
+    """
+    large = texts.cast(pa.large_string())
+    if len(large) == 0:
+        return np.zeros(1, np.int64), np.empty(0, np.uint8)
+    _, offset_buffer, content_buffer = large.buffers()
+    ends = np.frombuffer(offset_buffer, np.int64, len(large) + 1, int(large.offset) * 8)
+    first, last = int(ends[0]), int(ends[-1])
+    content = np.frombuffer(content_buffer, np.uint8, last - first, first) if last > first else np.empty(0, np.uint8)
+    return ends - first, content

@@ -1,0 +1,213 @@
+"""The measurement: first batch, bytes alone, decoding alone, then the loader itself.
+
+Owns the order of the parts. What can be cold comes first, and the loader reads another epoch than the part before it,
+so that on a dataset larger than memory it meets cold bytes again. Nothing is thrown out of the system's cache: the
+result says how much was there. The price of parts measured one after the other: a machine that is busy in between
+shows up as a stage.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from shardtools.decode import DecodeOptions, Decoder
+from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
+from shardtools.loader.options import CenterCropOptions, Crop
+from shardtools.loader.randomness import Int64s
+from shardtools.loader.reading import BatchReader
+from shardtools.loader.reading_ranges import BlockMap
+from shardtools.readbench.decoding import (
+    MAX_SAMPLE_IMAGES,
+    Decoded,
+    DecodeSample,
+    decode_for,
+    entropy_share,
+    share_of_large_crops,
+    take_sample,
+)
+from shardtools.readbench.residency import resident_share
+from shardtools.readbench.result import ReadBench, ReadBenchOptions, Speed, StageShares
+from shardtools.storage import open_storage
+from shardtools.storage.s3 import S3Storage
+
+_RESIDENCY_ROWS = 2048
+_MIN_LARGE_CROPS = 0.05
+
+
+def measure_reading(options: ReadBenchOptions) -> ReadBench:
+    """Measures; takes about four times `options.seconds`.
+
+    Raises:
+        DatasetError: The dataset is not finished or damaged.
+        StorageError: A place cannot be read.
+        ShardError: Too many samples are bad.
+        OptionError: No such split.
+    """
+    started = time.perf_counter()
+    loader_options = options.loader_options()
+    loader = Loader(loader_options)
+    table_seconds = time.perf_counter() - started
+    table = loader.table
+    order = EpochOrder(
+        loader_options.order, epoch=0, num_samples=len(table), shard_starts=table.shard_starts, weights=table.weight
+    )
+    # Asked before the first byte is read, and not counted.
+    asked = time.perf_counter()
+    resident = resident_share(table, order.rows(np.arange(min(len(table), _RESIDENCY_ROWS))))
+    started += time.perf_counter() - asked
+    with loader:
+        num_replaced = _first_batch(loader)
+        first_batch_seconds = time.perf_counter() - started
+        reading, again = _read(order, table, options)
+        alone = _decode_alone(order, table, options)
+        loaded, shares = _load(loader, options, alone.entropy)
+        facts = loader.facts()
+    return ReadBench(
+        dataset=options.dataset,
+        is_remote=isinstance(open_storage(options.dataset), S3Storage),
+        num_images=len(table),
+        num_bytes=int(table.num_bytes.sum()),
+        mean_width=float(alone.sample.sizes[:, 0].mean()),
+        mean_height=float(alone.sample.sizes[:, 1].mean()),
+        num_cores=_num_cores(),
+        num_threads=options.num_threads,
+        batch_size=options.batch_size,
+        crop=_in_words(options.crop),
+        shuffle=options.shuffle,
+        decoder=str(facts["decoder"]),
+        library=str(facts["library"]),
+        simd=str(facts["simd"]),
+        table_seconds=table_seconds,
+        first_batch_seconds=first_batch_seconds,
+        resident_share=resident,
+        reading=reading,
+        reading_again=again,
+        one_thread=alone.one_thread.speed,
+        all_threads=alone.all_threads.speed,
+        scaled=alone.scaled,
+        loader=loaded,
+        shares=shares,
+        cpu_share=alone.cpu_share,
+        num_bad=alone.sample.num_bad + alone.one_thread.num_bad + num_replaced,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Alone:
+    """Decoding without reading."""
+
+    sample: DecodeSample
+    one_thread: Decoded
+    all_threads: Decoded
+    entropy: float
+    scaled: Speed | None
+    cpu_share: float
+
+
+def _decode_alone(order: EpochOrder, table: SampleTable, options: ReadBenchOptions) -> _Alone:
+    loader_options = options.loader_options()
+    decode, crop, seed, half = loader_options.decode_options(), options.crop, options.seed, options.seconds / 2
+    rows = order.rows(np.arange(min(len(table), MAX_SAMPLE_IMAGES)))
+    with BatchReader(table, loader_options.read, seed=seed) as reader:
+        sample = take_sample(table, rows, reader, Decoder(decode))
+    one = decode_for(half, sample, crop, seed, replace(decode, num_threads=1))
+    every = decode_for(half, sample, crop, seed, decode) if options.num_threads > 1 else one
+    scaled = None
+    if one.stages.decode and share_of_large_crops(sample, crop, seed) >= _MIN_LARGE_CROPS:
+        wanted = DecodeOptions(allow_scaled=True, interpolation=decode.interpolation, backend="native")
+        scaled = decode_for(half, sample, crop, seed, wanted).speed
+    return _Alone(
+        sample=sample,
+        one_thread=one,
+        all_threads=every,
+        entropy=entropy_share(half / 2, sample, crop, seed, one),
+        scaled=scaled,
+        cpu_share=min(1.0, every.cpu_seconds / (every.speed.seconds * min(options.num_threads, _num_cores()))),
+    )
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _first_batch(loader: Loader) -> int:
+    """Takes one batch; how many of its samples were replaced."""
+    return len(next(loader.epoch(0)).replacements)
+
+
+def _read(order: EpochOrder, table: SampleTable, options: ReadBenchOptions) -> tuple[Speed, Speed]:
+    """Bytes alone: for some time, then the same samples again."""
+    seconds = options.seconds / 2
+    first = _read_pass(order, table, options, seconds, order.num_positions)
+    return first, _read_pass(order, table, options, seconds, first.num_images)
+
+
+def _read_pass(
+    order: EpochOrder, table: SampleTable, options: ReadBenchOptions, seconds: float, num_images: int
+) -> Speed:
+    loader_options = options.loader_options()
+    blocks = BlockMap(order) if options.shuffle == "blocks" else None
+
+    def steps() -> Iterator[Int64s]:
+        for start in range(0, num_images, options.batch_size):
+            yield order.rows(np.arange(start, min(start + options.batch_size, num_images)))
+
+    num_read = num_bytes = 0
+    with BatchReader(table, loader_options.read, seed=options.seed) as reader:
+        started = time.perf_counter()
+        for raw in reader.batches(steps(), blocks=blocks):
+            for content in raw.buffers:
+                # A mapped file is read when its pages are touched.
+                np.frombuffer(content, np.uint8)[::4096].max()
+            num_read += len(raw)
+            num_bytes += int(raw.lengths.sum())
+            if time.perf_counter() - started >= seconds:
+                break
+        return Speed(num_images=num_read, num_bytes=num_bytes, seconds=time.perf_counter() - started)
+
+
+def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> tuple[Speed, StageShares]:
+    """The loader itself, through as many epochs as the time allows."""
+    stages, counts = loader.stage_seconds(), loader.read_counts()
+    num_images = num_bytes = 0
+    started = time.perf_counter()
+    for epoch in range(1, 1_000_000):
+        for batch in loader.epoch(epoch):
+            num_images += len(batch.keys)
+            num_bytes += int(loader.table.num_bytes[batch.rows].sum())
+            if time.perf_counter() - started >= options.seconds:
+                break
+        if time.perf_counter() - started >= options.seconds:
+            break
+    seconds = time.perf_counter() - started
+    after, waited = loader.stage_seconds(), loader.read_counts().wait_seconds - counts.wait_seconds
+    took = np.array([after.decode, after.resize, after.colour]) - [stages.decode, stages.resize, stages.colour]
+    # What was decoded ahead is in it too, so the sum may come out above the whole.
+    decode, resize, colour = (took / max(seconds * options.num_threads, float(took.sum()))).tolist()
+    idle = max(0.0, 1 - decode - resize - colour)
+    waiting = min(max(0.0, waited / seconds), idle)
+    return Speed(num_images=num_images, num_bytes=num_bytes, seconds=seconds), StageShares(
+        entropy=decode * entropy,
+        pixels=decode * (1 - entropy),
+        resize=resize,
+        colour=colour,
+        waiting=waiting,
+        rest=idle - waiting,
+    )
+
+
+def _in_words(crop: Crop) -> str:
+    if isinstance(crop, MultiCropOptions):
+        return (
+            f"multi-crop of {crop.num_global} x {crop.global_crop.size} and {crop.num_local} x {crop.local_crop.size}"
+        )
+    if isinstance(crop, CenterCropOptions):
+        return f"centre crop {crop.size} of {crop.resize}"
+    if isinstance(crop, ResizeOptions):
+        return f"resize to {crop.height} x {crop.width}"
+    return f"RandomResizedCrop {crop.size}"

@@ -1,0 +1,176 @@
+"""What is asked of a measurement of reading, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from shardtools.errors import OptionError
+from shardtools.loader import CropOptions, LoaderOptions, OrderOptions
+from shardtools.loader.options import Crop
+
+MAX_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBenchOptions:
+    """What to measure.
+
+    Attributes:
+        dataset: Folder or s3:// address of a finished dataset.
+        split: The split to read; `None` reads all.
+        crop: What is made of each image.
+        batch_size: Images of a batch, at least 1.
+        num_threads: Threads that decode, at least 1.
+        shuffle: One of `OrderOptions`'.
+        seed: Of order and crops.
+        seconds: For how long the loader is measured, above 0 to 3,600; each part on its own takes half of it.
+        backend: As in `LoaderOptions`.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    dataset: str
+    split: str | None = None
+    crop: Crop = field(default_factory=lambda: CropOptions(size=224))
+    batch_size: int = 64
+    num_threads: int = 1
+    shuffle: str = "global"
+    seed: int = 0
+    seconds: float = 5.0
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= MAX_SECONDS or math.isnan(self.seconds):
+            raise OptionError(f"seconds is above 0, at most {MAX_SECONDS:.0f}, found {self.seconds}")
+        if self.shuffle == "weighted":
+            raise OptionError("shuffle='weighted' needs a view's weights: measure with 'global', which reads alike")
+        self.loader_options()
+
+    def loader_options(self) -> LoaderOptions:
+        """The loader that is measured."""
+        return LoaderOptions(
+            datasets=(self.dataset,),
+            split=self.split,
+            crop=self.crop,
+            batch_size=self.batch_size,
+            order=OrderOptions(seed=self.seed, shuffle=self.shuffle),
+            num_threads=self.num_threads,
+            backend=self.backend,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How much was done in what time.
+
+    Attributes:
+        num_images: Images.
+        num_bytes: Their encoded bytes.
+        seconds: Wall time.
+    """
+
+    num_images: int
+    num_bytes: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second."""
+        return self.num_images / self.seconds
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Encoded bytes a second."""
+        return self.num_bytes / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageShares:
+    """Where the time of the loader's threads went, as shares of (threads x wall time) that add up to 1.
+
+    Attributes:
+        entropy: Headers and entropy decoding. The decoder does not time it apart from `pixels`: estimated by the part
+            that is left when the same crops are decoded at an eighth of their size.
+        pixels: Inverse transform, upsampling, conversion to RGB.
+        resize: Resizing into the batch's memory; there is no copy besides.
+        colour: Colour operations.
+        waiting: Nothing decoded and bytes were waited for, at most.
+        rest: Planning, Python, and threads without work; all of the decoding where the native core does not serve.
+    """
+
+    entropy: float
+    pixels: float
+    resize: float
+    colour: float
+    waiting: float
+    rest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBench:
+    """What was measured.
+
+    Attributes:
+        dataset: As given.
+        is_remote: Whether it is in an object store.
+        num_images: Images of the split.
+        num_bytes: Their encoded bytes.
+        mean_width: Pixels, of the images that were decoded.
+        mean_height: As `mean_width`.
+        num_cores: Cores that this process may use.
+        num_threads: Threads that decoded.
+        batch_size: Images a batch.
+        crop: In words.
+        shuffle: As given.
+        decoder: "native" or "pillow".
+        library: The decoder's JPEG library.
+        simd: The instructions that the native core uses.
+        table_seconds: Making the table of samples.
+        first_batch_seconds: From nothing (libraries were loaded) to the first batch, the table included.
+        resident_share: Share of the bytes of the first samples that were in memory before anything was read; `None`
+            where the system does not say, or the dataset is remote.
+        reading: Bytes alone, the first time.
+        reading_again: The same samples once more.
+        one_thread: Decoding alone, from memory, with one thread.
+        all_threads: The same with all threads: the bound of the loader.
+        scaled: As `one_thread`, with `allow_scaled`; `None` where hardly any crop is twice its output.
+        loader: The loader itself.
+        shares: Where its time went.
+        cpu_share: Of the time that decoding alone could have had on its cores, what it got; the rest went to other
+            programs.
+        num_bad: Images that could not be decoded.
+    """
+
+    dataset: str
+    is_remote: bool
+    num_images: int
+    num_bytes: int
+    mean_width: float
+    mean_height: float
+    num_cores: int
+    num_threads: int
+    batch_size: int
+    crop: str
+    shuffle: str
+    decoder: str
+    library: str
+    simd: str
+    table_seconds: float
+    first_batch_seconds: float
+    resident_share: float | None
+    reading: Speed
+    reading_again: Speed
+    one_thread: Speed
+    all_threads: Speed
+    scaled: Speed | None
+    loader: Speed
+    shares: StageShares
+    cpu_share: float
+    num_bad: int
+
+    @property
+    def mean_bytes(self) -> float:
+        """Encoded bytes an image."""
+        return self.num_bytes / self.num_images

@@ -110,7 +110,7 @@ def stored(source: Path, s3_server: S3Server) -> str:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3_server.environment.items():
             patch.setenv(name, value)
-        return write(source, s3_server.url("loader"))
+        return write(source, s3_server.url("loader-faults"))
 
 
 SLOWLY = {"read": ReadOptions(read_ahead_bytes=20_000, num_requests=2), "prefetch": 1}

@@ -17,7 +17,7 @@ crop: RandomResizedCrop to 224 x 224 and flip, uint8.
 | ffcv | .beton with the original JPEGs | threads, os_cache (mapped file), OrderOption.RANDOM, its own crop and flip |
 | dali | files | device_id=None, image_random_crop (decodes the crop's rows; plain upsampling, its default) |
 | webdataset | tars | torchvision on Pillow images, batches made in workers, shuffle of 1000, WebLoader |
-| webdataset_tensors | tars | with torchvision's decoder and transforms of tensors: its fastest documented way |
+| webdataset_tensors | tars | the same with torchvision's decoder and transforms of uint8 tensors |
 | streaming | MDS | its own JPEG decoding, torchvision on Pillow images, DataLoader |
 | litdata | its chunks | torchvision on Pillow images, StreamingDataLoader |
 | imagefolder | files | torchvision's ImageFolder on Pillow images, DataLoader |
@@ -25,8 +25,8 @@ All DataLoaders: two persistent workers, prefetch of 4 batches.
 
 multi_crop: 1 x 224 and 8 x 96 with DINO's colours; ours, and torchvision on Pillow images as in DINO's code.
 raw: pixels in a .beton, shorter side 256; ours and FFCV, RandomResizedCrop to 224 and flip.
-s3: a SeaweedFS server on the same machine. `ours` in blocks, `ranges` (all shards in ranges of 8 MiB, 8 at a time, with
-obstore alone), `local` (as ours, from the disk), `view` (a tenth of the classes).
+s3: a SeaweedFS server on the same machine and cores. `ours` in blocks of a shard, `ranges` (all shards in ranges of
+8 MiB, 8 at a time, with obstore alone), `local` (as ours, from the disk), `view` (a tenth of the classes).
 first_batch: seconds from making the loader to its first batch, of the corpus and of 1,281,167 rows.
 memory: peak of both after as many batches, all processes together, without the pages of mapped files, which the system
 can drop; `peak_mb` has them too.
@@ -56,6 +56,8 @@ CHILD = Path(__file__).with_name("peers_read.py")
 DATA = Path(__file__).with_name("read_data.py")
 VIEW = "select key from samples where class_index < 10"
 """A tenth of the corpus's 100 classes, spread over all shards."""
+BLOCK_SIZE = 500
+"""Samples of one shard, about 50 MB: two blocks fit into what the loader reads ahead."""
 MEMORY_BATCHES = 160
 Report = dict[str, Any]
 
@@ -83,7 +85,7 @@ def _crop(**formats: str) -> dict[str, Contender]:
 
 _ONE_EPOCH = ("--epochs", "1")
 _FIRST_BATCH = ("--epochs", "0", "--max-batches", "1")
-_BLOCKS = ("--shuffle", "blocks")
+_BLOCKS = ("--shuffle", "blocks", "--block-size", str(BLOCK_SIZE))
 
 CONTENDERS = {
     **_crop(ours="tar", bound="tar", ffcv="beton", dali="files", webdataset="tar", webdataset_tensors="tar"),
@@ -172,8 +174,8 @@ def make_data(arguments: argparse.Namespace, data: Path) -> None:
 def object_store(data: Path) -> Iterator[Report]:
     """An S3 server with the tars: their address, and the environment that leads there."""
     command = [sys.executable, str(DATA), "--serve", "--data", str(data)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env=_environment(), text=True, **pipes) as server:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=_environment(), text=True, stdin=pipe, stdout=pipe) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""
             if not line:
@@ -346,7 +348,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections and contenders, separated by commas")
     parser.add_argument(
-        "--data", type=Path, help="keep what is read here; default: a folder that is removed"
+        "--data", type=Path, help="keep what is read here; default: a folder beside the corpus, removed"
     )
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
     arguments = parser.parse_args()

@@ -47,8 +47,9 @@ def make_dataset(arguments: argparse.Namespace, out: Path, **options: Any) -> No
     source = SourceOptions(source=str(need(arguments, "files")), kind="imagefolder", check="header")
     # At least as many shards as workers, whose peers share them out.
     per_shard = max(1, min(SAMPLES_PER_SHARD, arguments.images // 4))
+    num_processes = 1 if arguments.images < SAMPLES_PER_SHARD else None
     result = write_dataset(
-        WriteOptions(source=source, out=str(out), samples_per_shard=per_shard, num_processes=2, **options)
+        WriteOptions(source=source, out=str(out), samples_per_shard=per_shard, num_processes=num_processes, **options)
     )
     if result.num_images != arguments.images:
         sys.exit(f"expected {arguments.images} images in {out}, found {result.num_images}: make the corpus anew")

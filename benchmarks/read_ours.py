@@ -50,7 +50,7 @@ def _loader(arguments: argparse.Namespace, crop: Any) -> Start:
             view=arguments.view,
             batch_size=arguments.batch_size,
             crop=crop,
-            order=OrderOptions(seed=SEED, shuffle=arguments.shuffle),
+            order=OrderOptions(seed=SEED, shuffle=arguments.shuffle, block_size=arguments.block_size),
             num_threads=arguments.threads,
             # As many images as the peers read, none twice.
             last="short",
@@ -132,7 +132,7 @@ def ranges(arguments: argparse.Namespace) -> Start:
         if info is None:
             raise SystemExit(f"{arguments.url} is not finished: store it anew")
         bucket, _, prefix = arguments.url.removeprefix("s3://").partition("/")
-        options = {"allow_http": True, "proxy_excludes": "127.0.0.1"}
+        options: Any = {"allow_http": True, "proxy_excludes": "127.0.0.1"}
         store = S3Store(bucket, prefix=prefix, endpoint=os.environ["AWS_ENDPOINT_URL"], client_options=options)
         wanted = [
             (shard.path, begin, min(begin + RANGE_BYTES, shard.num_bytes))

@@ -54,7 +54,7 @@ def test_pixels_are_resized_as_by_pillow(width: int, height: int, size: tuple[in
         assert not decoder.decode_crops(images, crops, flips, [out], raw_sizes=raw_sizes).any()
         made.append(out)
     assert np.array_equal(made[0], made[1])
-    assert np.array_equal(made[0][0, 0], made[0][1, 0, :, ::-1]) or size[1] > 1
+    assert np.array_equal(made[0][0, 0], made[0][1, 0, :, ::-1])
     part = Image.fromarray(pixels).crop((left, top, left + crop[2], top + crop[3]))
     expected = part.resize((size[1], crop[3]), Image.Resampling.BILINEAR).resize(size[::-1], Image.Resampling.BILINEAR)
     assert np.array_equal(made[0][0, 0], np.asarray(expected))

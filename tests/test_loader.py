@@ -387,6 +387,22 @@ def test_images_of_all_kinds_come_in_one_batch(tmp_path: Path) -> None:
             assert np.array_equal(image, np.asarray(open_rgb(tmp_path / "kinds", key))), (backend, key)
 
 
+def test_an_image_too_thin_for_a_centre_crop_is_replaced(source: Path, tmp_path: Path) -> None:
+    photos(tmp_path / "thin", 20)
+    put(tmp_path / "thin", 20, save(photo(2, 600)))
+    url = write(tmp_path / "thin", tmp_path / "dataset")
+    with Loader(options(url, crop=CenterCropOptions(size=224, resize=256))) as loader:
+        found = [bad for batch in loader.epoch(0) for bad in batch.replacements]
+    assert {(bad.key, bad.reason) for bad in found} == {("class0_photo0020", "it does not decode (bad size)")}
+
+
+@pytest.mark.parametrize("backend", ["native", "pillow"])
+def test_sizes_that_the_manifest_lacks_are_read_from_headers(tar: str, whole: Delivered, backend: str) -> None:
+    with Loader(options(tar, backend=backend)) as loader:
+        loader.table.width = np.where(np.arange(NUM_PHOTOS) % 2, loader.table.width, 0)
+        assert same(deliver(loader.epoch(0)), whole)
+
+
 # ---- views and mixtures ----
 
 
@@ -536,12 +552,8 @@ def test_what_does_not_decode_is_replaced_also_without_digests(source: Path, tmp
 
 
 def test_replacements_that_are_bad_too_are_replaced(source: Path, tmp_path: Path) -> None:
-    """Two thirds of a class."""
-    bad = {
-        f"class1_photo{number:04d}": blank
-        for number in range(1, NUM_PHOTOS, NUM_CLASSES)
-        if number not in (13, 25, 37, 45)
-    }
+    """All of a class but one."""
+    bad = {f"class1_photo{number:04d}": blank for number in range(1, NUM_PHOTOS, NUM_CLASSES) if number != 25}
     url = harm(tmp_path, source, bad)
     reports = []
     for verify in ("none", "sha256"):
@@ -559,12 +571,17 @@ def test_replacements_that_are_bad_too_are_replaced(source: Path, tmp_path: Path
         reports.append([(found.key, found.by_key) for batch in batches for found in batch.replacements])
     assert sorted(reports[0]) == sorted(reports[1])
     assert {key for key, _ in reports[0]} == bad.keys()
+
+
+def test_too_many_bad_samples_are_no_accident(source: Path, tmp_path: Path) -> None:
+    bad = {f"class{number % NUM_CLASSES}_photo{number:04d}": blank for number in range(17)}
     with (
-        Loader(options(url, batch_size=5)) as loader,
-        pytest.raises(ShardError, match="were bad, allowed are 16") as caught,
+        Loader(options(harm(tmp_path, source, bad))) as loader,
+        pytest.raises(ShardError, match="17 samples of epoch 0 were bad, allowed are 16 of 50") as caught,
     ):
         list(loader.epoch(0))
     assert "\n" not in str(caught.value)
+    assert no_threads_left()
 
 
 @pytest.mark.parametrize(("verify", "reason"), [("none", "it does not decode"), ("sha256", "expected sha256")])

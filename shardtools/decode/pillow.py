@@ -7,6 +7,7 @@ new image, and Python's lock is held between the steps.
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,36 @@ if TYPE_CHECKING:
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 
+class _Quiet:
+    """What Pillow finds odd and still reads is read without a warning.
+
+    Python's filters are the whole process's: of several batches at a time the first changes them, and the last one to
+    end puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._num_inside += 1
+            if self._num_inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *failure: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_without_warnings = _Quiet()
+
+
 class PillowDecoder:
     """Decodes one image a thread."""
 
@@ -41,9 +72,7 @@ class PillowDecoder:
         Returns:
             A `DecodeStatus` for each of `indices`.
         """
-        with warnings.catch_warnings(), ThreadPoolExecutor(self._options.num_threads) as threads:
-            # What Pillow finds odd and still reads is read; the filter holds for the whole process, so it is set once.
-            warnings.simplefilter("ignore")
+        with _without_warnings, ThreadPoolExecutor(self._options.num_threads) as threads:
             found = threads.map(lambda index: self._decode_one(request, int(index)), indices)
             return np.fromiter(found, np.int32, len(indices))
 

@@ -98,7 +98,7 @@ class LoaderOptions:
         rank: This rank, 0 to `world_size` - 1.
         world_size: Ranks that share the epochs, at least 1.
         num_threads: Threads that decode, at least 1.
-        prefetch: Batches decoded ahead, at least 1; each takes its pixels' memory.
+        prefetch: Batches decoded ahead, at least 1; they and one more take their pixels' memory.
         read: How bytes are read.
         backend: "auto" takes the native decoder where it was built; "native" insists; "pillow" goes without.
         allow_scaled: See `DecodeOptions`; changes pixels.

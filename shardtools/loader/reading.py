@@ -90,7 +90,7 @@ class BatchReader:
         self._files = LocalFiles(table, self._path_of)
         self._shards = RemoteShards(table, stores, self.options, self._counter)
         self._pool = ThreadPoolExecutor(self.options.num_requests, "shardtools-read")
-        self._bad: tuple[int, int] = (0, 0)
+        self._bad: tuple[int, set[int]] = (0, set())
 
     def __enter__(self) -> BatchReader:
         return self
@@ -288,7 +288,7 @@ class BatchReader:
                 f"{what}, and so are {tried} others that could take its place (at most {MAX_ATTEMPTS} are tried): run "
                 "shardtools verify"
             )
-        self._count_bad(epoch, what)
+        self._count_bad(epoch, row, what)
         delivery.rows[index] = other
         delivery.attempts[index] += 1
         found = Replacement(
@@ -306,15 +306,17 @@ class BatchReader:
         _logger.warning("%s", found)
         return found
 
-    def _count_bad(self, epoch: int, what: str) -> None:
-        counted, count = self._bad
-        count = count + 1 if counted == epoch else 1
-        self._bad = (epoch, count)
+    def _count_bad(self, epoch: int, row: int, what: str) -> None:
+        if self._bad[0] != epoch:
+            self._bad = (epoch, set())
+        # One that was tried as a replacement before is still one sample.
+        bad = self._bad[1]
+        bad.add(row)
         allowed = max(_BAD_ALWAYS_ALLOWED, int(self.options.max_bad_share * len(self.table)))
-        if count > allowed:
+        if len(bad) > allowed:
             raise ShardError(
-                f"{count} samples of epoch {epoch} were bad, allowed are {allowed} of {len(self.table)}; the last one: "
-                f"{what}: run shardtools verify, or raise max_bad_share"
+                f"{len(bad)} samples of epoch {epoch} were bad, allowed are {allowed} of {len(self.table)}; the last "
+                f"one: {what}: run shardtools verify, or raise max_bad_share"
             )
 
     def _read_now(self, rows: Int64s) -> Slots:

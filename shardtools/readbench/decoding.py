@@ -6,6 +6,7 @@ decoder; the price is up to 64 MiB of images in memory, and numbers of a sample.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -56,13 +57,13 @@ class Decoded:
     Attributes:
         speed: Images that decoded, and the wall time.
         stages: The native core's seconds, over all threads.
-        cpu_seconds: Of the whole process.
+        cpu_share: Of the time that the threads were decoding, the share for which they had a core.
         num_bad: Images that did not decode.
     """
 
     speed: Speed
     stages: StageSeconds
-    cpu_seconds: float
+    cpu_share: float
     num_bad: int
 
 
@@ -129,8 +130,16 @@ def decode_for(seconds: float, sample: DecodeSample, crop: Crop, seed: int, opti
         if time.perf_counter() - started >= seconds:
             break
     speed = Speed(num_images=num_images, num_bytes=num_bytes, seconds=time.perf_counter() - started)
-    cpu_seconds = time.process_time() - cpu_started
-    return Decoded(speed=speed, stages=decoder.stage_seconds(), cpu_seconds=cpu_seconds, num_bad=num_bad)
+    cpu_share = share_of_cores(time.process_time() - cpu_started, decoder.stage_seconds(), options.num_threads)
+    return Decoded(speed=speed, stages=decoder.stage_seconds(), cpu_share=cpu_share, num_bad=num_bad)
+
+
+def share_of_cores(cpu_seconds: float, stages: StageSeconds, num_threads: int) -> float:
+    """For how much of its stages a process had as many cores as it may use at a time; 1 where stages are not known."""
+    busy = stages.decode + stages.resize + stages.colour
+    # More threads than cores take turns, which is nobody else's doing.
+    busy *= min(1.0, len(os.sched_getaffinity(0)) / num_threads)
+    return min(1.0, cpu_seconds / busy) if busy else 1.0
 
 
 def entropy_share(seconds: float, sample: DecodeSample, crop: Crop, seed: int, whole: Decoded) -> float:

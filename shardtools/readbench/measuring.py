@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shardtools.decode import DecodeOptions, Decoder
+from shardtools.decode import DecodeOptions, Decoder, StageSeconds
 from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
 from shardtools.loader.options import CenterCropOptions, Crop
 from shardtools.loader.randomness import Int64s
@@ -27,6 +27,7 @@ from shardtools.readbench.decoding import (
     DecodeSample,
     decode_for,
     entropy_share,
+    share_of_cores,
     share_of_large_crops,
     take_sample,
 )
@@ -65,7 +66,7 @@ def measure_reading(options: ReadBenchOptions) -> ReadBench:
         first_batch_seconds = time.perf_counter() - started
         reading, again = _read(order, table, options)
         alone = _decode_alone(order, table, options)
-        loaded, shares = _load(loader, options, alone.entropy)
+        loaded, shares, cpu_share = _load(loader, options, alone.entropy)
         facts = loader.facts()
     return ReadBench(
         dataset=options.dataset,
@@ -74,7 +75,7 @@ def measure_reading(options: ReadBenchOptions) -> ReadBench:
         num_bytes=int(table.num_bytes.sum()),
         mean_width=float(alone.sample.sizes[:, 0].mean()),
         mean_height=float(alone.sample.sizes[:, 1].mean()),
-        num_cores=_num_cores(),
+        num_cores=len(os.sched_getaffinity(0)),
         num_threads=options.num_threads,
         batch_size=options.batch_size,
         crop=_in_words(options.crop),
@@ -92,7 +93,7 @@ def measure_reading(options: ReadBenchOptions) -> ReadBench:
         scaled=alone.scaled,
         loader=loaded,
         shares=shares,
-        cpu_share=alone.cpu_share,
+        cpu_share=min(cpu_share, alone.one_thread.cpu_share, alone.all_threads.cpu_share),
         num_bad=alone.sample.num_bad + alone.one_thread.num_bad + num_replaced,
     )
 
@@ -106,7 +107,6 @@ class _Alone:
     all_threads: Decoded
     entropy: float
     scaled: Speed | None
-    cpu_share: float
 
 
 def _decode_alone(order: EpochOrder, table: SampleTable, options: ReadBenchOptions) -> _Alone:
@@ -127,12 +127,7 @@ def _decode_alone(order: EpochOrder, table: SampleTable, options: ReadBenchOptio
         all_threads=every,
         entropy=entropy_share(half / 2, sample, crop, seed, one),
         scaled=scaled,
-        cpu_share=min(1.0, every.cpu_seconds / (every.speed.seconds * min(options.num_threads, _num_cores()))),
     )
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _first_batch(loader: Loader) -> int:
@@ -171,11 +166,11 @@ def _read_pass(
         return Speed(num_images=num_read, num_bytes=num_bytes, seconds=time.perf_counter() - started)
 
 
-def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> tuple[Speed, StageShares]:
-    """The loader itself, through as many epochs as the time allows."""
+def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> tuple[Speed, StageShares, float]:
+    """The loader itself, through as many epochs as the time allows; with the share of cores that it had."""
     stages, counts = loader.stage_seconds(), loader.read_counts()
     num_images = num_bytes = 0
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     for epoch in range(1, 1_000_000):
         for batch in loader.epoch(epoch):
             num_images += len(batch.keys)
@@ -184,14 +179,14 @@ def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> tuple[Sp
                 break
         if time.perf_counter() - started >= options.seconds:
             break
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     after, waited = loader.stage_seconds(), loader.read_counts().wait_seconds - counts.wait_seconds
     took = np.array([after.decode, after.resize, after.colour]) - [stages.decode, stages.resize, stages.colour]
     # What was decoded ahead is in it too, so the sum may come out above the whole.
     decode, resize, colour = (took / max(seconds * options.num_threads, float(took.sum()))).tolist()
     idle = max(0.0, 1 - decode - resize - colour)
     waiting = min(max(0.0, waited / seconds), idle)
-    return Speed(num_images=num_images, num_bytes=num_bytes, seconds=seconds), StageShares(
+    shares = StageShares(
         entropy=decode * entropy,
         pixels=decode * (1 - entropy),
         resize=resize,
@@ -199,6 +194,9 @@ def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> tuple[Sp
         waiting=waiting,
         rest=idle - waiting,
     )
+    stages = StageSeconds(decode=float(took[0]), resize=float(took[1]), colour=float(took[2]))
+    cpu_share = share_of_cores(cpu_seconds, stages, options.num_threads)
+    return Speed(num_images=num_images, num_bytes=num_bytes, seconds=seconds), shares, cpu_share
 
 
 def _in_words(crop: Crop) -> str:

@@ -138,8 +138,8 @@ class ReadBench:
         scaled: As `one_thread`, with `allow_scaled`; `None` where hardly any crop is twice its output.
         loader: The loader itself.
         shares: Where its time went.
-        cpu_share: Of the time that decoding alone could have had on its cores, what it got; the rest went to other
-            programs.
+        cpu_share: Of the time that threads were decoding, the share for which they had a core, in the worst of the
+            parts; the rest went to other programs.
         num_bad: Images that could not be decoded.
     """
 

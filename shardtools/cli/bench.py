@@ -21,7 +21,7 @@ says so. Other programs on the machine make every number worse.
 """
 
 
-@click.group("bench")
+@click.group("bench", epilog=READ_EPILOG)
 def command() -> None:
     """Measure what this machine does with a dataset."""
 

@@ -25,15 +25,16 @@ All DataLoaders: two persistent workers, prefetch of 4 batches.
 
 multi_crop: 1 x 224 and 8 x 96 with DINO's colours; ours, and torchvision on Pillow images as in DINO's code.
 raw: pixels in a .beton, shorter side 256; ours and FFCV, RandomResizedCrop to 224 and flip.
-s3: a SeaweedFS server on the same machine and cores. `ours` in blocks of a shard, `ranges` (all shards in ranges of
-8 MiB, 8 at a time, with obstore alone), `local` (as ours, from the disk), `view` (a tenth of the classes).
+s3: a SeaweedFS server on the same machine; of two cores it takes its share. `ours` in blocks of a shard, `ranges` (all
+shards in ranges of 8 MiB, 8 at a time, with obstore alone), `local` (as ours, from the disk), `view` (a tenth of the
+classes).
 first_batch: seconds from making the loader to its first batch, of the corpus and of 1,281,167 rows.
 memory: peak of both after as many batches, all processes together, without the pages of mapped files, which the system
 can drop; `peak_mb` has them too.
 
 The last line is one JSON object: `images_per_second` and `ratio` (ours over the contender) of the first section, then
-each further section, the bars, and all figures of all contenders. A contender that fails is in `failed`, and the exit
-code is 1.
+each further section, the bars, and all figures of all contenders. `ratio_of_cpu` is about CPU time an image, which
+other programs on the machine disturb less. A contender that fails is in `failed`, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -130,8 +131,11 @@ class BenchmarkError(Exception):
     """The benchmark cannot run; one line says why."""
 
 
-def _environment() -> dict[str, str]:
+def _environment(data: Path) -> dict[str, str]:
     environment = {**os.environ, "PYTHONPATH": str(CHILD.parent.parent)}
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Libraries load as they do where they are installed with their bytecode.
+        environment["PYTHONPYCACHEPREFIX"] = str(data / "bytecode")
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         # Each library's own choice for the two cores.
         environment.pop(name, None)
@@ -167,7 +171,7 @@ def make_data(arguments: argparse.Namespace, data: Path) -> None:
     formats = {"tar" if CONTENDERS[name].data == "s3" else CONTENDERS[name].data for name in arguments.only}
     words = ["--data", data, "--corpus", arguments.corpus, "--images", arguments.images]
     command = [sys.executable, DATA, *words, "--formats", ",".join(sorted(formats))]
-    _run([str(word) for word in command], _environment())
+    _run([str(word) for word in command], _environment(data))
 
 
 @contextmanager
@@ -175,7 +179,7 @@ def object_store(data: Path) -> Iterator[Report]:
     """An S3 server with the tars: their address, and the environment that leads there."""
     command = [sys.executable, str(DATA), "--serve", "--data", str(data)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=_environment(), text=True, stdin=pipe, stdout=pipe) as server:
+    with subprocess.Popen(command, env=_environment(data), text=True, stdin=pipe, stdout=pipe) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""
             if not line:
@@ -192,7 +196,7 @@ def run_child(name: str, data: Path, store: Report | None) -> Report:
     one = CONTENDERS[name]
     is_remote = one.data == "s3" and store is not None
     place = ("--url", store["url"]) if is_remote and store else ("--data", str(data / one.data))
-    environment = _environment() | (store["environment"] if is_remote and store else {})
+    environment = _environment(data) | (store["environment"] if is_remote and store else {})
     found: Report = json.loads(_run([sys.executable, str(CHILD), one.peer, *place, *one.words], environment))
     return found
 
@@ -243,14 +247,14 @@ def _words(one: Report) -> str:
     return f"{speed}first batch after {one['first_batch_seconds']:.2f} s, {one['peak_mb']:.0f} MB"
 
 
-def ratios(results: Report, section: str) -> dict[str, float]:
-    """Speed of ours over that of each other contender of a section, by its name without the section's."""
+def ratios(results: Report, section: str, figure: str = "images_per_second") -> dict[str, float]:
+    """A figure of ours over that of each other contender of a section, by its name without the section's."""
     ours = "ours" if section == "crop" else f"{section}_ours"
     others = [name for name, one in CONTENDERS.items() if one.section == section and name not in (ours, "s3_view")]
     return {
-        name.removeprefix(f"{section}_"): results[ours]["images_per_second"] / results[name]["images_per_second"]
+        name.removeprefix(f"{section}_"): results[ours][figure] / results[name][figure]
         for name in others
-        if ours in results and name in results
+        if figure in results.get(ours, {}) and figure in results.get(name, {})
     }
 
 
@@ -303,6 +307,7 @@ def report(results: Report, failed: dict[str, str], arguments: argparse.Namespac
     return {
         "images_per_second": speeds(results, "crop"),
         "ratio": ratios(results, "crop"),
+        "ratio_of_cpu": ratios(results, "crop", "cpu_ms_per_image"),
         **sections,
         **{name: results[name] for name in others},
         "figures": found,

@@ -208,7 +208,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     (tmp_path / "empty" / ".hidden").write_bytes(b"x")
     assert "holds no files" in refused(tmp_path / "empty", tmp_path / "index")
     (tmp_path / "file.txt").write_bytes(b"x")
-    assert "give a folder of images" in refused(tmp_path / "file.txt", tmp_path / "index")
+    assert "expected a folder" in refused(tmp_path / "file.txt", tmp_path / "index")
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4), st.sampled_from(["", ".jpg", ".JPEG", ".txt", "."]))

@@ -1,4 +1,4 @@
-"""Datasets of small photographs for the loader's tests, and what a loader delivers as plain values."""
+"""Datasets of small photographs for the loader's tests, as fixtures too, and what a loader delivers as plain values."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from shardtools.encoding import EncodingOptions
 from shardtools.loader import Batch, CropOptions, Loader, LoaderOptions
@@ -89,3 +90,23 @@ def epoch(wanted: LoaderOptions, number: int = 0) -> Delivered:
     """One whole epoch."""
     with Loader(wanted) as loader:
         return deliver(loader.epoch(number))
+
+
+def same(found: Delivered, expected: Delivered) -> bool:
+    return found.keys == expected.keys and np.array_equal(found.images, expected.images)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos") / "train")
+
+
+@pytest.fixture(scope="module")
+def tar(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write(source, tmp_path_factory.mktemp("tar") / "dataset")
+
+
+@pytest.fixture(scope="module")
+def whole(tar: str) -> Delivered:
+    """The first epoch, as everything else must deliver it."""
+    return epoch(options(tar))

@@ -161,6 +161,13 @@ def test_what_is_refused(dataset: Path, more: Path, photos: Path, tmp_path: Path
     assert digests(dataset) == before
 
 
+def test_one_file_a_split_does_not_grow(photos: Path, more: Path, tmp_path: Path) -> None:
+    write_in_process(options(photos, tmp_path / "one", layout="beton", one_file=True))
+    with pytest.raises(OptionError, match=r"has one file a split \(--one-file\), which does not grow"):
+        write_in_process(options(more, tmp_path / "one", layout="beton", append=True))
+    assert verify(tmp_path / "one").sound
+
+
 def test_a_label_that_means_another_class_there(dataset: Path, more: Path) -> None:
     # Without the class set the folders of the new source count from 0 again.
     with pytest.raises(ShardtoolsError, match=r"label 0 for class n01443537, in the dataset 0 is n01440764"):

@@ -7,8 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageFilter, ImageOps
 
 from shardtools.decode import (
@@ -18,9 +16,7 @@ from shardtools.decode import (
     Decoder,
     DecodeStatus,
     centre_windows,
-    geometry,
     native,
-    random_resized_crops,
     whole_crops,
 )
 from shardtools.errors import OptionError
@@ -44,52 +40,6 @@ def decode_one(
 # --- geometry
 
 
-@given(
-    width=st.integers(1, 5000),
-    height=st.integers(1, 5000),
-    seed=st.integers(0, 2**32 - 1),
-)
-@settings(max_examples=200)
-def test_random_crops_lie_inside_and_keep_to_area_and_ratio(width: int, height: int, seed: int) -> None:
-    uniforms = np.random.default_rng(seed).random((5, geometry.NUM_UNIFORMS))
-    crops = random_resized_crops(np.array([[width, height]] * 5), uniforms)
-    left, top, wide, high = crops.T
-    assert (crops >= [0, 0, 1, 1]).all()
-    assert (left + wide <= width).all()
-    assert (top + high <= height).all()
-    if min(width, height) > 100 and 0.76 < width / height < 1.3:
-        assert (wide * high >= 0.08 * width * height - width - height).all()
-
-
-def test_random_crops_depend_on_their_own_row_only() -> None:
-    rng = np.random.default_rng(3)
-    sizes, uniforms = rng.integers(20, 600, (40, 2)), rng.random((40, geometry.NUM_UNIFORMS))
-    together = random_resized_crops(sizes, uniforms)
-    alone = np.concatenate(
-        [random_resized_crops(sizes[i : i + 1], uniforms[i : i + 1]) for i in reversed(range(40))][::-1]
-    )
-    assert (together == alone).all()
-
-
-def test_random_crops_have_the_distribution_of_their_definition() -> None:
-    count = 20_000
-    uniforms = np.random.default_rng(0).random((count, geometry.NUM_UNIFORMS))
-    left, _, wide, high = random_resized_crops(np.array([[400, 400]] * count), uniforms).T.astype(float)
-    ratio, area = wide / high, wide * high / 160_000
-    assert ratio.min() > 0.74
-    assert ratio.max() < 1.35
-    assert abs(np.log(ratio).mean()) < 0.005
-    # Large areas are rejected where the ratio does not fit them, hence under 0.54, the mean of U(0.08, 1).
-    assert abs(area.mean() - 0.478) < 0.005
-    room = 400 - wide
-    assert abs((left[room > 50] / room[room > 50]).mean() - 0.5) < 0.01
-
-
-def test_an_image_that_no_attempt_fits_gets_the_largest_centred_crop() -> None:
-    crops = random_resized_crops(np.array([[4000, 10], [10, 4000]]), np.full((2, geometry.NUM_UNIFORMS), 0.99))
-    assert crops.tolist() == [[1993, 0, 13, 10], [0, 1993, 10, 13]]
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("size", [(131, 97), (90, 200), (64, 64)])
 def test_centre_windows_are_resize_then_centre_crop(backend: str, size: tuple[int, int]) -> None:
@@ -110,10 +60,6 @@ def test_centre_windows_are_resize_then_centre_crop(backend: str, size: tuple[in
 
 def test_geometry_refuses_what_makes_no_crop() -> None:
     sizes = np.array([[10, 10]])
-    with pytest.raises(OptionError, match="uniforms: expected"):
-        random_resized_crops(sizes, np.zeros((1, 3)))
-    with pytest.raises(OptionError, match="area: expected"):
-        random_resized_crops(sizes, np.zeros((1, geometry.NUM_UNIFORMS)), area=(0.5, 0.1))
     with pytest.raises(OptionError, match="size: expected 1 to 32"):
         centre_windows(sizes, resize=32, size=40)
     with pytest.raises(OptionError, match="sizes: expected"):

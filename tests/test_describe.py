@@ -29,62 +29,7 @@ from shardtools.shards import Member, TarSample
 from shardtools.storage import open_storage
 from tests.pictures import jpeg
 from tests.s3_server import S3Server
-
-CLASSES = ("n01440764", "n01443537", "<b>|`x`\\")
-SAID = DescribeOptions(
-    name="Tiny photos",
-    license="CC-BY-4.0",
-    creator="A. Name",
-    url="https://example.org/photos",
-    cite_as="@misc{photos}",
-    date_published="2026-01-02",
-)
-
-
-def sample(number: int, **changes: Any) -> Sample:
-    """Sample `number`; every fifth failed."""
-    failed = number % 5 == 4
-    facts: dict[str, Any] = {
-        "key": f"k{number:03d}",
-        "image_bytes": None if failed else jpeg(number),
-        "image_format": None if failed else "jpg",
-        "width": None if failed else 48,
-        "height": None if failed else 36,
-        "mode": None if failed else "RGB",
-        "wnid": CLASSES[number % 3],
-        "class_index": number % 3,
-        "label_source": "folder",
-        "status": "undecodable" if failed else "ok",
-        "reason": "cut off" if failed else None,
-    }
-    return Sample(**(facts | changes))
-
-
-def make(root: Path | str, shards: dict[tuple[str, int], list[Sample]] | None = None, **commit: Any) -> Path | str:
-    """A dataset of two training shards and one of validation, or of the given ones."""
-    storage = open_storage(root)
-    default = {("train", 0): range(6), ("train", 1): range(6, 10), ("val", 0): range(10, 13)}
-    for (split, index), samples in (shards or {one: [*map(sample, many)] for one, many in default.items()}).items():
-        with ShardWriter(storage, split=split, shard_index=index) as writer:
-            for one in samples:
-                writer.add(one)
-            writer.commit()
-    facts = {"kind": "real", "plan_id": "0123456789abcdef", "scale": 1} | commit
-    commit_dataset(storage, part_paths=list_parts(storage), **facts)
-    return root
-
-
-def described(root: Path, options: DescribeOptions | None = None) -> tuple[DescribeResult, dict[str, bytes]]:
-    result = describe(root, options)
-    return result, {one.path: (root / one.path).read_bytes() for one in result.files}
-
-
-def front_matter(card: bytes) -> dict[str, Any]:
-    text = card.decode()
-    assert text.startswith("---\n")
-    found = yaml.safe_load(text[4:].partition("\n---\n")[0])
-    assert isinstance(found, dict)
-    return found
+from tests.described_datasets import CLASSES, SAID, described, front_matter, make, sample
 
 
 def test_what_is_written(tmp_path: Path) -> None:
@@ -227,69 +172,6 @@ def test_labels_that_no_enumeration_can_list(tmp_path: Path, labels: list[tuple[
     assert "classes/" not in files["croissant.json"].decode()
 
 
-def test_the_card(tmp_path: Path) -> None:
-    make(tmp_path, parent="f" * 64)
-    _, files = described(tmp_path, SAID)
-    card = files["README.md"].decode()
-    assert front_matter(files["README.md"]) == {
-        "pretty_name": "Tiny photos",
-        "license": "cc-by-4.0",
-        "task_categories": ["image-classification"],
-        "size_categories": ["n<1K"],
-        "tags": ["shardtools", "croissant", "webdataset"],
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": [
-                    {"split": "train", "path": "shards/train-*.tar"},
-                    {"split": "val", "path": "shards/val-*.tar"},
-                ],
-            }
-        ],
-    }
-    for line in (
-        "| train | 10 | 8 | 0.01 MB |",
-        "| train | undecodable | 2 |",
-        "Images by format: 11 jpg. Width 48, height 36 pixels.",
-        "| 0 | n01440764 | tench, Tinca tinca | 4 |",
-        "| 2 | &lt;b&gt;\\|\\`x\\`\\\\ | &lt;b&gt;\\|\\`x\\`\\\\ | 4 |",
-        f"| parent: sha256 of the dataset.json it was derived from | {'f' * 64} |",
-        "- Creator: A. Name",
-        "@misc{photos}",
-    ):
-        assert line in card.splitlines()
-    for tool in ("webdataset", "load_dataset", "fn.readers.webdataset", "wids", "shardtools sql", "duckdb"):
-        assert tool in card
-    assert "<b>" not in card
-
-
-def test_the_card_of_a_generated_dataset(tmp_path: Path) -> None:
-    made = {
-        "model_id": "fashion-sd", "prompt_template": "c, d_c | <b>", "guidance_scale": 2.0,
-        "num_inference_steps": 50, "scheduler": "PNDMScheduler", "prompt": "not listed",
-    }  # fmt: skip
-    samples = [
-        sample(number, source="generated", provenance={**made, "seed": number, "jpeg_quality": number % 90 + 1})
-        for number in range(MAX_VALUES + 10)
-    ]
-    make(tmp_path, {("train", 0): samples}, kind="generated", scale=10)
-    _, files = described(tmp_path)
-    lines = files["README.md"].decode().splitlines()
-    for line in (
-        "| source | generated |",
-        "| model\\_id | fashion-sd |",
-        "| prompt\\_template | c, d\\_c \\| &lt;b&gt; |",
-        "| guidance\\_scale | 2.0 |",
-        "| num\\_inference\\_steps | 50 |",
-        "| scheduler | PNDMScheduler |",
-        "| jpeg\\_quality | many |",
-        "| scale (clones) | 10 |",
-    ):
-        assert line in lines
-    assert "synthetic" in front_matter(files["README.md"])["tags"]
-    assert not any("not listed" in line for line in lines)
-
-
 @pytest.mark.parametrize(
     ("layout", "suffix", "tool"),
     [("beton", ".beton", "ffcv"), ("mds", ".mds", "streaming"), ("litdata", ".bin", "litdata")],
@@ -321,26 +203,6 @@ def test_a_folder_of_image_files(tmp_path: Path) -> None:
     assert list(files) == ["croissant.json", "README.md"]
     assert front_matter(files["README.md"])["configs"][0]["data_files"] == [{"split": "val", "path": "val/**"}]
     assert 'ImageFolder("val")' in files["README.md"].decode()
-
-
-def test_a_dataset_without_an_image(tmp_path: Path) -> None:
-    make(tmp_path, {("train", 0): [sample(4, wnid=None, class_index=None)]})
-    _, files = described(tmp_path)
-    assert list(files) == ["croissant.json", "README.md"]
-    assert "configs" not in front_matter(files["README.md"])
-    assert "0 images (real), 0.00 MB" in files["README.md"].decode()
-
-
-def test_images_without_a_label_are_counted(tmp_path: Path) -> None:
-    make(tmp_path, {("train", 0): [sample(0), sample(1, wnid=None, class_index=None)]})
-    assert "1 class; 1 image without a label.\n" in described(tmp_path)[1]["README.md"].decode()
-
-
-def test_hundreds_of_classes_are_not_all_on_the_card(tmp_path: Path) -> None:
-    make(tmp_path, {("train", 0): [sample(0, key=f"k{n}", wnid=f"c{n}", class_index=n) for n in range(120)]})
-    card = described(tmp_path)[1]["README.md"].decode()
-    assert "120 classes. The first 20 of them:" in card
-    assert card.count("| c1") == 2 * 11
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -398,13 +260,6 @@ def test_licenses() -> None:
     assert license_address("https://example.org/terms") == "https://example.org/terms"
 
 
-def test_a_license_by_address(tmp_path: Path) -> None:
-    make(tmp_path)
-    _, files = described(tmp_path, DescribeOptions(license="https://example.org/terms"))
-    found = front_matter(files["README.md"])
-    assert (found["license"], found["license_link"]) == ("other", "https://example.org/terms")
-
-
 def test_a_bucket_gets_the_same_files(s3_environment: S3Server, tmp_path: Path) -> None:
     make(tmp_path)
     url = s3_environment.url("described")
@@ -432,14 +287,3 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         main(["describe", str(tmp_path), "--dataset-version", "one"])
     assert ended.value.code == 2
     assert "shardtools: --dataset-version" in capsys.readouterr().err
-
-
-@given(text=st.text(max_size=60))
-@settings(max_examples=80)
-def test_any_text_is_one_yaml_scalar_and_one_cell(text: str) -> None:
-    loaded = yaml.safe_load(f"key: {scalar(text)}\n")["key"]
-    assert len(loaded) == len(text)
-    assert all(one == other or other == " " for one, other in zip(text, loaded, strict=True))
-    row = table(("a",), [(text,)]).splitlines()[2]
-    assert not re.search(r"(?<!\\)(\\\\)*[|]", cell(text))
-    assert "<" not in row and row.startswith("| ") and row.endswith(" |")

@@ -18,20 +18,18 @@ from torchvision import transforms
 from shardtools.errors import OptionError
 from shardtools.loader import (
     DINO_COLOR_JITTER,
+    CenterCropOptions,
     ColorJitterOptions,
     CropOptions,
     Draws,
     MultiCropOptions,
     ViewParameters,
-    center_crop,
     color_jitter,
     dino_multi_crop,
     hash_keys,
-    horizontal_flip,
     multi_crop_parameters,
     random_resized_crop,
     view_parameters,
-    whole_image,
 )
 
 NUM_REFERENCE = 4000
@@ -249,38 +247,8 @@ def test_a_plain_view_changes_no_colour() -> None:
     assert (view.jitter_factors == [1, 1, 1, 0]).all()
     assert (view.jitter_orders == [0, 1, 2, 3]).all()
     assert (view.rects == random_resized_crop(draws(200), *sides(500, 375, 200))).all()
-    assert horizontal_flip(draws(200), 1.0).all()
-
-
-@pytest.mark.parametrize(("resize", "size"), [(256, 224), (224, 224), (255, 224), (96, 1)])
-def test_the_centre_crop_is_that_of_resize_and_centre_crop(resize: int, size: int) -> None:
-    """A ramp of columns and rows, resized and cropped by torchvision, begins and ends where the rectangle says."""
-    shapes = [(500, 375), (375, 500), (333, 333), (1000, 301), (224, 900), (64, 48)]
-    widths, heights = (np.array(column, np.int32) for column in zip(*shapes, strict=True))
-    rects = center_crop(widths, heights, resize=resize, size=size)
-
-    for (width, height), (left, top, wide, high) in zip(shapes, rects, strict=True):
-        found = {}
-
-        def record(image: torch.Tensor, found: dict[str, Any] = found) -> torch.Tensor:
-            found["resized"] = image.shape[-2:]
-            return image
-
-        ramps = torch.stack(torch.meshgrid(torch.arange(2048.0), torch.arange(2048.0), indexing="ij"))
-        steps = transforms.Compose([transforms.Resize(resize, antialias=True), transforms.Lambda(record)])
-        steps(torch.empty(1, height, width))
-        high_resized, wide_resized = found["resized"]
-        cropped = transforms.CenterCrop(size)(ramps[:, :high_resized, :wide_resized])
-
-        assert left == pytest.approx(float(cropped[1, 0, 0]) * width / wide_resized)
-        assert top == pytest.approx(float(cropped[0, 0, 0]) * height / high_resized)
-        assert left + wide == pytest.approx(float(cropped[1, -1, -1] + 1) * width / wide_resized)
-        assert top + high == pytest.approx(float(cropped[0, -1, -1] + 1) * height / high_resized)
-        assert left >= 0 and left + wide <= width + 1e-9 and top >= 0 and top + high <= height + 1e-9
-
-
-def test_the_whole_image_is_a_crop() -> None:
-    assert whole_image(*sides(5, 4, 1)).tolist() == [[0, 0, 5, 4]]
+    always = CropOptions(size=224, flip_probability=1.0)
+    assert view_parameters(draws(200), *sides(500, 375, 200), always).flips.all()
 
 
 @pytest.mark.parametrize(
@@ -290,7 +258,7 @@ def test_the_whole_image_is_a_crop() -> None:
         (lambda: CropOptions(size=1, scale=(0.5, 0.2)), "scale is two shares"),
         (lambda: CropOptions(size=1, scale=(0.0, 0.2)), "scale is two shares"),
         (lambda: CropOptions(size=1, ratio=(2.0, math.inf)), "ratio is two numbers"),
-        (lambda: CropOptions(size=1, interpolation="lanczos"), "interpolation is one of bilinear, bicubic"),
+        (lambda: CropOptions(size=1, interpolation="lanczos"), "interpolation is one of area, bilinear, bicubic"),
         (lambda: CropOptions(size=1, blur_radius=(-1.0, 2.0)), "blur_radius is two numbers"),
         (lambda: CropOptions(size=1, flip_probability=1.5), "flip_probability is 0 to 1, found 1.5"),
         (lambda: CropOptions(size=1, solarize_probability=math.nan), "solarize_probability is 0 to 1"),
@@ -308,7 +276,7 @@ def test_the_whole_image_is_a_crop() -> None:
             ),
             "at least one view",
         ),
-        (lambda: center_crop(*sides(9, 9, 1), resize=224, size=256), "1 to 224 pixels"),
+        (lambda: CenterCropOptions(resize=224, size=256), "1 to 224 pixels"),
     ],
 )
 def test_wrong_options_are_refused(make: Any, words: str) -> None:

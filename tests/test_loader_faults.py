@@ -18,26 +18,13 @@ import pytest
 from shardtools.errors import StorageError
 from shardtools.loader import Loader, OrderOptions
 from shardtools.loader.reading_options import ReadOptions
-from tests.loader_datasets import NUM_PHOTOS, Delivered, deliver, epoch, options, photos, write
+from tests.loader_datasets import NUM_PHOTOS, Delivered, deliver, epoch, options, source, tar, whole, write
 from tests.loader_rank import read_log, run
 from tests.s3_server import S3Server
 
+__all__ = ["source", "tar", "whole"]
+
 WAIT_SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photos(tmp_path_factory.mktemp("photos") / "train")
-
-
-@pytest.fixture(scope="module")
-def tar(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write(source, tmp_path_factory.mktemp("tar") / "dataset")
-
-
-@pytest.fixture(scope="module")
-def whole(tar: str) -> Delivered:
-    return epoch(options(tar))
 
 
 # ---- killed processes ----

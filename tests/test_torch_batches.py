@@ -29,7 +29,9 @@ from shardtools.loader import (
 )
 from shardtools.pipelines.torch_batches import TorchBatches, allocate, of_this_process, to_tensors
 from tests.jpeg_files import photo, save
-from tests.loader_datasets import NUM_PHOTOS, Delivered, epoch, options, photos, put, write
+from tests.loader_datasets import NUM_PHOTOS, Delivered, epoch, options, photos, put, tar, whole
+
+__all__ = ["tar", "whole"]
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +41,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, size in enumerate([(400, 300), (301, 402), (225, 255), (97, 640), (24, 24)]):
         put(folder, NUM_PHOTOS + number, save(photo(*size, number), quality=92))
     return folder
-
-
-@pytest.fixture(scope="module")
-def tar(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write(source, tmp_path_factory.mktemp("tar") / "dataset")
-
-
-@pytest.fixture(scope="module")
-def whole(tar: str) -> Delivered:
-    return epoch(options(tar))
 
 
 # ---- tensors ----

@@ -141,13 +141,10 @@ def discard_append(storage: Storage, info: DatasetInfo) -> int:
     appends = read_appends(storage)
     if not appends or _is_finished(appends[-1], info):
         return 0
-    kept = {entry.path for entry in info.parts} | {shard.path for shard in info.shards}
+    kept = {entry.path for entry in info.parts}
+    kept |= {file.path for file in (*info.shards, *info.index_files)}
     dropped = [stored.path for stored in storage.list("manifest/") if stored.path not in kept]
-    shards = [
-        stored.path
-        for stored in storage.list("shards/")
-        if stored.path not in kept and stored.path not in {one.path for one in info.index_files}
-    ]
+    shards = [stored.path for stored in storage.list("shards/") if stored.path not in kept]
     # Parts first: a shard without a part does not exist for any reader.
     for path in [*dropped, *shards, _path(appends[-1].name)]:
         storage.delete(path)

@@ -5,10 +5,18 @@ not, goes through Pillow. Both make the same pixels.
 """
 
 from shardtools.decode.decoder import Decoder, StageSeconds
-from shardtools.decode.geometry import centre_windows, random_resized_crops, whole_crops
-from shardtools.decode.options import ColourOperation, Colours, DecodeOptions, DecodeStatus, Interpolation
+from shardtools.decode.geometry import centre_windows, whole_crops
+from shardtools.decode.options import (
+    INTERPOLATIONS,
+    ColourOperation,
+    Colours,
+    DecodeOptions,
+    DecodeStatus,
+    Interpolation,
+)
 
 __all__ = [
+    "INTERPOLATIONS",
     "ColourOperation",
     "Colours",
     "DecodeOptions",
@@ -17,6 +25,5 @@ __all__ = [
     "Interpolation",
     "StageSeconds",
     "centre_windows",
-    "random_resized_crops",
     "whole_crops",
 ]

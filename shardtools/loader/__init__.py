@@ -2,19 +2,15 @@
 
 from shardtools.loader.augmentation import (
     DINO_COLOR_JITTER,
-    INTERPOLATIONS,
     ColorJitterOptions,
     CropOptions,
     MultiCropOptions,
     ViewParameters,
-    center_crop,
     color_jitter,
     dino_multi_crop,
-    horizontal_flip,
     multi_crop_parameters,
     random_resized_crop,
     view_parameters,
-    whole_image,
 )
 from shardtools.loader.batches import LAST_BATCHES, BatchPlan, BatchPositions
 from shardtools.loader.loader import Loader
@@ -30,7 +26,6 @@ from shardtools.loader.view import read_view
 
 __all__ = [
     "DINO_COLOR_JITTER",
-    "INTERPOLATIONS",
     "LAST_BATCHES",
     "LENGTHS",
     "NO_CLASS",
@@ -57,12 +52,10 @@ __all__ = [
     "SampleTable",
     "SourcePasses",
     "ViewParameters",
-    "center_crop",
     "color_jitter",
     "dino_multi_crop",
     "flat_options",
     "hash_keys",
-    "horizontal_flip",
     "multi_crop_parameters",
     "random_resized_crop",
     "read_all",
@@ -70,5 +63,4 @@ __all__ = [
     "read_view",
     "resume",
     "view_parameters",
-    "whole_image",
 ]

@@ -14,8 +14,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
-from shardtools.loader.randomness import Draws, Float64s, Int64s
+from shardtools.loader.randomness import Draws, Int64s
 
 Int32s = npt.NDArray[np.int32]
 Float32s = npt.NDArray[np.float32]
@@ -25,8 +26,6 @@ DEFAULT_SCALE = (0.08, 1.0)
 DEFAULT_RATIO = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
 """Of RandomResizedCrop, before it falls back to a central crop (torchvision)."""
-
-INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 def _check_probability(name: str, value: float) -> None:
@@ -73,7 +72,7 @@ class CropOptions:
         size: Pixels of the square that the crop is resized to, at least 1.
         scale: Least and greatest area of the crop, as a share of the image's.
         ratio: Least and greatest width / height of the crop.
-        interpolation: One of `INTERPOLATIONS`.
+        interpolation: One of `decode.INTERPOLATIONS`.
         flip_probability: Of mirroring left and right.
         color_jitter: Changes of brightness, contrast, saturation and hue, in random order.
         grayscale_probability: Of turning grey.
@@ -296,11 +295,6 @@ def _central_crops(width: Int64s, height: Int64s, ratio: tuple[float, float]) ->
     return np.stack([(width - crop_width) // 2, (height - crop_height) // 2, crop_width, crop_height], axis=1)
 
 
-def horizontal_flip(draws: Draws, probability: float = 0.5) -> Bools:
-    """Whether each sample is mirrored, bool [N]."""
-    return _happens(draws, "flip", probability)
-
-
 def color_jitter(draws: Draws, options: ColorJitterOptions | None) -> tuple[Bools, Float32s, npt.NDArray[np.uint8]]:
     """Whether colours change, the factors and their order: see `ViewParameters`; without options none change."""
     num_samples = len(draws.keys)
@@ -312,36 +306,6 @@ def color_jitter(draws: Draws, options: ColorJitterOptions | None) -> tuple[Bool
     lows, highs = np.array([*spans, (-options.hue, options.hue)]).T
     factors = (lows + (highs - lows) * numbers[:, 1:5]).astype(np.float32)
     return numbers[:, 0] < options.probability, factors, numbers[:, 5:].argsort(axis=1).astype(np.uint8)
-
-
-def center_crop(widths: Int32s, heights: Int32s, *, resize: int, size: int) -> Float64s:
-    """Resize(resize) and CenterCrop(size) as one crop of the image: float64 [N, 4], left, top, width, height.
-
-    The short side becomes `resize` pixels and the long one the whole number below its share, as in torchvision; the
-    central square of that is then mapped back onto the image, where its edges fall between pixels.
-
-    Args:
-        widths: Pixels of the image, at least 1, [N].
-        heights: Pixels of the image, at least 1, [N].
-        resize: Short side of the resized image in pixels.
-        size: Side of the square in pixels, at most `resize`.
-
-    Raises:
-        OptionError: A size is out of range.
-    """
-    if not 1 <= size <= resize:
-        raise OptionError(f"a centre crop has 1 to {resize} pixels (the resized short side), found {size}")
-    sides = np.stack([widths, heights], axis=1).astype(np.int64)
-    short = sides.min(axis=1, keepdims=True)
-    resized = np.where(sides == short, resize, resize * sides / short).astype(np.int64)
-    steps = sides / resized
-    return np.concatenate([np.rint((resized - size) / 2) * steps, size * steps], axis=1)
-
-
-def whole_image(widths: Int32s, heights: Int32s) -> Float64s:
-    """Each whole image as a crop, which a resize to (height, width) takes: float64 [N, 4]."""
-    nothing = np.zeros(len(widths))
-    return np.stack([nothing, nothing, widths.astype(np.float64), heights.astype(np.float64)], axis=1)
 
 
 def _happens(draws: Draws, operation: str, probability: float) -> Bools:

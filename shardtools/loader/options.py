@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.decode import DecodeOptions
+from shardtools.decode import INTERPOLATIONS, DecodeOptions
 from shardtools.decode.options import MAX_SIDE
 from shardtools.errors import OptionError
 from shardtools.loader.augmentation import CropOptions, MultiCropOptions
@@ -25,8 +25,6 @@ from shardtools.loader.reading_options import ReadOptions
 Allocator = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]
 """Gives memory for a batch: shape -> writable, contiguous uint8 array; see `shardtools.pipelines.torch_batches`."""
 
-TABLE_INTERPOLATIONS = ("area", "bilinear", "bicubic")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CenterCropOptions:
@@ -35,7 +33,7 @@ class CenterCropOptions:
     Attributes:
         size: Side of the square in pixels, 1 to `resize`.
         resize: Shorter side of the resized image in pixels.
-        interpolation: One of `TABLE_INTERPOLATIONS`.
+        interpolation: One of `decode.INTERPOLATIONS`.
 
     Raises:
         OptionError: A value is out of range.
@@ -59,7 +57,7 @@ class ResizeOptions:
     Attributes:
         height: Pixels, at least 1.
         width: Pixels, at least 1.
-        interpolation: One of `TABLE_INTERPOLATIONS`.
+        interpolation: One of `decode.INTERPOLATIONS`.
 
     Raises:
         OptionError: A value is out of range.
@@ -189,5 +187,5 @@ def _check_side(name: str, side: int) -> None:
 
 
 def _check_interpolation(interpolation: str) -> None:
-    if interpolation not in TABLE_INTERPOLATIONS:
-        raise OptionError(f"interpolation is one of {', '.join(TABLE_INTERPOLATIONS)}, found {interpolation!r}")
+    if interpolation not in INTERPOLATIONS:
+        raise OptionError(f"interpolation is one of {', '.join(INTERPOLATIONS)}, found {interpolation!r}")

@@ -7,6 +7,7 @@ in memory, which is why there is a limit on its unpacked size.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -106,7 +107,7 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-class Chunk:
+class Chunk(ABC):
     """An opened file.
 
     Attributes:
@@ -123,11 +124,11 @@ class Chunk:
         self.columns = columns
         self.offsets = offsets
 
+    @abstractmethod
     def values(self, row: int) -> Values:
         """The values of one sample, as they are encoded."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # what lies in memory has nothing to close
         """Closes the file."""
 
 

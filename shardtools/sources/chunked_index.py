@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +49,6 @@ _KEYS_PER_BATCH = 4096
 _MAX_INDEX_BYTES = 256 * 1024 * 1024
 _SHARDS_FOLDER = "shards"
 """Folder of the splits in a dataset of this package."""
-
-_AnySource = TypeVar("_AnySource", bound=ChunkedSource)
 
 
 def split_folders(storage: Storage, wanted: str | None) -> dict[str, str]:
@@ -111,19 +109,17 @@ def read_index(storage: Storage, folder: str) -> dict[str, Any]:
 
 
 def open_chunked(
-    kind: type[_AnySource],
-    name: str,
+    kind: str,
     layout: Layout,
     storage: Storage,
     options: SourceOptions,
     classes: Sequence[ImageClass] | None,
     folder: Path,
-) -> _AnySource:
+) -> ChunkedSource:
     """Reads the tables of all files and makes the index.
 
     Args:
-        kind: The class of source.
-        name: Its `kind`.
+        kind: "mds" or "litdata".
         layout: What the index files say.
         storage: The root.
         options: How to read it.
@@ -144,11 +140,11 @@ def open_chunked(
     if not index.ranges:
         raise SourceError(f"{storage.url} holds no samples, its index lists none: check the path")
     _refuse_repeats(index, storage, layout)
-    return kind(
-        kind=name,
+    return ChunkedSource(
+        kind=kind,
         splits=index.splits,
         settings={
-            "source_kind": name,
+            "source_kind": kind,
             "source_listing": index.digest,
             "source_columns": _layout_digest(layout),
             "labels": labels_digest(classes) if classes else None,

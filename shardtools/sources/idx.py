@@ -79,12 +79,11 @@ class IdxSource(Source):
 
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
         files = self.files[split]
-        digits = max(5, len(str(len(files.labels) - 1)))
         for position in range(start, stop):
             pixels = self._pixels(split, position)
             class_index = files.labels[position]
             yield Sample(
-                key=f"{split}_{position:0{digits}d}",
+                key=self._key(split, position),
                 image_bytes=encode_grey_png(pixels, files.width, files.height),
                 image_format="png",
                 width=files.width,
@@ -94,6 +93,13 @@ class IdxSource(Source):
                 class_index=class_index,
                 label_source="idx",
             )
+
+    def keys(self, split: str) -> Iterator[str]:
+        return (self._key(split, position) for position in range(self.splits[split]))
+
+    def _key(self, split: str, position: int) -> str:
+        digits = max(5, len(str(self.splits[split] - 1)))
+        return f"{split}_{position:0{digits}d}"
 
     def close(self) -> None:
         while self.readers:

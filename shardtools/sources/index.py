@@ -13,7 +13,7 @@ import itertools
 import json
 import secrets
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from shardtools.sources.text_hashes import hash_text, repeated_rows
 
 _ROWS_PER_BATCH = 16_384
 _ROWS_AT_ONCE = 512
@@ -131,10 +133,9 @@ class IndexBuilder:
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
         self._digest.update(json.dumps((split, *values), separators=(",", ":")).encode() + b"\n")
-        key = values[0].encode()
-        self._key_hashes.append(_hash(key, b""))
+        self._key_hashes.append(hash_text(values[0]))
         if self._shuffle_seed is not None:
-            self._order_hashes.append(_hash(key, f"order/{self._shuffle_seed}/{split}".encode()))
+            self._order_hashes.append(_hash(values[0].encode(), f"order/{self._shuffle_seed}/{split}".encode()))
         self._num_rows += 1
         if self._num_rows % _ROWS_PER_BATCH == 0:
             self._flush()
@@ -156,7 +157,7 @@ class IndexBuilder:
             ranges=ranges,
             order_path=None if self._shuffle_seed is None else self._store_order(ranges),
             digest=self._digest.hexdigest(),
-            repeats=_repeats(np.frombuffer(self._key_hashes, np.uint64)),
+            repeats=repeated_rows(np.frombuffer(self._key_hashes, np.uint64)),
         )
 
     def _store_order(self, ranges: Mapping[str, tuple[int, int]]) -> Path:
@@ -170,11 +171,6 @@ class IndexBuilder:
         return path
 
 
-def hash_keys(keys: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """64 bits of each key."""
-    return np.fromiter((_hash(key.encode(), b"") for key in keys), np.uint64)
-
-
 def _hash(key: bytes, purpose: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(key, digest_size=8, key=_short(purpose)).digest(), "big")
 
@@ -182,15 +178,3 @@ def _hash(key: bytes, purpose: bytes) -> int:
 @functools.lru_cache(maxsize=16)
 def _short(purpose: bytes) -> bytes:
     return hashlib.blake2b(purpose, digest_size=16).digest()
-
-
-def _repeats(hashes: npt.NDArray[np.uint64]) -> tuple[tuple[int, ...], ...]:
-    """Groups of rows with one hash, each in ascending order. Two keys share 64 bits once in 10**19 pairs."""
-    order = np.argsort(hashes, kind="stable")
-    arranged = hashes[order]
-    is_repeat = np.flatnonzero(arranged[1:] == arranged[:-1])
-    if not len(is_repeat):
-        return ()
-    ends = np.flatnonzero(np.diff(is_repeat) != 1)
-    runs = np.split(is_repeat, ends + 1)
-    return tuple(sorted(tuple(order[run[0] : run[-1] + 2].tolist()) for run in runs))

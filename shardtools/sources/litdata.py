@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +44,9 @@ _LOADER = "PyTreeLoader"
 _IN_FILE = ("batch", "sample")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LitDataSource(ChunkedSource):
-    """An indexed LitData dataset."""
-
-
 def open_litdata_source(
     storage: Storage, options: SourceOptions, classes: Sequence[ImageClass] | None, folder: Path
-) -> LitDataSource:
+) -> ChunkedSource:
     """Reads the index files and the tables of all chunks.
 
     Args:
@@ -81,7 +75,7 @@ def open_litdata_source(
             raise SourceError(f"{where}: its leaves are not those of the split before: give --split")
         columns = found
     layout = Layout(files=tuple(files), columns=columns or ())
-    return open_chunked(LitDataSource, "litdata", layout, storage, options, classes, folder)
+    return open_chunked("litdata", layout, storage, options, classes, folder)
 
 
 def _columns(config: Mapping[str, Any], where: str) -> tuple[Column, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +37,9 @@ _KINDS = {
 _NUMBER = re.compile(r"(u?)(int|float)(8|16|32|64)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MdsSource(ChunkedSource):
-    """An indexed MDS dataset."""
-
-
 def open_mds_source(
     storage: Storage, options: SourceOptions, classes: Sequence[ImageClass] | None, folder: Path
-) -> MdsSource:
+) -> ChunkedSource:
     """Reads the index files and the tables of all shards.
 
     Args:
@@ -86,7 +80,7 @@ def open_mds_source(
     layout = Layout(files=tuple(files), columns=columns or ())
     if not files:
         raise SourceError(f"{storage.url} holds no samples, its index lists no shards: check the path")
-    return open_chunked(MdsSource, "mds", layout, storage, options, classes, folder)
+    return open_chunked("mds", layout, storage, options, classes, folder)
 
 
 def _shard(

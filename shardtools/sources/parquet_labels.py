@@ -21,6 +21,7 @@ from shardtools.errors import ShardError, SourceError
 from shardtools.shards import check_key
 from shardtools.sources.labels import Label, label_folders
 from shardtools.sources.parquet_columns import Columns
+from shardtools.sources.text_hashes import hash_text, repeated_rows
 from shardtools.taxonomy import ImageClass
 
 MAX_CLASSES = 100_000
@@ -186,14 +187,12 @@ class KeyCheck:
                     raise SourceError(str(error)) from None
                 self.is_usable = False
                 return
-            self._hashes.append(int.from_bytes(hashlib.blake2b((key or "").encode(), digest_size=8).digest(), "big"))
+            self._hashes.append(hash_text(key or ""))
 
     def repeated(self) -> tuple[int, int] | None:
         """Numbers of two rows, counted over all that were added, with one key."""
-        hashes = np.frombuffer(self._hashes, np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-        return (int(order[same[0]]), int(order[same[0] + 1])) if len(same) else None
+        groups = repeated_rows(np.frombuffer(self._hashes, np.uint64))
+        return (groups[0][0], groups[0][1]) if groups else None
 
 
 def stem_of(path: str | None) -> str | None:

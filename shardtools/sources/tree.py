@@ -31,20 +31,14 @@ from shardtools.sources.image_check import (
     too_large,
 )
 from shardtools.sources.index import Index
-from shardtools.sources.tree_table import FILE, FORWARD, LINK, RANGE, ZIPPED, TreeFile
+from shardtools.sources.tree_table import FILE, FILE_COLUMNS, FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import decode_frames
 from shardtools.storage import Storage
 
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
-        ("archive", pa.int32()),
-        ("path", pa.string()),
-        ("form", pa.int8()),
-        ("offset", pa.int64()),
-        ("num_bytes", pa.int64()),
-        ("span", pa.int64()),
-        ("crc", pa.uint32()),
+        *FILE_COLUMNS,
         ("label", pa.int32()),
         ("corruption", pa.int16()),
         ("severity", pa.int8()),

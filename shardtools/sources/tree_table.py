@@ -6,7 +6,7 @@ stored once and read again. The price is some 60 bytes a file on disk, until the
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import secrets
 from array import array
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+
+from shardtools.sources.text_hashes import hash_text, repeated_rows
 
 ROOT = -1
 """In place of an archive's number: the file is an object of its own below the root."""
@@ -51,18 +53,18 @@ class TreeFile(NamedTuple):
     num_frames: int = 0
 
 
-_SCHEMA = pa.schema(
-    [
-        ("archive", pa.int32()),
-        ("path", pa.string()),
-        ("form", pa.int8()),
-        ("offset", pa.int64()),
-        ("num_bytes", pa.int64()),
-        ("span", pa.int64()),
-        ("crc", pa.uint32()),
-        ("num_frames", pa.int32()),
-    ]
+FILE_COLUMNS = (
+    ("archive", pa.int32()),
+    ("path", pa.string()),
+    ("form", pa.int8()),
+    ("offset", pa.int64()),
+    ("num_bytes", pa.int64()),
+    ("span", pa.int64()),
+    ("crc", pa.uint32()),
 )
+"""Where a file lies, as this table and the index that is made of it both hold it."""
+
+_SCHEMA = pa.schema([*FILE_COLUMNS, ("num_frames", pa.int32())])
 
 
 class TreeTable:
@@ -91,9 +93,7 @@ class TreeTable:
     def add(self, file: TreeFile) -> None:
         """Appends a file."""
         self._rows.append(file)
-        self._hashes.append(
-            int.from_bytes(hashlib.blake2b(f"{file.archive}/{file.path}".encode(), digest_size=8).digest(), "big")
-        )
+        self._hashes.append(hash_text(f"{file.archive}/{file.path}"))
         if len(self._rows) == _ROWS_PER_BATCH:
             self._flush()
 
@@ -119,12 +119,9 @@ class TreeTable:
 
     def repeated(self) -> tuple[TreeFile, TreeFile] | None:
         """Two files of one archive with one path, if there are any."""
-        hashes = np.frombuffer(self._hashes, np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        repeats = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-        if not len(repeats):
+        wanted = set(itertools.chain.from_iterable(repeated_rows(np.frombuffer(self._hashes, np.uint64))))
+        if not wanted:
             return None
-        wanted = set(order[repeats].tolist()) | set(order[repeats + 1].tolist())
         seen: dict[tuple[int, str], TreeFile] = {}
         for file in self._pick(wanted):
             first = seen.setdefault((file.archive, file.path), file)

@@ -85,6 +85,9 @@ class WebDatasetSource(Source):
             for entry in group:
                 yield self._sample(entry, content, base)
 
+    def keys(self, split: str) -> Iterator[str]:
+        return (row["key"] for _, row in self.index.rows(split, 0, self.splits[split]))
+
     def _fetch(self, group: list[_Entry]) -> tuple[list[_Entry], memoryview]:
         base, end = group[0].start, group[-1].stop
         if len(group) == 1 and too_large(end - base):

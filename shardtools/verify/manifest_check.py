@@ -23,9 +23,10 @@ from shardtools.errors import NotFoundError
 from shardtools.manifest import SCHEMA
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
+from shardtools.sources.text_hashes import hash_texts
 from shardtools.storage import Storage
 from shardtools.verify.image_check import shown
-from shardtools.verify.part_check import PartResult, hash_keys, load_part
+from shardtools.verify.part_check import PartResult, load_part
 from shardtools.verify.report import Problem
 from shardtools.verify.state import State
 
@@ -120,7 +121,7 @@ def duplicate_keys(state: State, repeated: npt.NDArray[np.uint64]) -> Iterator[P
         if part is None:
             continue
         keys = part.table["key"].to_pylist()
-        for index in np.flatnonzero(np.isin(hash_keys(keys), repeated)):
+        for index in np.flatnonzero(np.isin(hash_texts(keys), repeated)):
             key = keys[index]
             if key in first:
                 yield Problem(

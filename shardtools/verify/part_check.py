@@ -6,8 +6,7 @@ then held against that commit alone. The price: one flipped bit in a part hides 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +17,11 @@ import pyarrow as pa
 from shardtools.dataset import PartEntry
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import Part, ShardFile, decode_part, digest
+from shardtools.sources.text_hashes import hash_texts
 from shardtools.storage import Storage
 from shardtools.verify.image_check import PLACE_COLUMNS, ROW_COLUMNS, check_status, shown
 from shardtools.verify.report import Problem
 from shardtools.verify.shard_check import check_image_file, check_row, check_shard
-
-_KEY_HASH_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +121,7 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
         path=task.path,
         table=table.select(["split", "status", "num_bytes"]) if table is not None else None,
         plan_ids=tuple(table["plan_id"].unique().to_pylist()) if table is not None else (),
-        key_hashes=hash_keys(row["key"] for row in rows),
+        key_hashes=hash_texts(row["key"] for row in rows),
         shards=tuple(listed.values()),
         problems=tuple(problems),
         num_shards=len(read),
@@ -162,12 +160,6 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
         message = f"{url} has {part.table.num_rows} rows, dataset.json says {entry.num_rows}: restore dataset.json"
         return part, [Problem(kind="part-content", message=message, path=path, part=path)]
     return part, []
-
-
-def hash_keys(keys: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """64-bit blake2b of each key."""
-    blocks = [hashlib.blake2b(key.encode(), digest_size=_KEY_HASH_BYTES).digest() for key in keys]
-    return np.frombuffer(b"".join(blocks), dtype=np.uint64)
 
 
 def _compare_shards(part: Part, task: PartTask) -> Sequence[Problem]:

@@ -6,7 +6,6 @@ Owns the difference between the two: which plan is stored, which shards are left
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 
@@ -26,9 +25,10 @@ from shardtools.dataset import (
 from shardtools.dataset.opening import list_parts
 from shardtools.errors import DatasetError, NotFoundError, OptionError, SourceError
 from shardtools.manifest import digest
+from shardtools.shards import joined_path
 from shardtools.shards.names import parse_part_path, part_path
 from shardtools.sources import Source
-from shardtools.sources.index import hash_keys
+from shardtools.sources.text_hashes import hash_texts
 from shardtools.storage import Storage, open_storage
 from shardtools.writing.job import Job, make_job, plan_file, plan_tasks
 from shardtools.writing.joining import join_splits, remove_joined
@@ -51,15 +51,17 @@ class NewTarget:
         Raises:
             PlanMismatchError: The target holds another plan, or the source is not what it was.
         """
-        store_plan_file(self._storage, plan_file(source, self._options))
+        self._plan = plan_file(source, self._options)
+        store_plan_file(self._storage, self._plan)
         tasks = plan_tasks(source, self._options.samples_per_shard, {})
         return make_job(source, self._storage, self._options, run_id, tasks=tasks, labels=KnownLabels())
 
     def commit_if_whole(self, source: Source) -> DatasetInfo | None:
-        """Commits the dataset if every part is there."""
-        plan = plan_file(source, self._options)
+        """Commits the dataset if every part is there; call it after `begin`."""
+        plan = self._plan
         paths = list_parts(self._storage)
-        if self._is_appended(paths, plan.num_shards or 0):
+        if len(paths) > (plan.num_shards or 0):
+            # Other sources were added since: the commit is theirs, and this source is in it already.
             return current_commit(self._storage)[0]
         if len(paths) != plan.num_shards:
             return None
@@ -78,10 +80,6 @@ class NewTarget:
         if self._options.one_file:
             remove_joined(self._storage, paths)
         return info
-
-    def _is_appended(self, paths: Sequence[str], num_shards: int) -> bool:
-        """Whether other sources were added since: the commit is then theirs, and this source is in it already."""
-        return len(paths) > num_shards
 
 
 class AppendTarget:
@@ -104,6 +102,11 @@ class AppendTarget:
         if info.kind == "generated":
             raise OptionError(
                 f"{self._storage.url} holds generated images: it grows by gen-sd --scale; write the others apart"
+            )
+        if any(shard.path == joined_path(split) for shard in info.shards for split in info.splits):
+            raise OptionError(
+                f"{self._storage.url} has one file a split (--one-file), which does not grow: append to the dataset it "
+                "was made from, then convert that"
             )
         if (info.layout, info.fields) != (self._options.layout, self._options.fields):
             raise OptionError(
@@ -137,11 +140,11 @@ class AppendTarget:
 
     def _check_keys(self, source: Source) -> None:
         """Refuses keys that are there; 8 bytes a row of the dataset are held in memory."""
-        there = np.concatenate([hash_keys(table["key"].to_pylist()) for table in self._dataset().tables()])
+        there = np.concatenate([hash_texts(table["key"].to_pylist()) for table in self._dataset().tables()])
         for split, count in source.splits.items():
             keys = (f"{self._options.key_prefix}{key}" for key in source.keys(split))
             while some := list(islice(keys, _KEYS_A_PASS)):
-                repeated = np.flatnonzero(np.isin(hash_keys(some), there))
+                repeated = np.flatnonzero(np.isin(hash_texts(some), there))
                 if len(repeated):
                     raise SourceError(
                         f"key {some[repeated[0]]!r} is in {self._storage.url} already (and {len(repeated) - 1} more of "

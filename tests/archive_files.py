@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import pickle
-import random
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from shardtools.errors import OptionError, ShardError, ShardtoolsError, SourceError
-from shardtools.shards.tar_headers import TarEntry, read_entries
-from shardtools.sources import Source, SourceOptions
-from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive, open_archives
-from shardtools.sources.imagefolder import open_imagefolder
-from shardtools.sources.patterns import find_files
-from shardtools.storage import open_storage
-from shardtools.taxonomy import load_classes
-from tests.pictures import drawing, encode, jpeg, write_files, write_tar
-from tests.reading import by_key, everything
-from tests.s3_server import S3Server
-
+from shardtools.sources import Source
+from shardtools.sources.archives import open_archives
+from tests.pictures import drawing, encode, jpeg
+from tests.reading import by_key, opened_by, refused_by
 
 FILES = {
     "cat/1.jpg": jpeg(1),
@@ -60,17 +44,8 @@ def zip_bytes(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) ->
     return stream.getvalue()
 
 
-def opened(source: Path | str, index: Path, **options: Any) -> Source:
-    index.mkdir(exist_ok=True)
-    found = SourceOptions(source=str(source), **options)
-    return open_archives(found, load_classes(found.classes) if found.classes else None, index)
-
-
-def refused(source: Path | str, index: Path, **options: Any) -> str:
-    with pytest.raises(ShardtoolsError) as caught:
-        everything(opened(source, index, **options))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+opened = functools.partial(opened_by, open_archives)
+refused = functools.partial(refused_by, opened)
 
 
 def facts(source: Source) -> dict[str, tuple[Any, ...]]:

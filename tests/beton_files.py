@@ -6,6 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from shardtools.shards.beton_format import HEADER
 from shardtools.shards.beton_reader import Beton, open_beton
 from shardtools.shards.beton_writer import BetonEncoder
 from shardtools.shards.encoder import ShardSample
@@ -58,3 +61,11 @@ def payloads(beton: Beton, field: int) -> list[bytes]:
     addresses = rows if rows.dtype.names is None else rows["ptr"]
     lengths = beton.lengths.read(0, beton.num_samples)[:, field]
     return beton.read_payloads(list(zip(addresses.tolist(), lengths.tolist(), strict=True)))
+
+
+def labels(beton: Beton) -> list[int]:
+    return list(beton.metadata.read(0, beton.num_samples)["f1"])
+
+
+def header(content: bytes) -> tuple[int, ...]:
+    return np.frombuffer(content, HEADER, 1)[0].tolist()

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-import tarfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from shardtools.cli import main
-from shardtools.dataset import ShardWriter, commit_dataset, open_dataset
+from shardtools.dataset import ShardWriter, commit_dataset
 from shardtools.dataset.opening import list_parts
 from shardtools.describe import DescribeOptions, DescribeResult, describe
-from shardtools.describe.card import cell, scalar, table
-from shardtools.describe.croissant import MAX_SHARD_OBJECTS, croissant, license_address
-from shardtools.describe.dali import dali_index
-from shardtools.describe.facts import MAX_VALUES, count_rows
-from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardError
-from shardtools.manifest import COLUMNS, ShardFile
 from shardtools.sample import Sample
-from shardtools.shards import Member, TarSample
 from shardtools.storage import open_storage
 from tests.pictures import jpeg
-from tests.s3_server import S3Server
-
 
 CLASSES = ("n01440764", "n01443537", "<b>|`x`\\")
 SAID = DescribeOptions(

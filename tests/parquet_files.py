@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
-import pickle
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from shardtools.dataset import ShardWriter
-from shardtools.errors import OptionError, ShardtoolsError, SourceError
+from shardtools.errors import ShardtoolsError
 from shardtools.sample import Sample
 from shardtools.sources import SourceOptions
 from shardtools.sources.parquet import ParquetSource, open_parquet
 from shardtools.storage import Storage, open_storage
-from shardtools.storage.local import LocalStorage
 from shardtools.taxonomy import load_classes
-from tests.pictures import drawing, encode, huge_png, jpeg
-from tests.s3_server import S3Server
-
+from tests.pictures import jpeg
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

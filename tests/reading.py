@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,19 @@ import pytest
 from shardtools.errors import ShardtoolsError
 from shardtools.sample import Sample
 from shardtools.sources import Source, SourceOptions, open_source
+from shardtools.taxonomy import load_classes
 
 
 def opened(source: Path | str, index: Path, **options: Any) -> Source:
     index.mkdir(exist_ok=True)
     return open_source(SourceOptions(source=str(source), **options), index)
+
+
+def opened_by(opening: Callable[..., Source], source: Path | str, index: Path, **options: Any) -> Source:
+    """A source that one kind's own function opens, not the one that finds out the kind."""
+    index.mkdir(exist_ok=True)
+    found = SourceOptions(source=str(source), **options)
+    return opening(found, load_classes(found.classes) if found.classes else None, index)
 
 
 def everything(source: Source) -> dict[str, list[Sample]]:
@@ -30,9 +40,12 @@ def by_key(source: Source) -> dict[str, Sample]:
     return {sample.key: sample for sample in samples}
 
 
-def refused(source: Path | str, index: Path, **options: Any) -> str:
+def refused_by(opening: Callable[..., Source], *arguments: Any, **options: Any) -> str:
     """The one line that a source is refused with, on opening or on reading."""
     with pytest.raises(ShardtoolsError) as caught:
-        everything(opened(source, index, **options))
+        everything(opening(*arguments, **options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+refused = functools.partial(refused_by, opened)

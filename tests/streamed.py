@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from shardtools.shards.encoder import ShardEncoder, ShardSample
-from shardtools.shards.litdata import LitDataEncoder, litdata_index, litdata_shard_name
-from shardtools.shards.mds import MdsEncoder, mds_index, mds_shard_name
+from shardtools.shards.litdata import LitDataEncoder, litdata_index
+from shardtools.shards.mds import MdsEncoder, mds_index
 from shardtools.shards.sample_table import IndexedShard
 from shardtools.sources import Source, SourceOptions
 from shardtools.sources.litdata import open_litdata_source
@@ -18,11 +19,12 @@ from shardtools.sources.mds import open_mds_source
 from shardtools.storage import open_storage
 from shardtools.taxonomy import load_classes
 from tests.pictures import jpeg
+from tests.reading import refused_by
 
-Format = tuple[type[ShardEncoder], Callable[..., bytes], Callable[[int], str], Callable[..., Any]]
+Format = tuple[type[ShardEncoder], Callable[..., bytes], str, Callable[..., Any]]
 
-MDS: Format = (MdsEncoder, mds_index, mds_shard_name, open_mds_source)
-LITDATA: Format = (LitDataEncoder, litdata_index, litdata_shard_name, open_litdata_source)
+MDS: Format = (MdsEncoder, mds_index, "shard.{:05d}.mds", open_mds_source)
+LITDATA: Format = (LitDataEncoder, litdata_index, "chunk-0-{}.bin", open_litdata_source)
 
 
 def sample(number: int, content: bytes | None = None, class_index: int | None = 0, **members: bytes) -> ShardSample:
@@ -56,7 +58,7 @@ def write(
     facts = []
     for number, samples in enumerate(shards):
         content, _ = encoded(form, samples, fields, len(samples) + spare)
-        name = form[2](number)
+        name = form[2].format(number)
         (root / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         facts.append(IndexedShard(basename=name, num_samples=len(samples), num_bytes=len(content), sha256=digest))
@@ -71,3 +73,6 @@ def opened(form: Format, root: Path | str, index: Path, *, classes: str | None =
         open_storage(str(root)), SourceOptions(source=str(root), classes=classes, **options), wanted, index
     )
     return source
+
+
+refused = functools.partial(refused_by, opened)

@@ -11,19 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardtools.errors import OptionError, ShardError, ShardtoolsError
+from shardtools.errors import OptionError, ShardError
 from shardtools.shards import beton_format, beton_tables
-from shardtools.shards.beton_format import ALLOCATION, HEADER, FieldType
+from shardtools.shards.beton_format import FieldType
 from shardtools.shards.beton_join import join_betons
-from shardtools.shards.beton_reader import Beton, open_beton
+from shardtools.shards.beton_reader import open_beton
 from shardtools.shards.beton_writer import BetonEncoder, jpeg_obstacle
 from shardtools.shards.encoder import ShardSample
 from shardtools.storage import open_storage
-from tests.beton_files import encode_beton, jpeg_sample, opened_beton, payloads, raw_sample
+from tests.beton_files import encode_beton, header, jpeg_sample, labels, opened_beton, payloads, raw_sample
 from tests.pictures import drawing, encode, jpeg, rotated_jpeg
 from tests.s3_server import S3Server
-from tests.beton_files import header, labels
-
 
 MEMBERS = ("key", "json", "seg.png")
 

@@ -10,26 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from shardtools.cli import main
 from shardtools.dataset import ShardWriter, commit_dataset, open_dataset
 from shardtools.dataset.opening import list_parts
-from shardtools.describe import DescribeOptions, DescribeResult, describe
-from shardtools.describe.card import cell, scalar, table
+from shardtools.describe import DescribeOptions, describe
 from shardtools.describe.croissant import MAX_SHARD_OBJECTS, croissant, license_address
 from shardtools.describe.dali import dali_index
-from shardtools.describe.facts import MAX_VALUES, count_rows
+from shardtools.describe.facts import count_rows
 from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardError
 from shardtools.manifest import COLUMNS, ShardFile
-from shardtools.sample import Sample
 from shardtools.shards import Member, TarSample
 from shardtools.storage import open_storage
-from tests.pictures import jpeg
-from tests.s3_server import S3Server
 from tests.described_datasets import CLASSES, SAID, described, front_matter, make, sample
+from tests.s3_server import S3Server
 
 
 def test_what_is_written(tmp_path: Path) -> None:

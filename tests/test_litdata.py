@@ -1,6 +1,6 @@
 """LitData chunks: packed and plain ones, put together here from the facts of the format, and their index.
 
-What LitData sources share with MDS sources is in test_mds.py.
+What LitData sources share with MDS sources is in test_streamed.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardtools.errors import OptionError, ShardtoolsError
-from shardtools.shards.litdata import litdata_index, litdata_shard_name
+from shardtools.shards.litdata import litdata_index
 from shardtools.shards.sample_table import IndexedShard
 from shardtools.sources import litdata_chunks
 from tests.pictures import drawing, encode, jpeg
@@ -127,14 +127,14 @@ ROWS = [{"image": jpeg(number), "label": number, "key": f"key{number}"} for numb
 
 def test_the_index_names_chunks_and_leaves_and_has_no_times() -> None:
     shards = [
-        IndexedShard(basename=litdata_shard_name(0), num_samples=2, num_bytes=100, sha256="ab"),
-        IndexedShard(basename=litdata_shard_name(1), num_samples=0, num_bytes=8),
+        IndexedShard(basename="chunk-0-0.bin", num_samples=2, num_bytes=100, sha256="ab"),
+        IndexedShard(basename="chunk-0-1.bin", num_samples=0, num_bytes=8),
     ]
     content = json.loads(litdata_index(shards, ("json",)))
     assert content["chunks"] == [{"chunk_bytes": 100, "chunk_size": 2, "dim": None, "filename": "chunk-0-0.bin"}]
     assert content["config"]["data_format"] == ["bytes", "bytes", "int", "str"]
     assert litdata_index(shards, ("json",)) == litdata_index(shards, ("json",))
-    other = [IndexedShard(basename=litdata_shard_name(0), num_samples=2, num_bytes=100, sha256="cd")]
+    other = [IndexedShard(basename="chunk-0-0.bin", num_samples=2, num_bytes=100, sha256="cd")]
     assert json.loads(litdata_index(other, ()))["updated_at"] != content["updated_at"]
 
 

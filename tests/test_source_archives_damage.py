@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import io
-import pickle
 import random
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardtools.errors import OptionError, ShardError, ShardtoolsError, SourceError
+from shardtools.errors import ShardError, ShardtoolsError, SourceError
 from shardtools.shards.tar_headers import TarEntry, read_entries
-from shardtools.sources import Source, SourceOptions
-from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive, open_archives
-from shardtools.sources.imagefolder import open_imagefolder
-from shardtools.sources.patterns import find_files
-from shardtools.storage import open_storage
-from shardtools.taxonomy import load_classes
-from tests.pictures import drawing, encode, jpeg, write_files, write_tar
+from tests.archive_files import FILES, PACKERS, opened, refused, tar_bytes, zip_bytes
+from tests.pictures import jpeg, write_files, write_tar
 from tests.reading import by_key, everything
-from tests.s3_server import S3Server
-from tests.archive_files import FILES, HIDDEN, PACKERS, facts, opened, refused, tar_bytes, zip_bytes
 
 
 def test_links_and_devices_are_rows(tmp_path: Path) -> None:

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from scipy.io import savemat
 
-from shardtools.errors import OptionError, ShardtoolsError, SourceError
+from shardtools.errors import OptionError, SourceError
 from shardtools.sample import Sample
-from shardtools.sources import Source, SourceOptions
-from shardtools.sources.archives import open_archives
 from shardtools.sources.ilsvrc2012 import is_ilsvrc2012, open_ilsvrc2012
 from shardtools.sources.ilsvrc2012_labels import read_list
-from shardtools.sources.imagefolder import open_imagefolder
-from shardtools.sources.tree_layout import CORRUPTIONS, PERTURBATIONS, CorruptedPlace, LayoutSurvey, read_layout
-from shardtools.sources.tree_video import count_frames, decode_frames
 from shardtools.storage import open_storage
-from shardtools.taxonomy import load_classes
-from tests.pictures import drawing, encode, jpeg, write_files
-from tests.reading import by_key, everything
-from tests.s3_server import S3Server
-from tests.test_source_archives import tar_bytes, zip_bytes
-from tests.imagenet_files import CLASSES, LISTS, VAL_INDEXES, WNIDS, val_name, val_wnid
 from tests.archive_files import tar_bytes
-
+from tests.imagenet_files import CLASSES, LISTS, VAL_INDEXES, WNIDS, val_name
+from tests.pictures import drawing, encode, jpeg, write_files
+from tests.reading import by_key, everything, opened_by, refused_by
+from tests.s3_server import S3Server
 
 IDS = {WNIDS[0]: 1000, WNIDS[1]: 7, WNIDS[2]: 490}
 """ILSVRC2012_IDs have an order of their own."""
@@ -74,17 +63,8 @@ def archives() -> dict[str, bytes]:
     }
 
 
-def opened(source: Path | str, index: Path, **options: Any) -> Source:
-    index.mkdir(exist_ok=True)
-    found = SourceOptions(source=str(source), **options)
-    return open_ilsvrc2012(found, load_classes(found.classes) if found.classes else None, index)
-
-
-def refused(source: Path | str, index: Path, **options: Any) -> str:
-    with pytest.raises(ShardtoolsError) as caught:
-        everything(opened(source, index, **options))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+opened = functools.partial(opened_by, open_ilsvrc2012)
+refused = functools.partial(refused_by, opened)
 
 
 def check_ilsvrc(found: Mapping[str, Sample], label_source: str) -> None:

@@ -14,25 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.io import savemat
 
-from shardtools.errors import OptionError, ShardtoolsError, SourceError
+from shardtools.errors import SourceError
 from shardtools.sample import Sample
-from shardtools.sources import Source, SourceOptions
+from shardtools.sources import SourceOptions
 from shardtools.sources.archives import open_archives
-from shardtools.sources.ilsvrc2012 import is_ilsvrc2012, open_ilsvrc2012
-from shardtools.sources.ilsvrc2012_labels import read_list
 from shardtools.sources.imagefolder import open_imagefolder
 from shardtools.sources.tree_layout import CORRUPTIONS, PERTURBATIONS, CorruptedPlace, LayoutSurvey, read_layout
 from shardtools.sources.tree_video import count_frames, decode_frames
 from shardtools.storage import open_storage
 from shardtools.taxonomy import load_classes
-from tests.pictures import drawing, encode, jpeg, write_files
-from tests.reading import by_key, everything
-from tests.s3_server import S3Server
-from tests.test_source_archives import tar_bytes, zip_bytes
-from tests.imagenet_files import CLASSES, LISTS, VAL_INDEXES, WNIDS, val_name, val_wnid
 from tests.archive_files import tar_bytes, zip_bytes
+from tests.imagenet_files import CLASSES, LISTS, VAL_INDEXES, WNIDS, val_name, val_wnid
+from tests.pictures import jpeg, write_files
+from tests.reading import by_key
 
 
 @pytest.mark.parametrize("name", ["kaggle.zip", "kaggle.tar", "kaggle.tar.gz"])

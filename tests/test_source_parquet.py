@@ -16,16 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardtools.dataset import ShardWriter
-from shardtools.errors import OptionError, ShardtoolsError, SourceError
-from shardtools.sample import Sample
-from shardtools.sources import SourceOptions
-from shardtools.sources.parquet import ParquetSource, open_parquet
-from shardtools.storage import Storage, open_storage
+from shardtools.errors import OptionError, SourceError
+from shardtools.storage import open_storage
 from shardtools.storage.local import LocalStorage
 from shardtools.taxonomy import load_classes
-from tests.pictures import drawing, encode, huge_png, jpeg
-from tests.s3_server import S3Server
 from tests.parquet_files import IMAGE, WNIDS, hugging_face, images, opened, read, refused, write
+from tests.pictures import drawing, encode, jpeg
+from tests.s3_server import S3Server
 
 
 def test_the_hugging_face_layout(tmp_path: Path) -> None:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import itertools
-import json
-import pickle
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardtools.dataset import ShardWriter
-from shardtools.errors import OptionError, ShardtoolsError, SourceError
-from shardtools.sample import Sample
-from shardtools.sources import SourceOptions
-from shardtools.sources.parquet import ParquetSource, open_parquet
-from shardtools.storage import Storage, open_storage
-from shardtools.storage.local import LocalStorage
-from shardtools.taxonomy import load_classes
+from shardtools.errors import ShardtoolsError, SourceError
+from tests.parquet_files import IMAGE, WNIDS, images, opened, read, refused, write
 from tests.pictures import drawing, encode, huge_png, jpeg
-from tests.s3_server import S3Server
-from tests.parquet_files import IMAGE, WNIDS, hugging_face, images, opened, read, refused, write
 
 
 def test_rows_that_hold_no_image(tmp_path: Path) -> None:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import json
 import pickle
 import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from shardtools.errors import OptionError, ShardError, ShardtoolsError
-from shardtools.shards.mds import mds_index, mds_shard_name
-from shardtools.shards.sample_table import IndexedShard
-from shardtools.sources import chunk_opening
+from shardtools.errors import ShardError, ShardtoolsError
 from shardtools.storage import open_storage
 from tests.pictures import drawing, encode, jpeg
 from tests.reading import by_key, everything
 from tests.s3_server import S3Server
-from tests.streamed import LITDATA, MDS, Format, encoded, opened, sample, write
-from tests.streamed import LITDATA, MDS, Format, edit_index, encoded, mds, opened, pil, refused, sample, write
-
+from tests.streamed import LITDATA, MDS, Format, encoded, opened, refused, sample, write
 
 PICTURES = [
     jpeg(1),
@@ -108,7 +96,7 @@ def test_splits_labels_and_members(form: Format, tmp_path: Path) -> None:
 
     assert (first.class_index, first.wnid, first.label_source, first.source) == (7, "n00000007", "label", "generated")
     assert dict(first.extra_members) == facts
-    assert first.provenance == {"source_path": f"train/{form[2](0)}:row 0"}
+    assert first.provenance == {"source_path": f"train/{form[2].format(0)}:row 0"}
     assert (second.class_index, second.label_source, dict(second.extra_members)) == (None, None, {})
     assert (third.class_index, fourth.status) == (0, "undecodable")
 
@@ -142,7 +130,7 @@ def test_positions_are_the_same_in_every_process_and_shuffled_order_is_fixed(for
 @pytest.mark.parametrize("form", [MDS, LITDATA])
 def test_a_bucket_gives_the_same_samples(form: Format, tmp_path: Path, s3_environment: S3Server) -> None:
     root = write(form, tmp_path / "data" / "val", [[sample(number) for number in range(4)], [sample(4)]], ("txt",), 1)
-    url = s3_environment.url(f"streamed-{form[2](0)}")
+    url = s3_environment.url(f"streamed-{form[2].format(0)}")
     storage = open_storage(url)
     for path in root.iterdir():
         storage.write(f"val/{path.name}", path.read_bytes())
@@ -155,7 +143,7 @@ def test_a_bucket_gives_the_same_samples(form: Format, tmp_path: Path, s3_enviro
 def test_two_samples_with_one_key_and_keys_that_may_not_be_are_refused(form: Format, tmp_path: Path) -> None:
     root = write(form, tmp_path / "twice", [[sample(1)], [sample(2), sample(1)]])
     message = refused(form, root, tmp_path / "index")
-    assert f"{form[2](0)}, row 0" in message and f"{form[2](1)}, row 1" in message
+    assert f"{form[2].format(0)}, row 0" in message and f"{form[2].format(1)}, row 1" in message
 
     odd = sample(1)
     object.__setattr__(odd, "key", "a/b")
@@ -164,10 +152,13 @@ def test_two_samples_with_one_key_and_keys_that_may_not_be_are_refused(form: For
     assert by_key(opened(form, root, tmp_path / "index", flatten_keys=True)).keys() == {"a__b"}
 
 
+# Damage
+
+
 @pytest.mark.parametrize("form", [MDS, LITDATA])
 def test_a_shard_cut_anywhere_is_refused(form: Format, tmp_path: Path) -> None:
     root = write(form, tmp_path / "data", [[sample(number, b"x" * 20) for number in range(3)]])
-    path = root / form[2](0)
+    path = root / form[2].format(0)
     content = path.read_bytes()
     for length in range(len(content)):
         path.write_bytes(content[:length])
@@ -184,7 +175,7 @@ def test_altered_bytes_make_errors_or_rows(form: Format, data: st.DataObject) ->
     made = [sample(number, b"", json=b"{}") for number in range(3)]
     with tempfile.TemporaryDirectory() as name:
         root = write(form, Path(name) / "data", [made], ("json",))
-        path = root / data.draw(st.sampled_from([form[2](0), "index.json"]))
+        path = root / data.draw(st.sampled_from([form[2].format(0), "index.json"]))
         content = bytearray(path.read_bytes())
         for _ in range(data.draw(st.integers(1, 3))):
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -15,9 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.pictures import drawing, encode, fashion_jpeg, jpeg, rotated_jpeg
+from shardtools.dataset import open_dataset
+from shardtools.manifest import digest
+from shardtools.sources import SourceOptions
+from shardtools.writing import WriteOptions
+from tests.pictures import drawing, encode, fashion_jpeg, jpeg, rotated_jpeg, write_files
 from tests.reading import everything
 from tests.streamed import LITDATA, MDS, encoded, opened, sample, write
+from tests.writing_here import write_in_process
 
 # Streaming leaves the index open that it reads.
 pytestmark = pytest.mark.filterwarnings(
@@ -223,3 +228,39 @@ def test_a_shard_is_the_plain_chunk_that_litdata_writes(tmp_path: Path) -> None:
     ]
     root = litdata_write(tmp_path / "data", items)
     assert (root / "chunk-0-0.bin").read_bytes() == encoded(LITDATA, made, ("txt",))[0]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    files = {f"train/class{number % 3}/{number}.jpg": jpeg(number) for number in range(23)}
+    return write_files(tmp_path_factory.mktemp("photos"), files | {"train/class0/cut.jpg": jpeg(3)[:-60]})
+
+
+def dataset(photos: Path, out: Path, layout: str) -> dict[str, dict[str, Any]]:
+    """What `shardtools write` makes of them, several shards and one row without an image; its rows by key."""
+    source = SourceOptions(source=str(photos))
+    write_in_process(WriteOptions(source=source, out=str(out), layout=layout, samples_per_shard=7))
+    return {row["key"]: row for table in open_dataset(out).tables() for row in table.to_pylist() if row["shard"]}
+
+
+def test_streaming_opens_what_the_command_writes(photos: Path, tmp_path: Path, streaming: Any) -> None:
+    rows = dataset(photos, tmp_path / "out", "mds")
+    found = streaming.StreamingDataset(
+        local=str(tmp_path / "out" / "shards"), split="train", batch_size=1, shuffle=False, validate_hash="sha256"
+    )
+
+    assert {found[number]["key"]: found[number]["label"] for number in range(len(found))} == {
+        key: row["class_index"] for key, row in rows.items()
+    }
+    assert {found[number]["image"].size for number in range(len(found))} == {(48, 36)}
+
+
+def test_litdata_opens_what_the_command_writes(photos: Path, tmp_path: Path) -> None:
+    import litdata
+
+    rows = dataset(photos, tmp_path / "out", "litdata")
+    found = litdata.StreamingDataset(str(tmp_path / "out" / "shards" / "train"))
+
+    assert {found[number]["key"]: digest(bytes(found[number]["image"])) for number in range(len(found))} == {
+        key: row["sha256"] for key, row in rows.items()
+    }

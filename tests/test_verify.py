@@ -9,23 +9,15 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from shardtools.dataset import store_plan_file
 from shardtools.errors import FormatVersionError, OptionError
-from shardtools.generation import prepare
 from shardtools.manifest import SCHEMA, digest
-from shardtools.storage import open_storage
-from shardtools.verify import KINDS, RegenerateOptions, RepairOptions, VerifyOptions, manifest_check, verify
-from tests.generating import options
-from tests.pictures import jpeg
+from shardtools.verify import RegenerateOptions, RepairOptions, VerifyOptions, manifest_check, verify
 from tests.verify_datasets import (
     FIRST_PART,
     FIRST_TAR,
@@ -33,7 +25,6 @@ from tests.verify_datasets import (
     checked_model,
     command,
     flip,
-    forge,
     generated,
     generated_once,
     kinds,
@@ -43,7 +34,6 @@ from tests.verify_datasets import (
     real,
     real_once,
     retried_once,
-    rewrite_part,
     rows_of,
     write_real,
 )

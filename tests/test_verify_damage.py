@@ -4,26 +4,19 @@
 # ruff: noqa: F401, F811
 from __future__ import annotations
 
-import io
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shardtools.dataset import store_plan_file
-from shardtools.errors import FormatVersionError, OptionError
 from shardtools.generation import prepare
-from shardtools.manifest import SCHEMA, digest
+from shardtools.manifest import digest
 from shardtools.storage import open_storage
-from shardtools.verify import KINDS, RegenerateOptions, RepairOptions, VerifyOptions, manifest_check, verify
+from shardtools.verify import KINDS, VerifyOptions, verify
 from tests.generating import options
 from tests.pictures import jpeg
 from tests.verify_datasets import (
@@ -31,7 +24,6 @@ from tests.verify_datasets import (
     FIRST_TAR,
     LAST_TAR,
     checked_model,
-    command,
     flip,
     forge,
     generated,

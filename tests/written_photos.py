@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import json
-import os
-import random
-import re
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import pytest
-import webdataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
-from shardtools.cli import main
-from shardtools.dataset import acquire, open_dataset, read_status
-from shardtools.dataset.events import read_events
-from shardtools.errors import DatasetError, OptionError, PlanMismatchError, ShardtoolsError, SourceError
 from shardtools.sources import SourceOptions
 from shardtools.storage import open_storage
-from shardtools.taxonomy import load_classes
-from shardtools.verify import VerifyOptions, verify
 from shardtools.writing import WriteOptions, WriteResult, write_dataset
-from tests.pictures import (
-    drawing,
-    encode,
-    fashion_labels,
-    fashion_pixels,
-    idx_images,
-    idx_labels,
-    jpeg,
-    write_files,
-    write_tar,
-)
-from tests.s3_server import S3Server
+from tests.pictures import drawing, encode, jpeg, write_files
 from tests.writing_here import write_in_process
-
 
 NUM_PHOTOS = 240
 PER_SHARD = 12

@@ -65,11 +65,6 @@ def _leaves(fields: Sequence[str]) -> dict[str, str]:
     return {"image": "bytes", **dict.fromkeys(fields, "bytes"), "label": "int", "key": "str"}
 
 
-def litdata_shard_name(shard_index: int) -> str:
-    """File name as LitData's writer of rank 0 gives it: "chunk-0-12.bin"."""
-    return f"chunk-0-{shard_index}.bin"
-
-
 def litdata_index(shards: Sequence[IndexedShard], fields: Sequence[str]) -> bytes:
     """The index.json of one split, as LitData formats it; chunks without samples are left out.
 

@@ -104,11 +104,6 @@ def _shard_config(fields: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def mds_shard_name(shard_index: int) -> str:
-    """File name as MDSWriter gives it: "shard.00012.mds"."""
-    return f"shard.{shard_index:05d}.mds"
-
-
 def mds_index(shards: Sequence[IndexedShard], fields: Sequence[str]) -> bytes:
     """The index.json of one split, as MDSWriter formats it; shards without samples are left out.
 

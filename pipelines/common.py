@@ -31,17 +31,18 @@ class Rank:
     device: torch.device
 
 
-def join_world(device: str, num_threads: int) -> Rank:
+def join_world(device: str, num_threads: int, *, is_exact: bool = True) -> Rank:
     """Sets up this process: threads, determinism and its place among the others.
 
     Args:
         device: "cpu" or "cuda".
         num_threads: CPU threads of torch in this process.
+        is_exact: Whether a GPU takes only operations that give the same bits each time, instead of the fastest.
     """
     translate_slurm(os.environ)
     torch.set_num_threads(num_threads)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = not is_exact
+    torch.backends.cudnn.deterministic = is_exact
     arguments = {"timeout": _COLLECTIVE_TIMEOUT} if int(os.environ.get("WORLD_SIZE", "1")) > 1 else {}
     state = PartialState(cpu=device == "cpu", **arguments)
     return Rank(rank=state.process_index, world_size=state.num_processes, device=state.device)
@@ -58,7 +59,13 @@ def translate_slurm(environment: os._Environ[str] | dict[str, str]) -> None:
     environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
 
 
-def fork_ranks(world_size: int, run: Callable[[int], None], report: Progress, stop: threading.Event) -> int:
+def fork_ranks(
+    world_size: int,
+    run: Callable[[int], None],
+    report: Progress,
+    stop: threading.Event,
+    grace_seconds: float | None = None,
+) -> int:
     """Runs `run(rank)` in `world_size` forked processes and waits for them: what is imported by now is imported once.
 
     No thread may have been started before. When a rank dies the others end after their shard in hand.
@@ -68,6 +75,7 @@ def fork_ranks(world_size: int, run: Callable[[int], None], report: Progress, st
         run: Called in each fork.
         report: Called with an error message for a rank that died.
         stop: Set by SIGTERM, here and (inherited) in the forks; SIGTERM is passed on to them.
+        grace_seconds: After a rank has died the others are killed in this time; `None` waits for them.
 
     Returns:
         0 if every rank ended well, 1 otherwise; each failure without a message of its own is reported.
@@ -96,7 +104,12 @@ def fork_ranks(world_size: int, run: Callable[[int], None], report: Progress, st
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
 
+    def kill_ranks(*_: object) -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
     signal.signal(signal.SIGTERM, stop_ranks)
+    signal.signal(signal.SIGALRM, kill_ranks)
     if stop.is_set():
         stop_ranks()
     failed = 0
@@ -110,6 +123,8 @@ def fork_ranks(world_size: int, run: Callable[[int], None], report: Progress, st
             line = f"process {rank} of {world_size} {how}: what is committed stays, run the same command again"
             report({"event": "error", "kind": "RunError", "message": line})
             stop_ranks()
+            if grace_seconds is not None:
+                signal.setitimer(signal.ITIMER_REAL, grace_seconds)
     return failed
 
 

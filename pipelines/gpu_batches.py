@@ -28,6 +28,7 @@ import torch
 
 from shardtools.errors import ShardtoolsError
 from shardtools.loader import Batch, Loader, LoaderOptions
+from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading_batch import Replacement
 from shardtools.pipelines.gpu_decoder import GpuDecoder
 from shardtools.pipelines.torch_batches import Images, TorchBatches, of_this_process
@@ -45,6 +46,7 @@ class DeviceBatch:
         labels: int64 [N]; -1 where there is none.
         weights: float32 [N] of the view, or `None`.
         keys: Keys of the samples.
+        rows: Rows of the loader's table, int64 [N], in the computer's memory.
         repeated: Keys at the end that come twice in the epoch.
         replacements: Samples that could not be read or decoded, and what took their place.
         epoch: 0-based.
@@ -55,6 +57,7 @@ class DeviceBatch:
     labels: torch.Tensor
     weights: torch.Tensor | None
     keys: list[str]
+    rows: Int64s
     repeated: tuple[str, ...]
     replacements: tuple[Replacement, ...]
     epoch: int
@@ -138,6 +141,7 @@ class GpuBatches(TorchBatches):
             labels=torch.from_numpy(batch.labels).to(self.device),
             weights=None if batch.weights is None else torch.from_numpy(batch.weights).to(self.device),
             keys=batch.keys,
+            rows=batch.rows,
             repeated=batch.repeated,
             replacements=batch.replacements,
             epoch=batch.epoch,

@@ -13,7 +13,7 @@ import pytest
 
 from shardtools.cli import COMMANDS, main
 
-HEAVY = {"diffusers", "duckdb", "nltk", "numpy", "obstore", "pyarrow", "rich", "torch", "transformers"}
+HEAVY = {"diffusers", "duckdb", "matplotlib", "nltk", "numpy", "obstore", "pyarrow", "rich", "torch", "transformers"}
 
 
 def _exit_code(args: list[str]) -> int:

@@ -23,8 +23,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan-bytes": ("shardtools.cli.plan_bytes", "Say which image size and quality reach a decoding speed."),
     "describe": ("shardtools.cli.describe", "Write what other tools read: card, Croissant, wids and DALI indexes."),
     "bench": ("shardtools.cli.bench", "Measure what this machine reads of a dataset, and what would help."),
+    "train": ("shardtools.cli.train", "Train a classifier on the shards of datasets."),
+    "recipes": ("shardtools.cli.recipes", "List the recipes of train, or print one."),
+    "curves": ("shardtools.cli.curves", "Draw the curves of training runs."),
     "sql": ("shardtools.cli.sql", "Ask the manifests of datasets a question in SQL."),
     "query": ("shardtools.cli.query", "Run one of the named questions in queries/."),
+    "overlay": ("shardtools.cli.overlay", "List, import and remove tables of facts about samples."),
     "status": ("shardtools.cli.status", "Say how far a dataset is, from its files alone."),
     "verify": ("shardtools.cli.verify", "Check digests, offsets, decodability; repair; regenerate rows."),
 }

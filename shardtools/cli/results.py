@@ -59,6 +59,7 @@ def run(
     as_json: bool,
     as_csv: bool,
     output: str | None,
+    overlays: Sequence[str] = (),
 ) -> None:
     """Runs one statement and prints or writes its rows."""
     if as_json + as_csv + (output is not None) > 1:
@@ -68,7 +69,7 @@ def run(
 
     if output is not None:
         check_suffix(output)
-    with Session(datasets) as session:
+    with Session(datasets, overlays=overlays) as session:
         for note in session.notes:
             click.echo(note, err=True)
         rows = session.stream(sql, parameters)

@@ -201,7 +201,7 @@ class Loader:
 
 def _make_table(options: LoaderOptions) -> SampleTable:
     if options.view is not None:
-        return read_view(options.datasets, options.view, options.view_parameters)
+        return read_view(options.datasets, options.view, options.view_parameters, overlays=options.overlays)
     if options.split is not None:
         return read_split(options.datasets, options.split, cache_folder=options.table_cache)
     return read_all(options.datasets)

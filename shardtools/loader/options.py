@@ -88,6 +88,7 @@ class LoaderOptions:
         view: SQL that returns `key`, and optionally `dataset`, `class_index` (other labels) and `weight`; see
             `read_view`. `None` reads the split.
         view_parameters: Parameter name -> value of the SQL's `$name`s.
+        overlays: Folders or addresses of overlays that the view names and that are not in their dataset.
         crop: One random view, several (`MultiCropOptions`), a centre crop or a plain resize.
         batch_size: Samples of one rank's batch, at least 1.
         order: How an epoch's samples follow each other; its seed is the run's.
@@ -111,6 +112,7 @@ class LoaderOptions:
     split: str | None = None
     view: str | None = None
     view_parameters: Mapping[str, Any] | None = None
+    overlays: tuple[str, ...] = ()
     crop: Crop = field(default_factory=lambda: CropOptions(size=224))
     batch_size: int = 64
     order: OrderOptions = field(default_factory=OrderOptions)
@@ -131,6 +133,8 @@ class LoaderOptions:
             raise OptionError(f"datasets is a tuple of folders or s3:// addresses, found {self.datasets!r}")
         if self.view is not None and self.split is not None:
             raise OptionError("a view chooses its own samples: give split or view, the SQL can say where split = '...'")
+        if self.overlays and self.view is None:
+            raise OptionError("overlays are named by the SQL of a view: give view, or leave overlays out")
         for name in ("batch_size", "world_size", "num_threads", "prefetch"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is at least 1, found {getattr(self, name)}")

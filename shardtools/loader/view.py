@@ -29,26 +29,31 @@ _KNOWN_COLUMNS = ("key", "dataset", "class_index", "weight")
 
 
 def read_view(
-    urls: Sequence[str | os.PathLike[str]], sql: str, parameters: Mapping[str, Any] | None = None
+    urls: Sequence[str | os.PathLike[str]],
+    sql: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    overlays: Sequence[str | os.PathLike[str]] = (),
 ) -> SampleTable:
     """The samples that a statement selects, in the order of tables, whatever the order of its rows.
 
     Args:
-        urls: Datasets that the SQL sees as `samples`.
+        urls: Datasets that the SQL sees as `samples`, and their overlays as `overlays.NAME`.
         sql: Returns `key`; `dataset` (an address as given in `urls`) where a key is in several datasets; `class_index`
             to give other labels; `weight` for weighted sampling or weighted losses. Other columns are ignored.
         parameters: Parameter name -> value.
+        overlays: Folders or addresses of overlays that are not in their dataset.
 
     Raises:
         QueryError: The SQL cannot run, or returns no row, no `key`, a key twice or unknown, or values that fit not.
         OptionError: No dataset is given, or one twice.
-        DatasetError: A dataset is not finished, or damaged.
+        DatasetError: A dataset is not finished, or damaged; an overlay is of another version of its dataset.
     """
     # Takes a second where pandas is installed, which loaders without a view need not wait for.
     from shardtools.sql import Session
 
     table = read_all(urls)
-    with Session(urls) as session:
+    with Session(urls, overlays=overlays) as session:
         view = _run(session, sql, parameters)
         numbers = _dataset_numbers(view, table.datasets)
         rows = _find_rows(table, view["key"], numbers, session)

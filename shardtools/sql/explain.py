@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shardtools.errors import QueryError
 
@@ -21,25 +21,35 @@ _DESCRIBE = '`shardtools sql "describe samples" DATASET` lists the columns'
 _NEAREST = 3
 
 
-def explain(error: Exception, columns: Sequence[str]) -> QueryError:
+def explain(
+    error: Exception, columns: Sequence[str], find_overlays: Callable[[], Sequence[str]] | None = None
+) -> QueryError:
     """The error to raise for one of DuckDB's.
 
     Args:
         error: What DuckDB (or Arrow, which passes it on) raised.
         columns: Names of the columns that the statement could mean.
+        find_overlays: Gives the overlays' names; for a statement that speaks of overlays.
     """
     text = _KIND.sub("", _INSTALL_ADVICE.sub("", _SKETCH.sub("", str(error).strip())))
     candidates = _CANDIDATES.search(text)
     reason = " ".join(text[: candidates.start()].split() if candidates else text.split()).rstrip("!. ")
-    return QueryError(f"cannot run the SQL: {reason}{_advice(reason, candidates, columns)}")
+    return QueryError(f"cannot run the SQL: {reason}{_advice(reason, candidates, columns, find_overlays)}")
 
 
-def _advice(reason: str, candidates: re.Match[str] | None, columns: Sequence[str]) -> str:
+def _advice(
+    reason: str,
+    candidates: re.Match[str] | None,
+    columns: Sequence[str],
+    find_overlays: Callable[[], Sequence[str]] | None,
+) -> str:
     column = _UNKNOWN_COLUMN.search(reason)
     if column:
         name = (column[1] or column[2]).rpartition(".")[2]
         near = difflib.get_close_matches(name.lower(), columns, _NEAREST, cutoff=0.6)
         return f"; nearest columns: {', '.join(near)}" if near else f"; {_DESCRIBE}"
+    if "Table with name" in reason and find_overlays is not None:
+        return f"; the tables are samples, events and datasets, {_listed(find_overlays())}"
     if "Table with name" in reason:
         return "; the tables are samples, events and datasets"
     if candidates:
@@ -49,3 +59,9 @@ def _advice(reason: str, candidates: re.Match[str] | None, columns: Sequence[str
     if "parameter" in reason.lower():
         return "; give each $name of the SQL once, as --param name=value"
     return ""
+
+
+def _listed(overlays: Sequence[str]) -> str:
+    if not overlays:
+        return "and there are no overlays: `shardtools overlay import` makes one of a file"
+    return "the overlays " + ", ".join(f'overlays."{name}"' if "-" in name else f"overlays.{name}" for name in overlays)

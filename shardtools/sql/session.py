@@ -1,13 +1,13 @@
 """A DuckDB connection over the manifests of datasets.
 
-Owns the tables that SQL sees (`samples`, `events`, `datasets`) and what a statement may do: read. Extensions are not
-fetched and not loaded, so nothing reaches the network but the reading of the given datasets. The price: a statement
-that writes (`copy ... to`, `create table`) is refused, and results leave through `sql.output` instead.
+Owns the tables that SQL sees (`samples`, `events`, `datasets`, `overlays.NAME`) and what a statement may do: read.
+Extensions are not fetched and not loaded, so nothing reaches the network but the reading of the given datasets. The
+price: a statement that writes (`copy ... to`, `create table`) is refused, and results leave through `sql.output`
+instead.
 """
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
@@ -23,10 +23,11 @@ import pyarrow as pa
 from shardtools.dataset import Dataset, open_dataset, read_plan_file
 from shardtools.dataset.events import read_events
 from shardtools.errors import DatasetError, OptionError, QueryError, ShardtoolsError
-from shardtools.manifest import COLUMNS
+from shardtools.manifest import COLUMNS, SCHEMA
 from shardtools.sql.explain import explain
-from shardtools.sql.remote import StorageHandler, scan_storage
+from shardtools.sql.overlay_tables import OverlayTables
 from shardtools.storage import StoredObject
+from shardtools.storage.arrow import StorageHandler, local_source, quoted_text, scan_storage
 
 ROWS_PER_BATCH = 20_000
 """Rows of a result that are in Python's memory at a time."""
@@ -96,14 +97,21 @@ class Session:
     """Datasets as SQL tables.
 
     `samples` has the manifest's columns and, first, `dataset`: the address as it was given. `events` has the event
-    logs, which know the times; `datasets` has one row a dataset. Use it as a context manager; it is for one thread.
+    logs, which know the times; `datasets` has one row a dataset; `overlays.NAME` has `dataset` and the columns of an
+    overlay. Use it as a context manager; it is for one thread.
 
     Attributes:
         notes: One line each on what a user should know about the rows (a dataset that is not finished).
     """
 
-    def __init__(self, urls: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(
+        self, urls: Sequence[str | os.PathLike[str]], *, overlays: Sequence[str | os.PathLike[str]] = ()
+    ) -> None:
         """Opens the datasets.
+
+        Args:
+            urls: Folders or s3:// addresses.
+            overlays: Folders or addresses of overlays that are not in their dataset.
 
         Raises:
             OptionError: No dataset is given, or one twice.
@@ -127,6 +135,7 @@ class Session:
         )
         spill = os.path.join(tempfile.gettempdir(), f"shardtools-sql-{os.getpid()}")
         self._connection = duckdb.connect(":memory:", config=_CONFIG | {"temp_directory": spill})
+        self._overlays = OverlayTables(self._connection, dict(zip(names, self._datasets, strict=True)), overlays)
         try:
             self._create_tables()
         except BaseException:
@@ -154,8 +163,10 @@ class Session:
 
         Raises:
             QueryError: The SQL cannot run, or does something else than reading.
+            DatasetError: It names an overlay of another version of its dataset, or a damaged one.
         """
         self._check_reads(sql)
+        self._overlays.open(sql)
         if not self._has_events and _mentions(sql, "events"):
             # Read on demand only: the logs of a large dataset are thousands of small files.
             self._connection.register("events", self._events(self._datasets))
@@ -168,9 +179,11 @@ class Session:
 
     def _explained(self, sql: str, error: Exception) -> ShardtoolsError:
         """The error to raise for one of DuckDB's or Arrow's: the storage's own where reading failed."""
-        failure = next((handler.failure for handler in self._handlers if handler.failure), None)
+        handlers = [*self._handlers, *self._overlays.handlers]
+        failure = next((handler.failure for handler in handlers if handler.failure), None)
         columns = [name for table, names in _TABLE_COLUMNS.items() if _mentions(sql, table) for name in names]
-        return failure or explain(error, columns)
+        columns += self._overlays.columns(sql)
+        return failure or explain(error, columns, self._overlays.names if _mentions(sql, "overlays") else None)
 
     def _check_reads(self, sql: str) -> None:
         try:
@@ -195,6 +208,7 @@ class Session:
         self._connection.execute(f"create view samples as {' union all '.join(branches)}")
         self._connection.register("events", self._events([]))
         self._connection.register("datasets", self._datasets_table())
+        self._connection.execute("create schema overlays")
         # Footers are read once a session, not once a statement.
         self._connection.execute("set parquet_metadata_cache = true")
         self._connection.execute("set lock_configuration = true")
@@ -202,17 +216,13 @@ class Session:
     def _samples_branch(self, number: int) -> str:
         dataset = self._datasets[number]
         files = _find_files(dataset)
-        local_paths = [dataset.storage.local_path(file.path) for file in files]
-        source = f"samples_of_dataset_{number}"
-        # DuckDB would take a folder called "run[1]" for a pattern and read "run1" instead.
-        if files and all(path is not None and not glob.has_magic(str(path)) for path in local_paths):
-            listed = ", ".join(_quoted(str(path)) for path in local_paths)
-            source = f"read_parquet([{listed}], hive_partitioning = false)"
-        else:
-            rows, handler = scan_storage(dataset.storage, files)
+        source = local_source(dataset.storage, files)
+        if source is None:
+            source = f"samples_of_dataset_{number}"
+            rows, handler = scan_storage(dataset.storage, files, SCHEMA)
             self._handlers.append(handler)
             self._connection.register(source, rows)
-        return f"select {_quoted(self._names[number])} as dataset, {', '.join(COLUMNS)} from {source}"
+        return f"select {quoted_text(self._names[number])} as dataset, {', '.join(COLUMNS)} from {source}"
 
     def _events(self, datasets: Sequence[Dataset]) -> pa.Table:
         rows = []
@@ -241,14 +251,20 @@ class Session:
         return pa.Table.from_pylist(rows, schema=_DATASETS_SCHEMA)
 
 
-def query(sql: str, urls: Sequence[str | os.PathLike[str]], parameters: Mapping[str, Any] | None = None) -> pa.Table:
+def query(
+    sql: str,
+    urls: Sequence[str | os.PathLike[str]],
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    overlays: Sequence[str | os.PathLike[str]] = (),
+) -> pa.Table:
     """The result of one statement over datasets, whole; `Session.stream` gives it in batches.
 
     Raises:
         QueryError: The SQL cannot run.
         DatasetError: There is no dataset, or one of its manifest files is missing.
     """
-    with Session(urls) as session:
+    with Session(urls, overlays=overlays) as session:
         rows = session.stream(sql, parameters)
         return pa.Table.from_batches(rows, schema=rows.schema)
 
@@ -273,7 +289,3 @@ def _find_files(dataset: Dataset) -> list[StoredObject]:
 
 def _mentions(sql: str, table: str) -> bool:
     return re.search(rf"\b{table}\b", sql, re.IGNORECASE) is not None
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

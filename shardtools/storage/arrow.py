@@ -1,23 +1,25 @@
-"""Parquet files behind a `Storage`, as an Arrow dataset that DuckDB scans.
+"""Parquet files behind a `Storage`, for engines that scan them: by name in DuckDB, as an Arrow dataset elsewhere.
 
-Owns reading manifests where DuckDB itself cannot: its S3 extension is a download, and its file functions expand wild
+Owns reading Parquet where DuckDB itself cannot: its S3 extension is a download, and its file functions expand wild
 cards. Only the footers and the column chunks that a query needs are fetched, by ranged reads. The price: bytes pass
 through Python, so a local folder is left to DuckDB wherever that is safe.
 """
 
 from __future__ import annotations
 
+import glob
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 
 from shardtools.errors import ShardtoolsError
-from shardtools.manifest import SCHEMA
-from shardtools.storage import Storage, StoredObject
+from shardtools.storage.base import Storage, StoredObject
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 
 class StorageHandler(pafs.FileSystemHandler):  # type: ignore[misc]  # pyarrow is published without types
@@ -56,7 +58,7 @@ class StorageHandler(pafs.FileSystemHandler):  # type: ignore[misc]  # pyarrow i
         return path
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError("manifests are opened for reading, by name")
+        raise NotImplementedError("Parquet files are opened for reading, by name")
 
     get_file_info_selector = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = _refuse
     delete_file = move = copy_file = open_output_stream = open_append_stream = _refuse
@@ -92,13 +94,32 @@ class _RangedFile(io.RawIOBase):
         return content
 
 
-def scan_storage(storage: Storage, files: Sequence[StoredObject]) -> tuple[pads.Dataset, StorageHandler]:
-    """The rows of `files` (manifest Parquet files of `storage`) as one dataset, and the handler that knows what failed.
+def scan_storage(
+    storage: Storage, files: Sequence[StoredObject], schema: pa.Schema
+) -> tuple[pads.Dataset, StorageHandler]:
+    """The rows of `files` (Parquet files of `storage`) as one dataset, and the handler that knows what failed.
 
-    Nothing is read yet: the schema is the manifest's, and the sizes are those of the listing.
+    Nothing is read yet: all files have the columns of `schema`, and the sizes are those of the listing.
     """
+    # Imports pandas where it is installed, which takes seconds that local folders need not wait for.
+    import pyarrow.dataset as pads
+
     handler = StorageHandler(storage, files)
     file_system = pafs.PyFileSystem(handler)
     parquet = pads.ParquetFileFormat()
     fragments = [parquet.make_fragment(file.path, file_system, file_size=file.num_bytes) for file in files]
-    return pads.FileSystemDataset(fragments, SCHEMA, parquet, file_system), handler
+    return pads.FileSystemDataset(fragments, schema, parquet, file_system), handler
+
+
+def local_source(storage: Storage, files: Sequence[StoredObject]) -> str | None:
+    """The files as DuckDB's SQL names them; `None` where it must be given `scan_storage` instead."""
+    local_paths = [storage.local_path(file.path) for file in files]
+    # DuckDB would take a folder called "run[1]" for a pattern and read "run1" instead.
+    if not files or any(path is None or glob.has_magic(str(path)) for path in local_paths):
+        return None
+    return f"read_parquet([{', '.join(quoted_text(str(path)) for path in local_paths)}], hive_partitioning = false)"
+
+
+def quoted_text(text: str) -> str:
+    """A text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,203 @@
+"""Checkpoints of a training run: whole or absent, and complete enough to go on bit for bit.
+
+    RUN/checkpoints/step-000001250/model.safetensors       weights, running statistics, the memory of class means
+                                   optimiser.safetensors   momentum
+                                   state.json              step, the loader's place, random states, what was asked for
+                                   records.parquet         notes of the unfinished epoch, where notes are taken
+
+Owns the files and their order: a folder gets its final name after everything in it has reached the disk, so a run that
+is killed finds the checkpoint before. The price: for a moment the disk holds one checkpoint more than is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from shardtools.errors import DatasetError, PlanMismatchError
+from shardtools.training.record import changed_settings
+
+CHECKPOINT_VERSION = 1
+_FOLDER = "checkpoints"
+
+
+@dataclass(slots=True, kw_only=True)
+class Checkpoint:
+    """A run after a step.
+
+    Attributes:
+        step: Optimiser steps that are done.
+        model: Name -> tensor.
+        optimiser: Of `optimiser_tensors`.
+        loader: The loader's state.
+        settings: The options that change the weights, `TrainOptions.result()`.
+        random_states: Of torch's generator in each process, as hexadecimal bytes.
+        scaler: State of the loss scaler of fp16; empty otherwise.
+        images: Training images seen so far.
+        path: Its folder, once it has one.
+    """
+
+    step: int
+    model: dict[str, torch.Tensor]
+    optimiser: dict[str, torch.Tensor]
+    loader: dict[str, Any]
+    settings: dict[str, Any]
+    random_states: list[str]
+    scaler: dict[str, Any] = field(default_factory=dict)
+    images: int = 0
+    path: Path | None = None
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimiser's memory of each parameter, named by the parameter's number."""
+    found = {}
+    for number, values in optimiser.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor):
+                found[f"{number}.{name}"] = value
+    return found
+
+
+def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """The opposite of `optimiser_tensors`."""
+    content = optimiser.state_dict()
+    content["state"] = {}
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        content["state"].setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict(content)
+
+
+def save_checkpoint(
+    run: Path, checkpoint: Checkpoint, *, keep: int, extra: Callable[[Path], None] | None = None
+) -> None:
+    """Writes a checkpoint and removes those that are not kept any more.
+
+    Args:
+        run: Folder of the run.
+        checkpoint: What to write; its tensors may be on any device.
+        keep: Older checkpoints that stay, at least 1.
+        extra: Writes further files into the folder that it is given.
+    """
+    final = run / _FOLDER / f"step-{checkpoint.step:09d}"
+    if final.exists():
+        # Of the same step of the same run: what is in it is what would be written.
+        return
+    folder = _empty_folder(run / _FOLDER / f".partial-{final.name}")
+    _save_tensors(checkpoint.model, folder / "model.safetensors")
+    _save_tensors(checkpoint.optimiser, folder / "optimiser.safetensors")
+    state = {
+        "version": CHECKPOINT_VERSION,
+        "step": checkpoint.step,
+        "images": checkpoint.images,
+        "loader": checkpoint.loader,
+        "settings": checkpoint.settings,
+        "random_states": checkpoint.random_states,
+        "scaler": checkpoint.scaler,
+    }
+    _write(folder / "state.json", (json.dumps(state, indent=1) + "\n").encode())
+    if extra is not None:
+        extra(folder)
+    _sync_folder(folder)
+    folder.rename(final)
+    _sync_folder(final.parent)
+    for old in list_checkpoints(run)[: -1 - keep]:
+        shutil.rmtree(old)
+
+
+def _empty_folder(folder: Path) -> Path:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Folders of the checkpoints, the oldest first."""
+    return sorted((run / _FOLDER).glob("step-*"))
+
+
+def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Args:
+        path: Its folder.
+        settings: What the run asks for, to compare.
+
+    Raises:
+        PlanMismatchError: It is of a run with other options.
+        DatasetError: A file is missing or damaged.
+    """
+    try:
+        state = json.loads((path / "state.json").read_bytes())
+        version = state["version"]
+        if version != CHECKPOINT_VERSION:
+            raise DatasetError(f"{path}: expected checkpoint version {CHECKPOINT_VERSION}, found {version!r}")
+        check_settings(path, state["settings"], settings)
+        return Checkpoint(
+            step=state["step"],
+            model=load_file(path / "model.safetensors"),
+            optimiser=load_file(path / "optimiser.safetensors"),
+            loader=state["loader"],
+            settings=state["settings"],
+            random_states=state["random_states"],
+            scaler=state["scaler"],
+            images=state["images"],
+            path=path,
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise DatasetError(
+            f"{path}: the checkpoint is damaged ({type(error).__name__}: {str(error).splitlines()[0]}): remove this "
+            "folder, and the run goes on from the checkpoint before"
+        ) from None
+
+
+def check_settings(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """That a checkpoint is of a run that was asked for the same.
+
+    Raises:
+        PlanMismatchError: It is not; the message names what differs.
+    """
+    changes = changed_settings(found, wanted)
+    if changes:
+        shown = "; ".join(changes[:3])
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise PlanMismatchError(
+            f"{path}: a checkpoint of another run ({shown}{more}): give the options of that run, or another --out"
+        )
+
+
+def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def newest_checkpoint(run: Path, settings: Mapping[str, Any]) -> Checkpoint | None:
+    """The checkpoint that a run goes on from; `None` where there is none."""
+    paths = list_checkpoints(run)
+    return load_checkpoint(paths[-1], settings) if paths else None

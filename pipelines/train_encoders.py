@@ -1,0 +1,237 @@
+"""Encoders: networks that turn images into features, from torchvision, timm, or of this project's own.
+
+Owns how a classifier is cut off a network that has one, and which files of weights fit. Heads are found by the few
+names that torchvision uses for them rather than by a table of architectures; the price is that a network that names its
+head otherwise is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn import functional
+
+from shardtools.errors import OptionError
+
+MICRO = "resnet-micro"
+_TIMM = "timm:"
+_HEADS = ("fc", "classifier", "heads", "head")
+_AUXILIARY = ("aux1", "aux2", "AuxLogits")
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    # Their second classifiers would make the output of training a tuple.
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+_PREFIXES = ("", "module.", "network.", "encoder.", "encoder.network.")
+"""What may stand before a name in a file: nothing, DDP's, this module's, and a saved `Classifier`'s."""
+
+
+class Encoder(nn.Module):
+    """A network without its classifier.
+
+    Attributes:
+        network: The network; its state fits a plain network of that name, but for the classifier.
+        feature_dim: Dimensions of a feature, D.
+    """
+
+    def __init__(self, network: nn.Module, feature_dim: int) -> None:
+        super().__init__()
+        self.network = network
+        self.feature_dim = feature_dim
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Float images [N, 3, H, W] to features [N, D]: averaged over the image, or the class token of a ViT."""
+        features: torch.Tensor = self.network(images)
+        return features
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, figure 2)."""
+
+    def __init__(self, in_width: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_width, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or in_width != width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_width, width, 1, stride, bias=False),
+                nn.BatchNorm2d(width),
+            )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        inner = functional.relu(self.bn1(self.conv1(images)))
+        return functional.relu(self.bn2(self.conv2(inner)) + self.shortcut(images))
+
+
+class MicroResNet(nn.Module):
+    """A ResNet for images of 32 pixels (and crops of 16): one block of 32, 64 and 128 channels, 0.31 M parameters.
+
+    Few wide layers instead of the many narrow ones of CIFAR's ResNet-20, and half the resolution from the first one on
+    (12 million multiplications for an image of 32 x 32): four times the speed on a CPU core.
+    """
+
+    feature_dim = 128
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(32)
+        self.stages = nn.Sequential(_Block(32, 32, 1), _Block(32, 64, 2), _Block(64, 128, 2))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, _Block):
+                nn.init.zeros_(module.bn2.weight)  # each block starts as its shortcut (Goyal et al. 2017, section 5.1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Float images [N, 3, H, W], sides of 4 or more, to features [N, 128]."""
+        features: torch.Tensor = self.stages(functional.relu(self.bn(self.stem(images))))
+        return features.mean((2, 3))
+
+
+def make_encoder(name: str, *, weights: str | None = None) -> Encoder:
+    """A network without its classifier, with first weights drawn from torch's generator.
+
+    Args:
+        name: A classification model of torchvision ("resnet50"), "timm:NAME", or "resnet-micro".
+        weights: Local file to take the weights from, safetensors or a state dict that torch saved: of the plain
+            network, with or without its classifier, or of a `Classifier` around it. Nothing is downloaded.
+
+    Raises:
+        OptionError: There is no such model, or the file is none, or of another network.
+    """
+    if name == MICRO:
+        network: nn.Module = MicroResNet()
+        encoder, removed = Encoder(network, MicroResNet.feature_dim), tuple(_HEADS)
+    elif name.startswith(_TIMM):
+        encoder, removed = _from_timm(name.removeprefix(_TIMM))
+    else:
+        encoder, removed = _from_torchvision(name)
+    if weights is not None:
+        _load(encoder.network, weights, name, removed)
+    return encoder
+
+
+def _from_torchvision(name: str) -> tuple[Encoder, tuple[str, ...]]:
+    """The encoder, and the names of the parts that were cut off."""
+    import torchvision  # takes seconds, as timm does
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise _unknown(name, [*names, MICRO])
+    network = torchvision.models.get_model(name, weights=None, **_ARGUMENTS.get(name, {}))
+    head = next((child for child, _ in network.named_children() if child in _HEADS), None)
+    if head is None:
+        raise OptionError(f"encoder {name}: expected a classifier named {', '.join(_HEADS)}, found none: take another")
+    return Encoder(network, _cut(network, head)), (head, *_AUXILIARY)
+
+
+def _cut(network: nn.Module, head: str) -> int:
+    """Takes the classifier off in place, from its first layer with weights to mix features on, and returns D."""
+    module = network.get_submodule(head)
+    layers = list(module.children()) or [module]
+    mixing = next(n for n, layer in enumerate(layers) if isinstance(layer, nn.Linear | nn.Conv2d))
+    kept = [layer for layer in layers[:mixing] if not isinstance(layer, nn.Dropout)]
+    # SqueezeNet pools after its classifier, which is a convolution.
+    kept += [layer for layer in layers[mixing:] if isinstance(layer, nn.AdaptiveAvgPool2d)]
+    setattr(network, head, nn.Sequential(*kept))
+    first = layers[mixing]
+    dim = int(first.in_channels if isinstance(first, nn.Conv2d) else first.in_features)  # type: ignore[arg-type]
+    pool = getattr(network, "avgpool", None)
+    if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size not in (1, (1, 1)):
+        rows, columns = pool.output_size  # type: ignore[misc]
+        dim //= int(rows) * int(columns)  # type: ignore[arg-type]  # AlexNet and VGG classify a grid of features
+        network.avgpool = nn.AdaptiveAvgPool2d(1)
+    return dim
+
+
+def _from_timm(name: str) -> tuple[Encoder, tuple[str, ...]]:
+    """As `_from_torchvision`."""
+    try:
+        import timm
+    except ImportError:
+        raise OptionError(f"encoder {_TIMM}{name} needs the library timm, which is not installed: install it") from None
+    if not timm.is_model(name.partition(".")[0]):
+        raise _unknown(_TIMM + name, [_TIMM + known for known in timm.list_models()])
+    try:
+        try:
+            # Lets a ViT take local crops beside global ones.
+            network = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
+        except TypeError:
+            network = timm.create_model(name, pretrained=False, num_classes=0)
+    except RuntimeError as error:
+        raise OptionError(f"encoder {_TIMM}{name}: timm refuses it: {str(error).splitlines()[0]}") from error
+    settings: dict[str, Any] = vars(network).get("default_cfg") or {}
+    heads = settings.get("classifier") or ()
+    # The second is the width before what some networks put between the pooling and their classifier.
+    dim = int(vars(network).get("head_hidden_size") or vars(network)["num_features"])
+    return Encoder(network, dim), (heads,) if isinstance(heads, str) else tuple(heads)
+
+
+def _unknown(name: str, known: Iterable[str]) -> OptionError:
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return OptionError(
+        f"an encoder is a classification model of torchvision, {_TIMM}NAME or {MICRO}, found {name!r}{hint}"
+    )
+
+
+def _load(network: nn.Module, path: str, name: str, removed: tuple[str, ...]) -> None:
+    """Fills a network from a file, all of it.
+
+    Raises:
+        OptionError: The file cannot be read, lacks a tensor, or has others than the network and its classifier.
+    """
+    found = _read(path)
+    wanted = network.state_dict()
+    prefix = max(_PREFIXES, key=lambda prefix: sum(prefix + key in found for key in wanted))
+    own = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
+    # What a batch norm counts is in no file of older releases, and changes nothing.
+    missing = [key for key in wanted if key not in own and not key.endswith("num_batches_tracked")]
+    strange = [key for key in own if key not in wanted and not key.startswith(tuple(f"{part}." for part in removed))]
+    unlike = [key for key in wanted if key in own and own[key].shape != wanted[key].shape]
+    for what, keys in (("lacks", missing), ("has, beyond those of the network,", strange)):
+        if keys:
+            raise OptionError(
+                f"weights {path} do not fit encoder {name}: the file {what} {len(keys)} tensors, first {keys[0]}: "
+                "give the encoder that the file was made with"
+            )
+    if unlike:
+        key = unlike[0]
+        raise OptionError(
+            f"weights {path} do not fit encoder {name}: {key} is {list(wanted[key].shape)} in the network, found "
+            f"{list(own[key].shape)} in the file: give the encoder that the file was made with"
+        )
+    network.load_state_dict({key: own.get(key, tensor) for key, tensor in wanted.items()})
+
+
+def _read(path: str) -> Mapping[str, torch.Tensor]:
+    """Names and tensors of a file; torch's own may hold them under "state_dict" or "model"."""
+    if not Path(path).is_file():
+        raise OptionError(f"weights {path}: expected a local file, found none: check the path")
+    try:
+        if path.endswith(".safetensors"):
+            stored: dict[str, torch.Tensor] = safetensors.torch.load_file(path)
+            return stored
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+        raise OptionError(
+            f"weights {path}: expected tensors as safetensors or a state dict of torch without other objects, found "
+            f"neither ({type(error).__name__}): save the model's state_dict()"
+        ) from error
+    if isinstance(loaded, Mapping):
+        loaded = next((loaded[key] for key in ("state_dict", "model") if isinstance(loaded.get(key), Mapping)), loaded)
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise OptionError(f"weights {path}: expected names with tensors, found other values: save the state_dict()")
+    return cast(Mapping[str, torch.Tensor], loaded)

@@ -1,0 +1,187 @@
+"""`shardtools train`: a classifier on the shards of datasets."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  shardtools gen-sd --prompt "c, d_c"
+  shardtools train fashion-sd --out fashion-run --recipe micro --set epochs=3
+  shardtools train imagenet imagenet-sd --ratio 1:3 --val imagenet --recipe imagenet-sd --out mixed
+  shardtools train s3://bucket/imagenet --where "width >= 200" --recipe t-rex --set precision=bf16 --out t-rex
+  shardtools train imagenet --view clean.sql --recipe pytorch --num-processes 8 --out clean
+
+\b
+The same command resumes a run that was stopped or killed, also on another number of processes. SIGTERM and Ctrl-C
+finish the step in hand and write a checkpoint. torchrun, accelerate launch and srun start the same command as
+`-m shardtools.pipelines.train`.
+Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
+"""
+
+
+@click.command("train", epilog=EPILOG)
+@click.argument("datasets", metavar="DATASET...", nargs=-1)
+@click.option("--out", metavar="RUN", help="Folder for checkpoints, metrics, curves and the weights. Required.")
+@click.option("--recipe", help="Name, or a .toml file: how to train. Required; --list-recipes shows them.")
+@click.option(
+    "--set", "changes", metavar="KEY=VALUE", multiple=True, help="Change a value of the recipe; may be repeated."
+)
+@click.option("--list-recipes", is_flag=True, help="Print the recipes and what they are.")
+@click.option("--split", help='Split to train on; "all" for every one.  [default: train]')
+@click.option("--where", metavar="SQL", help='Condition on the rows of `samples`: "width >= 200".')
+@click.option("--view", metavar="SQL", help="Query that returns key and maybe class_index, weight; or a .sql file.")
+@click.option("--relabel", metavar="OVERLAY", help="Overlay with key and class_index: labels to train with.")
+@click.option("--ratio", metavar="N:N", help="Samples of each DATASET in turn, 1:3.  [default: all of them as one]")
+@click.option(
+    "--weighted",
+    type=click.Choice(["loss", "sampling"]),
+    default="loss",
+    show_default=True,
+    help="What a view's `weight` does.",
+)
+@click.option("--val", metavar="DATASET", help="Evaluate on this dataset while training.")
+@click.option("--val-split", default="val", show_default=True, help="Its split.")
+@click.option("--val-every", type=int, default=1, show_default=True, help="Epochs between evaluations.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of order, augmentation and first weights.")
+@click.option("--shuffle", type=click.Choice(["global", "blocks"]), default="global", show_default=True)
+@click.option("--num-processes", type=int, help="Processes on this machine.  [default: one a GPU, or one on a CPU]")
+@click.option("--threads", type=int, help="Threads that decode in each process.  [default: its share of the cores]")
+@click.option("--compute-threads", type=int, help="CPU threads of torch in each.  [default: its share, 1 beside a GPU]")
+@click.option("--accumulation", type=int, default=1, show_default=True, help="Passes of one optimiser step.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--decoder",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="Where JPEGs are decoded and augmented.",
+)
+@click.option("--compile", is_flag=True, help="Compile the model (slow start, faster steps).")
+@click.option("--channels-last", is_flag=True, help="Weights in channels-last memory.")
+@click.option("--checkpoint-steps", type=int, help="Steps between checkpoints.  [default: one an epoch]")
+@click.option("--keep-checkpoints", type=int, default=1, show_default=True, help="Kept beside the last one.")
+@click.option("--log-steps", type=int, default=50, show_default=True, help="Steps between lines of metrics.")
+@click.option("--record", is_flag=True, help="Write loss, margin and prediction of each sample, an epoch a time.")
+@click.option("--tensorboard/--no-tensorboard", default=True, show_default=True, help="Metrics for TensorBoard too.")
+@click.option("--wandb", metavar="PROJECT", help="Metrics for Weights & Biases too.")
+@click.option("--cache-folder", help="Keep what was read of s3:// here; with --cache-gb.")
+@click.option("--cache-gb", type=float, help="Its limit in GB (10^9 bytes).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    datasets: tuple[str, ...], changes: tuple[str, ...], list_recipes: bool, as_json: bool, **options: Any
+) -> None:
+    """Train a classifier on DATASETs, real, generated or mixed.
+
+    The recipe says how (network, augmentation, learning rate); the options say on what and where. RUN then holds
+    model.safetensors, metrics.jsonl, curves.png, run.json and the checkpoints.
+    """
+    if list_recipes:
+        from shardtools.cli.recipes import print_recipes
+
+        print_recipes(as_json=as_json)
+        return
+    wanted = to_options(datasets, changes, **options)
+    from shardtools.cli.launchers import is_one_of_many
+    from shardtools.cli.train_progress import TrainProgress
+    from shardtools.training import train
+
+    with TrainProgress() as progress:
+        if is_one_of_many():
+            importlib.import_module("shardtools.pipelines.train").run_launched(wanted, progress)
+            return
+        result = train(wanted, progress=progress)
+    click.echo(json.dumps(asdict(result)) if as_json else summary(result, wanted))
+
+
+def to_options(
+    datasets: tuple[str, ...],
+    changes: tuple[str, ...],
+    *,
+    out: str | None,
+    recipe: str | None,
+    split: str | None,
+    view: str | None,
+    ratio: str | None,
+    cache_gb: float | None,
+    **options: Any,
+) -> Any:
+    """The library's `TrainOptions` out of what was typed; the other options have its names.
+
+    Raises:
+        click.UsageError: Something is missing, or two options contradict each other.
+        ShardtoolsError: The recipe or a value is wrong.
+    """
+    for value, name, example in (
+        (datasets, "DATASET", "fashion-sd"),
+        (out, "--out", "--out fashion-run"),
+        (recipe, "--recipe", "--recipe micro; --list-recipes shows them"),
+    ):
+        if not value:
+            raise click.UsageError(f"{name} is missing: for instance {example}")
+    if view is not None and split is not None:
+        raise click.UsageError("--view says itself what is read: leave out --split and write where split = '...' in it")
+    from shardtools.training import TrainOptions, load_recipe
+
+    return TrainOptions(
+        datasets=datasets,
+        out=str(out),
+        recipe=load_recipe(str(recipe), changes),
+        split=None if view is not None or split == "all" else split or "train",
+        view=None if view is None else read_view_text(view),
+        ratio=None if ratio is None else split_ratio(ratio),
+        cache_bytes=None if cache_gb is None else round(cache_gb * 1e9),
+        **options,
+    )
+
+
+def read_view_text(view: str) -> str:
+    """SQL as it was typed, or that of a file whose name ends in ".sql"."""
+    if not view.endswith(".sql"):
+        return view
+    try:
+        return Path(view).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise click.UsageError(f"--view {view}: cannot read the file: {reason}") from None
+
+
+def split_ratio(ratio: str) -> tuple[int, ...]:
+    """Numbers out of "1:3" or "1,3"."""
+    try:
+        return tuple(int(part) for part in ratio.replace(",", ":").split(":"))
+    except ValueError:
+        raise click.UsageError(f"--ratio takes whole numbers like 1:3, found {ratio!r}") from None
+
+
+def summary(result: Any, options: Any) -> str:
+    """What a run came to, where its files are, and the next commands worth typing."""
+    from shardtools.cli.train_progress import duration, evaluation_words
+    from shardtools.training import CURVES_FILE, MODEL_FILE
+
+    run = Path(result.out)
+    if result.images:
+        speed = result.images / max(result.seconds, 1e-9)
+        head = f"{result.images} images in {duration(result.seconds)} ({speed:.0f}/s): {result.epochs} epochs are done"
+    else:
+        head = f"nothing left to do: the {result.epochs} epochs in {result.out} are done"
+    lines = [f"{head}, {result.steps} steps"]
+    if result.metrics:
+        lines.append(f"last evaluation, {options.val_split} of {options.val}: {evaluation_words(result.metrics)}")
+    lines.append(f"weights: {run / MODEL_FILE}")
+    if (run / CURVES_FILE).exists():
+        lines.append(f"curves: {run / CURVES_FILE}")
+    place = shlex.quote(result.out)
+    lines += ["Next:", f"  shardtools curves {place} ANOTHER-RUN --out curves.png"]
+    if not result.metrics:
+        lines.append("  the same command with --val DATASET and another --out says how good it is")
+    else:
+        lines.append("  the same command with --set epochs=N and another --out trains longer")
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""How far a training run is: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+import click
+
+_LINE_SECONDS = 10.0
+
+
+class TrainProgress:
+    """Shows the messages of `training.train` on the standard error."""
+
+    def __init__(self) -> None:
+        """Begins with nothing shown; the bar appears with the message "ready"."""
+        self._bar: Any = None
+        self._task: Any = None
+        self._steps_per_epoch = 1
+        self._epochs = 1
+        self._first = 0
+        self._started = 0.0
+        self._shown_at = 0.0
+
+    def __enter__(self) -> TrainProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_bar()
+
+    def __call__(self, message: dict[str, Any]) -> None:
+        event = message["event"]
+        if event == "ready":
+            self._begin(message)
+        elif event == "step":
+            self._step(message)
+        elif event == "evaluation":
+            self._say(evaluation_line(message))
+        elif event == "notice":
+            self._say(message["text"])
+        elif event == "end":
+            self._end_bar()
+
+    @property
+    def _total(self) -> int:
+        return self._steps_per_epoch * self._epochs
+
+    def _begin(self, message: dict[str, Any]) -> None:
+        self._steps_per_epoch, self._epochs = max(1, message["steps_per_epoch"]), message["epochs"]
+        self._first = message["first_step"]
+        self._started = self._shown_at = time.monotonic()
+        self._say(ready_line(message))
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(self._epoch(self._first), total=self._total, completed=self._first, speed="")
+        self._bar.start()
+
+    def _step(self, message: dict[str, Any]) -> None:
+        step = message["step"]
+        speed = (
+            f"{message['images_per_second']:.0f} images/s, waits for data {message['data_wait']:.1%}, "
+            f"loss {message['loss']:.3f}"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=self._epoch(step - 1), speed=speed)
+            return
+        now = time.monotonic()
+        if now - self._shown_at > _LINE_SECONDS:
+            self._shown_at = now
+            seconds = (self._total - step) * (now - self._started) / max(1, step - self._first)
+            self._say(f"{self._epoch(step - 1)}, step {step} of {self._total}: {speed}, {duration(seconds)} left")
+
+    def _epoch(self, step: int) -> str:
+        """The epoch that a 0-based step belongs to, as people count."""
+        return f"epoch {min(step // self._steps_per_epoch + 1, self._epochs)} of {self._epochs}"
+
+    def _say(self, line: str) -> None:
+        if self._bar is None:
+            click.echo(line, err=True)
+        else:
+            # Above the bar, and as it is: a path in brackets is no markup.
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def ready_line(message: dict[str, Any]) -> str:
+    """What is about to run."""
+    processes = message["num_processes"]
+    steps = message["steps_per_epoch"] * message["epochs"]
+    resumed = f"; goes on after step {message['resumed_from']}" if message["resumed_from"] is not None else ""
+    return (
+        f"{message['samples']} images of {message['classes']} classes, {message['epochs']} epochs, {steps} steps of "
+        f"{message['images_per_step']} images on {processes} {'process' if processes == 1 else 'processes'} "
+        f"({message['device']}, decoding on the {message['decoder']}){resumed}"
+    )
+
+
+def evaluation_line(message: dict[str, Any]) -> str:
+    """What an evaluation found, after how many epochs."""
+    return f"after epoch {message['epoch']}: {evaluation_words(message)}"
+
+
+def evaluation_words(metrics: dict[str, Any]) -> str:
+    """Accuracies and loss, like "top-1 71.2 %, loss 1.10"; what was not measured is left out."""
+    words = [
+        f"{label} {metrics[name]:.{digits}f}{unit}"
+        for name, label, digits, unit in (
+            ("val_top1", "top-1", 1, " %"),
+            ("val_top5", "top-5", 1, " %"),
+            ("val_loss", "loss", 3, ""),
+        )
+        if metrics.get(name) is not None
+    ]
+    return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """As people say it: "2.5 hours"."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"

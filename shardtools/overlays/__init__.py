@@ -1,0 +1,36 @@
+"""Overlays: named tables of facts about samples, beside a manifest that never changes."""
+
+from shardtools.overlays.accepting import accept_overlay
+from shardtools.overlays.importing import import_overlay
+from shardtools.overlays.layout import OVERLAY_VERSION, OverlayColumn, OverlayInfo, OverlayPart
+from shardtools.overlays.opening import (
+    Overlay,
+    find_overlay,
+    list_overlays,
+    open_overlay,
+    open_overlay_at,
+    overlay_names,
+    remove_overlay,
+)
+from shardtools.overlays.versions import check_fits, fits
+from shardtools.overlays.writer import OverlayWriter, write_overlay
+
+__all__ = [
+    "OVERLAY_VERSION",
+    "Overlay",
+    "OverlayColumn",
+    "OverlayInfo",
+    "OverlayPart",
+    "OverlayWriter",
+    "accept_overlay",
+    "check_fits",
+    "find_overlay",
+    "fits",
+    "import_overlay",
+    "list_overlays",
+    "open_overlay",
+    "open_overlay_at",
+    "overlay_names",
+    "remove_overlay",
+    "write_overlay",
+]

@@ -1,0 +1,28 @@
+"""Training without torch: recipes, options, the launcher, metrics and their curves."""
+
+from shardtools.training.curves import draw_curves
+from shardtools.training.launch import train
+from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
+from shardtools.training.options import Recipe, TrainOptions, TrainResult
+from shardtools.training.recipes import RecipeFile, find_recipe, list_recipes, load_recipe
+from shardtools.training.record import CURVES_FILE, MODEL_FILE, RECORD_FILE, read_finished, write_record
+
+__all__ = [
+    "CURVES_FILE",
+    "METRICS_FILE",
+    "MODEL_FILE",
+    "RECORD_FILE",
+    "MetricsLog",
+    "Recipe",
+    "RecipeFile",
+    "TrainOptions",
+    "TrainResult",
+    "draw_curves",
+    "find_recipe",
+    "list_recipes",
+    "load_recipe",
+    "read_finished",
+    "read_metrics",
+    "train",
+    "write_record",
+]

@@ -1,0 +1,211 @@
+"""From a run's options to what its loaders read: samples, crops, classes.
+
+Owns the translation and the checks that need no pixel: that there are rows, that every label has a place in the head,
+that the dataset to evaluate on numbers its classes as the training data does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shardtools.errors import OptionError, PlanMismatchError
+from shardtools.loader import (
+    NO_CLASS,
+    CenterCropOptions,
+    CropOptions,
+    LoaderOptions,
+    MixOptions,
+    MultiCropOptions,
+    OrderOptions,
+    SampleTable,
+    dino_multi_crop,
+)
+from shardtools.loader.reading_options import ReadOptions
+from shardtools.training.options import Recipe, TrainOptions
+
+EVALUATION_BATCH = 2
+"""Images of an evaluation's batch for each of a training batch: nothing is kept for a backward pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one process of a run does.
+
+    Attributes:
+        rank: 0-based number of the process.
+        world_size: Processes of the run.
+        threads: CPU threads that decode for it.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    threads: int = 1
+
+
+def training_crop(recipe: Recipe) -> CropOptions | MultiCropOptions:
+    """What is done to a training image."""
+    if recipe.augmentation == "plain":
+        return CropOptions(size=recipe.image_size, scale=(recipe.scale, 1.0), flip_probability=recipe.flip)
+    both = dino_multi_crop((recipe.scale, 1.0), (recipe.local_scale, recipe.scale))
+    one = replace(both.global_crop, size=recipe.image_size, flip_probability=recipe.flip)
+    if recipe.augmentation == "colour":
+        return one
+    local = replace(both.local_crop, size=recipe.local_size, flip_probability=recipe.flip)
+    return replace(both, num_local=recipe.num_local, global_crop=one, local_crop=local)
+
+
+def training_loader(options: TrainOptions, share: Share) -> LoaderOptions:
+    """What a process reads to train on: the last samples of an epoch that fill no batch are left out.
+
+    Raises:
+        OptionError: The batch cannot be shared by the processes and their passes.
+    """
+    batch_size = options.recipe.batch_size
+    parts = share.world_size * options.accumulation
+    if batch_size % parts:
+        fitting = -(-batch_size // parts) * parts
+        raise OptionError(
+            f"batch_size {batch_size} is not a multiple of {share.world_size} processes x {options.accumulation} "
+            f"passes: take another number of processes or another --accumulation, or --set batch_size={fitting}"
+        )
+    shuffle = "weighted" if options.weighted == "sampling" else options.shuffle
+    view, parameters = _view(options)
+    return LoaderOptions(
+        datasets=options.datasets,
+        split=options.split if view is None else None,
+        view=view,
+        view_parameters=parameters,
+        crop=training_crop(options.recipe),
+        batch_size=batch_size // share.world_size,
+        order=OrderOptions(seed=options.seed, shuffle=shuffle),
+        mix=None if options.ratio is None else MixOptions(ratio=options.ratio),
+        last="drop",
+        read=ReadOptions(cache_folder=options.cache_folder, cache_bytes=options.cache_bytes),
+        table_cache=_table_cache(options, view),
+        rank=share.rank,
+        world_size=share.world_size,
+        num_threads=share.threads,
+    )
+
+
+def evaluation_loader(options: TrainOptions, share: Share) -> LoaderOptions:
+    """What a process reads to evaluate: every sample once, the centre of the image."""
+    if options.val is None:
+        raise OptionError("an evaluation needs a dataset: give val")
+    recipe = options.recipe
+    return LoaderOptions(
+        datasets=(options.val,),
+        split=options.val_split,
+        crop=CenterCropOptions(size=recipe.image_size, resize=recipe.eval_resize),
+        batch_size=max(1, EVALUATION_BATCH * recipe.batch_size // (share.world_size * options.accumulation)),
+        order=OrderOptions(shuffle="none"),
+        last="short",
+        rank=share.rank,
+        world_size=share.world_size,
+        num_threads=share.threads,
+    )
+
+
+def _table_cache(options: TrainOptions, view: str | None) -> str | None:
+    """A folder in the run's, so that the processes of a machine make the table of a split once."""
+    if view is not None or options.split is None:
+        return None
+    name = hashlib.sha256("\0".join((*options.datasets, options.split)).encode()).hexdigest()[:16]
+    return str(Path(options.out) / "tables" / name)
+
+
+def _view(options: TrainOptions) -> tuple[str | None, Mapping[str, Any] | None]:
+    """The SQL that selects the samples; none where a whole split is read."""
+    if options.view is not None:
+        return options.view, None
+    if options.where is None and options.relabel is None:
+        return None, None
+    label, join = "samples.class_index", ""
+    if options.relabel is not None:
+        name = '"' + options.relabel.replace('"', '""') + '"'
+        label = "coalesce(relabel.class_index, samples.class_index)"
+        join = (
+            f" left join overlays.{name} as relabel on relabel.key = samples.key and relabel.dataset = samples.dataset"
+        )
+    conditions = ["samples.status = 'ok'"]
+    if options.split is not None:
+        conditions.append("samples.split = $split")
+    if options.where is not None:
+        # On lines of its own, so that a comment at its end ends there.
+        conditions.append(f"(\n{options.where}\n)")
+    sql = (
+        f"select samples.key, samples.dataset, cast({label} as integer) as class_index from samples{join} "
+        f"where {' and '.join(conditions)}"
+    )
+    return sql, None if options.split is None else {"split": options.split}
+
+
+def read_classes(urls: Sequence[str]) -> dict[int, str]:
+    """Class number -> WordNet id or class name, over all splits of the datasets.
+
+    Raises:
+        OptionError: A number stands for two classes.
+        DatasetError: A dataset is not finished, or damaged.
+    """
+    from shardtools.sql import query
+
+    found = query(
+        "select class_index, min(wnid) as least, max(wnid) as most from samples where class_index is not null "
+        "group by class_index order by class_index",
+        urls,
+    )
+    classes = {}
+    for row in found.to_pylist():
+        if row["least"] != row["most"]:
+            raise OptionError(
+                f"class {row['class_index']} is {row['least']} and {row['most']} in {', '.join(urls)}: datasets that "
+                "are trained on together number their classes alike, write one of them anew with --classes"
+            )
+        classes[int(row["class_index"])] = str(row["least"])
+    return classes
+
+
+def check_labels(table: SampleTable, num_classes: int, what: str) -> None:
+    """That every row of a loader's table has a place in the head.
+
+    Args:
+        table: Of the loader.
+        num_classes: Of the head.
+        what: Names the data in the error.
+
+    Raises:
+        OptionError: A row has no label, or one that the head does not have.
+    """
+    labels = np.asarray(table.class_index)
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if not wrong.size:
+        return
+    label, key = int(labels[wrong[0]]), table.key_strings(wrong[:1].astype(np.int64))[0]
+    found = "no class" if label == NO_CLASS else f"class {label}"
+    raise OptionError(
+        f"{what}: expected labels 0 to {num_classes - 1}, which the head has, found {found} at {key!r} "
+        f"({wrong.size} rows of {len(labels)}): leave them out with --where, or give them a label"
+    )
+
+
+def check_same_classes(training: Mapping[int, str], evaluation: Mapping[int, str], url: str) -> None:
+    """That an evaluation's numbers stand for the training data's classes.
+
+    Raises:
+        PlanMismatchError: A number is unknown, or stands for another class.
+    """
+    for number, name in evaluation.items():
+        if training.get(number) != name:
+            there = (
+                f"{training[number]} in the training data" if number in training else "no class of the training data"
+            )
+            raise PlanMismatchError(
+                f"{url}: class {number} is {name}, expected the training data's numbers, where it is {there}: write "
+                "the dataset anew with the training data's --classes"
+            )

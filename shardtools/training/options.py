@@ -1,0 +1,304 @@
+"""What a training run may be asked: the recipe (how to train) and the run (on what, where, by how many processes).
+
+Owns the names and their ranges. A recipe changes the weights; of a run's options those in `TrainOptions.result` do, the
+others (processes, threads, logs) may differ between a run and its resumption. The price of checking here: what needs
+the data, the number of processes or torch (whether a batch divides, whether an encoder exists) is checked later.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shardtools.errors import OptionError
+
+HEADS = {
+    "linear": "a linear layer with bias",
+    "cosine": "cosine softmax: a learned, normalised prototype a class",
+    "ocm": "Online Class Means: prototypes from a memory queue, nothing learned",
+}
+"""What turns features into logits -> what it is."""
+
+AUGMENTATIONS = {
+    "plain": "RandomResizedCrop and horizontal flip",
+    "colour": "RandomResizedCrop, flip, and the colours of a global crop of DINO",
+    "multi-crop": "DINO's: global and local crops of one image, with its colours",
+}
+"""What is done to a training image -> what it is."""
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+DECODERS = ("auto", "cpu", "gpu")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to train. The defaults are the thesis's for ImageNet-SD (chapter 5) where it states them.
+
+    Attributes:
+        name: Of the recipe.
+        encoder: A torchvision model ("resnet50"), "timm:NAME", or "resnet-micro" (a small ResNet for 32-pixel images).
+        head: One of `HEADS`.
+        temperature: Of "cosine" and "ocm", above 0.
+        projector_layers: Hidden layers of the projector, 0 or more; -1 for no projector.
+        projector_hidden: Width of its hidden layers.
+        projector_bottleneck: Dimensions it ends in.
+        memory_size: Embeddings in the queue of "ocm".
+        memory_momentum: Of the averaged encoder and projector that fill the queue, 0 to 1.
+        memory_normalised: Whether the queue holds embeddings of length 1 (the text of the thesis) or raw ones (its
+            released code, and the default).
+        augmentation: One of `AUGMENTATIONS`.
+        image_size: Side of the (global) crop in pixels.
+        scale: Least share of the image's area in a (global) crop; the most is 1.
+        num_local: Local crops an image with "multi-crop".
+        local_size: Side of a local crop in pixels.
+        local_scale: Least share of the area in a local crop; the most is `scale`.
+        flip: Probability of the horizontal flip.
+        eval_resize: Shorter side in pixels that images of an evaluation get before the centre of `image_size` is cut.
+        mean: Of the pixels, red, green, blue, on the scale of 0 to 1.
+        std: Likewise, above 0.
+        epochs: Passes over the training data, at least 1.
+        batch_size: Images of one optimiser step over all processes.
+        base_lr: Learning rate at `lr_batch_size`; it grows in proportion to `batch_size`.
+        lr_batch_size: See `base_lr`.
+        warmup_epochs: Epochs of linear warm-up from 0; fractions are allowed.
+        min_lr: What the cosine ends at, at most `peak_lr`.
+        momentum: Of SGD.
+        weight_decay: On weights of two or more dimensions; not on biases and batch norms.
+        label_smoothing: 0 to 1.
+        clip_norm: Largest norm of the gradient; `None` for any.
+        precision: One of `PRECISIONS`.
+        sync_batch_norm: Whether processes share the statistics of batch norms.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    name: str
+    encoder: str = "resnet50"
+    head: str = "linear"
+    temperature: float = 0.1
+    projector_layers: int = -1
+    projector_hidden: int = 2048
+    projector_bottleneck: int = 256
+    memory_size: int = 8192
+    memory_momentum: float = 0.999
+    memory_normalised: bool = False
+    augmentation: str = "multi-crop"
+    image_size: int = 224
+    scale: float = 0.25
+    num_local: int = 8
+    local_size: int = 96
+    local_scale: float = 0.05
+    flip: float = 0.5
+    eval_resize: int = 256
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    epochs: int = 100
+    batch_size: int = 256
+    base_lr: float = 0.1
+    lr_batch_size: int = 256
+    warmup_epochs: float = 10.0
+    min_lr: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    precision: str = "fp32"
+    sync_batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise self._wrong(name, f"one of {', '.join(allowed)}")
+        for name, least in _LEAST.items():
+            if not least <= getattr(self, name) < math.inf:
+                raise self._wrong(name, f"a number of at least {least}")
+        for name in ("memory_momentum", "flip", "momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise self._wrong(name, "0 to 1")
+        for name in ("temperature", "base_lr", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise self._wrong(name, "a number above 0")
+        for name, most in (("scale", 1.0), ("local_scale", self.scale)):
+            if not 0 < getattr(self, name) <= most:
+                raise self._wrong(name, f"above 0 and at most {most}")
+        if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
+            raise self._wrong("mean", "three numbers")
+        if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
+            raise self._wrong("std", "three numbers above 0")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if not self.warmup_epochs < self.epochs:
+            raise self._wrong("warmup_epochs", f"below epochs ({self.epochs})")
+        if self.min_lr > self.peak_lr:
+            raise self._wrong("min_lr", f"at most the rate after the warm-up ({self.peak_lr})")
+        if self.eval_resize < self.image_size:
+            raise self._wrong("eval_resize", f"at least image_size ({self.image_size})")
+        if self.head == "ocm" and self.projector_layers < 0:
+            raise OptionError(f"recipe {self.name}: head 'ocm' needs a projector: set projector_layers to 0 or more")
+
+    def _wrong(self, name: str, expected: str) -> OptionError:
+        return OptionError(f"recipe {self.name}: {name} is {expected}, found {getattr(self, name)!r}")
+
+    @property
+    def peak_lr(self) -> float:
+        """Learning rate after the warm-up: `base_lr * batch_size / lr_batch_size`."""
+        return self.base_lr * self.batch_size / self.lr_batch_size
+
+
+_CHOICES = {"head": HEADS, "augmentation": AUGMENTATIONS, "precision": PRECISIONS}
+_LEAST: dict[str, float] = {
+    "projector_layers": -1,
+    "projector_hidden": 1,
+    "projector_bottleneck": 1,
+    "memory_size": 1,
+    "image_size": 1,
+    "num_local": 0,
+    "local_size": 1,
+    "epochs": 1,
+    "batch_size": 1,
+    "lr_batch_size": 1,
+    "warmup_epochs": 0,
+    "min_lr": 0,
+    "weight_decay": 0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """One training run.
+
+    Attributes:
+        datasets: Folders or s3:// addresses of finished datasets to train on.
+        out: Local folder of the run, for checkpoints, metrics and plots.
+        recipe: How to train.
+        split: Split of the datasets; `None` for all. Not looked at with `view`.
+        where: SQL condition on the rows of `samples`, for instance "width >= 200"; `None` for all.
+        view: SQL that returns `key` and optionally `dataset`, `class_index`, `weight`; instead of `split` and `where`.
+        relabel: Name of an overlay with `key` and `class_index`: labels to train with instead of the manifest's.
+        ratio: Samples of each dataset in turn, for instance (1, 3); `None` goes through all of them as one.
+        weighted: How a view's `weight` is used: "loss" or "sampling".
+        val: Dataset to evaluate on; `None` for none.
+        val_split: Its split.
+        val_every: Epochs between evaluations; the last epoch is always evaluated.
+        seed: Of the order, the augmentation and the first weights.
+        num_processes: Processes of this machine; `None` takes one a GPU, or one on a CPU.
+        threads: CPU threads that decode in each process; `None` shares the cores among the processes.
+        compute_threads: CPU threads of torch in each process; `None` shares the cores among the processes on a CPU, and
+            is 1 beside a GPU.
+        accumulation: Forward and backward passes of one optimiser step in each process.
+        device: One of `DEVICES`.
+        decoder: One of `DECODERS`: where JPEGs are decoded and augmented; "auto" takes the GPU where there is one.
+        compile: Whether the model goes through `torch.compile`.
+        channels_last: Whether the model's weights are in channels-last memory.
+        checkpoint_steps: Optimiser steps between checkpoints; `None` for one an epoch, which is made in any case.
+        keep_checkpoints: Checkpoints kept beside the last one.
+        log_steps: Optimiser steps between lines of metrics.
+        record: Whether loss, margin, prediction and correctness of each sample are written at the end of each epoch.
+        tensorboard: Whether metrics also go to TensorBoard's files.
+        wandb: Project of Weights & Biases that metrics also go to; `None` for none.
+        shuffle: One of the loader's orders but "none": "global" or "blocks".
+        cache_folder: Folder for what was read of object stores; with `cache_bytes`.
+        cache_bytes: Its limit, at least 16 MiB.
+
+    Raises:
+        OptionError: A value is out of range, or two contradict each other.
+    """
+
+    datasets: tuple[str, ...]
+    out: str
+    recipe: Recipe
+    split: str | None = "train"
+    where: str | None = None
+    view: str | None = None
+    relabel: str | None = None
+    ratio: tuple[int, ...] | None = None
+    weighted: str = "loss"
+    val: str | None = None
+    val_split: str = "val"
+    val_every: int = 1
+    seed: int = 0
+    num_processes: int | None = None
+    threads: int | None = None
+    compute_threads: int | None = None
+    accumulation: int = 1
+    device: str = "auto"
+    decoder: str = "auto"
+    compile: bool = False
+    channels_last: bool = False
+    checkpoint_steps: int | None = None
+    keep_checkpoints: int = 1
+    log_steps: int = 50
+    record: bool = False
+    tensorboard: bool = True
+    wandb: str | None = None
+    shuffle: str = "global"
+    cache_folder: str | None = None
+    cache_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.datasets, str) or not self.datasets:
+            raise OptionError(
+                f"training needs a tuple of datasets, found {self.datasets!r}: name folders or s3:// addresses"
+            )
+        choices = {
+            "device": DEVICES,
+            "decoder": DECODERS,
+            "weighted": ("loss", "sampling"),
+            "shuffle": ("global", "blocks"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise OptionError(f"{name} is one of {', '.join(allowed)}, found {getattr(self, name)!r}")
+        for name in ("val_every", "accumulation", "keep_checkpoints", "log_steps"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is at least 1, found {getattr(self, name)}")
+        for name in ("num_processes", "threads", "compute_threads", "checkpoint_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} is at least 1, found {value}")
+        if self.view is not None and (self.where is not None or self.relabel is not None):
+            raise OptionError("a view says itself what is read and as which class: give view, or where and relabel")
+        if self.ratio is not None and len(self.ratio) != len(self.datasets):
+            raise OptionError(f"ratio has one number a dataset ({len(self.datasets)}), found {len(self.ratio)}")
+        if self.ratio is not None and min(self.ratio) < 1:
+            raise OptionError(f"each number of ratio is at least 1, found {self.ratio}: leave out what is not wanted")
+        if self.weighted == "sampling" and self.view is None:
+            raise OptionError("weighted 'sampling' takes the weights of a view: give a view with a column `weight`")
+        if (self.cache_folder is None) != (self.cache_bytes is None):
+            raise OptionError("cache_folder and cache_bytes belong together: give both or none")
+
+    def result(self) -> dict[str, Any]:
+        """The options that change the weights, for a checkpoint: a run is resumed only with the same."""
+        names = ("datasets", "split", "where", "view", "relabel", "ratio", "weighted", "seed", "shuffle")
+        return {
+            **{name: getattr(self, name) for name in names},
+            **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What a run ended with.
+
+    Attributes:
+        out: Its folder.
+        epochs: Finished, over all runs in the folder.
+        steps: Optimiser steps, likewise.
+        images: Training images seen by this run.
+        seconds: Wall time of this run.
+        metrics: The last evaluation: "val_top1" and "val_top5" in percent, "val_loss"; empty without one.
+        finished: Whether all epochs are done; a signal ends a run early.
+    """
+
+    out: str
+    epochs: int
+    steps: int
+    images: int
+    seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    finished: bool = True

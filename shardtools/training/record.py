@@ -1,0 +1,84 @@
+"""`run.json`: what a run was asked, by which release, and how it ended.
+
+Owns the file and what "finished" means: the file holds a result and the weights lie beside it. The price of asking the
+folder: a run whose weights were moved away is taken up again from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError
+from shardtools.storage import Storage
+from shardtools.training.options import TrainOptions, TrainResult
+
+MODEL_FILE = "model.safetensors"
+CURVES_FILE = "curves.png"
+RECORD_FILE = "run.json"
+RECORD_VERSION = 1
+
+
+def write_record(
+    storage: Storage, options: TrainOptions, facts: Mapping[str, Any], result: TrainResult | None = None
+) -> None:
+    """Writes the file anew, whole or not at all.
+
+    Args:
+        storage: The run's folder.
+        options: What was asked for.
+        facts: What the run found: "steps_per_epoch", "num_processes", "classes", "decoder", ...
+        result: What it ended with; `None` while it goes on.
+    """
+    content = {
+        "version": RECORD_VERSION,
+        "shardtools": version("shardtools"),
+        "options": asdict(options),
+        "settings": options.result(),
+        "facts": dict(facts),
+        "result": None if result is None else asdict(result),
+    }
+    storage.write(RECORD_FILE, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_finished(storage: Storage, options: TrainOptions) -> TrainResult | None:
+    """What the folder's training ended with; `None` where it has none or is not finished.
+
+    Returns:
+        The result with `images` and `seconds` of 0: this run did nothing.
+
+    Raises:
+        PlanMismatchError: The folder holds a finished training with other settings.
+        DatasetError: The file is damaged.
+    """
+    try:
+        content = json.loads(storage.read(RECORD_FILE))
+        result, settings = content["result"], content["settings"]
+        if result is None or not result["finished"] or not storage.exists(MODEL_FILE):
+            return None
+        found = TrainResult(**result)
+    except NotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        raise DatasetError(
+            f"{storage.object_url(RECORD_FILE)}: expected the record of a run, found another content: remove the file, "
+            "the run then goes on from its last checkpoint"
+        ) from None
+    changes = changed_settings(settings, options.result())
+    if changes:
+        shown = "; ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
+        raise PlanMismatchError(f"{storage.url} holds a finished training of other options ({shown}): give another out")
+    return replace(found, out=storage.url, images=0, seconds=0.0)
+
+
+def changed_settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Differences between two `TrainOptions.result()`, one line each; the first may come out of a JSON file."""
+    as_json = json.loads(json.dumps(dict(wanted)))
+    return [
+        f"{name} was {found.get(name)!r}, is {as_json.get(name)!r}"
+        for name in {**found, **as_json}
+        if found.get(name) != as_json.get(name)
+    ]

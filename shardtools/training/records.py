@@ -1,0 +1,129 @@
+"""What a run noted of each sample: loss, margin, prediction, an epoch a time.
+
+Owns the notes in memory and their files. A note takes 32 bytes, so an epoch of 1.28 million samples takes 41 MB, and
+the notes of an unfinished epoch travel with the checkpoint. The price: notes are of the weights at the moment that a
+sample was seen, augmented as it was then, not of one state of the network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shardtools.loader import SampleTable
+from shardtools.loader.arrow import from_int64
+from shardtools.overlays import OverlayWriter
+
+COLUMNS: dict[str, npt.DTypeLike] = {
+    "row": np.int64,
+    "step": np.int64,
+    "label": np.int32,
+    "predicted": np.int32,
+    "loss": np.float32,
+    "margin": np.float32,
+}
+"""Column -> type. `row` is the row of the loader's table, `margin` the logit of the label minus the largest other."""
+
+
+class Records:
+    """The notes of one epoch."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, npt.NDArray[Any]]] = []
+
+    def __len__(self) -> int:
+        return sum(len(part["row"]) for part in self._parts)
+
+    def add(self, **columns: npt.NDArray[Any]) -> None:
+        """Notes of a step, one array a column."""
+        self._parts.append({name: np.asarray(columns[name], dtype) for name, dtype in COLUMNS.items()})
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """All notes in the order of (step, row), which no number of processes changes."""
+        merged = {
+            name: np.concatenate([np.empty(0, kind), *(p[name] for p in self._parts)]) for name, kind in COLUMNS.items()
+        }
+        order = np.lexsort((merged["row"], merged["step"]))
+        return {name: values[order].astype(COLUMNS[name], copy=False) for name, values in merged.items()}
+
+    def clear(self) -> None:
+        """Begins another epoch."""
+        self._parts.clear()
+
+    def save(self, path: Path) -> None:
+        """Writes the notes as Parquet, whole or not at all."""
+        _write_table(pa.table(self.columns()), path)
+
+    def load(self, path: Path) -> None:
+        """Takes the notes of a checkpoint in place of those held."""
+        table = pq.read_table(path)
+        self._parts = [{name: table[name].to_numpy() for name in COLUMNS}] if table.num_rows else []
+
+
+class RecordsOverlay:
+    """The notes of all finished epochs, as overlays that SQL reads: `records/` in the run's folder.
+
+    One for each dataset of the run: `records/`, or `records-0/`, `records-1/`, ... where there are several.
+    """
+
+    def __init__(self, run: Path, table: SampleTable, settings: Mapping[str, Any], *, num_epochs: int) -> None:
+        """Opens what is there, to go on behind its first epochs.
+
+        Args:
+            run: Folder of the run.
+            table: Of the loader.
+            settings: What the run was asked for.
+            num_epochs: Epochs that are done; what was written of later ones is written anew.
+        """
+        self._table = table
+        names = (
+            [f"records-{number}" for number in range(len(table.datasets))] if len(table.datasets) > 1 else ["records"]
+        )
+        self._writers = [
+            OverlayWriter(
+                url,
+                "training",
+                made_by="shardtools train",
+                settings=settings,
+                unique=("key", "epoch"),
+                resume_parts=num_epochs,
+                out=run / name,
+            )
+            for name, url in zip(names, table.datasets, strict=True)
+        ]
+
+    def add(self, epoch: int, records: Records) -> None:
+        """Writes the notes of an epoch, 0-based; readers see them when it returns."""
+        columns = records.columns()
+        rows = columns.pop("row")
+        columns["correct"] = columns["predicted"] == columns["label"]
+        dataset = np.asarray(self._table.dataset)[rows]
+        for number, writer in enumerate(self._writers):
+            own = np.flatnonzero(dataset == number)
+            keys = self._table.keys.take(from_int64(rows[own])).cast(pa.string())
+            epochs = np.full(len(own), epoch, np.int32)
+            found = {"key": keys, "epoch": epochs, **{name: values[own] for name, values in columns.items()}}
+            writer.add(pa.table(found))
+            writer.commit()
+
+    def close(self) -> None:
+        """Ends writing."""
+        for writer in self._writers:
+            writer.__exit__(None, None, None)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,76 @@
+"""The learning rate of each optimiser step.
+
+Owns the curve: linear warm-up, then half a cosine. It is a function of the step alone, so a resumed run needs no state
+of a scheduler; the price is that the number of steps is fixed when the run starts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from shardtools.errors import OptionError
+from shardtools.training.options import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningRate:
+    """Learning rate by optimiser step (thesis, chapters 4 and 5: linear warm-up, cosine decay).
+
+    Step 0 gets 0 where there is a warm-up (it moves no weight, only fills SGD's momentum) and `peak` where there is
+    none; step `warmup_steps` is the first at `peak`; `min_lr` is reached at `total_steps`, one step after the last.
+
+    Attributes:
+        peak: Highest rate.
+        warmup_steps: Steps below it at the start, 0 or more, fewer than `total_steps`.
+        total_steps: Optimiser steps of the whole run, at least 1.
+        min_lr: What the cosine ends at, 0 to `peak`.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    peak: float
+    warmup_steps: int
+    total_steps: int
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.total_steps < 1:
+            raise OptionError(f"a schedule has at least 1 step, found {self.total_steps}")
+        if not 0 <= self.warmup_steps < self.total_steps:
+            raise OptionError(f"warmup_steps is 0 to {self.total_steps - 1} (steps - 1), found {self.warmup_steps}")
+        if not 0 <= self.min_lr <= self.peak:
+            raise OptionError(f"min_lr is 0 to the peak ({self.peak}), found {self.min_lr}")
+
+    @classmethod
+    def of(cls, recipe: Recipe, steps_per_epoch: int) -> LearningRate:
+        """The schedule of a recipe.
+
+        Args:
+            recipe: How to train.
+            steps_per_epoch: Optimiser steps of an epoch, at least 1.
+
+        Raises:
+            OptionError: There are no steps, or the recipe's peak is below its `min_lr`.
+        """
+        total = recipe.epochs * steps_per_epoch
+        # Rounding up must not swallow the last step of a run of few steps.
+        warmup = min(round(recipe.warmup_epochs * steps_per_epoch), max(total - 1, 0))
+        return cls(peak=recipe.peak_lr, warmup_steps=warmup, total_steps=total, min_lr=recipe.min_lr)
+
+    def __call__(self, step: int) -> float:
+        """Rate of a step.
+
+        Args:
+            step: 0-based, counted over the whole run; `min_lr` from `total_steps` on.
+
+        Raises:
+            OptionError: The step is below 0.
+        """
+        if step < 0:
+            raise OptionError(f"a step is at least 0, found {step}")
+        if step < self.warmup_steps:
+            return self.peak * step / self.warmup_steps
+        done = min((step - self.warmup_steps) / (self.total_steps - self.warmup_steps), 1.0)
+        return self.min_lr + (self.peak - self.min_lr) * 0.5 * (1.0 + math.cos(math.pi * done))

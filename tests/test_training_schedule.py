@@ -1,0 +1,75 @@
+"""The learning rate of each step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardtools.errors import OptionError
+from shardtools.training.options import Recipe
+from shardtools.training.schedule import LearningRate
+
+
+def test_warm_up_is_a_line_and_the_rest_half_a_cosine() -> None:
+    rate = LearningRate(peak=0.8, warmup_steps=4, total_steps=12, min_lr=0.2)
+    assert [rate(step) for step in range(5)] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+    # Step 8 is half of the way down: the mean of peak and end. Step 6 is a quarter: cos(45 degrees).
+    assert rate(8) == pytest.approx(0.5)
+    assert rate(6) == pytest.approx(0.5 + 0.3 * math.sqrt(0.5))
+    assert rate(10) == pytest.approx(0.5 - 0.3 * math.sqrt(0.5))
+    assert rate(11) == pytest.approx(0.5 + 0.3 * math.cos(math.pi * 7 / 8))
+    assert rate(12) == pytest.approx(0.2)
+    assert rate(1000) == pytest.approx(0.2)
+
+
+def test_without_warm_up_the_first_step_gets_the_peak() -> None:
+    assert LearningRate(peak=0.1, warmup_steps=0, total_steps=1)(0) == 0.1
+
+
+def test_the_thesis_recipe() -> None:
+    rate = LearningRate.of(Recipe(name="t-rex", batch_size=512, min_lr=1e-6), steps_per_epoch=5004)
+    assert (rate.warmup_steps, rate.total_steps) == (50_040, 500_400)
+    assert rate(50_040) == rate.peak == pytest.approx(0.2)
+    assert rate(25_020) == pytest.approx(0.1)
+    assert rate(500_400) == pytest.approx(1e-6)
+
+
+def test_fractions_of_an_epoch_warm_up_and_leave_a_step() -> None:
+    recipe = Recipe(name="short", epochs=2, warmup_epochs=0.5)
+    assert LearningRate.of(recipe, steps_per_epoch=10).warmup_steps == 5
+    nearly_all = Recipe(name="short", epochs=1, warmup_epochs=0.999)
+    assert LearningRate.of(nearly_all, steps_per_epoch=10).warmup_steps == 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 500), st.data())
+def test_rises_then_falls_and_stays_in_its_bounds(total: int, data: st.DataObject) -> None:
+    warmup = data.draw(st.integers(0, total - 1))
+    rate = LearningRate(peak=1.0, warmup_steps=warmup, total_steps=total, min_lr=0.01)
+    rates = [rate(step) for step in range(total + 1)]
+    assert rates[: warmup + 1] == sorted(rates[: warmup + 1])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    assert max(rates) == rates[warmup] == 1.0
+    assert rates[total] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"peak": 1.0, "warmup_steps": 0, "total_steps": 0}, "at least 1 step, found 0"),
+        ({"peak": 1.0, "warmup_steps": 5, "total_steps": 5}, "warmup_steps is 0 to 4"),
+        ({"peak": 1.0, "warmup_steps": -1, "total_steps": 5}, "found -1"),
+        ({"peak": 0.1, "warmup_steps": 0, "total_steps": 5, "min_lr": 0.2}, "min_lr is 0 to the peak"),
+    ],
+)
+def test_what_makes_no_schedule(values: dict[str, float], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        LearningRate(**values)  # type: ignore[arg-type]
+
+
+def test_there_is_no_step_before_the_first() -> None:
+    with pytest.raises(OptionError, match="found -1"):
+        LearningRate(peak=1.0, warmup_steps=0, total_steps=5)(-1)

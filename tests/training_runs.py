@@ -1,0 +1,175 @@
+"""Training runs in processes of their own that import torch once a test file, and can be killed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from shardtools.overlays import open_overlay_at
+from shardtools.sources import SourceOptions
+from shardtools.training.options import Recipe, TrainOptions
+from shardtools.writing import WriteOptions
+from tests.pictures import jpeg, write_files
+from tests.writing_here import write_in_process
+
+NUM_IMAGES = 96
+NUM_CLASSES = 3
+STEPS_PER_EPOCH = 6
+_PATIENCE_SECONDS = 120.0
+
+RECIPE = Recipe(
+    name="test",
+    encoder="resnet-micro",
+    head="ocm",
+    projector_layers=1,
+    projector_hidden=16,
+    projector_bottleneck=8,
+    memory_size=40,
+    memory_momentum=0.9,
+    image_size=16,
+    num_local=1,
+    local_size=16,
+    eval_resize=16,
+    epochs=2,
+    batch_size=NUM_IMAGES // STEPS_PER_EPOCH,
+    base_lr=0.1,
+    lr_batch_size=16,
+    warmup_epochs=0.5,
+)
+
+
+def write_drawings(out: str | Path, source: Path) -> str:
+    """A dataset of drawings in three classes, split "train"."""
+    files = {f"train/class{number % NUM_CLASSES}/{number}.jpg": jpeg(number) for number in range(NUM_IMAGES)}
+    write_in_process(
+        WriteOptions(source=SourceOptions(source=str(write_files(source, files))), out=str(out), samples_per_shard=20)
+    )
+    return str(out)
+
+
+def options(dataset: str, out: Path, *, recipe: Recipe = RECIPE, **changes: Any) -> TrainOptions:
+    """A run on one thread; `changes` of `TrainOptions` or, with "recipe_" before the name, of its recipe."""
+    of_recipe = {
+        name.removeprefix("recipe_"): changes.pop(name) for name in list(changes) if name.startswith("recipe_")
+    }
+    wanted: dict[str, Any] = {"device": "cpu", "log_steps": 1, "threads": 1, "compute_threads": 1, "tensorboard": False}
+    return TrainOptions(
+        datasets=(dataset,), out=str(out), recipe=replace(recipe, **of_recipe), record=True, **{**wanted, **changes}
+    )
+
+
+class Run:
+    """A run on its way, in processes of this machine."""
+
+    def __init__(self, wanted: TrainOptions, num_processes: int = 1, *, memory_bytes: int | None = None) -> None:
+        self.out = Path(wanted.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._log = self.out / f"messages-{time.monotonic_ns()}"
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["shardtools.pipelines.train_run", "shardtools.pipelines.train"])
+        self.process: ForkServerProcess = context.Process(
+            target=_run, args=(wanted, num_processes, str(self._log), dict(os.environ), memory_bytes)
+        )
+        self.process.start()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Those that were told in full."""
+        if not self._log.exists():
+            return []
+        return [json.loads(line) for line in self._log.read_bytes().split(b"\n")[:-1]]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        """Messages of one kind."""
+        return [message for message in self.messages() if message["event"] == event]
+
+    def wait_for(self, is_there: Callable[[Run], bool]) -> None:
+        """Waits until something was told."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not is_there(self):
+            if not self.process.is_alive() and not is_there(self):
+                raise AssertionError(f"the run ended before: {self.messages()}")
+            if time.monotonic() > end:
+                raise AssertionError(f"not told in {_PATIENCE_SECONDS} seconds: {self.messages()}")
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """As a power cut would: the ranks die with their parent."""
+        self.process.kill()
+        self.process.join()
+
+    def stop(self) -> None:
+        """Asks it to end."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGTERM)
+
+    def end(self) -> list[dict[str, Any]]:
+        """Waits for it; its messages."""
+        self.process.join(_PATIENCE_SECONDS)
+        assert self.process.exitcode is not None
+        return self.messages()
+
+    def done(self) -> Run:
+        """Waits for it to end well."""
+        messages = self.end()
+        assert [m["reason"] for m in messages if m["event"] == "end"] == ["done"], messages
+        return self
+
+    def error(self) -> dict[str, Any]:
+        """Waits for it to fail with one line."""
+        errors = [message for message in self.end() if message["event"] == "error"]
+        assert errors and self.process.exitcode == 1
+        return errors[0]
+
+    def checkpoints(self) -> list[int]:
+        """Steps of those on the disk."""
+        return [int(path.name.removeprefix("step-")) for path in sorted((self.out / "checkpoints").glob("step-*"))]
+
+    def weights(self) -> bytes:
+        """The file of the final weights."""
+        return (self.out / "model.safetensors").read_bytes()
+
+    def records(self, epoch: int) -> list[dict[str, Any]]:
+        """What was noted of the samples of an epoch."""
+        rows: list[dict[str, Any]] = open_overlay_at(str(self.out / "records")).read().to_pylist()
+        return [row for row in rows if row["epoch"] == epoch]
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics, without what a clock measured."""
+        lines = [json.loads(line) for line in (self.out / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in line.items() if k not in ("images_per_second", "data_wait")} for line in lines]
+
+
+def _run(
+    wanted: TrainOptions, num_processes: int, log: str, environment: dict[str, str], memory_bytes: int | None
+) -> None:
+    """In a fork of the server that has imported torch."""
+    import resource
+
+    from shardtools.pipelines.common import fork_ranks
+    from shardtools.pipelines.train import run_worker
+    from shardtools.processes import stop_on_sigterm
+
+    if memory_bytes is not None:
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (held + memory_bytes, held + memory_bytes))
+    # The server that forks was started earlier, with what was set then.
+    os.environ.update(environment)
+    stop: threading.Event = stop_on_sigterm()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def report(message: dict[str, Any]) -> None:
+        os.write(file, (json.dumps(message) + "\n").encode())
+
+    sys.exit(
+        fork_ranks(num_processes, lambda rank: run_worker(wanted, num_processes, report, stop), report, stop, 20.0)
+    )

@@ -47,6 +47,8 @@ def command(
         return
     if not datasets:
         raise click.UsageError(f"give a dataset: shardtools query {query.name} DATASET; --show prints its SQL")
+    for note in query.check_overlays(datasets):
+        click.echo(note, err=True)
     run(query.sql, datasets, query.bind(split_params(params)), as_json=as_json, as_csv=as_csv, output=output)
 
 
@@ -66,4 +68,10 @@ def _record(query: NamedQuery) -> dict[str, Any]:
         {"name": one.name, "type": one.type_name, "default": one.default, "meaning": one.meaning}
         for one in query.parameters
     ]
-    return {"name": query.name, "question": query.question, "parameters": parameters, "columns": dict(query.columns)}
+    return {
+        "name": query.name,
+        "question": query.question,
+        "parameters": parameters,
+        "columns": dict(query.columns),
+        "overlays": dict(query.overlays),
+    }

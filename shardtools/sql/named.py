@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
+from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError, QueryError
+from shardtools.overlays import overlay_names
 
 _PARAMETER_TYPES: dict[str, type] = {"integer": int, "number": float, "text": str}
 _DECLARATION = re.compile(r"--   \$(\w+) \((\w+), default (.+?)\)  +(.+)")
@@ -48,6 +50,7 @@ class NamedQuery:
         parameters: In the order of the header.
         columns: Column name -> meaning, in the order of the result.
         sql: The whole file.
+        overlays: Name of each overlay that it reads -> the command that makes it.
     """
 
     name: str
@@ -55,6 +58,31 @@ class NamedQuery:
     parameters: tuple[Parameter, ...]
     columns: Mapping[str, str]
     sql: str
+    overlays: Mapping[str, str]
+
+    def check_overlays(self, urls: Sequence[str]) -> tuple[str, ...]:
+        """Looks whether the datasets have the overlays that the query reads.
+
+        Returns:
+            One line on each dataset that lacks one which another has: the result says nothing of its samples.
+
+        Raises:
+            QueryError: None of the datasets has an overlay; the message says what makes it.
+            DatasetError: There is no dataset.
+        """
+        if not self.overlays:
+            return ()
+        there = {url: overlay_names(open_dataset(url, incomplete=True).storage) for url in urls}
+        notes = []
+        for name, command in self.overlays.items():
+            lacking = [url for url, names in there.items() if name not in names]
+            if len(lacking) == len(there):
+                raise QueryError(
+                    f"query {self.name} reads the overlay {name!r}, which {', '.join(lacking)} "
+                    f"{'has' if len(lacking) == 1 else 'have'} not: run {command} first"
+                )
+            notes += [f"{url} has no overlay {name!r}: {command} makes it" for url in lacking]
+        return tuple(notes)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Values of all parameters: those given (text is read as the declared type), the defaults otherwise.
@@ -106,21 +134,26 @@ def parse_query(name: str, text: str) -> NamedQuery:
     question = header[0].removeprefix("--").strip() if header else ""
     parameters: list[Parameter] = []
     columns: dict[str, str] = {}
+    overlays: dict[str, str] = {}
     section = ""
     for line in header[1:]:
-        if line in ("-- Parameters:", "-- Returns:"):
+        if line in ("-- Overlays:", "-- Parameters:", "-- Returns:"):
             section = line
         elif line.startswith("--   ") and section:
             declared = (_DECLARATION if section == "-- Parameters:" else _COLUMN).fullmatch(line)
             if declared is None:
                 raise QueryError(f"queries/{name}.sql: expected a line as docs/sql.md describes, found {line!r}")
-            if section == "-- Returns:":
+            if section == "-- Overlays:":
+                overlays[declared[1]] = declared[2]
+            elif section == "-- Returns:":
                 columns[declared[1]] = declared[2]
             else:
                 parameters.append(_parse_parameter(declared, name))
     if not question or not columns:
         raise QueryError(f"queries/{name}.sql: expected a header with the question and '-- Returns:', found neither")
-    return NamedQuery(name=name, question=question, parameters=tuple(parameters), columns=columns, sql=text)
+    return NamedQuery(
+        name=name, question=question, parameters=tuple(parameters), columns=columns, sql=text, overlays=overlays
+    )
 
 
 @cache

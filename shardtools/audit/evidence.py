@@ -1,0 +1,176 @@
+"""What the models say about each given label: one pass over a dataset, repeatable with other labels.
+
+Owns the order of work of a pass: linear model, neighbours' votes and prototypes of each encoder; the noise-aware
+mixture of them; then linear model and votes once more, learnt from the mixture's posterior, and their mixture. No
+linear model judges a sample that it was fitted to, and no sample votes for itself. The price of the second round: the
+posterior of a neighbour was formed with the sample's own label among its votes, a trace of one in fifty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shardtools.audit.linear import Float32s, Int64s, one_hot, out_of_fold
+from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
+from shardtools.audit.neighbours import Neighbours
+from shardtools.audit.prototypes import prototype_cosines
+
+STRENGTHS = (1e-3, 1e-2, 1e-1)
+"""Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
+NARROW = 20
+WIDE = 50
+"""Neighbours of the plain and of the distance-weighted vote; fewer where there are fewer samples."""
+_MOST_ODDS = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoded:
+    """One encoder's samples: whitened features [N, P] and their neighbours."""
+
+    features: Float32s
+    neighbours: Neighbours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pass:
+    """What one pass found.
+
+    Attributes:
+        linear: Out-of-fold log probabilities of each encoder's linear model, each [N, C].
+        strengths: The penalty of each.
+        coefficients: Of each encoder, of each fold: where the next pass starts.
+        mixtures: First and second round.
+        posterior: P(true | x, given) of the first round, [N, C].
+        noise_rate: Expected share of wrong labels: the larger of the two mixtures', each of which misses some.
+        doubts: Evidence against each given label, larger is more suspect, [N, E]; columns are `evidence_names`.
+    """
+
+    linear: list[Float32s]
+    strengths: list[float]
+    coefficients: list[list[Float32s]]
+    mixtures: tuple[Mixture, Mixture]
+    posterior: Float32s
+    noise_rate: float
+    doubts: Float32s
+
+
+def evidence_names(num_encoders: int) -> tuple[str, ...]:
+    """Columns of `Pass.doubts`."""
+    of_one = [f"{name}_{index}" for index in range(num_encoders) for name in ("linear", "narrow", "wide", "prototype")]
+    return ("mixture", "noisy_mixture", "second_mixture", *of_one)
+
+
+def run_pass(
+    encoders: Sequence[Encoded], labels: Int64s, folds: Int64s, num_classes: int, before: Pass | None = None
+) -> Pass:
+    """Judges every given label.
+
+    Args:
+        encoders: One or more.
+        labels: Given labels, [N].
+        folds: Fold of each sample, [N].
+        num_classes: C.
+        before: A pass over nearly the same labels: its penalties are kept and its coefficients start this one.
+    """
+    targets = one_hot(labels, num_classes)
+    linear, strengths, coefficients = _linear_models(encoders, targets, folds, before)
+    votes = [_votes(encoder, targets) for encoder in encoders]
+    models = [model for index, own in enumerate(linear) for model in (own, *votes[index])]
+    first = fit_mixture(models, labels, start=before.mixtures[0] if before else None)
+    posterior = first.posterior(models, labels)
+    noisy = fit_noisy(models, labels)
+    again = [
+        model
+        for index, encoder in enumerate(encoders)
+        for model in (
+            out_of_fold(
+                encoder.features, posterior, folds, strength=strengths[index], starts=coefficients[index],
+                max_iterations=15,
+            )[0],
+            *_votes(encoder, posterior),
+        )
+    ]  # fmt: skip
+    second = fit_mixture(again, labels, start=before.mixtures[1] if before else None, transition=first.transition)
+    second_posterior = second.posterior(again, labels)
+    columns = [
+        log_odds_against(posterior, labels),
+        log_odds_against(noisy.true_probabilities(models), labels),
+        log_odds_against(second_posterior, labels),
+    ]
+    for index, encoder in enumerate(encoders):
+        columns += [log_odds_against(np.exp(model), labels) for model in (linear[index], *votes[index])]
+        columns.append(prototype_margins(encoder.features, labels, num_classes))
+    return Pass(
+        linear=linear,
+        strengths=strengths,
+        coefficients=coefficients,
+        mixtures=(first, second),
+        posterior=posterior,
+        noise_rate=max(_noise_share(posterior, labels), _noise_share(second_posterior, labels)),
+        doubts=np.stack(columns, axis=1),
+    )
+
+
+def log_odds_against(probs: Float32s, labels: Int64s) -> Float32s:
+    """Logarithm of (1 - p) / p of the given label, within -12 to 12, [N]."""
+    rows = np.arange(len(labels))
+    own = np.maximum(probs[rows, labels].astype(np.float64), 1e-30)
+    others = np.maximum(probs.sum(axis=1, dtype=np.float64) - own, 1e-30)
+    return np.asarray(np.clip(np.log(others / own), -_MOST_ODDS, _MOST_ODDS), np.float32)
+
+
+def _noise_share(posterior: Float32s, labels: Int64s) -> float:
+    return float(1 - posterior[np.arange(len(labels)), labels].mean(dtype=np.float64))
+
+
+def prototype_margins(features: Float32s, labels: Int64s, num_classes: int) -> Float32s:
+    """Cosine to the nearest other class's trimmed mean minus the cosine to the own, -2 to 2, [N]."""
+    cosines = prototype_cosines(features, labels, num_classes)
+    rows = np.arange(len(labels))
+    own = cosines[rows, labels].copy()
+    cosines[rows, labels] = -2
+    return np.asarray(cosines.max(axis=1) - own, np.float32)
+
+
+def _linear_models(
+    encoders: Sequence[Encoded], targets: Float32s, folds: Int64s, before: Pass | None
+) -> tuple[list[Float32s], list[float], list[list[Float32s]]]:
+    linear, strengths, coefficients = [], [], []
+    for index, encoder in enumerate(encoders):
+        if before is not None:
+            strength, starts = before.strengths[index], before.coefficients[index]
+            found = out_of_fold(encoder.features, targets, folds, strength=strength, starts=starts, max_iterations=20)
+        else:
+            strength, found = _best_strength(encoder.features, targets, folds)
+        linear.append(found[0])
+        strengths.append(strength)
+        coefficients.append(found[1])
+    return linear, strengths, coefficients
+
+
+def _best_strength(
+    features: Float32s, targets: Float32s, folds: Int64s
+) -> tuple[float, tuple[Float32s, list[Float32s]]]:
+    """From the strongest penalty, whose fit is quick, to weaker ones, each from the fit before, until it worsens."""
+    best: tuple[float, tuple[Float32s, list[Float32s]]] | None = None
+    least = np.inf
+    starts = None
+    for strength in sorted(STRENGTHS, reverse=True):
+        found = out_of_fold(features, targets, folds, strength=strength, starts=starts)
+        starts = found[1]
+        loss = -float(np.vdot(targets, found[0]))
+        if loss >= least:
+            break
+        best, least = (strength, found), loss
+    if best is None:
+        raise ArithmeticError("the log loss of every penalty is not a number")
+    return best
+
+
+def _votes(encoder: Encoded, targets: Float32s) -> tuple[Float32s, Float32s]:
+    count = encoder.neighbours.rows.shape[1]
+    narrow = encoder.neighbours.log_probabilities(targets, num_neighbours=min(NARROW, count))
+    return narrow, encoder.neighbours.log_probabilities(targets, num_neighbours=count, by_distance=True)

@@ -1,0 +1,128 @@
+"""What an audit can be told, and the refusal of what cannot be audited.
+
+Owns the checks of features and labels. Each is one line that names the first thing that is wrong; the price is one look
+through the features before anything starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shardtools.analysis.checking import Features, check_features
+from shardtools.audit.linear import Int64s
+from shardtools.errors import OptionError
+
+_SHOWN = 5
+_FEWEST_NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    """How an audit works.
+
+    Attributes:
+        seed: Of folds and planted noise.
+        num_folds: Parts of the dataset, each judged by a model of the others.
+        num_dimensions: Principal components that are kept of each encoder.
+        num_neighbours: Neighbours found of each sample.
+        planted_rates: Share of samples given a wrong label on purpose, once for each rate, to learn the vote.
+        confidence: Of all intervals.
+    """
+
+    seed: int = 0
+    num_folds: int = 5
+    num_dimensions: int = 256
+    num_neighbours: int = 50
+    planted_rates: tuple[float, ...] = (0.05, 0.1, 0.2)
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise OptionError(f"seed is at least 0, found {self.seed}")
+        if self.num_folds < 2:
+            raise OptionError(f"num_folds is at least 2, found {self.num_folds}")
+        if self.num_dimensions < 1:
+            raise OptionError(f"num_dimensions is at least 1, found {self.num_dimensions}")
+        if self.num_neighbours < _FEWEST_NEIGHBOURS:
+            raise OptionError(f"num_neighbours is at least {_FEWEST_NEIGHBOURS}, found {self.num_neighbours}")
+        if not self.planted_rates or not all(0 < rate <= 0.5 for rate in self.planted_rates):
+            raise OptionError(f"planted_rates are one or more, above 0 and at most 0.5, found {self.planted_rates}")
+        if not 0.5 <= self.confidence < 1:
+            raise OptionError(f"confidence is at least 0.5 and below 1, found {self.confidence}")
+
+
+def check_dataset(
+    encoders: Sequence[Features], labels: npt.ArrayLike, num_classes: int | None, options: AuditOptions
+) -> tuple[Int64s, int]:
+    """Refuses what cannot be audited.
+
+    Args:
+        encoders: Features [N, D] of one or more encoders.
+        labels: Whole numbers, [N].
+        num_classes: C; one more than the largest label if not given.
+        options: Of the audit.
+
+    Returns:
+        Labels as int64 and C.
+
+    Raises:
+        OptionError: Features that are not finite or differ in length, labels that do not fit, too few samples.
+    """
+    if not encoders:
+        raise OptionError("expected features of at least one encoder, found none")
+    for features in encoders:
+        check_features(features, min_rows=options.num_folds)
+    num_samples = len(encoders[0])
+    lengths = [len(features) for features in encoders]
+    if len(set(lengths)) > 1:
+        raise OptionError(f"all encoders have features of the same samples, found {lengths} rows: extract them anew")
+    given = np.asarray(labels)
+    if given.shape != (num_samples,) or not np.issubdtype(given.dtype, np.integer):
+        raise OptionError(
+            f"labels are whole numbers, one for each of {num_samples} samples, found {given.dtype} {given.shape}"
+        )
+    count = int(given.max()) + 1 if num_classes is None else num_classes
+    outside = np.flatnonzero((given < 0) | (given >= count))
+    if outside.size:
+        row = int(outside[0])
+        raise OptionError(f"labels are 0 to {count - 1}, found {int(given[row])} at row {row}: leave it out or map it")
+    _check_classes(given.astype(np.int64), count)
+    if num_samples <= max(_FEWEST_NEIGHBOURS, options.num_folds):
+        raise OptionError(
+            f"an audit needs more than {max(_FEWEST_NEIGHBOURS, options.num_folds)} samples, found {num_samples}"
+        )
+    return given.astype(np.int64), count
+
+
+def check_margins(training_margins: npt.ArrayLike, num_samples: int) -> npt.NDArray[np.float64]:
+    """Margins of a training as float64 [N, epochs]; NaN where a sample was not seen in an epoch.
+
+    Raises:
+        OptionError: Another shape, or infinite values.
+    """
+    margins = np.asarray(training_margins, np.float64)
+    if margins.ndim != 2 or len(margins) != num_samples or margins.shape[1] == 0:
+        raise OptionError(f"training margins are an array [{num_samples}, epochs], found {margins.shape}")
+    if np.isinf(margins).any():
+        row = int(np.flatnonzero(np.isinf(margins).any(axis=1))[0])
+        raise OptionError(f"training margins are finite or NaN, found an infinite one at row {row}")
+    return margins
+
+
+def _check_classes(labels: npt.NDArray[Any], num_classes: int) -> None:
+    sizes = np.bincount(labels, minlength=num_classes)
+    if np.count_nonzero(sizes) < 2:
+        raise OptionError(f"an audit compares at least 2 classes, found {np.count_nonzero(sizes)}")
+    small = np.flatnonzero(sizes < 2)
+    if small.size:
+        shown = ", ".join(f"{label} ({sizes[label]})" for label in small[:_SHOWN].tolist())
+        more = ", ..." if small.size > _SHOWN else ""
+        raise OptionError(
+            f"each of {num_classes} classes has at least 2 samples, found fewer in {small.size}: {shown}{more}: "
+            "leave them out and number the others from 0"
+        )

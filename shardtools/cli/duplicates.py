@@ -1,0 +1,135 @@
+"""`shardtools duplicates`: equal and near-equal images within and across datasets, and leaks between splits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from shardtools.duplicates import DuplicatesResult
+
+LEAK_EXIT_CODE = 3
+LEAKS_SHOWN = 10
+
+EPILOG = """\b
+Examples:
+  shardtools duplicates photos-shards --kind exact
+  shardtools quality photos-shards && shardtools duplicates photos-shards
+  shardtools duplicates imagenet generated-shards --fail-on-leak --pairs pairs.parquet
+  shardtools query leakage imagenet generated-shards
+
+\b
+Exit codes: 0 done, 3 with --fail-on-leak: images of different splits are copies, 1 a known error, 2 wrong usage.
+"""
+
+
+@click.command("duplicates", epilog=EPILOG)
+@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+@click.option(
+    "--kind",
+    "kinds",
+    default="exact,perceptual,mirrored",
+    show_default=True,
+    help="Some of exact, perceptual, mirrored, with commas.",
+)
+@click.option(
+    "--radius", type=int, default=31, show_default=True, metavar="BITS", help="Of 256, that hashes may differ in."
+)
+@click.option(
+    "--min-quality", type=int, default=50, show_default=True, help="Leave out hashes of a lower quality, 0 to 100."
+)
+@click.option("--fail-on-leak", is_flag=True, help="Exit with 3 where images of different splits are copies.")
+@click.option("--pairs", "pairs_file", metavar="FILE", help="Write all pairs to FILE.parquet (path or s3://).")
+@click.option(
+    "--overlay/--no-overlay", "write", default=True, help="Write the overlays duplicates and duplicate_pairs."
+)
+@click.option("--quality-overlay", "overlays", multiple=True, metavar="FOLDER", help="A quality overlay elsewhere.")
+@click.option("--replace", is_flag=True, help="Also replace overlays of these names by another program.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every leak.")
+def command(
+    datasets: tuple[str, ...],
+    kinds: str,
+    radius: int,
+    min_quality: int,
+    fail_on_leak: bool,
+    pairs_file: str | None,
+    write: bool,
+    overlays: tuple[str, ...],
+    replace: bool,
+    as_json: bool,
+) -> int:
+    """Find images that occur more than once in the DATASETs, or nearly so, and those that leak between splits.
+
+    All datasets are compared with each other and themselves. Exact copies have the same digest; near ones have
+    perceptual hashes at most --radius bits apart, which `shardtools quality` makes; none within the radius is missed.
+    """
+    from shardtools.duplicates import DuplicatesOptions, find_duplicates
+
+    options = DuplicatesOptions(
+        datasets=datasets,
+        kinds=tuple(dict.fromkeys(kind.strip() for kind in kinds.split(",") if kind.strip())),
+        radius=radius,
+        min_quality=min_quality,
+        overlays=overlays,
+        write=write,
+        replace=replace,
+        pairs_file=pairs_file,
+    )
+    result = find_duplicates(options)
+    if as_json:
+        click.echo(json.dumps(_record(result), ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(result)))
+    return LEAK_EXIT_CODE if fail_on_leak and len(result.leaks) else 0
+
+
+def _record(result: DuplicatesResult) -> dict[str, Any]:
+    counts = [
+        dict(zip(("kind", "dataset_a", "split_a", "dataset_b", "split_b", "num_pairs"), (*place, count), strict=True))
+        for place, count in sorted(result.counts().items())
+    ]
+    return {
+        "num_images": result.num_images,
+        "num_without_hash": result.num_without_hash,
+        "num_pairs": len(result.pairs),
+        "num_groups": _num_groups(result),
+        "num_leaks": len(result.leaks),
+        "counts": counts,
+        "leaks": result.leaks.to_pylist(),
+    }
+
+
+def _num_groups(result: DuplicatesResult) -> int:
+    return int(sum(result.groups["is_representative"].to_pylist()))
+
+
+def _lines(result: DuplicatesResult) -> list[str]:
+    from shardtools.cli.columns import format_columns, terminal_width
+
+    lines = [f"{result.num_images} images: {len(result.pairs)} pairs in {_num_groups(result)} groups"]
+    if result.num_without_hash:
+        lines[0] += f"; {result.num_without_hash} images have no hash that is good enough to compare"
+    if len(result.pairs):
+        cells = [
+            [kind, f"{_shown(split_a)} of {_shown(a)}", f"{_shown(split_b)} of {_shown(b)}", str(count)]
+            for (kind, a, split_a, b, split_b), count in sorted(result.counts().items())
+        ]
+        lines += format_columns(["kind", "one", "other", "pairs"], cells, terminal_width())
+    leaks = result.leaks
+    for pair in leaks.slice(0, LEAKS_SHOWN).to_pylist():
+        label = {True: "same label", False: "other label", None: "label unknown"}[pair["same_label"]]
+        one, other = (
+            f"{_shown(pair[f'key_{side}'])} ({_shown(pair[f'split_{side}'])} of {_shown(pair[f'dataset_{side}'])})"
+            for side in "ab"
+        )
+        lines.append(f"leak: {one} and {other}: {pair['kind']}, distance {pair['distance']:g}, {label}")
+    if len(leaks) > LEAKS_SHOWN:
+        lines.append(f"leak: and {len(leaks) - LEAKS_SHOWN} more (--json or --pairs FILE.parquet gives all)")
+    return [*lines, f"{len(leaks)} pairs lie across splits" if len(leaks) else "no pair lies across splits"]
+
+
+def _shown(text: str | None) -> str:
+    """A key or an address on one line, whatever it holds."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text or "-")

@@ -1,0 +1,128 @@
+"""`shardtools features`: one vector an image, beside the manifest."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  shardtools features fashion-sd --encoder lite0
+  shardtools features imagenet --encoder resnet50 --weights resnet50.pth --split val --l2
+  shardtools features imagenet --encoder timm:vit_small_patch16_224 --weights vit.safetensors --precision bf16
+  shardtools features fashion-real --encoder fashion-run --name own
+  shardtools features fashion-sd                      (lists the features that are there)
+
+\b
+The same command resumes a run that was stopped or killed, also on another number of processes. torchrun, accelerate
+launch and srun start the same command as `-m shardtools.pipelines.extract_features`.
+"""
+
+
+@click.command("features", epilog=EPILOG)
+@click.argument("dataset")
+@click.option("--encoder", help="lite0, a torchvision model, timm:NAME, or the folder of a training run.")
+@click.option("--weights", metavar="FILE", help="Weights of the encoder, a local file; lite0 and runs bring theirs.")
+@click.option("--name", help="Name of the features.  [default: the encoder's]")
+@click.option("--out", metavar="FOLDER", help="Write the features there, where DATASET cannot be written.")
+@click.option("--split", help="Only this split.  [default: all]")
+@click.option("--crop", type=click.Choice(["center", "resize"]), default="center", show_default=True)
+@click.option("--image-size", type=int, help="Side of the square that the encoder sees.  [default: the encoder's]")
+@click.option("--resize", type=int, help="Shorter side before the centre is cut.  [default: the encoder's]")
+@click.option("--interpolation", type=click.Choice(["area", "bilinear", "bicubic"]), help="[default: the encoder's]")
+@click.option("--l2", is_flag=True, help="Give every feature length 1.")
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option("--batch-size", type=int, default=64, show_default=True, help="Images that go through it together.")
+@click.option("--num-processes", type=int, help="Processes on this machine.  [default: one a GPU, or one a core]")
+@click.option("--threads", type=int, help="Threads that decode in each process.  [default: its share of the cores]")
+@click.option("--compute-threads", type=int, default=1, show_default=True, help="CPU threads of torch in each.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--decoder", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True)
+@click.option("--replace", is_flag=True, help="Write anew features of that name.")
+@click.option("--remove", metavar="NAME", help="Remove the features NAME of DATASET.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool, **options: Any) -> None:
+    """Extract a feature of every image of DATASET with an encoder, or list the features there are.
+
+    They are written to DATASET/features/NAME as float16, with the encoder's fingerprint.
+    """
+    if remove is not None:
+        from shardtools.features import remove_features
+
+        remove_features(dataset, remove)
+        click.echo(f"removed features {remove} of {dataset}", err=True)
+        return
+    if encoder is None:
+        _print_list(dataset, as_json=as_json)
+        return
+    from shardtools.cli.launchers import is_one_of_many
+    from shardtools.cli.progress import RunProgress
+    from shardtools.features import FeatureOptions, extract_features
+
+    wanted = FeatureOptions(dataset=dataset, encoder=encoder, **options)
+    with RunProgress(noun="images", before="loading the encoder") as progress:
+
+        def show(message: dict[str, Any]) -> None:
+            if message["event"] == "notice":
+                click.echo(message["text"], err=True)
+            progress(message)
+
+        if is_one_of_many():
+            result = importlib.import_module("shardtools.pipelines.extract_features").run_launched(wanted, show)
+            if result is None:
+                return
+        else:
+            result = extract_features(wanted, progress=show)
+    click.echo(json.dumps(asdict(result)) if as_json else _summary(result, dataset))
+
+
+def _summary(result: Any, dataset: str) -> str:
+    place, speed = shlex.quote(dataset), result.images / max(result.seconds, 1e-9)
+    head = (
+        f"{result.images} images in {result.seconds:.1f} s ({speed:.0f}/s)" if result.images else "nothing left to do"
+    )
+    lines = [f"{head}: {result.num_rows} features of {result.encoder['feature_dim']} numbers in {result.url}"]
+    if result.num_skipped:
+        lines.append(f"{result.num_skipped} images have none: they could not be read; `shardtools verify {place}`")
+    lines += [
+        "Next:",
+        f"  shardtools nearest {place} --features {result.name}",
+        f"  shardtools index build {place} --features {result.name}",
+    ]
+    return "\n".join(lines)
+
+
+def _print_list(dataset: str, *, as_json: bool) -> None:
+    from shardtools.dataset import open_dataset
+    from shardtools.features import feature_names, open_features
+
+    stores = [open_features(dataset, name, any_version=True) for name in feature_names(open_dataset(dataset))]
+    if as_json:
+        records = [
+            {
+                "name": one.info.plan.name,
+                "url": one.storage.url,
+                "num_rows": len(one),
+                "encoder": asdict(one.info.encoder),
+            }
+            for one in stores
+        ]
+        click.echo(json.dumps(records, indent=1))
+        return
+    if not stores:
+        click.echo(f"{dataset} has no features; make some: shardtools features {dataset} --encoder lite0", err=True)
+        return
+    from shardtools.cli.columns import format_columns, terminal_width
+
+    cells = [
+        [one.info.plan.name, str(len(one)), str(one.shape[1]), one.info.encoder.name, one.info.encoder.fingerprint[:8]]
+        for one in stores
+    ]
+    header = ["name", "rows", "dimensions", "encoder", "fingerprint"]
+    click.echo("\n".join(format_columns(header, cells, terminal_width())))

@@ -1,0 +1,146 @@
+"""`shardtools index`: what is near, by the features of a dataset."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from shardtools.features import FeatureStore
+    from shardtools.index import Neighbours
+
+EPILOG = """\b
+Examples:
+  shardtools index build imagenet --features lite0 --kind ivf-pq --recall 0.95
+  shardtools index search fashion-sd --key 00000012
+  shardtools index search fashion-sd --image photo.jpg -k 5
+  shardtools index graph fashion-sd -k 20
+"""
+
+
+@click.group("index", epilog=EPILOG)
+def command() -> None:
+    """Build indexes over the features of a dataset, and search them by key or image."""
+
+
+@command.command("build")
+@click.argument("dataset")
+@click.option("--features", help="Name of the features.  [default: the only ones]")
+@click.option("--kind", type=click.Choice(["flat", "ivf", "ivf-pq", "hnsw"]), default="ivf-pq", show_default=True)
+@click.option("--metric", type=click.Choice(["cosine", "l2"]), default="cosine", show_default=True)
+@click.option("--num-lists", type=int, help="Lists of ivf and ivf-pq.  [default: 4 * sqrt(N)]")
+@click.option("--code-bytes", type=int, help="Bytes of a code of ivf-pq.  [default: D / 8, at most 128]")
+@click.option("--links", type=int, default=32, show_default=True, help="Links of a row of hnsw.")
+@click.option("--recall", type=float, default=0.95, show_default=True, help="Share of neighbours to be found.")
+@click.option("--memory-gb", type=float, default=4.0, show_default=True, help="Codes beyond it stay on the disk.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def build_command(dataset: str, features: str | None, memory_gb: float, as_json: bool, **options: Any) -> None:
+    """Build an index of DATASET's features and measure its recall."""
+    from shardtools.index import IndexOptions, build_index
+
+    wanted = IndexOptions(memory_bytes=round(memory_gb * 1e9), **options)
+    info = build_index(_open(dataset, features), wanted).info
+    if as_json:
+        click.echo(json.dumps(asdict(info)))
+        return
+    click.echo(
+        f"{info.kind} index of {info.num_rows} rows: {info.num_bytes / 1e6:.1f} MB in {info.seconds:.1f} s, recall "
+        f"{info.recall:.1%} of {info.recall_k} neighbours"
+    )
+
+
+@command.command("search")
+@click.argument("dataset")
+@click.option("--features", help="Name of the features.  [default: the only ones]")
+@click.option("--key", "keys", multiple=True, help="Look for what is near this sample; may be repeated.")
+@click.option("--image", "images", metavar="FILE", multiple=True, help="Likewise an image file; may be repeated.")
+@click.option("--encoder", help="What made the features.  [default: what they say]")
+@click.option("--weights", metavar="FILE", help="Its weights.  [default: what they say]")
+@click.option("-k", "k", type=int, default=10, show_default=True, help="Neighbours to list.")
+@click.option("--kind", type=click.Choice(["flat", "ivf", "ivf-pq", "hnsw"]), help="[default: the best there is]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array of objects.")
+def search_command(
+    dataset: str,
+    features: str | None,
+    keys: tuple[str, ...],
+    images: tuple[str, ...],
+    encoder: str | None,
+    weights: str | None,
+    k: int,
+    kind: str | None,
+    as_json: bool,
+) -> None:
+    """List the samples of DATASET that are nearest to samples or image files."""
+    if bool(keys) == bool(images):
+        raise click.UsageError("give --key or --image: for instance --key 00000012")
+    from shardtools.index import open_index
+
+    store = _open(dataset, features)
+    index = open_index(store, kind)
+    records = []
+    if keys:
+        for key in keys:
+            records += _records(store, key, index.neighbours_of(key, k))
+    else:
+        search = importlib.import_module("shardtools.pipelines.search_image")
+        vectors = search.image_features(store, images, encoder=encoder, weights=weights)
+        for number, image in enumerate(images):
+            records += _records(store, image, index.search(vectors[number : number + 1], k))
+    if as_json:
+        click.echo(json.dumps(records, indent=1, ensure_ascii=False))
+        return
+    from shardtools.cli.columns import format_columns, terminal_width
+
+    cells = [[str(value) for value in record.values()] for record in records]
+    click.echo("\n".join(format_columns(["query", "key", "class", "distance"], cells, terminal_width())))
+
+
+@command.command("graph")
+@click.argument("dataset")
+@click.option("--features", help="Name of the features.  [default: the only ones]")
+@click.option("-k", "k", type=int, default=20, show_default=True, help="Neighbours of each sample.")
+@click.option("--metric", type=click.Choice(["cosine", "l2"]), default="cosine", show_default=True)
+@click.option("--kind", type=click.Choice(["flat", "ivf", "ivf-pq", "hnsw"]), default="flat", show_default=True)
+def graph_command(dataset: str, features: str | None, k: int, metric: str, kind: str) -> None:
+    """Find the neighbours of every sample of DATASET and keep them beside its features."""
+    from shardtools.index import neighbour_graph
+
+    store = _open(dataset, features)
+    last = [-1]
+
+    def report(done: int, total: int) -> None:
+        share = 10 * done // total
+        if share > last[0] and sys.stderr.isatty():
+            last[0] = share
+            click.echo(f"{10 * share} %", err=True)
+
+    graph = neighbour_graph(store, k, metric=metric, kind=kind, report=report)
+    click.echo(
+        f"{graph.rows.shape[1]} neighbours of each of {len(store)} samples are kept in {store.storage.url}/index"
+    )
+
+
+def _open(dataset: str, features: str | None) -> FeatureStore:
+    from shardtools.features import only_features, open_features
+
+    return open_features(dataset, only_features(dataset, features))
+
+
+def _records(store: FeatureStore, query: str, found: Neighbours) -> list[dict[str, Any]]:
+    rows = [row for row in found.rows[0].tolist() if row >= 0]
+    names, labels = store.class_names, store.labels
+    return [
+        {
+            "query": query,
+            "key": store.keys[row].as_py(),
+            "class": names.get(int(labels[row])),
+            "distance": round(distance, 6),
+        }
+        for row, distance in zip(rows, found.distances[0].tolist(), strict=False)
+    ]

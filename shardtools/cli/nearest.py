@@ -1,0 +1,56 @@
+"""`shardtools nearest`: which class each sample and each class is nearest to."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  shardtools nearest fashion-real
+  shardtools nearest imagenet-sd --reference imagenet --replace
+  shardtools query confusion-pairs imagenet-sd
+  shardtools query prompt-yield imagenet-sd
+"""
+
+_SHOWN = 10
+
+
+@click.command("nearest", epilog=EPILOG)
+@click.argument("dataset")
+@click.option("--features", help="Name of the features.  [default: the only ones]")
+@click.option("--reference", metavar="REAL", help="Dataset whose classes are compared with.  [default: DATASET itself]")
+@click.option("--reference-features", help="Name of its features.  [default: as --features]")
+@click.option("-k", "k", type=int, default=20, show_default=True, help="Neighbours that vote.")
+@click.option("--top", type=int, default=5, show_default=True, help="Nearest classes that are listed for each class.")
+@click.option("--overlay", default="nearest_class", show_default=True, help="Name of the overlay that is written.")
+@click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
+@click.option("--replace", is_flag=True, help="Write anew an overlay that is there.")
+@click.option("--allow-small", is_flag=True, help="Go on where a class has one sample; its own distances stay empty.")
+@click.option("--allow-missing", is_flag=True, help="Go on where REAL lacks a class; its own distances stay empty.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(dataset: str, as_json: bool, **options: Any) -> None:
+    """Find the nearest classes of every sample of DATASET, by class means and by votes of neighbours.
+
+    Writes the overlay nearest_class, and a table with a row a class beside the features.
+    """
+    from shardtools.nearest import NearestOptions, nearest_classes
+
+    wanted = NearestOptions(dataset=dataset, **options)
+    result = nearest_classes(wanted, report=lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(asdict(result)))
+        return
+    share = result.num_own / max(result.num_samples, 1)
+    click.echo(f"{result.num_own} of {result.num_samples} samples ({share:.1%}) are nearest to their own class")
+    for row in result.missed[:_SHOWN]:
+        click.echo(f"  {row['wnid']} misses its mark: nearest is {row['nearest_wnid']}, own {row['share_own']:.1%}")
+    if len(result.missed) > _SHOWN:
+        click.echo(f"  and {len(result.missed) - _SHOWN} more classes")
+    place = shlex.quote(dataset)
+    click.echo(f"overlay: {result.overlay}\nclasses: {result.classes_file}")
+    click.echo(f"Next:\n  shardtools query confusion-pairs {place}\n  shardtools query nearest-class {place}")

@@ -1,0 +1,87 @@
+"""`shardtools quality`: measures of every image, and its perceptual hashes, as an overlay."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from shardtools.cli.progress import RunProgress
+
+EPILOG = """\b
+Examples:
+  shardtools quality photos-shards
+  shardtools query image-quality photos-shards
+  shardtools duplicates photos-shards generated-shards
+
+\b
+A run that was stopped goes on where it was; a finished overlay is kept unless --replace is given.
+"""
+
+
+@click.command("quality", epilog=EPILOG)
+@click.argument("dataset")
+@click.option("--threads", type=int, metavar="N", help="Threads that decode and measure.  [default: one a core]")
+@click.option("--scaled", is_flag=True, help="Decode large JPEGs at 1/2, 1/4 or 1/8: faster, and other pixels.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "native", "pillow"]),
+    default="auto",
+    show_default=True,
+    help="What decodes; all give the same pixels.",
+)
+@click.option("--replace", is_flag=True, help="Measure anew what is there.")
+@click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    dataset: str, threads: int | None, scaled: bool, backend: str, replace: bool, out: str | None, as_json: bool
+) -> None:
+    """Measure light, contrast, blur, information and colour of every image of DATASET, and its perceptual hash.
+
+    Every image is read once. The rows are the overlay `quality`, which `shardtools query image-quality` and
+    `shardtools duplicates` read.
+    """
+    from shardtools.quality import QualityOptions, measure_dataset
+
+    options = QualityOptions(
+        dataset=dataset, num_threads=threads, allow_scaled=scaled, backend=backend, replace=replace, out=out
+    )
+    with _Bar() as progress:
+        result = measure_dataset(options, progress)
+    place = out or f"{dataset.rstrip('/')}/overlays/{result.info.name}"
+    if as_json:
+        record = {
+            "overlay": place,
+            "num_images": result.num_images,
+            "num_measured": result.num_measured,
+            "num_failed": result.num_failed,
+            "settings": dict(result.info.settings),
+        }
+        click.echo(json.dumps(record, ensure_ascii=False))
+        return
+    if not result.num_measured:
+        click.echo(f"{place} has all {result.num_images} images already; --replace measures them anew", err=True)
+        return
+    failed = f", {result.num_failed} of them without measures (status is not ok)" if result.num_failed else ""
+    click.echo(f"wrote {result.num_measured} rows to {place}{failed}", err=True)
+    click.echo(f"look at them: shardtools query image-quality {dataset}", err=True)
+
+
+class _Bar(RunProgress):
+    """The run's bar, told of totals instead of messages."""
+
+    def __init__(self) -> None:
+        super().__init__(noun="images", before="measuring")
+        self._seen: int | None = None
+
+    def __enter__(self) -> Any:
+        return self._show
+
+    def _show(self, done: int, total: int) -> None:
+        if self._seen is None:
+            self({"event": "plan", "rows_to_make": total - done, "tasks": 1, "num_processes": 1})
+            self({"event": "ready"})
+        else:
+            self({"event": "batch", "images": done - self._seen})
+        self._seen = done

@@ -1,0 +1,83 @@
+"""`shardtools report`: one page to look at a dataset and to decide on its samples."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  shardtools report photos-shards
+  shardtools report s3://bucket/imagenet --out imagenet.html --suspects 2000
+  shardtools report photos-shards --csv suspects.csv --parquet suspects.parquet
+
+\b
+The page is one file that opens anywhere: no server, no network. What it shows beside counts comes from overlays; a
+section whose overlay is missing says which command writes it. Decisions made on the page are exported as edits.json,
+which `shardtools apply` reads.
+"""
+
+
+@click.command("report", epilog=EPILOG)
+@click.argument("dataset")
+@click.option("--out", metavar="FILE", default="report.html", show_default=True, help="Path or s3:// address, .html.")
+@click.option("--title", help="Heading of the page.  [default: the end of DATASET]")
+@click.option("--suspects", "num_suspects", metavar="N", type=int, default=1000, show_default=True, help="At most.")
+@click.option("--pairs", "num_pairs", metavar="N", type=int, default=300, show_default=True, help="Duplicates at most.")
+@click.option(
+    "--outliers", "num_outliers", metavar="N", type=int, default=24, show_default=True, help="At most of each kind."
+)
+@click.option(
+    "--neighbours", "num_neighbours", metavar="N", type=int, default=5, show_default=True, help="Of a suspect."
+)
+@click.option(
+    "--pixels", "thumbnail_pixels", metavar="N", type=int, default=112, show_default=True, help="Of thumbnails."
+)
+@click.option(
+    "--max-megabytes",
+    metavar="MB",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="Thumbnails that would make the page longer are left out.",
+)
+@click.option("--overlay", "overlays", metavar="PATH", multiple=True, help="An overlay outside of DATASET.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write the table of all suspects too, .csv.")
+@click.option("--parquet", "parquet_file", metavar="FILE", help="Write the table of all suspects too, .parquet.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    dataset: str,
+    out: str,
+    max_megabytes: int,
+    csv_file: str | None,
+    parquet_file: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write a page about DATASET: counts, suspect labels, duplicates, image quality, classes and prompts."""
+    from shardtools.errors import OptionError
+    from shardtools.report import ReportOptions, export_suspects, write_report
+
+    tables = [(path, suffix) for path, suffix in ((csv_file, ".csv"), (parquet_file, ".parquet")) if path is not None]
+    for path, suffix in tables:
+        if not path.lower().endswith(suffix):
+            raise OptionError(
+                f"--{suffix[1:]} writes a name that ends in {suffix}, found {path!r}: choose another name"
+            )
+    chosen = ReportOptions(max_bytes=max_megabytes * 1_000_000, **options)
+    result = write_report(dataset, out, chosen)
+    written = {path: export_suspects(dataset, path, overlays=chosen.overlays) for path, _ in tables}
+    if as_json:
+        click.echo(json.dumps(asdict(result) | {"tables": written}))
+        return
+    click.echo(
+        f"{result.path}: {result.num_bytes / 1e6:.1f} MB, {result.num_suspects} suspects, {result.num_pairs} duplicate "
+        f"pairs, {result.num_outliers} images of odd quality, {result.num_pictures} thumbnails"
+    )
+    for path, count in written.items():
+        click.echo(f"{path}: {count} suspects")
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)

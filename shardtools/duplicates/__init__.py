@@ -1,0 +1,33 @@
+"""Duplicates: equal and near-equal images, within and across splits and datasets, as pairs and groups."""
+
+from shardtools.duplicates.embedding import embedding_pairs, neighbour_pairs
+from shardtools.duplicates.groups import connected_groups
+from shardtools.duplicates.hamming import IndexPairs, hamming_distances, hamming_join, hamming_pairs
+from shardtools.duplicates.options import (
+    DEFAULT_KINDS,
+    DEFAULT_RADIUS,
+    KINDS,
+    OVERLAY_NAME,
+    PAIRS_OVERLAY_NAME,
+    DuplicatesOptions,
+)
+from shardtools.duplicates.run import PAIRS_SCHEMA, DuplicatesResult, find_duplicates
+
+__all__ = [
+    "DEFAULT_KINDS",
+    "DEFAULT_RADIUS",
+    "KINDS",
+    "OVERLAY_NAME",
+    "PAIRS_OVERLAY_NAME",
+    "PAIRS_SCHEMA",
+    "DuplicatesOptions",
+    "DuplicatesResult",
+    "IndexPairs",
+    "connected_groups",
+    "embedding_pairs",
+    "find_duplicates",
+    "hamming_distances",
+    "hamming_join",
+    "hamming_pairs",
+    "neighbour_pairs",
+]

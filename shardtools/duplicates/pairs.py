@@ -1,0 +1,146 @@
+"""Which rows are pairs, of what kind, at what distance.
+
+Owns how the kinds come together: equal hashes are collapsed first, so that the search sees each once; what it finds is
+spread over the rows again (`groups.Clusters`), and a pair that two kinds find is of the first one. So every row that
+has a near copy in another place is in a pair with one there; the price is that images with equal hashes are not paired
+all with all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shardtools.duplicates.embedding import embedding_pairs
+from shardtools.duplicates.groups import Clusters, Int64s
+from shardtools.duplicates.hamming import IndexPairs, UInt8s, hamming_join, hamming_pairs
+from shardtools.duplicates.options import KINDS, DuplicatesOptions
+from shardtools.duplicates.samples import Samples
+from shardtools.errors import DatasetError, OptionError
+
+Features = Mapping[str, tuple[list[str], npt.NDArray[np.floating[Any]]]]
+"""Dataset, as it was given -> keys, and features [N, d] in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowPairs:
+    """Pairs of rows of `Samples`, in the order of `left`, then `right`.
+
+    Attributes:
+        left: The smaller row, int64 [P].
+        right: The larger row, int64 [P].
+        kind: Number of the kind in `KINDS`, int64 [P].
+        distance: Bits; 1 - cosine for features; 0 for equal bytes; float32 [P].
+    """
+
+    left: Int64s
+    right: Int64s
+    kind: Int64s
+    distance: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def find_pairs(samples: Samples, options: DuplicatesOptions, features: Features | None = None) -> RowPairs:
+    """The pairs of all kinds that are asked for.
+
+    Raises:
+        OptionError: Features are asked for and not given, or do not fit together; or too many pairs.
+        DatasetError: Features have a key that the dataset has not.
+    """
+    parts: list[tuple[int, IndexPairs]] = []
+    for number, kind in enumerate(KINDS):
+        if kind in options.kinds:
+            parts.append((number, _of_kind(kind, samples, options, features)))
+    return _merged(parts, len(samples))
+
+
+def _of_kind(kind: str, samples: Samples, options: DuplicatesOptions, features: Features | None) -> IndexPairs:
+    if kind == "exact":
+        return _exact(samples)
+    if kind == "embedding":
+        return _embedding(samples, options, features)
+    if samples.hashes is None or samples.mirrored is None:
+        raise OptionError(f"{kind} duplicates need hashes: read the samples with them")
+    rows = np.flatnonzero(samples.has_hash)
+    hashes, clusters = _clusters(samples.hashes, rows, samples.place)
+    if kind == "perceptual":
+        near = hamming_pairs(hashes, options.radius)
+        low, high, _ = clusters.own_pairs()
+        own = IndexPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
+        return _spread(near, clusters, clusters, own)
+    mirrored, mirror_clusters = _clusters(samples.mirrored, rows, samples.place)
+    return _spread(hamming_join(mirrored, hashes, options.radius), mirror_clusters, clusters, None)
+
+
+def _exact(samples: Samples) -> IndexPairs:
+    rows = np.flatnonzero(samples.copy >= 0)
+    low, high, _ = Clusters(rows, samples.copy[rows], samples.place[rows]).own_pairs()
+    return IndexPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
+
+
+def _embedding(samples: Samples, options: DuplicatesOptions, features: Features | None) -> IndexPairs:
+    if not features:
+        raise OptionError("embedding duplicates need features: give them, or leave that kind out")
+    rows, blocks = [], []
+    for url, (keys, block) in features.items():
+        if url not in samples.datasets or len(keys) != len(block):
+            raise OptionError(
+                f"features are given for {url!r} ({len(keys)} keys, {len(block)} rows): expected a dataset"
+                f" of {', '.join(samples.datasets)} and a key for each row"
+            )
+        own = np.flatnonzero(samples.dataset == samples.datasets.index(url))
+        found = pc.index_in(pa.array(keys, pa.string()), value_set=samples.keys.take(pa.array(own)).combine_chunks())
+        if found.null_count:
+            unknown = keys[int(pc.index(pc.is_null(found), True).as_py())]
+            raise DatasetError(f"features of {url} have the key {unknown!r}, which it has no image of: extract anew")
+        rows.append(own[np.asarray(found.to_numpy(), np.int64)])
+        blocks.append(block)
+    widths = {block.shape[1:] for block in blocks}
+    if len(widths) > 1:
+        raise OptionError(f"features of all datasets are of one encoder, found widths {sorted(widths)}: extract anew")
+    all_rows = np.concatenate(rows)
+    near = embedding_pairs(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], options.min_similarity)
+    left, right = all_rows[near.left], all_rows[near.right]
+    return IndexPairs(left=np.minimum(left, right), right=np.maximum(left, right), distance=near.distance)
+
+
+def _clusters(hashes: UInt8s, rows: Int64s, places: Int64s) -> tuple[UInt8s, Clusters]:
+    """The different hashes of some rows, and which rows have each."""
+    whole = np.ascontiguousarray(hashes[rows]).view(np.dtype((np.void, hashes.shape[1])))[:, 0]
+    different, numbers = np.unique(whole, return_inverse=True)
+    distinct = different.view(np.uint8).reshape(-1, hashes.shape[1])
+    return distinct, Clusters(rows, numbers.astype(np.int64), places[rows])
+
+
+def _spread(near: IndexPairs, lefts: Clusters, rights: Clusters, own: IndexPairs | None) -> IndexPairs:
+    low, high, pair = lefts.pairs(near.left, near.right, rights)
+    parts = [IndexPairs(left=low, right=high, distance=near.distance[pair])]
+    if own is not None:
+        parts.append(own)
+    return IndexPairs(
+        left=np.concatenate([part.left for part in parts]),
+        right=np.concatenate([part.right for part in parts]),
+        distance=np.concatenate([part.distance for part in parts]),
+    )
+
+
+def _merged(parts: list[tuple[int, IndexPairs]], num_rows: int) -> RowPairs:
+    """Each pair of rows once: of the first kind that finds it, at its smallest distance."""
+    left = np.concatenate([part.left for _, part in parts])
+    right = np.concatenate([part.right for _, part in parts])
+    distance = np.concatenate([part.distance for _, part in parts])
+    kind = np.concatenate([np.full(len(part), number, np.int64) for number, part in parts])
+    order = np.lexsort((distance, kind, right, left))
+    code = (left * num_rows + right)[order]
+    new = np.ones(len(code), np.bool_)
+    new[1:] = code[1:] != code[:-1]
+    kept = order[new]
+    return RowPairs(left=left[kept], right=right[kept], kind=kind[kept], distance=distance[kept])

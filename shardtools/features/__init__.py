@@ -1,0 +1,37 @@
+"""Features: one vector an image, in memory-mapped parts beside the manifest, with the encoder's fingerprint."""
+
+from shardtools.features.launch import Job, extract_features
+from shardtools.features.layout import (
+    FEATURES_VERSION,
+    EncoderFacts,
+    FeaturePart,
+    FeaturePlan,
+    FeaturesInfo,
+    Skipped,
+    check_same_encoder,
+)
+from shardtools.features.options import FeatureOptions, FeatureResult
+from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
+from shardtools.features.writer import FeatureWriter, make_plan, write_features
+
+__all__ = [
+    "FEATURES_VERSION",
+    "EncoderFacts",
+    "FeatureOptions",
+    "FeaturePart",
+    "FeaturePlan",
+    "FeatureResult",
+    "FeatureStore",
+    "FeatureWriter",
+    "FeaturesInfo",
+    "Job",
+    "Skipped",
+    "check_same_encoder",
+    "extract_features",
+    "feature_names",
+    "make_plan",
+    "only_features",
+    "open_features",
+    "remove_features",
+    "write_features",
+]

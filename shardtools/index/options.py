@@ -1,0 +1,154 @@
+"""What a user may ask of an index, and what `index/KIND.json` says of one.
+
+Owns the names and the file's form. An index names the features it was built from by their digest, so that one of other
+features is refused; the price is that features which were extracted anew need a new index, even where nothing changed
+but the dataset's commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shardtools.errors import DatasetError, FormatVersionError, OptionError
+from shardtools.index.neighbours import METRICS
+
+INDEX_VERSION = 1
+KINDS = {
+    "flat": "every row is looked at: exact, no file beside the features",
+    "ivf": "rows in float16, in lists around centres, of which a few are looked at",
+    "ivf-pq": "as ivf, but rows as short codes; the best are looked up in the features and ranked anew",
+    "hnsw": "a graph over rows in float16, in memory as a whole",
+}
+"""Name -> what it is."""
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_FORMAT_NAME = "shardtools-index"
+_COUNTS = ("num_lists", "code_bytes", "links", "train_rows", "rerank", "memory_bytes", "recall_queries")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexOptions:
+    """How an index is built and searched.
+
+    Attributes:
+        kind: One of `KINDS`.
+        metric: "cosine" or "l2".
+        num_lists: Of "ivf" and "ivf-pq"; `None` for 4 * sqrt(N), fewer where N is small.
+        code_bytes: Bytes of a code of "ivf-pq"; `None` for D / 8, at most 128.
+        links: Of a row of "hnsw", upwards of which there are twice as many at the bottom.
+        train_rows: Most rows that centres and codes are learned from.
+        rerank: "ivf-pq": candidates for each neighbour that are ranked anew.
+        recall: What searching aims at, measured with k = `recall_k`: effort is doubled until it is reached.
+        recall_k: Neighbours that recall is measured with.
+        recall_queries: Rows that it is measured on.
+        memory_bytes: Codes beyond this are kept on the disk ("ivf", "ivf-pq") or refused ("hnsw").
+        seed: Of the rows that are learned from and measured on.
+        device: One of `DEVICES`: where faiss-gpu is installed and sees GPUs, the index is sharded over them.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    kind: str = "flat"
+    metric: str = "cosine"
+    num_lists: int | None = None
+    code_bytes: int | None = None
+    links: int = 32
+    train_rows: int = 100_000
+    rerank: int = 8
+    recall: float = 0.95
+    recall_k: int = 20
+    recall_queries: int = 500
+    memory_bytes: int = 4 << 30
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, known in (("kind", tuple(KINDS)), ("metric", METRICS), ("device", DEVICES)):
+            if getattr(self, name) not in known:
+                raise OptionError(f"{name} is one of {', '.join(known)}, found {getattr(self, name)!r}")
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} is at least 1, found {value}")
+        if not 0 < self.recall <= 1:
+            raise OptionError(f"recall is above 0 and at most 1, found {self.recall}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexInfo:
+    """The content of `index/KIND.json`.
+
+    Attributes:
+        kind: One of `KINDS`.
+        metric: "cosine" or "l2".
+        features_sha256: Fingerprint of the features.
+        num_rows: N.
+        dim: D.
+        effort: Lists or candidates that a search looks at: nprobe, or efSearch.
+        rerank: See `IndexOptions`.
+        recall: Measured share of the exact neighbours that are found.
+        recall_k: With this many neighbours.
+        recall_queries: On this many rows of the dataset, each without itself.
+        num_bytes: Length of the index's files.
+        seconds: That building took.
+        settings: Further options that it was built with.
+    """
+
+    kind: str
+    metric: str
+    features_sha256: str
+    num_rows: int
+    dim: int
+    effort: int
+    rerank: int
+    recall: float
+    recall_k: int
+    recall_queries: int
+    num_bytes: int
+    seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The bytes of the file."""
+        content: dict[str, Any] = {"format": _FORMAT_NAME, "format_version": INDEX_VERSION, **asdict(self)}
+        return (json.dumps(content, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, *, where: str) -> IndexInfo:
+        """The reverse of `to_json`.
+
+        Raises:
+            DatasetError: Not the file of an index.
+            FormatVersionError: Written by another format version.
+        """
+        try:
+            fields = json.loads(content)
+            name, version = fields.pop("format"), fields.pop("format_version")
+            if name != _FORMAT_NAME or version != INDEX_VERSION:
+                raise FormatVersionError(
+                    f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
+                    f"{INDEX_VERSION}: build the index again"
+                )
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DatasetError(f"{where} is not the file of an index: build the index again") from None
+
+
+def index_path(kind: str) -> str:
+    """Path of an index's facts in the features' folder; it is written last."""
+    return f"index/{kind}.json"
+
+
+def data_path(kind: str) -> str:
+    """Path of an index as FAISS writes it."""
+    return f"index/{kind}.faiss"
+
+
+def lists_path(kind: str) -> str:
+    """Path of lists that are kept on the disk."""
+    return f"index/{kind}.ivfdata"

@@ -1,0 +1,27 @@
+"""Image quality and perceptual hashes: one pass over a dataset, one row an image in the overlay `quality`."""
+
+from shardtools.quality.measures import BRIGHT_FROM, DARK_BELOW, Measures, measure
+from shardtools.quality.options import MADE_BY, OVERLAY_NAME, QualityOptions
+from shardtools.quality.pdq import GRID, HASH_BYTES, MIN_QUALITY, SIDE, PerceptualHashes, perceptual_hashes
+from shardtools.quality.run import MEASURES, SCHEMA, QualityResult, is_complete, measure_dataset
+
+__all__ = [
+    "BRIGHT_FROM",
+    "DARK_BELOW",
+    "GRID",
+    "HASH_BYTES",
+    "MADE_BY",
+    "MEASURES",
+    "MIN_QUALITY",
+    "OVERLAY_NAME",
+    "SCHEMA",
+    "SIDE",
+    "Measures",
+    "PerceptualHashes",
+    "QualityOptions",
+    "QualityResult",
+    "is_complete",
+    "measure",
+    "measure_dataset",
+    "perceptual_hashes",
+]

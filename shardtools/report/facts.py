@@ -1,0 +1,239 @@
+"""What the manifest says about the dataset as a whole, counted in SQL.
+
+Owns the statements. The price of asking one thing at a time: a column of a large manifest is read more than once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shardtools.dataset import Dataset, DatasetInfo, read_plan_file
+from shardtools.errors import DatasetError
+from shardtools.manifest import digest
+from shardtools.report.charts import Bin
+from shardtools.report.reading import Tables
+from shardtools.taxonomy.table import find_synset
+
+NUM_BINS = 24
+_SPLITS = ("train", "val", "validation", "test")
+_MANY_VALUES = 12
+_LOG_RATIO = 8.0
+"""A range whose ends are further apart than this gets bins of equal ratio."""
+
+SETTING_COLUMNS = (
+    "model_id",
+    "prompt_template",
+    "negative_prompt",
+    "guidance_scale",
+    "num_inference_steps",
+    "scheduler",
+    "corruption",
+    "severity",
+    "jpeg_quality",
+    "label_source",
+)
+COUNTED_COLUMNS = ("image_format", "mode", "source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassFacts:
+    """A class: its label, its name in words (unlike any other's), its wnid, images by split."""
+
+    class_index: int
+    name: str
+    wnid: str | None
+    images: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How a number is distributed: quantiles 0, 0.05, 0.5, 0.95 and 1, and a histogram."""
+
+    quantiles: tuple[float, ...]
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts:
+    """Counts over the whole dataset.
+
+    Attributes:
+        url: Address as given.
+        sha256: Digest of its `dataset.json`.
+        info: Its commit.
+        settings: What it was made with, from `plan.json`.
+        classes: By label; with those that only an overlay names left out.
+        num_unlabelled: Images without a label.
+        statuses: (split, status) -> rows.
+        reasons: (status, reason, rows), the most frequent first, of rows without an image.
+        sizes: (width, height, images), the most frequent first.
+        num_sizes: Number of different sizes.
+        spreads: Name of a number -> its distribution: "num_bytes", "shorter_side", "aspect".
+        counted: Column -> ((value, images), ...) for `COUNTED_COLUMNS`.
+        values: Column -> ((value, rows), ...) for those of `SETTING_COLUMNS` that have any.
+    """
+
+    url: str
+    sha256: str
+    info: DatasetInfo
+    settings: Mapping[str, Any]
+    classes: tuple[ClassFacts, ...]
+    num_unlabelled: int
+    statuses: Mapping[tuple[str, str], int]
+    reasons: tuple[tuple[str, str, int], ...]
+    sizes: tuple[tuple[int, int, int], ...]
+    num_sizes: int
+    spreads: Mapping[str, Spread]
+    counted: Mapping[str, tuple[tuple[str, int], ...]]
+    values: Mapping[str, tuple[tuple[str, int], ...]]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits: train and its like first, others by name."""
+        order = {name: number for number, name in enumerate(_SPLITS)}
+        return tuple(sorted(self.info.splits, key=lambda name: (order.get(name, len(order)), name)))
+
+    def class_names(self) -> dict[int, str]:
+        """Label -> name."""
+        return {one.class_index: one.name for one in self.classes}
+
+
+def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
+    """Counts a committed dataset.
+
+    Raises:
+        DatasetError: It is not finished, or its manifest is damaged.
+    """
+    if dataset.info is None:
+        raise DatasetError(f"{tables.url} is not finished: run the job that makes it again, it resumes")
+    plan = read_plan_file(dataset.storage)
+    classes, num_unlabelled = _classes(tables)
+    sizes = tables.rows(
+        "select width, height, count(*) as images, count(*) over () as num_sizes from samples "
+        "where status = 'ok' and width is not null group by width, height order by images desc, width, height limit 12"
+    )
+    return DatasetFacts(
+        url=tables.url,
+        sha256=digest(dataset.content),
+        info=dataset.info,
+        settings=plan.settings if plan is not None else {},
+        classes=classes,
+        num_unlabelled=num_unlabelled,
+        statuses={
+            (row["split"], row["status"]): row["rows"]
+            for row in tables.rows("select split, status, count(*) as rows from samples group by all order by all")
+        },
+        reasons=tuple(
+            (row["status"], row["reason"] or "", row["rows"])
+            for row in tables.rows(
+                "select status, reason, count(*) as rows from samples where status <> 'ok' group by all "
+                "order by rows desc, status, reason limit 12"
+            )
+        ),
+        sizes=tuple((row["width"], row["height"], row["images"]) for row in sizes),
+        num_sizes=sizes[0]["num_sizes"] if sizes else 0,
+        spreads={
+            name: found
+            for name, expression in _EXPRESSIONS.items()
+            if (found := _spread(tables, expression)) is not None
+        },
+        counted={name: _values(tables, name, "status = 'ok'") for name in COUNTED_COLUMNS},
+        values={name: listed for name in SETTING_COLUMNS if (listed := _values(tables, name, f"{name} is not null"))},
+    )
+
+
+_EXPRESSIONS = {
+    "num_bytes": "num_bytes",
+    "shorter_side": "least(width, height)",
+    "aspect": "width / height",
+}
+"""Name of a number -> SQL."""
+
+
+def _classes(tables: Tables) -> tuple[tuple[ClassFacts, ...], int]:
+    rows = tables.rows(
+        "select class_index, split, any_value(wnid) as wnid, count(*) filter (status = 'ok') as images "
+        "from samples group by class_index, split order by class_index, split"
+    )
+    images: dict[int, dict[str, int]] = {}
+    wnids: dict[int, str | None] = {}
+    num_unlabelled = 0
+    for row in rows:
+        if row["class_index"] is None:
+            num_unlabelled += row["images"]
+            continue
+        images.setdefault(row["class_index"], {})[row["split"]] = row["images"]
+        wnids[row["class_index"]] = row["wnid"] or wnids.get(row["class_index"])
+    names = class_names(wnids)
+    return (
+        tuple(
+            ClassFacts(class_index=index, name=names[index], wnid=wnids[index], images=images[index])
+            for index in sorted(images)
+        ),
+        num_unlabelled,
+    )
+
+
+def class_names(wnids: Mapping[int, str | None]) -> dict[int, str]:
+    """Label -> first lemma of its synset, or the user's own name; the wnid is added where two would be alike."""
+    names = {}
+    for index, wnid in wnids.items():
+        synset = find_synset(wnid) if wnid is not None else None
+        names[index] = synset.lemmas[0] if synset is not None else wnid or f"class {index}"
+    often = Counter(names.values())
+    return {index: name if often[name] == 1 else f"{name} ({wnids[index]}, {index})" for index, name in names.items()}
+
+
+def _spread(tables: Tables, expression: str) -> Spread | None:
+    [row] = tables.rows(
+        f"select quantile_cont({expression}, [0, 0.05, 0.5, 0.95, 1]) as quantiles from samples where status = 'ok'"
+    )
+    if not row["quantiles"]:
+        return None
+    quantiles = tuple(float(value) for value in row["quantiles"])
+    low, high = quantiles[0], quantiles[-1]
+    if low == high:
+        return Spread(quantiles=quantiles, bins=())
+    in_ratios = low > 0 and high / low > _LOG_RATIO
+    scaled = f"ln({expression})" if in_ratios else expression
+    first, last = (math.log(low), math.log(high)) if in_ratios else (low, high)
+    step = (last - first) / NUM_BINS
+    counts = {
+        row["bin"]: row["images"]
+        for row in tables.rows(
+            f"select least(greatest(floor(({scaled} - $first) / $step)::int, 0), {NUM_BINS - 1}) as bin, "
+            f"count(*) as images from samples where status = 'ok' and {expression} is not null group by bin",
+            first=first,
+            step=step,
+        )
+    }
+    edges = [first + step * number for number in range(NUM_BINS + 1)]
+    if in_ratios:
+        edges = [math.exp(edge) for edge in edges]
+    bins = (Bin(low=edges[n], high=edges[n + 1], count=counts.get(n, 0)) for n in range(NUM_BINS))
+    return Spread(quantiles=quantiles, bins=tuple(bins))
+
+
+def _values(tables: Tables, column: str, condition: str) -> tuple[tuple[str, int], ...]:
+    """The most frequent values of a column."""
+    rows = tables.rows(
+        f"select {column} as value, count(*) as rows from samples where {condition} group by value "
+        f"order by rows desc, value limit {_MANY_VALUES}"
+    )
+    return tuple((value_text(row["value"]), row["rows"]) for row in rows)
+
+
+def value_text(value: Any) -> str:
+    """A value of a manifest, a plan or an overlay's settings as people read it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,52 @@
+"""What a user may ask of a report.
+
+Owns the names and their bounds. All of them change what is on the page, none what is exported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shardtools.errors import OptionError
+
+_LEAST_BYTES = 500_000
+_THUMBNAIL_PIXELS = (32, 512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """What is on the page, and how large it may be.
+
+    Attributes:
+        title: Heading of the page; `None` takes the last part of the dataset's address.
+        num_suspects: Suspect labels at most, the most suspicious first.
+        num_pairs: Pairs of duplicates at most, those across splits first.
+        num_outliers: Images at most for each kind of bad quality.
+        num_neighbours: Neighbours at most beside a suspect.
+        thumbnail_pixels: Longer side of a thumbnail, 32 to 512 pixels; a neighbour's is 4/7 of it.
+        max_bytes: Length that the page stays under, at least 500 kB; thumbnails that do not fit are left out, those
+            of neighbours first.
+        overlays: Folders or addresses of overlays that are not in their dataset.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    title: str | None = None
+    num_suspects: int = 1000
+    num_pairs: int = 300
+    num_outliers: int = 24
+    num_neighbours: int = 5
+    thumbnail_pixels: int = 112
+    max_bytes: int = 20_000_000
+    overlays: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("num_suspects", "num_pairs", "num_outliers", "num_neighbours"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} is at least 0, found {getattr(self, name)}")
+        least, most = _THUMBNAIL_PIXELS
+        if not least <= self.thumbnail_pixels <= most:
+            raise OptionError(f"thumbnail_pixels is {least} to {most}, found {self.thumbnail_pixels}")
+        if self.max_bytes < _LEAST_BYTES:
+            raise OptionError(f"max_bytes is at least {_LEAST_BYTES}, found {self.max_bytes}")

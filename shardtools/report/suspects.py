@@ -1,0 +1,165 @@
+"""Samples whose label is probably wrong, out of the overlay `label_noise`.
+
+Owns which rows are suspects: those with another label suggested, and those that are more likely wrong than right even
+where nothing better is known; the most suspicious first. Every further number in the overlay is shown as a score of its
+own; the price is that their names are all the page knows about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shardtools.dataset import open_dataset
+from shardtools.errors import QueryError
+from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number, quoted
+from shardtools.sql import Session
+from shardtools.sql.output import check_suffix, save
+
+OVERLAY = "label_noise"
+LIKELY = 0.5
+"""Suspicion from which on a sample is a suspect without a suggestion."""
+
+_NAMES = {
+    "given": ("given", "given_label"),
+    "suggested": ("suggested", "suggested_label"),
+    "probability": ("probability", "suggested_probability"),
+    "suspicion": ("suspicion", "noise_probability"),
+    "neighbours": ("neighbours",),
+}
+"""What it is -> the columns that hold it, the first that is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """One sample.
+
+    Attributes:
+        key: Its key.
+        given: Its label.
+        suggested: Another label; `None` where the audit has none.
+        probability: Of the suggested label, 0 to 1.
+        suspicion: How probable it is that the label is wrong, 0 to 1.
+        scores: One a name in `Suspects.score_names`.
+        neighbours: Keys of the nearest samples, the nearest first.
+    """
+
+    key: str
+    given: int | None
+    suggested: int | None
+    probability: float | None
+    suspicion: float | None
+    scores: tuple[float | None, ...]
+    neighbours: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspects:
+    """The suspects on the page, the number of all, and the scores they have."""
+
+    shown: tuple[Suspect, ...]
+    num_all: int
+    score_names: tuple[str, ...]
+
+
+def find_suspects(tables: Tables, *, limit: int, num_neighbours: int) -> Suspects | Missing:
+    """The most suspicious samples."""
+    overlay = _overlay(tables)
+    if isinstance(overlay, Missing):
+        return overlay
+    known = {name for names in _NAMES.values() for name in names}
+    scores = tuple(name for name in overlay.of_type(*NUMBERS, "bool") if name not in known)
+    statement = _statement(overlay, scores)
+    rows = tables.rows(f"{statement} order by suspicion desc nulls last, key limit {limit}")
+    [total] = tables.rows(f"with suspects as ({statement}) select count(*) as num_all from suspects")
+    return Suspects(
+        shown=tuple(_suspect(row, scores, num_neighbours) for row in rows),
+        num_all=total["num_all"],
+        score_names=scores,
+    )
+
+
+def export_suspects(url: str, address: str, *, overlays: tuple[str, ...] = ()) -> int:
+    """Writes the table of all suspects, the most suspicious first; returns the number of rows.
+
+    Args:
+        url: The dataset.
+        address: A path or s3:// address that ends in .csv, .parquet or .json.
+        overlays: Folders or addresses of overlays that are not in the dataset.
+
+    Raises:
+        OptionError: The address ends otherwise.
+        QueryError: There is no overlay `label_noise`, or it has no column `suggested`.
+    """
+    check_suffix(address)
+    with Session([url], overlays=overlays) as session:
+        tables = Tables(session, open_dataset(url), url, overlays)
+        overlay = _overlay(tables)
+        if isinstance(overlay, Missing):
+            raise QueryError(f"{url} has no suspects to write: {overlay.reason}")
+        taken = _expressions(overlay)
+        statement = (
+            f"select s.split, s.wnid, s.source, s.source_path, n.* exclude (dataset) from {overlay.sql} as n "
+            f"join samples as s using (dataset, key) where {_condition(taken)} "
+            f"order by {taken['suspicion']} desc nulls last, key"
+        )
+        return save(session.stream(statement), address)
+
+
+def suspects_sql(tables: Tables) -> str | Missing:
+    """A statement that gives the `key` of every suspect."""
+    overlay = _overlay(tables)
+    return overlay if isinstance(overlay, Missing) else _statement(overlay, ())
+
+
+def _statement(overlay: OverlayTable, scores: tuple[str, ...]) -> str:
+    taken = _expressions(overlay)
+    columns = [f"{expression} as {name}" for name, expression in taken.items()]
+    columns += [f"{number(f'n.{quoted(name)}')} as score{position}" for position, name in enumerate(scores)]
+    return (
+        f"select n.key, {', '.join(columns)} from {overlay.sql} as n join samples as s using (dataset, key) "
+        f"where {_condition(taken)}"
+    )
+
+
+def _overlay(tables: Tables) -> OverlayTable | Missing:
+    overlay = tables.overlay(OVERLAY)
+    if isinstance(overlay, Missing) or _column(overlay, "suggested") is not None:
+        return overlay
+    return tables.overlay(OVERLAY, _NAMES["suggested"][0])
+
+
+def _column(overlay: OverlayTable, what: str) -> str | None:
+    return next((name for name in _NAMES[what] if name in overlay.columns), None)
+
+
+def _expressions(overlay: OverlayTable) -> dict[str, str]:
+    """What it is -> SQL, also where the overlay lacks it."""
+    columns = {what: _column(overlay, what) for what in _NAMES}
+    given = f"n.{columns['given']}" if columns["given"] else "s.class_index"
+    found = {"given": given, "suggested": f"nullif(nullif(n.{columns['suggested']}, -1), {given})"}
+    for what in ("probability", "suspicion"):
+        found[what] = number(f"n.{columns[what]}") if columns[what] else "null::double"
+    if columns["suspicion"] is None:
+        found["suspicion"] = found["probability"]
+    is_list = "list" in overlay.columns.get(columns["neighbours"] or "", "")
+    return found | {"neighbours": "n.neighbours" if is_list else "[]"}
+
+
+def _condition(taken: Mapping[str, str]) -> str:
+    return f"{taken['given']} is not null and ({taken['suggested']} is not null or {taken['suspicion']} >= {LIKELY})"
+
+
+def _suspect(row: dict[str, Any], scores: tuple[str, ...], num_neighbours: int) -> Suspect:
+    neighbours = [str(key) for key in row["neighbours"] or () if key is not None and key != row["key"]]
+    return Suspect(
+        key=row["key"],
+        given=row["given"],
+        suggested=row["suggested"],
+        # Without a suggestion the probability is the given label's own.
+        probability=None if row["suggested"] is None else row["probability"],
+        suspicion=row["suspicion"],
+        scores=tuple(row[f"score{position}"] for position in range(len(scores))),
+        neighbours=tuple(neighbours[:num_neighbours]),
+    )

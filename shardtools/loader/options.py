@@ -154,9 +154,7 @@ class LoaderOptions:
         if self.view_parameters and self.view is None:
             raise OptionError("view_parameters are for the SQL of a view, found none: give view")
         if self.table_cache is not None and self.split is None:
-            raise OptionError(
-                "table_cache keeps the table of a split, found none: give split, or no table_cache"
-            )
+            raise OptionError("table_cache keeps the table of a split, found none: give split, or no table_cache")
         if self.mix is not None and self.order.num_draws is not None:
             raise OptionError("a mixture has its own length, found order.num_draws too: give MixOptions(length=...)")
 

@@ -56,8 +56,7 @@ CONTENDERS = {
 BARS: dict[str, tuple[str, float]] = {
     "data_wait": ("at_most", 0.05),
     "over_synthetic": ("at_least", 0.95),
-    "ocm_head": ("at_most", 1.1),
-    "ocm_step_without_forward": ("at_most", 1.1),
+    "ocm_step": ("at_most", 1.1),
 }
 """Figure -> what it must reach; see `figures`. `over_synthetic` is asked of a GPU alone."""
 Report = dict[str, Any]

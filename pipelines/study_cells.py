@@ -105,7 +105,8 @@ class StudyOptions:
 SHORT: dict[str, Any] = {
     "seeds": 1,
     "images_per_class": 20,
-    "epochs": 30,
+    "epochs": 40,
+    "augmentations": ("plain",),
     "templates": ("c", "c, d_c"),
     "scales": (1,),
     "guidance_sweep": (),

@@ -108,8 +108,9 @@ def _draw_prompts(figure: Figure, options: StudyOptions, found: Sequence[Mean]) 
         axes.set_xticks([place + middle for place in range(len(options.templates))], options.templates, rotation=12)
         axes.set_title(augmentation)
     panels[0][0].set_ylabel("top-1 on real test images (%)")
-    panels[0][0].set_ylim(_floor(found), None)
-    panels[0][-1].legend(loc="lower right", fontsize=8)
+    # Bars are read by their length.
+    panels[0][0].set_ylim(0, None)
+    _legend(figure, panels[0][-1])
 
 
 def _draw_scale(figure: Figure, options: StudyOptions, found: Sequence[Mean]) -> None:
@@ -123,14 +124,14 @@ def _draw_scale(figure: Figure, options: StudyOptions, found: Sequence[Mean]) ->
             augmentation=augmentation,
         )
         colour = _COLOURS[number % len(_COLOURS)]
-        _line(axes, [cell.scale for cell in cells], cells, colour, f"generated, {augmentation}")
+        _line(axes, [cell.scale for cell in cells], cells, colour, augmentation)
         _real_line(axes, found, augmentation, colour)
     axes.set_xscale("log")
     axes.set_xticks(options.scales, [f"{scale}x" for scale in options.scales])
     axes.minorticks_off()
     axes.set_xlabel(f'clones of "{SWEEP_TEMPLATE}" at guidance {SCALE_GUIDANCE:g}')
     axes.set_ylabel("top-1 on real test images (%)")
-    axes.legend(loc="lower right", fontsize=8)
+    _legend(figure, axes)
 
 
 def _draw_sweeps(figure: Figure, options: StudyOptions, found: Sequence[Mean]) -> None:
@@ -139,21 +140,28 @@ def _draw_sweeps(figure: Figure, options: StudyOptions, found: Sequence[Mean]) -
     left, right = figure.subplots(1, 2, sharey=True)
     fixed: dict[str, Any] = {"prompt": SWEEP_TEMPLATE, "scale": 1, "augmentation": augmentation}
     cells = find(found, steps=options.num_inference_steps, **fixed)
-    _line(left, [cell.guidance or 0.0 for cell in cells], cells, _COLOURS[0], f"generated, {augmentation}")
+    _line(
+        left,
+        [cell.guidance or 0.0 for cell in cells],
+        cells,
+        _COLOURS[0],
+        augmentation,
+    )
     left.set_xlabel(f"guidance scale ({options.num_inference_steps} steps)")
     left.set_ylabel("top-1 on real test images (%)")
     cells = find(found, guidance=SWEEP_GUIDANCE, **fixed)
-    _line(right, [cell.steps or 0 for cell in cells], cells, _COLOURS[0], f"generated, {augmentation}")
+    _line(right, [cell.steps or 0 for cell in cells], cells, _COLOURS[0], augmentation)
     right.set_xscale("log")
     right.set_xticks(options.steps_sweep, list(map(str, options.steps_sweep)))
     right.minorticks_off()
     right.set_xlabel(f"denoising steps (guidance {SWEEP_GUIDANCE:g})")
     for axes in (left, right):
         _real_line(axes, found, augmentation)
-    left.legend(loc="lower left", fontsize=8)
+    _legend(figure, left)
 
 
-def _line(axes: Axes, places: Sequence[float], cells: Sequence[Mean], colour: str, label: str) -> None:
+def _line(axes: Axes, places: Sequence[float], cells: Sequence[Mean], colour: str, augmentation: str) -> None:
+    label = f"trained on generated images, {augmentation}"
     axes.errorbar(
         places, [cell.top1 for cell in cells], _errors(cells), color=colour, marker="o", capsize=3, label=label
     )
@@ -164,11 +172,12 @@ def _errors(cells: Sequence[Mean]) -> list[float]:
 
 
 def _real_line(axes: Axes, found: Sequence[Mean], augmentation: str, colour: str = _REAL_COLOUR) -> None:
+    label = f"trained on photographs, {augmentation}"
     for cell in find(found, source="real", augmentation=augmentation):
-        axes.axhline(cell.top1, color=colour, linestyle="--", linewidth=1, label=f"photographs, {augmentation}")
+        axes.axhline(cell.top1, color=colour, linestyle="--", linewidth=1, label=label)
 
 
-def _floor(found: Sequence[Mean]) -> float:
-    """Where bars begin: a ten below the lowest value."""
-    lowest = min((cell.top1 - (cell.deviation or 0.0) for cell in found), default=0.0)
-    return max(0.0, 10 * (lowest // 10) - 10)
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the plots, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)

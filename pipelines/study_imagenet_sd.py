@@ -21,7 +21,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ from shardtools.pipelines.study_cells import (
     list_tasks,
 )
 from shardtools.pipelines.study_figures import draw_figures
+from shardtools.pipelines.study_findings import findings_table, verdicts
 from shardtools.pipelines.study_real import write_photographs
 from shardtools.pipelines.study_results import (
     add_result,
@@ -97,7 +98,11 @@ class Clock:
         return "dataset", task.clones * task.steps * (2 if task.guidance > 1 else 1)
 
 
-def run_study(options: StudyOptions, *, show: Any = lambda line: None) -> str:
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+def run_study(options: StudyOptions, *, show: Callable[[str], None] = _say_nothing) -> str:
     """Makes all that is not there yet.
 
     Args:
@@ -125,10 +130,15 @@ def run_study(options: StudyOptions, *, show: Any = lambda line: None) -> str:
     return report
 
 
-def _work(options: StudyOptions, out: Path, show: Any, *, lost: Any) -> list[dict[str, Any]]:
+def _work(
+    options: StudyOptions, out: Path, show: Callable[[str], None], *, lost: Callable[[], bool]
+) -> list[dict[str, Any]]:
     """Does the datasets and cells that are missing; all results."""
     done = {line["cell"]: line for line in read_results(out)}
-    cells = {cell.name: cell for cell in list_cells(options)}
+    cells = [cell.name for cell in list_cells(options)]
+    for name in done:
+        # A kill may have come between a line and this.
+        drop_checkpoints(options, name)
     tasks = list_tasks(options)
     sets = {task.name for task in tasks if isinstance(task, GeneratedSet)}
     there = frozenset(name for name in sets if (dataset_folder(options.out, name) / "dataset.json").exists())
@@ -141,7 +151,7 @@ def _work(options: StudyOptions, out: Path, show: Any, *, lost: Any) -> list[dic
             result = {name: value for name, value in message.items() if name != "event"}
             add_result(out, result)
             done[result["cell"]] = result
-            drop_checkpoints(options, cells[result["cell"]])
+            drop_checkpoints(options, result["cell"])
             clock.done(result["cell"], result["seconds"])
             num_done = sum(name in done for name in cells)
             show(
@@ -173,8 +183,9 @@ def make_report(options: StudyOptions, results: Sequence[dict[str, Any]]) -> str
     """The tables as Markdown."""
     found = means(results)
     first = results[0]
+    seeds = "one seed" if options.seeds == 1 else f"mean ± deviation over {options.seeds} seeds"
     lines = [
-        f"Top-1 on {first['test_images']} test photographs, mean ± deviation over {options.seeds} seeds; "
+        f"Top-1 on {first['test_images']} test photographs, {seeds}; "
         f"{first['steps']} steps each, {first['images']} images at scale 1.\n",
         main_table(options, found),
     ]
@@ -183,6 +194,9 @@ def make_report(options: StudyOptions, results: Sequence[dict[str, Any]]) -> str
         lines.append(sweep_table(found, axis="guidance", steps=options.num_inference_steps, **fixed))
     if options.steps_sweep:
         lines.append(sweep_table(found, axis="steps", guidance=SWEEP_GUIDANCE, **fixed))
+    compared = verdicts(results, steps=options.num_inference_steps)
+    if compared:
+        lines.append(findings_table(compared))
     return "\n".join(lines)
 
 
@@ -193,7 +207,7 @@ def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
         description="Chapter 5 of the thesis in small: trains on generated images, tests on photographs.",
     )
     parser.add_argument("--out", help="folder for everything (study, or study-short)")
-    parser.add_argument("--short", action="store_true", help="a few cells of 200 images, one seed: minutes")
+    parser.add_argument("--short", action="store_true", help="five trainings on 200 images, one seed: minutes")
     parser.add_argument("--seeds", type=int, help="repetitions; a finished study can be given more")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="tasks at a time")
     parser.add_argument("--data", default=StudyOptions(out="").data, help="folder with Fashion-MNIST's idx files")

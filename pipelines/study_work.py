@@ -52,7 +52,7 @@ _OPTIONAL = "pandas"
 """DuckDB imports it at the first query, where it is installed: seconds in every fork otherwise."""
 
 LOG_FILE = "errors.log"
-_REPLACED_ON_RESUME = ("checkpoints", "tables")
+_NEEDED_TO_RESUME = ("checkpoints", "tables")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def train_options(options: StudyOptions, cell: Cell) -> TrainOptions:
     recipe = load_recipe(RECIPES[cell.augmentation], changes)
     return TrainOptions(
         datasets=(str(dataset_folder(options.out, photographs(cell.seed) if dataset is None else dataset.name)),),
-        out=str(Path(options.out).absolute() / "runs" / cell.name),
+        out=str(run_folder(options, cell.name)),
         recipe=recipe,
         where=f"replica < {clones}" if is_part else None,
         val=str(dataset_folder(options.out, TEST)),
@@ -179,10 +179,15 @@ def train_cell(options: StudyOptions, cell: Cell, report: Progress, stop: thread
     )
 
 
-def drop_checkpoints(options: StudyOptions, cell: Cell) -> None:
+def run_folder(options: StudyOptions, cell_name: str) -> Path:
+    """Where a study keeps a training."""
+    return Path(options.out).absolute() / "runs" / cell_name
+
+
+def drop_checkpoints(options: StudyOptions, cell_name: str) -> None:
     """Frees what only a resumption needs; weights and metrics of the run stay."""
-    for name in _REPLACED_ON_RESUME:
-        shutil.rmtree(Path(train_options(options, cell).out) / name, ignore_errors=True)
+    for name in _NEEDED_TO_RESUME:
+        shutil.rmtree(run_folder(options, cell_name) / name, ignore_errors=True)
 
 
 @dataclass(slots=True)

@@ -147,6 +147,24 @@ def test_the_table_has_a_row_a_training_set() -> None:
     assert f"| steps | {' | '.join(map(str, FULL.steps_sweep))} |" in report
 
 
+def test_findings_of_the_thesis_are_compared_seed_by_seed() -> None:
+    def wavering(cell: Cell) -> float:
+        """As `made_up`, but definitions help in two seeds of three, and crops cost a point."""
+        helps = cell.dataset is not None and cell.dataset.prompt == "c, d_c"
+        return made_up(cell) + (helps and (-1.0, 1.0, 3.0)[cell.seed]) - (cell.augmentation == "multi-crop")
+
+    report = make_report(FULL, results(FULL, wavering))
+    assert "| guidance 2 over 7.5, `c` | +20.4 | +2.8 ± 0.0 | yes |" in report
+    assert "| `c, d_c` over `c`, guidance 7.5 | +4.8 | +1.0 ± 2.0 | open |" in report
+    assert "| multi-crop over plain, photographs | +0.8 | -1.0 ± 0.0 | no |" in report
+    assert "| 10 clones over 1, `c, d_c`, guidance 2 | +7.6 | +9.0 ± 0.0 | yes |" in report
+    alone = replace(FULL, seeds=1)
+    assert "| guidance 2 over 7.5, `c` | +20.4 | +2.8 | yes |" in make_report(alone, results(alone, made_up))
+    # The thesis's are with multi-crop, which the short form leaves out.
+    short = StudyOptions(out="", **SHORT)
+    assert "holds" not in make_report(short, results(short, made_up))
+
+
 def test_figures_need_two_points(tmp_path: Path) -> None:
     written = draw_figures(tmp_path, FULL, means(results(FULL, made_up)))
     assert {path.name for path in written} == {"prompts.png", "scale.png", "guidance_and_steps.png"}
@@ -242,6 +260,9 @@ def test_the_first_failure_ends_a_pool(tmp_path: Path, bad: str, kind: str | Non
     # In a process of its own: a pool waits for all children and takes SIGTERM.
     with multiprocessing.get_context("spawn").Pool(1) as one:
         is_good, messages = one.apply(work_off, (str(tmp_path), bad))
+        # Not ended by SIGTERM, which the pool's handler takes.
+        one.close()
+        one.join()
     assert is_good == (not bad)
     assert [one["kind"] for one in messages] == ([kind] if kind else [])
     assert not message or message in messages[0]["message"]

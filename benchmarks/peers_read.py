@@ -321,7 +321,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--shuffle", default="global", help="for ours")
-    parser.add_argument("--block-size", type=int, default=500, help="for ours with --shuffle blocks")
+    parser.add_argument("--block-size", type=int, help="for ours with --shuffle blocks; the loader's own unless told")
     parser.add_argument("--view", help="for ours: SQL that returns keys")
     arguments = parser.parse_args()
     if (arguments.data is None) == (arguments.url is None):

@@ -25,9 +25,9 @@ All DataLoaders: two persistent workers, prefetch of 4 batches.
 
 multi_crop: 1 x 224 and 8 x 96 with DINO's colours; ours, and torchvision on Pillow images as in DINO's code.
 raw: pixels in a .beton, shorter side 256; ours and FFCV, RandomResizedCrop to 224 and flip.
-s3: a SeaweedFS server on the same machine; of two cores it takes its share. `ours` in blocks of a shard, `ranges` (all
-shards in ranges of 8 MiB, 8 at a time, with obstore alone), `local` (as ours, from the disk), `view` (a tenth of the
-classes).
+s3: a SeaweedFS server on the same machine; of two cores it takes its share. `ours` with shuffle="blocks" of the
+loader's own size, `ranges` (all shards in ranges of 8 MiB, 8 at a time, with obstore alone), `local` (as ours, from the
+disk), `view` (a tenth of the classes).
 first_batch: seconds from making the loader to its first batch, of the corpus and of 1,281,167 rows.
 memory: peak of both after as many batches, all processes together, without the pages of mapped files, which the system
 can drop; `peak_mb` has them too.
@@ -57,8 +57,6 @@ CHILD = Path(__file__).with_name("peers_read.py")
 DATA = Path(__file__).with_name("read_data.py")
 VIEW = "select key from samples where class_index < 10"
 """A tenth of the corpus's 100 classes, spread over all shards."""
-BLOCK_SIZE = 500
-"""Samples of one shard, about 50 MB: two blocks fit into what the loader reads ahead."""
 MEMORY_BATCHES = 160
 Report = dict[str, Any]
 
@@ -86,7 +84,7 @@ def _crop(**formats: str) -> dict[str, Contender]:
 
 _ONE_EPOCH = ("--epochs", "1")
 _FIRST_BATCH = ("--epochs", "0", "--max-batches", "1")
-_BLOCKS = ("--shuffle", "blocks", "--block-size", str(BLOCK_SIZE))
+_BLOCKS = ("--shuffle", "blocks")
 
 CONTENDERS = {
     **_crop(ours="tar", bound="tar", ffcv="beton", dali="files", webdataset="tar", webdataset_tensors="tar"),

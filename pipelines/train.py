@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import pickle
+import re
 import sys
 import threading
 import traceback
@@ -34,6 +35,9 @@ from shardtools.training.launch import Story, open_run
 from shardtools.training.options import TrainOptions
 from shardtools.training.record import read_finished
 
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
+"""Of torch's own allocator, CUDA, the C++ library, cuDNN and cuBLAS."""
+
 _GRACE = 20.0
 """Seconds that processes get to end once one has died: they may wait for it in an exchange that never comes."""
 
@@ -47,7 +51,7 @@ def run_rank(options: TrainOptions, world: Rank, report: Progress, stop: threadi
     """
     from shardtools.pipelines.train_run import Run
 
-    threads = options.threads or max(1, (os.cpu_count() or 1) // _on_this_machine(world.world_size))
+    threads = options.threads or max(1, (os.cpu_count() or 1) // on_this_machine(world.world_size))
     share = Share(rank=world.rank, world_size=world.world_size, threads=threads)
     try:
         run = Run(options, share, world.device, report, stop)
@@ -61,15 +65,16 @@ def run_rank(options: TrainOptions, world: Rank, report: Progress, stop: threadi
         raise
 
 
-def _on_this_machine(world_size: int) -> int:
-    return int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size)))
+def on_this_machine(world_size: int) -> int:
+    """Processes of the run that share this machine's cores, as the launcher says; else all of them."""
+    # Slurm's is like "8(x2)" or "8,4".
+    slurm = re.match(r"\d+", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or (slurm[0] if slurm else world_size))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        "can't allocate memory" in text or "not enough memory" in text
-    )
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def _out_of_memory(options: TrainOptions, world: Rank, error: BaseException) -> RunError:
@@ -97,7 +102,7 @@ def _join(options: TrainOptions, world_size: int) -> Rank:
     device = _device_type(options)
     threads = options.compute_threads
     if threads is None:
-        threads = max(1, (os.cpu_count() or 1) // _on_this_machine(world_size)) if device == "cpu" else 1
+        threads = max(1, (os.cpu_count() or 1) // on_this_machine(world_size)) if device == "cpu" else 1
     world = join_world(device, threads, is_exact=device == "cpu")
     if world.world_size != world_size:
         raise RunError(f"expected {world_size} processes, found {world.world_size}: start them with one launcher")

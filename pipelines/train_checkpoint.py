@@ -5,12 +5,14 @@
                                    state.json              step, the loader's place, random states, what was asked for
                                    records.parquet         notes of the unfinished epoch, where notes are taken
 
-Owns the files and their order: a folder gets its final name after everything in it has reached the disk, so a run that
-is killed finds the checkpoint before. The price: for a moment the disk holds one checkpoint more than is kept.
+Owns the files and their order: a folder gets its final name after everything in it has reached the disk, and loses it
+before anything in it is removed, so a run that is killed finds a whole checkpoint. The price: for a moment the disk
+holds one checkpoint more than is kept.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -23,11 +25,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from shardtools.errors import DatasetError, PlanMismatchError
+from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError
 from shardtools.training.record import changed_settings
 
 CHECKPOINT_VERSION = 1
 _FOLDER = "checkpoints"
+_PARTIAL = ".partial-"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,14 +90,32 @@ def save_checkpoint(
         checkpoint: What to write; its tensors may be on any device.
         keep: Older checkpoints that stay, at least 1.
         extra: Writes further files into the folder that it is given.
+
+    Raises:
+        NoSpaceError: The disk is full; the checkpoints before are kept.
+        StorageError: It cannot be written for another reason.
     """
     final = run / _FOLDER / f"step-{checkpoint.step:09d}"
     if final.exists():
         # Of the same step of the same run: what is in it is what would be written.
         return
-    folder = _empty_folder(run / _FOLDER / f".partial-{final.name}")
-    _save_tensors(checkpoint.model, folder / "model.safetensors")
-    _save_tensors(checkpoint.optimiser, folder / "optimiser.safetensors")
+    _remove_partial(run)
+    folder = final.with_name(_PARTIAL + final.name)
+    try:
+        folder.mkdir(parents=True)
+        _write_files(checkpoint, folder, extra)
+        folder.rename(final)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise not_written(f"{run / _FOLDER}: the checkpoint of step {checkpoint.step}", error) from None
+    sync_folder(final.parent)
+    for old in list_checkpoints(run)[: -1 - keep]:
+        shutil.rmtree(old.rename(old.with_name(_PARTIAL + old.name)))
+
+
+def _write_files(checkpoint: Checkpoint, folder: Path, extra: Callable[[Path], None] | None) -> None:
+    save_tensors(checkpoint.model, folder / "model.safetensors")
+    save_tensors(checkpoint.optimiser, folder / "optimiser.safetensors")
     state = {
         "version": CHECKPOINT_VERSION,
         "step": checkpoint.step,
@@ -107,18 +128,26 @@ def save_checkpoint(
     _write(folder / "state.json", (json.dumps(state, indent=1) + "\n").encode())
     if extra is not None:
         extra(folder)
-    _sync_folder(folder)
-    folder.rename(final)
-    _sync_folder(final.parent)
-    for old in list_checkpoints(run)[: -1 - keep]:
-        shutil.rmtree(old)
+    sync_folder(folder)
 
 
-def _empty_folder(folder: Path) -> Path:
-    if folder.exists():
+def _remove_partial(run: Path) -> None:
+    """What kills have left, of this step or another."""
+    for folder in (run / _FOLDER).glob(f"{_PARTIAL}*"):
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder
+
+
+def not_written(what: str, error: OSError | SafetensorError) -> StorageError:
+    """The error for a file of a run that cannot be written.
+
+    Args:
+        what: Names it.
+        error: What happened; safetensors tells of the system's error in words alone.
+    """
+    reason = str(error).splitlines()[0]
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "os error 28" in reason:
+        return NoSpaceError(f"{what} was not written, the disk is full: free space, the same command then resumes")
+    return StorageError(f"{what} was not written: {reason}: mend it, the same command then resumes")
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -176,7 +205,8 @@ def check_settings(path: Path, found: Mapping[str, Any], wanted: Mapping[str, An
         )
 
 
-def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Writes tensors of any device, and waits until they have reached the disk."""
     save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
     with path.open("rb+") as file:
         os.fsync(file.fileno())
@@ -189,7 +219,8 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Waits until the names in a folder have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -109,6 +109,12 @@ class DeviceBatches:
         self.loader.load_state(LoaderState.from_json(json.dumps(state)))
 
     @property
+    def is_epoch_over(self) -> bool:
+        """Whether the epoch in hand has no further step: what is left of it fills none."""
+        state, options = self.loader.state(), self.loader.options
+        return state.num_positions - state.num_delivered < options.batch_size * options.world_size
+
+    @property
     def next_epoch(self) -> int:
         """The epoch to go on with, 0-based."""
         state = self.loader.state()

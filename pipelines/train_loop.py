@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
 
+from shardtools.errors import RunError
 from shardtools.pipelines.train_checkpoint import (
     Checkpoint,
     load_optimiser_tensors,
@@ -107,7 +108,11 @@ class Trainer:
                 watch.notice(line)
             if self.step % options.log_steps == 0:
                 self._log()
-            if self._is_to_stop():
+            if self.parts.batches.is_epoch_over:
+                # Its evaluation and its notes belong to it: whoever resumes from here must not do them again.
+                del batch
+                continue
+            if self.is_to_stop():
                 return False
             if options.checkpoint_steps is not None and self.step % options.checkpoint_steps == 0:
                 self.checkpoint()
@@ -151,7 +156,9 @@ class Trainer:
             label_smoothing=parts.options.recipe.label_smoothing,
         )
         by_image = losses.view(num_crops(batch.images), -1).mean(0)
-        loss = by_image.mean() if batch.weights is None else (by_image * batch.weights).mean()
+        # With "sampling" the order has spent them.
+        weights = batch.weights if parts.options.weighted == "loss" else None
+        loss = by_image.mean() if weights is None else (by_image * weights).mean()
         parts.accelerator.backward(loss / parts.options.accumulation)
         if parts.options.record:
             self._note(batch, logits.detach().float()[: len(batch.rows)], by_image.detach())
@@ -188,7 +195,8 @@ class Trainer:
         self.parts.watch.log_step(self.step, loss=total / count)
         self._fetch_notes()
 
-    def _is_to_stop(self) -> bool:
+    def is_to_stop(self) -> bool:
+        """Whether any process was asked to stop; all processes call it after the same step."""
         if self.parts.accelerator.num_processes == 1:
             return self.parts.stop.is_set()
         # Over the CPUs: asking a GPU would wait for its work.
@@ -197,8 +205,14 @@ class Trainer:
         return bool(wish.item())
 
     def checkpoint(self) -> None:
-        """Writes a checkpoint; all processes call it after the same step."""
+        """Writes a checkpoint; all processes call it after the same step.
+
+        Raises:
+            RunError: A loss or a weight is not a number.
+            NoSpaceError: The disk is full.
+        """
         self._losses.look_at_all()
+        self._check_weights()
         self._fetch_notes()
         accelerator, options = self.parts.accelerator, self.parts.options
         states: list[str | None] = [None] * accelerator.num_processes
@@ -226,23 +240,39 @@ class Trainer:
         self.parts.watch.checkpoint(self.step)
         accelerator.wait_for_everyone()
 
+    def _check_weights(self) -> None:
+        """A loss that is a number can have a gradient that is none: found before it replaces a good checkpoint."""
+        parameters = [one.detach() for one in self.parts.classifier.parameters()]
+        if not torch.stack([one.isfinite().all() for one in parameters]).all():
+            raise RunError(
+                f"weights after step {self.step} are not numbers; the checkpoint before it is kept: lower base_lr, "
+                "lengthen warmup_epochs or set clip_norm"
+            )
+
     def _save_records(self, folder: Path) -> None:
         self.records.save(folder / RECORDS_FILE)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from a checkpoint, also one of another number of processes."""
         accelerator = self.parts.accelerator
+        # First: data that has changed says so better than weights that do not fit its classes.
+        self.parts.batches.load_state_dict(checkpoint.loader)
         self.parts.classifier.load_state_dict(checkpoint.model)
         load_optimiser_tensors(self.parts.optimiser, checkpoint.optimiser)
-        self.parts.batches.load_state_dict(checkpoint.loader)
         if checkpoint.scaler and accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(checkpoint.scaler)
         if len(checkpoint.random_states) == accelerator.num_processes:
             state = bytearray.fromhex(checkpoint.random_states[accelerator.process_index])
             torch.set_rng_state(torch.frombuffer(state, dtype=torch.uint8).clone())
         if self.parts.options.record and accelerator.is_main_process and checkpoint.path is not None:
-            self.records.load(checkpoint.path / RECORDS_FILE)
+            self._load_records(checkpoint.path / RECORDS_FILE)
         self.step, self.images = checkpoint.step, checkpoint.images
+
+    def _load_records(self, path: Path) -> None:
+        if path.exists():
+            self.records.load(path)
+        elif self.parts.batches.loader.state().num_delivered:
+            self.parts.watch.notice("no notes were taken of this epoch so far: its records begin here")
 
 
 def _part_of(batch: DeviceImages, number: int, count: int) -> DeviceImages:

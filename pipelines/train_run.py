@@ -11,18 +11,20 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
-from safetensors.torch import save_file
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from safetensors import SafetensorError
 from torch import nn
 from torch.distributed import ProcessGroup
 
+from shardtools.errors import OptionError, RunError
 from shardtools.pipelines.sync_batch_norm import convert_sync_batch_norm
-from shardtools.pipelines.train_checkpoint import newest_checkpoint
+from shardtools.pipelines.train_checkpoint import Checkpoint, newest_checkpoint, not_written, save_tensors, sync_folder
 from shardtools.pipelines.train_data import DeviceBatches, Normaliser
 from shardtools.pipelines.train_evaluate import evaluate
 from shardtools.pipelines.train_loop import Parts, Trainer
@@ -44,6 +46,8 @@ from shardtools.training.schedule import LearningRate
 
 CLASSES_FILE = "classes.json"
 _MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_PATIENCE = timedelta(days=7)
+"""A process may wait for another that reads from a store which is away."""
 
 
 class Run:
@@ -64,6 +68,10 @@ class Run:
         Raises:
             ShardtoolsError: Data or options are at fault, or the checkpoint is of another run.
         """
+        if options.recipe.precision == "fp16" and device.type == "cpu":
+            raise OptionError(
+                "precision fp16 needs a GPU, found device cpu: take --set precision=fp32, or --set precision=bf16"
+            )
         self._options, self._device, self._report = options, device, report
         self._started = time.perf_counter()
         self._records: RecordsOverlay | None = None
@@ -80,9 +88,10 @@ class Run:
         # Of what a network drops at random, in each process its own.
         torch.manual_seed(options.seed * 65_536 + share.rank)
         checkpoint = newest_checkpoint(run, options.result())
+        _check_same_start(share, checkpoint, run)
         watch = Watch(
             options,
-            report if share.rank == 0 else _ignore,
+            report,
             is_main=share.rank == 0,
             world_size=share.world_size,
             first_step=checkpoint.step if checkpoint else 0,
@@ -92,20 +101,24 @@ class Run:
         if checkpoint is not None:
             self._trainer.restore(checkpoint)
         self._watch, self._is_main, self._classes = watch, share.rank == 0, classes
-        watch.ready(
-            {
-                "steps_per_epoch": steps_per_epoch,
-                "epochs": options.recipe.epochs,
-                "first_step": self._trainer.step,
-                "images_per_step": options.recipe.batch_size,
-                "num_processes": share.world_size,
-                "classes": num_classes,
-                "samples": len(self._batches.loader.table),
-                "resumed_from": checkpoint.step if checkpoint else None,
-                "decoder": self._batches.decoder,
-                "device": str(device),
-            }
-        )
+        watch.ready(self._facts(steps_per_epoch, num_classes, share, checkpoint))
+
+    def _facts(
+        self, steps_per_epoch: int, num_classes: int, share: Share, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
+        """What the message "ready" and the record of the run say."""
+        return {
+            "steps_per_epoch": steps_per_epoch,
+            "epochs": self._options.recipe.epochs,
+            "first_step": self._trainer.step,
+            "images_per_step": self._options.recipe.batch_size,
+            "num_processes": share.world_size,
+            "classes": num_classes,
+            "samples": len(self._batches.loader.table),
+            "resumed_from": checkpoint.step if checkpoint else None,
+            "decoder": self._batches.decoder,
+            "device": str(self._device),
+        }
 
     def _open_val(self, share: Share, classes: dict[int, str]) -> DeviceBatches | None:
         options = self._options
@@ -145,7 +158,7 @@ class Run:
             normalise=self._normalise,
             watch=watch,
             stop=stop,
-            cpu_group=None if is_alone else cast(ProcessGroup, torch.distributed.new_group(backend="gloo")),
+            cpu_group=None if is_alone else _group_of_cpus(),
         )
 
     def train(self) -> None:
@@ -162,6 +175,9 @@ class Run:
             self._after_epoch(epoch)
             epoch += 1
             trainer.checkpoint()
+            if epoch < epochs and trainer.is_to_stop():
+                self._end("stopped", epoch, first_images)
+                return
         self._write_model()
         self._end("done", epochs, first_images)
 
@@ -194,14 +210,18 @@ class Run:
         if not self._is_main:
             return
         run = Path(self._options.out)
-        tensors = {n: t.detach().cpu().contiguous() for n, t in self._trainer.parts.classifier.state_dict().items()}
         partial = run / f".{MODEL_FILE}.partial"
-        save_file(tensors, partial)
-        # As other files are: safetensors makes it the owner's alone.
-        partial.chmod(0o644)
         facts = {"classes": self._classes, "loader": self._batches.loader.facts(), "versions": _versions()}
-        (run / CLASSES_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, run / MODEL_FILE)
+        try:
+            save_tensors(self._trainer.parts.classifier.state_dict(), partial)
+            # As other files are: safetensors makes it the owner's alone.
+            partial.chmod(0o644)
+            (run / CLASSES_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            os.replace(partial, run / MODEL_FILE)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise not_written(str(run / MODEL_FILE), error) from None
+        sync_folder(run)
 
     def _end(self, reason: str, epochs: int, first_images: int) -> None:
         if self._is_main:
@@ -226,8 +246,26 @@ class Run:
                 batches.loader.close()
 
 
-def _ignore(_message: dict[str, Any]) -> None:
-    pass
+def _check_same_start(share: Share, checkpoint: Checkpoint | None, run: Path) -> None:
+    """That all processes go on from the same step: machines may see different folders under one name.
+
+    Raises:
+        RunError: They do not.
+    """
+    if share.world_size == 1:
+        return
+    steps = gather_object([None if checkpoint is None else checkpoint.step])
+    other = next((rank for rank, step in enumerate(steps) if step != steps[0]), None)
+    if other is not None:
+        words = ["no checkpoint" if steps[rank] is None else f"step {steps[rank]}" for rank in (0, other)]
+        raise RunError(
+            f"{run}: process 0 finds {words[0]} and process {other} {words[1]}: the run's folder lies on a disk that "
+            "all machines of the run share"
+        )
+
+
+def _group_of_cpus() -> ProcessGroup:
+    return cast(ProcessGroup, torch.distributed.new_group(backend="gloo", timeout=_PATIENCE))
 
 
 def _versions() -> dict[str, str]:

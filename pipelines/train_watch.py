@@ -5,6 +5,7 @@ Owns the clock. The first process tells; the others only keep time, so a metric 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,8 +49,10 @@ class _Wandb:
         except ImportError:
             raise OptionError("wandb is not installed: pip install wandb, or leave --wandb out") from None
         run = Path(options.out).resolve()
+        # Of the whole path: folders of two runs may end in the same name.
+        number = hashlib.sha256(str(run).encode()).hexdigest()[:16]
         self._run: Any = wandb.init(
-            project=project, id=run.name, resume="allow", dir=str(run), config=options.result(), reinit=True
+            project=project, id=number, name=run.name, resume="allow", dir=str(run), config=options.result()
         )
 
     def add(self, values: dict[str, float], step: int) -> None:
@@ -77,7 +80,7 @@ class Watch:
         Args:
             options: Where, and which.
             report: Takes the messages of the launcher.
-            is_main: Whether this is the process that tells.
+            is_main: Whether this is the process that tells; the others report only what they alone know.
             world_size: Processes that do the same.
             first_step: Optimiser steps that are done already.
             steps_per_epoch: Optimiser steps of an epoch.
@@ -99,7 +102,8 @@ class Watch:
 
     def ready(self, facts: dict[str, Any]) -> None:
         """That the first step is about to begin."""
-        self._report({"event": "ready", **facts})
+        if self._is_main:
+            self._report({"event": "ready", **facts})
         self.restart_clock()
 
     def restart_clock(self) -> None:

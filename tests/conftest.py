@@ -25,7 +25,15 @@ settings.register_profile("default", deadline=None, derandomize=True, database=N
 settings.register_profile("search", deadline=None, max_examples=2000, database=None)
 settings.load_profile("default")
 
-SLOW_FILES = ("test_generation_processes.py", "test_embedded.py", "test_generation.py", "test_streaming_peers.py")
+SLOW_FILES = (
+    "test_study_imagenet_sd.py",
+    "test_train_processes.py",
+    "test_generation_processes.py",
+    "test_train_options.py",
+    "test_embedded.py",
+    "test_generation.py",
+    "test_streaming_peers.py",
+)
 
 
 @pytest.hookimpl(trylast=True)

@@ -14,10 +14,12 @@ import pyarrow as pa
 from shardtools.dataset import PlanFile, ShardWriter, commit_dataset, store_plan_file
 from shardtools.dataset.opening import list_parts
 from shardtools.loader import EpochOrder, OrderOptions, SampleTable, hash_keys
+from shardtools.loader.reading import BatchReader
 from shardtools.loader.reading_batch import RawBatch
+from shardtools.loader.reading_options import ReadOptions
 from shardtools.loader.table import TableWriter
 from shardtools.sample import Sample
-from shardtools.storage import open_storage
+from shardtools.storage import Storage, open_storage
 from tests.pictures import jpeg
 
 NUM_CLASSES = 4
@@ -76,6 +78,22 @@ def image_files(folder: Path, count: int) -> SampleTable:
         (folder / f"{number:05d}.jpg").write_bytes(jpeg(number))
         files.append((f"{number:05d}.jpg", 0, len(jpeg(number)), digest(jpeg(number)), number % NUM_CLASSES))
     return table_of(folder, files)
+
+
+def upload(folder: str, url: str) -> Storage:
+    """Copies a dataset."""
+    remote = open_storage(url)
+    for stored in open_storage(folder).list():
+        remote.write(stored.path, open_storage(folder).read(stored.path))
+    return remote
+
+
+def reader(table: SampleTable, **options: Any) -> BatchReader:
+    return BatchReader(table, ReadOptions(**options))
+
+
+def rows_of(asked: list[np.ndarray]) -> list[int]:
+    return [int(row) for rows in asked for row in rows]
 
 
 def steps(table: SampleTable, batch_size: int = 7, **options: Any) -> list[np.ndarray]:

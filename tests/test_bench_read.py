@@ -19,7 +19,8 @@ from shardtools.readbench import ReadBench, ReadBenchOptions, Speed, StageShares
 from shardtools.readbench.decoding import DecodeSample, decode_for, entropy_share, share_of_large_crops
 from shardtools.readbench.residency import resident_share
 from tests import jpeg_files
-from tests.reading_batches import write
+from tests.reading_batches import upload, write
+from tests.s3_server import S3Server
 
 NUM_IMAGES = 40
 
@@ -61,6 +62,8 @@ def bench(**changes: Any) -> ReadBench:
         table_seconds=0.1,
         first_batch_seconds=0.3,
         resident_share=1.0,
+        num_requests=0,
+        num_request_bytes=0,
         reading=replace(speed, seconds=0.1),
         reading_again=replace(speed, seconds=0.1),
         one_thread=replace(speed, seconds=1.9),
@@ -68,6 +71,7 @@ def bench(**changes: Any) -> ReadBench:
         scaled=None,
         loader=speed,
         shares=StageShares(entropy=0.5, pixels=0.3, resize=0.15, colour=0.0, waiting=0.02, rest=0.03),
+        waiting_at_start=0.0,
         cpu_share=1.0,
         num_bad=0,
     )
@@ -109,6 +113,24 @@ def test_json_holds_every_number(dataset: str, arguments: list[str]) -> None:
         assert found[name]["num_images"] > 0
     assert found["advice"]
     assert (found["num_bad"], found["decoder"], found["is_remote"]) == (0, "native", False)
+
+
+def test_an_object_store_is_measured_too(s3_environment: S3Server, dataset: str) -> None:
+    url = s3_environment.url("bench/photos")
+    upload(dataset, url)
+    arguments = ["read", url, "--seconds", "0.1", "--crop", "32", "--threads", "2"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0].startswith(f"{url}: 40 images of ") and lines[0].endswith("on average, in an object store")
+    # Both shards are shorter than what is read through between two samples.
+    assert lines[3].startswith("reading alone asked for 2 ranges of 0.0")
+    assert "times the images' bytes" in lines[3]
+    assert "local" not in result.output and "in memory before" not in result.output
+    found = json.loads(CliRunner().invoke(command, [*arguments, "--shuffle", "blocks", "--json"]).output)
+    assert (found["is_remote"], found["resident_share"], found["num_requests"]) == (True, None, 2)
+    assert found["num_request_bytes"] >= found["reading"]["num_bytes"] == found["num_bytes"]
+    assert 0 <= found["waiting_at_start"] <= 1
 
 
 def test_other_crops_and_pillow_are_measured_too(dataset: str) -> None:
@@ -185,9 +207,11 @@ def test_advice_on_waiting_depends_on_where_the_bytes_are() -> None:
     local = "\n".join(advise(slow))
     assert "threads wait for bytes 40% of the time; without, 1000 images/s: a faster disk, or shuffle='blocks'" in local
     remote = "\n".join(advise(replace(slow, is_remote=True, resident_share=None)))
-    assert "ReadOptions(cache_folder=..., cache_bytes=1073741824)" in remote
+    assert "ReadOptions(cache_folder=..., cache_bytes=1 * 2**30)" in remote
     assert "shuffle='blocks' reads long ranges" in remote
     assert "long ranges" not in "\n".join(advise(replace(slow, is_remote=True, shuffle="blocks")))
+    short = replace(slow, waiting_at_start=0.6, is_remote=True)
+    assert "40% of the time, mostly at the start of an epoch of 2000 images; without" in "\n".join(advise(short))
     cold = replace(slow, resident_share=0.1, reading=Speed(num_images=1, num_bytes=10**8, seconds=1.0))
     assert "from memory bytes come at 1000 MB/s instead of 100; 0.2 GB of free memory would do" in "\n".join(
         advise(cold)

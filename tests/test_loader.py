@@ -230,6 +230,12 @@ def test_facts_name_what_decides_on_pixels(tar: str) -> None:
         ({"datasets": "folder"}, "datasets is a tuple of folders"),
         ({"datasets": ()}, "datasets is a tuple of folders"),
         ({"split": "train", "view": "select 1"}, "a view chooses its own samples"),
+        ({"view_parameters": {"side": 200}}, "view_parameters are for the SQL of a view, found none: give view"),
+        ({"table_cache": "folder"}, "table_cache keeps the table of a split, found none"),
+        (
+            {"mix": MixOptions(ratio=(1,)), "order": OrderOptions(shuffle="weighted", num_draws=5)},
+            "a mixture has its own length, found order.num_draws too",
+        ),
         ({"batch_size": 0}, "batch_size is at least 1, found 0"),
         ({"world_size": 0}, "world_size is at least 1, found 0"),
         ({"num_threads": 0}, "num_threads is at least 1, found 0"),

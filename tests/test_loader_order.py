@@ -228,6 +228,11 @@ def test_shard_starts_must_fit(starts: list[int]) -> None:
         EpochOrder(OrderOptions(shuffle="blocks"), epoch=0, num_samples=5, shard_starts=np.array(starts, np.int64))
 
 
+def test_an_order_of_blocks_needs_their_size() -> None:
+    with pytest.raises(OptionError, match="needs a block_size, found None: give one, or call resolve_sizes"):
+        EpochOrder(OrderOptions(shuffle="blocks"), epoch=0, num_samples=5, shard_starts=np.array([0, 5]))
+
+
 @pytest.mark.parametrize("weights", [[1, -1], [1, math.nan], [math.inf, 1], [0, 0]])
 def test_weights_must_be_numbers(weights: list[float]) -> None:
     with pytest.raises(OptionError, match="finite, at least 0 and not all 0"):

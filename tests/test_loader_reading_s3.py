@@ -1,28 +1,35 @@
-"""Reading batches from a real object store: ranges, bounded memory, faults, and what the disk cache saves."""
+"""Reading batches from a real object store: ranges, bounded memory, and faults."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from shardtools.errors import DatasetError, StorageError
-from shardtools.loader import SampleTable, read_split
-from shardtools.loader.disk_cache import FOLDER_NAME
+from shardtools.errors import StorageError
+from shardtools.loader import EpochOrder, OrderOptions, SampleTable, read_split, resolve_sizes
+from shardtools.loader.order import cut_pieces
 from shardtools.loader.reading import BatchReader
 from shardtools.loader.reading_ahead import MAX_SAMPLE_BYTES
-from shardtools.loader.reading_options import ReadOptions
 from shardtools.loader.reading_ranges import BlockMap
-from shardtools.storage import Storage, open_storage
-from tests.reading_batches import delivered, digest, epoch_order, is_right, steps, table_of, write
+from shardtools.storage import open_storage
+from tests.reading_batches import (
+    delivered,
+    digest,
+    epoch_order,
+    is_right,
+    reader,
+    rows_of,
+    steps,
+    table_of,
+    upload,
+    write,
+)
 from tests.s3_server import S3Server
 
 LIMIT = 16 * 1024 * 1024
@@ -54,21 +61,6 @@ def table(url: str) -> SampleTable:
     return read_split([url], "train")
 
 
-def upload(folder: str, url: str) -> Storage:
-    remote = open_storage(url)
-    for stored in open_storage(folder).list():
-        remote.write(stored.path, open_storage(folder).read(stored.path))
-    return remote
-
-
-def reader(table: SampleTable, **options: Any) -> BatchReader:
-    return BatchReader(table, ReadOptions(**options))
-
-
-def rows_of(asked: list[np.ndarray]) -> list[int]:
-    return [int(row) for rows in asked for row in rows]
-
-
 @pytest.mark.parametrize("verify", ["none", "sha256"])
 @pytest.mark.parametrize("shuffle", ["global", "blocks", "none"])
 def test_every_row_gets_its_bytes(table: SampleTable, shuffle: str, verify: str) -> None:
@@ -89,6 +81,52 @@ def test_blocks_are_read_from_front_to_back(table: SampleTable) -> None:
     with reader(table, coalesce_gap_bytes=0) as opened:
         list(opened.batches(asked))
         assert opened.counts.num_requests > 100
+
+
+def test_blocks_of_no_given_size_are_read_in_whole_pieces(
+    s3_environment: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Photos of 100 kB with default options: more than memory for reading ahead holds of all."""
+    table = large_photos(s3_environment)
+    order_options = resolve_sizes(OrderOptions(shuffle="blocks"), table)
+    order = EpochOrder(order_options, epoch=0, num_samples=len(table), shard_starts=table.shard_starts)
+    assert len(order.block_starts) - 1 == 2
+    asked = [order.rows(np.arange(start, min(start + 64, len(table)))) for start in range(0, len(table), 64)]
+    with BatchReader(table) as opened:
+        assert delivered(table, opened.batches(asked, blocks=BlockMap(order))) == rows_of(asked)
+        counts = opened.counts
+    num_pieces = len(cut_pieces(table.shard_starts, order_options.piece_size)) - 1
+    # A piece is cut where it crosses a multiple of a request's length.
+    assert num_pieces <= counts.num_requests <= 2 * num_pieces < len(table) / 30
+    assert counts.num_request_bytes == table.num_bytes.sum()
+    assert counts.num_split_blocks == 0
+    assert not caplog.records
+
+    one = OrderOptions(shuffle="blocks", block_size=16_384)
+    order = EpochOrder(one, epoch=0, num_samples=len(table), shard_starts=table.shard_starts)
+    asked = [order.rows(np.arange(start, min(start + 64, len(table)))) for start in range(0, len(table), 64)]
+    with reader(table, read_ahead_bytes=128 * 1024 * 1024) as opened:
+        for epoch in range(2):
+            list(itertools.islice(opened.batches(asked, epoch=epoch, blocks=BlockMap(order)), 1))
+        assert opened.counts.num_split_blocks == 2
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"a block of {len(table)} samples has more than the 100663296 bytes that read_ahead_bytes=134217728 leaves for "
+        "one and is read in parts, with many more requests: take a smaller block_size (None chooses one) or more "
+        "read_ahead_bytes"
+    )
+
+
+def large_photos(server: S3Server) -> SampleTable:
+    """Three shards of 48 MB, of which each sample is a part."""
+    url, num_bytes, per_shard = server.url("reading/large-photos"), 100_000, 480
+    storage, content = open_storage(url), np.random.default_rng(0).bytes(48_000_000)
+    places = []
+    for shard in range(3):
+        storage.write(f"{shard}.tar", content)
+        places += [(f"{shard}.tar", number * num_bytes, num_bytes) for number in range(per_shard)]
+    digests = [digest(content[start : start + num_bytes]) for start in range(0, len(content), num_bytes)]
+    return table_of(url, [(*place, digests[index % per_shard], 0) for index, place in enumerate(places)])
 
 
 def test_the_last_step_may_begin_again(table: SampleTable) -> None:
@@ -271,106 +309,3 @@ class TestChanged:
             open_storage(url).write(table.shards[0][1], b"something else" * 10_000)
             with pytest.raises(StorageError, match="it changed while it was read"):
                 list(opened.batches([np.arange(3)]))
-
-
-class TestCache:
-    @pytest.fixture
-    def url(self, s3_environment: S3Server, local: str, request: pytest.FixtureRequest) -> str:
-        return own_copy(s3_environment, local, request.node.name)
-
-    @pytest.fixture
-    def cache(self, tmp_path: Path) -> Iterator[dict[str, Any]]:
-        yield {"cache_folder": str(tmp_path / "cache"), "cache_bytes": LIMIT}
-        shutil.rmtree(tmp_path / "cache")
-
-    @pytest.mark.parametrize("shuffle", ["global", "none"])
-    def test_the_second_epoch_asks_the_store_nothing(
-        self, table: SampleTable, cache: dict[str, Any], shuffle: str
-    ) -> None:
-        asked = steps(table, 16, shuffle=shuffle)
-        with reader(table, verify="sha256", **cache) as opened:
-            assert delivered(table, opened.batches(asked)) == rows_of(asked)
-            first = opened.counts
-            assert delivered(table, opened.batches(asked, epoch=1)) == rows_of(asked)
-            assert opened.counts.num_requests == first.num_requests == len(table.shards)
-        with reader(table, **cache) as again:
-            assert delivered(table, again.batches(asked)) == rows_of(asked)
-            assert again.counts.num_requests == 0
-            assert again.counts.num_cached_bytes >= table.num_bytes.sum()
-
-    def test_another_version_is_never_served_stale_bytes(
-        self, table: SampleTable, url: str, cache: dict[str, Any], tmp_path: Path
-    ) -> None:
-        with reader(table, **cache) as opened:
-            list(opened.batches([np.arange(150)]))
-        upload(write(tmp_path / "next", 5, SAMPLES_PER_SHARD, first=500), url)
-        following = read_split([url], "train")
-        with reader(following, **cache) as opened:
-            assert delivered(following, opened.batches([np.arange(150)])) == list(range(150))
-            assert opened.counts.num_replaced == 0
-
-    def test_damage_in_the_cache_is_read_again(self, table: SampleTable, cache: dict[str, Any]) -> None:
-        """Damage with a sum that fits, as a foreign writer could leave it."""
-        with reader(table, **cache) as opened:
-            list(opened.batches([np.arange(150)]))
-        swapped = sorted((Path(cache["cache_folder"]) / FOLDER_NAME).glob("*/*.piece"))[:2]
-        sizes = [path.stat().st_size for path in swapped]
-        contents = [path.read_bytes() for path in swapped]
-        if sizes[0] == sizes[1]:
-            for path, content in zip(swapped, reversed(contents), strict=True):
-                path.write_bytes(content)
-        else:
-            for path in swapped:
-                path.write_bytes(bytes(path.stat().st_size))
-        with reader(table, verify="sha256", **cache) as opened:
-            assert delivered(table, opened.batches([np.arange(150)])) == list(range(150))
-            assert opened.counts.num_replaced == 0
-            assert opened.counts.num_requests > 0
-
-    def test_a_dataset_that_changed_is_not_mixed_with_its_table(
-        self, table: SampleTable, url: str, cache: dict[str, Any]
-    ) -> None:
-        storage = open_storage(url)
-        info = json.loads(storage.read("dataset.json"))
-        info["shards"] = info["shards"][1:]
-        storage.write("dataset.json", json.dumps(info).encode())
-        with pytest.raises(DatasetError, match=r"has no shard .* with a sha256 any more"):
-            reader(table, **cache)
-
-    def test_objects_that_are_not_those_of_the_commit_are_not_kept(
-        self, table: SampleTable, url: str, cache: dict[str, Any]
-    ) -> None:
-        storage = open_storage(url)
-        path = table.shards[1][1]
-        for content in (storage.read(path)[: int(table.member_offset[50])], storage.read(path) + bytes(10_000)):
-            storage.write(path, content)
-            with reader(table, max_bad_share=1.0, **cache) as opened:
-                found = delivered(table, opened.batches([np.arange(150)]))
-            assert found[:50] == list(range(50))
-        assert len(list((Path(cache["cache_folder"]) / FOLDER_NAME).glob("*/*.piece"))) == len(table.shards) - 1
-
-    def test_samples_across_pieces(self, s3_environment: S3Server, cache: dict[str, Any]) -> None:
-        """Large samples, so that some lie in several pieces of 1 MiB."""
-        url = s3_environment.url("reading/large")
-        content = np.random.default_rng(0).integers(0, 256, 5_000_000, np.uint8).tobytes()
-        storage = open_storage(url)
-        upload(write(Path(cache["cache_folder"]) / "small", 1, 2), url)
-        info = json.loads(storage.read("dataset.json"))
-        path = info["shards"][0]["path"]
-        storage.write(path, content)
-        info["shards"][0]["num_bytes"] = len(content)
-        storage.write("dataset.json", json.dumps(info).encode())
-        places = [(start, min(start + length, len(content))) for start, length in ((0, 700_000), (700_000, 2_500_000))]
-        places += [(3_200_000, 3_200_100), (1_048_570, 1_048_580), (4_100_000, 5_000_000)]
-        table = table_of(url, [(path, a, b - a, digest(content[a:b]), 0) for a, b in places])
-        for _ in range(2):
-            with reader(table, verify="sha256", num_requests=4, **cache) as opened:
-                for batch in opened.batches([np.arange(5), np.array([1, 4]), np.array([3])]):
-                    assert is_right(table, batch) and not batch.replaced.any()
-        assert opened.counts.num_requests == 0
-
-    def test_without_room_reading_goes_on(self, table: SampleTable, cache: dict[str, Any]) -> None:
-        with reader(table, **cache) as opened:
-            shutil.rmtree(Path(cache["cache_folder"]) / FOLDER_NAME)
-            asked = steps(table, 16, shuffle="global")
-            assert delivered(table, opened.batches(asked)) == rows_of(asked)

@@ -83,6 +83,9 @@ def test_two_datasets_are_mixed_half_and_half(tar: str, tmp_path: Path) -> None:
     other = write(photos(tmp_path / "other", 20, first=500), tmp_path / "dataset")
     with Loader(options(tar, other, mix=MixOptions(ratio=(1, 1)), last="short")) as loader:
         batches = [batch for number in range(2) for batch in loader.epoch(number)]
+        passes = loader.passes(1)
+    # The small one was seen nearly twice and a half in each epoch.
+    assert [(found.start, found.end) for found in passes] == [(1, 2), (2.45, 4.9)]
     for batch in batches:
         assert Counter(key.split("_photo")[1] >= "0500" for key in batch.keys) in (
             {True: 2, False: 2},

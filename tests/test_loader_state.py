@@ -229,6 +229,16 @@ def test_a_state_with_a_changed_byte_is_read_or_refused(position: int, byte: int
         assert 0 <= state.num_delivered <= state.num_positions
 
 
+def test_sizes_of_blocks_matter_to_blocks_only() -> None:
+    """Also those that a release wrote whose default was a number."""
+    for shuffle in ("global", "none"):
+        before = begin("global", order=OrderOptions(seed=5, shuffle=shuffle, block_size=16_384))
+        assert resume(before, begin("global", order=OrderOptions(seed=5, shuffle=shuffle))) == before
+    before = begin("blocks", order=OrderOptions(seed=5, shuffle="blocks", block_size=32))
+    with pytest.raises(PlanMismatchError, match=r"with order\.block_size 32, found 40: take 32"):
+        resume(before, begin("blocks", order=OrderOptions(seed=5, shuffle="blocks", block_size=40)))
+
+
 def test_options_become_plain_values() -> None:
     assert flat_options(crop=CropOptions(size=224), order=OrderOptions(seed=3), views=(1, (2, 3)), none=None) == {
         "crop.size": 224,
@@ -246,7 +256,7 @@ def test_options_become_plain_values() -> None:
         "crop.solarize_probability": 0.0,
         "order.seed": 3,
         "order.shuffle": "global",
-        "order.block_size": 16_384,
+        "order.block_size": None,
         "order.piece_size": None,
         "order.num_draws": None,
         "views.0": 1,

@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -302,6 +304,25 @@ def test_a_table_can_be_kept(real: str, generated: str, tmp_path: Path) -> None:
     read_split([real], "train", cache_folder=tmp_path / "cache")
     read_split([real], "val", cache_folder=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+def test_ranks_that_keep_a_table_at_the_same_time_share_one(real: str, tmp_path: Path) -> None:
+    barrier = threading.Barrier(4)
+
+    def read(_: int) -> str:
+        barrier.wait()
+        return read_split([real], "train", cache_folder=tmp_path / "cache").digest
+
+    with ThreadPoolExecutor(4) as ranks:
+        digests = list(ranks.map(read, range(4)))
+    assert len(set(digests)) == 1
+    assert [path.name.startswith("table-") for path in (tmp_path / "cache").iterdir()] == [True]
+
+
+def test_a_table_that_cannot_be_kept_is_an_error(real: str, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(StorageError, match="cannot write the table to"):
+        read_split([real], "train", cache_folder=tmp_path / "cache")
 
 
 @given(

@@ -92,7 +92,12 @@ def test_errors_of_the_thread_reach_the_caller(tar: str) -> None:
 
     with Loader(options(tar, allocator=fail)) as loader, pytest.raises(MemoryError, match="no more"):
         list(loader.epoch(0))
-    for wrong in (lambda shape: np.empty(shape[1:], np.uint8), lambda shape: np.empty(shape, np.int8)):
+    wrongs = (
+        lambda shape: np.empty(shape[1:], np.uint8),
+        lambda shape: np.empty(shape, np.int8),
+        lambda shape: np.frombuffer(bytes(np.prod(shape)), np.uint8).reshape(shape),
+    )
+    for wrong in wrongs:
         with Loader(options(tar, allocator=wrong)) as loader, pytest.raises(OptionError, match="the allocator gives"):
             list(loader.epoch(0))
     assert no_threads_left()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from shardtools.errors import OptionError, PlanMismatchError, QueryError, ShardtoolsError
+from shardtools.errors import OptionError, PlanMismatchError, QueryError, RunError, ShardtoolsError
 from shardtools.pipelines import train_run
+from shardtools.pipelines.train import on_this_machine
+from shardtools.pipelines.train_checkpoint import list_checkpoints
 from shardtools.sources import SourceOptions
 from shardtools.training.data import Share
 from shardtools.training.options import TrainOptions
 from shardtools.writing import WriteOptions
 from tests.pictures import jpeg, write_files
-from tests.training_runs import Run, options, write_drawings
+from tests.training_runs import Here, Run, options, write_drawings
 from tests.writing_here import write_in_process
 
 
@@ -25,6 +28,18 @@ from tests.writing_here import write_in_process
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("training")
     return write_drawings(folder / "dataset", folder / "source")
+
+
+@pytest.fixture
+def finished(dataset: str, tmp_path: Path, trained: Path) -> TrainOptions:
+    """A run of one epoch that is done, in a folder of the test's own."""
+    shutil.copytree(trained, tmp_path / "finished")
+    return options(dataset, tmp_path / "finished", recipe_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Here(options(dataset, tmp_path_factory.mktemp("trained"), recipe_epochs=1)).out
 
 
 def begin(wanted: TrainOptions, share: Share | None = None) -> list[dict[str, Any]]:
@@ -80,22 +95,19 @@ def test_an_evaluation_numbers_classes_as_the_training_does(dataset: str, tmp_pa
     assert begin(options(dataset, tmp_path / "run", val=dataset, val_split="train"))[0]["event"] == "ready"
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(dataset: str, tmp_path: Path) -> None:
-    wanted = options(dataset, tmp_path, recipe_epochs=1)
-    Run(wanted).done()
+def test_a_checkpoint_of_another_recipe_is_refused(finished: TrainOptions) -> None:
     with pytest.raises(PlanMismatchError, match=r"a checkpoint of another run \(recipe.base_lr was 0.1, is 0.2\)"):
-        begin(replace(wanted, recipe=replace(wanted.recipe, base_lr=0.2)))
+        begin(replace(finished, recipe=replace(finished.recipe, base_lr=0.2)))
     with pytest.raises(PlanMismatchError, match="where was None, is 'width > 1'"):
-        begin(replace(wanted, where="width > 1"))
+        begin(replace(finished, where="width > 1"))
 
 
-def test_a_damaged_checkpoint_is_named(dataset: str, tmp_path: Path) -> None:
-    wanted = options(dataset, tmp_path, recipe_epochs=1)
-    folder = Run(wanted).done().out / "checkpoints" / "step-000000006"
+def test_a_damaged_checkpoint_is_named(finished: TrainOptions) -> None:
+    folder = Path(finished.out) / "checkpoints" / "step-000000006"
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:1000])
     with pytest.raises(ShardtoolsError, match=r"step-000000006: the checkpoint is damaged .* remove this folder"):
-        begin(wanted)
+        begin(finished)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(dataset: str, tmp_path: Path) -> None:
@@ -108,13 +120,13 @@ def test_a_loss_that_is_no_number_stops_the_run(dataset: str, tmp_path: Path) ->
         recipe_base_lr=1e30,
         recipe_warmup_epochs=0.3,
     )
-    run = Run(wanted)
-    error = run.error()
-    assert error["kind"] == "RunError"
-    assert "the loss of step " in error["message"] and "expected a number; its batch: " in error["message"]
-    step = int(error["message"].split("step ")[1].split(" ")[0])
-    assert run.checkpoints()[-1] == step
-    keys = error["message"].split("its batch: ")[1].split(" and ")[0].split(", ")
+    with pytest.raises(RunError, match=r"the loss of step \d+ is \S+: expected a number; its batch: ") as caught:
+        Here(wanted)
+    message = str(caught.value)
+    assert "\n" not in message
+    step = int(message.split("step ")[1].split(" ")[0])
+    assert max(int(path.name.removeprefix("step-")) for path in list_checkpoints(tmp_path)) == step
+    keys = message.split("its batch: ")[1].split(" and ")[0].split(", ")
     assert len(keys) == 8 and len(set(keys)) == 8
 
 
@@ -124,3 +136,22 @@ def test_too_little_memory_names_what_to_lower(dataset: str, tmp_path: Path) -> 
     assert error["kind"] == "RunError"
     assert "out of memory on cpu:0 with 16 images x 1 crops of up to 1024 pixels in one pass" in error["message"]
     assert "--accumulation" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, 16),
+        ({"LOCAL_WORLD_SIZE": "8"}, 8),
+        ({"SLURM_STEP_TASKS_PER_NODE": "4(x4)"}, 4),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1", "LOCAL_WORLD_SIZE": "8"}, 8),
+    ],
+)
+def test_cores_are_shared_by_the_processes_of_a_machine(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: int
+) -> None:
+    for name in ("LOCAL_WORLD_SIZE", "SLURM_STEP_TASKS_PER_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert on_this_machine(16) == expected

@@ -73,8 +73,9 @@ def test_messages_become_a_result_and_a_record(tmp_path: Path) -> None:
         out=str(tmp_path / "run"), epochs=2, steps=10, images=80, seconds=0.5, metrics=metrics, finished=True
     )
     assert [message["event"] for message in heard] == [
-        *("ready", "step", "evaluation", "checkpoint", "evaluation", "checkpoint", "end")
+        *("ready", "step", "evaluation", "checkpoint", "evaluation", "checkpoint", "end", "notice")
     ]
+    assert "no curves.png" in heard[-1]["text"], "there are no metrics to draw"
     assert (heard[0]["num_processes"], heard[0]["decoder"], heard[0]["device"]) == (2, "3", "cpu")
     record = json.loads((tmp_path / "run" / RECORD_FILE).read_text())
     assert record["options"]["recipe"]["name"] == "own" and record["result"]["steps"] == 10

@@ -48,9 +48,9 @@ RECIPE = Recipe(
 )
 
 
-def write_drawings(out: str | Path, source: Path) -> str:
+def write_drawings(out: str | Path, source: Path, *, first: int = 0, count: int = NUM_IMAGES) -> str:
     """A dataset of drawings in three classes, split "train"."""
-    files = {f"train/class{number % NUM_CLASSES}/{number}.jpg": jpeg(number) for number in range(NUM_IMAGES)}
+    files = {f"train/class{number % NUM_CLASSES}/{number}.jpg": jpeg(number) for number in range(first, first + count)}
     write_in_process(
         WriteOptions(source=SourceOptions(source=str(write_files(source, files))), out=str(out), samples_per_shard=20)
     )
@@ -138,15 +138,52 @@ class Run:
         """The file of the final weights."""
         return (self.out / "model.safetensors").read_bytes()
 
-    def records(self, epoch: int) -> list[dict[str, Any]]:
+    def records(self, epoch: int, name: str = "records") -> list[dict[str, Any]]:
         """What was noted of the samples of an epoch."""
-        rows: list[dict[str, Any]] = open_overlay_at(str(self.out / "records")).read().to_pylist()
+        rows: list[dict[str, Any]] = open_overlay_at(str(self.out / name)).read().to_pylist()
         return [row for row in rows if row["epoch"] == epoch]
+
+    def losses(self) -> list[float]:
+        """Of each step."""
+        return [line["loss"] for line in self.metrics() if line["kind"] == "step"]
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics, without what a clock measured."""
         lines = [json.loads(line) for line in (self.out / "metrics.jsonl").read_text().splitlines()]
         return [{k: v for k, v in line.items() if k not in ("images_per_second", "data_wait")} for line in lines]
+
+
+class Here(Run):
+    """The same in this process, as one of one: without the seconds that a fork of torch takes."""
+
+    def __init__(
+        self, wanted: TrainOptions, *, stop_at: Callable[[dict[str, Any]], bool] = lambda message: False
+    ) -> None:
+        """Trains to the end, or until the step after a message for which `stop_at` is true."""
+        import torch
+        from accelerate.state import AcceleratorState
+
+        from shardtools.pipelines.train_run import Run as Training
+        from shardtools.training.data import Share
+
+        # Accelerate keeps the precision of the first run of a process.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        torch.set_num_threads(1)
+        self.out, self._messages, stop = Path(wanted.out), list[dict[str, Any]](), threading.Event()
+
+        def hear(message: dict[str, Any]) -> None:
+            self._messages.append(message)
+            if stop_at(message):
+                stop.set()
+
+        run = Training(wanted, Share(), torch.device("cpu"), hear, stop)
+        try:
+            run.train()
+        finally:
+            run.close()
+
+    def messages(self) -> list[dict[str, Any]]:
+        return self._messages
 
 
 def _run(

@@ -230,68 +230,114 @@ inline __attribute__((always_inline)) void box_chunk(const uint8_t* const* lines
     }
 }
 
-// `lines[k]` holds the samples k - radius - 1 to the right of (or below) those of the output.
-SHARDTOOLS_CLONES void box_line(const uint8_t* const* lines, int num_lines, uint8_t* __restrict target, size_t count,
-                                uint32_t inner, uint32_t outer) {
+// The boxes of radius 0 and 1, which are all up to a blur of 2 pixels: the sum has a fixed number of terms.
+template <int kLines>
+inline __attribute__((always_inline)) void box_of_lines(const uint8_t* const* lines, uint8_t* __restrict target,
+                                                        size_t count, uint32_t inner, uint32_t outer) {
+    const uint8_t* __restrict before = lines[0];
+    const uint8_t* __restrict first = lines[1];
+    const uint8_t* __restrict second = kLines == 5 ? lines[2] : nullptr;
+    const uint8_t* __restrict third = kLines == 5 ? lines[3] : nullptr;
+    const uint8_t* __restrict behind = lines[kLines - 1];
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t sum = kLines == 5 ? static_cast<uint32_t>(first[i]) + second[i] + third[i] : first[i];
+        const uint32_t edge = static_cast<uint32_t>(before[i]) + behind[i];
+        target[i] = static_cast<uint8_t>((sum * inner + edge * outer + (1u << 23)) >> 24);
+    }
+}
+
+SHARDTOOLS_CLONES void box_line_3(const uint8_t* const* lines, uint8_t* __restrict target, size_t count,
+                                  uint32_t inner, uint32_t outer) {
+    box_of_lines<3>(lines, target, count, inner, outer);
+}
+
+SHARDTOOLS_CLONES void box_line_5(const uint8_t* const* lines, uint8_t* __restrict target, size_t count,
+                                  uint32_t inner, uint32_t outer) {
+    box_of_lines<5>(lines, target, count, inner, outer);
+}
+
+SHARDTOOLS_CLONES void box_line_any(const uint8_t* const* lines, int num_lines, uint8_t* __restrict target,
+                                    size_t count, uint32_t inner, uint32_t outer) {
     size_t begin = 0;
     for (; begin + kChunk <= count; begin += kChunk)
         box_chunk<kChunk>(lines, num_lines, begin, target, kChunk, inner, outer);
-    for (; begin + kChunk / 4 <= count; begin += kChunk / 4)
-        box_chunk<kChunk / 4>(lines, num_lines, begin, target, kChunk / 4, inner, outer);
     if (begin < count) box_chunk<0>(lines, num_lines, begin, target, count - begin, inner, outer);
 }
 
-void blur_columns(uint8_t* plane, int width, int height, const Box& box, std::vector<uint8_t>& scratch) {
+// `lines[k]` holds the samples k - radius - 1 to the right of (or below) those of the output.
+void box_line(const uint8_t* const* lines, int num_lines, uint8_t* target, size_t count, const Box& box) {
+    if (num_lines == 3)
+        box_line_3(lines, target, count, box.inner, box.outer);
+    else if (num_lines == 5)
+        box_line_5(lines, target, count, box.inner, box.outer);
+    else
+        box_line_any(lines, num_lines, target, count, box.inner, box.outer);
+}
+
+// Repeats the pixel at `source`, of three bytes, `count` times.
+void fill_pixels(uint8_t* target, const uint8_t* source, int count) {
+    for (int k = 0; k < count; k++) std::memcpy(target + 3 * k, source, 3);
+}
+
+// Along the rows of an RGB image: a neighbour is three bytes away, so all channels go through one line.
+void blur_columns(uint8_t* image, int width, int height, const Box& box, std::vector<uint8_t>& scratch) {
     const int edge = box.radius + 1;
-    const size_t padded = static_cast<size_t>(width) + 2 * edge;
-    scratch.resize(padded);
+    const size_t length = 3 * static_cast<size_t>(width);
+    scratch.resize(length + 6 * static_cast<size_t>(edge));
     const uint8_t* lines[2 * static_cast<int>(kMaxBlurRadius) + 5];
-    for (int k = 0; k < 2 * edge + 1; k++) lines[k] = scratch.data() + k;
+    for (int k = 0; k < 2 * edge + 1; k++) lines[k] = scratch.data() + 3 * k;
     for (int y = 0; y < height; y++) {
-        uint8_t* row = plane + static_cast<size_t>(y) * width;
+        uint8_t* row = image + static_cast<size_t>(y) * length;
         for (int pass = 0; pass < 3; pass++) {
-            std::memset(scratch.data(), row[0], static_cast<size_t>(edge));
-            std::memcpy(scratch.data() + edge, row, static_cast<size_t>(width));
-            std::memset(scratch.data() + edge + width, row[width - 1], static_cast<size_t>(edge));
-            box_line(lines, 2 * edge + 1, row, static_cast<size_t>(width), box.inner, box.outer);
+            fill_pixels(scratch.data(), row, edge);
+            std::memcpy(scratch.data() + 3 * edge, row, length);
+            fill_pixels(scratch.data() + 3 * edge + length, row + length - 3, edge);
+            box_line(lines, 2 * edge + 1, row, length, box);
         }
     }
 }
 
-void blur_rows(uint8_t* plane, int width, int height, const Box& box, std::vector<uint8_t>& scratch) {
+void blur_rows(uint8_t* image, int width, int height, const Box& box, std::vector<uint8_t>& scratch) {
     const int edge = box.radius + 1;
-    scratch.resize(static_cast<size_t>(width) * height);
+    const size_t length = 3 * static_cast<size_t>(width);
+    scratch.resize(length * static_cast<size_t>(height));
     const uint8_t* lines[2 * static_cast<int>(kMaxBlurRadius) + 5];
-    uint8_t* source = plane;
+    uint8_t* source = image;
     uint8_t* target = scratch.data();
     for (int pass = 0; pass < 3; pass++) {
         for (int y = 0; y < height; y++) {
             for (int k = 0; k < 2 * edge + 1; k++)
-                lines[k] = source + static_cast<size_t>(std::clamp(y + k - edge, 0, height - 1)) * width;
-            box_line(lines, 2 * edge + 1, target + static_cast<size_t>(y) * width, static_cast<size_t>(width),
-                     box.inner, box.outer);
+                lines[k] = source + static_cast<size_t>(std::clamp(y + k - edge, 0, height - 1)) * length;
+            box_line(lines, 2 * edge + 1, target + static_cast<size_t>(y) * length, length, box);
         }
         std::swap(source, target);
     }
-    if (source != plane) std::memcpy(plane, source, static_cast<size_t>(width) * height);
+    if (source != image) std::memcpy(image, source, length * static_cast<size_t>(height));
 }
 
-void blur(const Planes& planes, double radius, ColourScratch& scratch) {
+void blur(uint8_t* image, int width, int height, double radius, ColourScratch& scratch) {
     if (!(radius > 0)) return;
     const Box box = box_of(std::min(radius, kMaxBlurRadius));
-    for (uint8_t* plane : {planes.red, planes.green, planes.blue}) {
-        blur_columns(plane, planes.width, planes.height, box, scratch.line);
-        blur_rows(plane, planes.width, planes.height, box, scratch.turned);
-    }
+    blur_columns(image, width, height, box, scratch.line);
+    blur_rows(image, width, height, box, scratch.turned);
 }
 
-void apply(const Planes& planes, uint8_t operation, double value, ColourScratch& scratch) {
+// Operations on bytes, whatever channel they are of; all others want the channels in planes.
+bool is_of_bytes(uint8_t operation) {
+    return operation == kNothing || operation == kBrightness || operation == kSolarise;
+}
+
+void apply_to_bytes(uint8_t* bytes, size_t count, uint8_t operation, double value) {
+    if (operation == kBrightness)
+        blend_with(bytes, count, 0, static_cast<float>(value));
+    else if (operation == kSolarise)
+        solarise(bytes, count, static_cast<int>(std::clamp(std::ceil(value), 0.0, 256.0)));
+}
+
+void apply(const Planes& planes, uint8_t operation, double value) {
     const size_t count = planes.size();
     const float factor = static_cast<float>(value);
     switch (operation) {
-        case kBrightness:
-            for (uint8_t* plane : {planes.red, planes.green, planes.blue}) blend_with(plane, count, 0, factor);
-            break;
         case kContrast: {
             const double mean = static_cast<double>(sum_of_luma(planes.red, planes.green, planes.blue, count)) /
                                 static_cast<double>(count);
@@ -308,13 +354,6 @@ void apply(const Planes& planes, uint8_t operation, double value, ColourScratch&
         case kGrayscale:
             to_luma(planes.red, planes.green, planes.blue, count);
             break;
-        case kBlur:
-            blur(planes, value, scratch);
-            break;
-        case kSolarise:
-            for (uint8_t* plane : {planes.red, planes.green, planes.blue})
-                solarise(plane, count, static_cast<int>(std::clamp(std::ceil(value), 0.0, 256.0)));
-            break;
         default:
             break;
     }
@@ -329,9 +368,24 @@ void apply_colours(uint8_t* image, int width, int height, const uint8_t* operati
     scratch.planes.resize(3 * count);
     uint8_t* red = scratch.planes.data();
     const Planes planes{red, red + count, red + 2 * count, width, height};
-    split(image, count, planes.red, planes.green, planes.blue);
-    for (int i = 0; i < num_operations; i++) apply(planes, operations[i], values[i], scratch);
-    merge(planes.red, planes.green, planes.blue, count, image);
+    // The three planes follow each other, so bytes are bytes in either form.
+    bool is_split = false;
+    for (int i = 0; i < num_operations; i++) {
+        const uint8_t operation = operations[i];
+        if (is_of_bytes(operation)) {
+            apply_to_bytes(is_split ? red : image, 3 * count, operation, values[i]);
+            continue;
+        }
+        const bool wants_split = operation != kBlur;
+        if (wants_split && !is_split) split(image, count, planes.red, planes.green, planes.blue);
+        if (!wants_split && is_split) merge(planes.red, planes.green, planes.blue, count, image);
+        is_split = wants_split;
+        if (wants_split)
+            apply(planes, operation, values[i]);
+        else
+            blur(image, width, height, values[i], scratch);
+    }
+    if (is_split) merge(planes.red, planes.green, planes.blue, count, image);
 }
 
 }  // namespace shardtools

@@ -1,4 +1,4 @@
-// Fuzzer of the decoder, not part of the module: scripts/fuzz_decode builds and runs it.
+// Fuzzer of the decoder, of JPEGs and of rows of pixels; not part of the module: scripts/fuzz_decode builds and runs it.
 //
 // With clang's libFuzzer (-DSHARDTOOLS_LIBFUZZER) only LLVMFuzzerTestOneInput is used. Without, main() mutates the files
 // of a folder for some seconds: flipped, written, removed, doubled and spliced bytes, which the sanitizers then judge.
@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -56,28 +57,84 @@ CropTask random_task(std::mt19937_64& random, int width, int height, std::unique
     return task;
 }
 
-Status decode_once(const uint8_t* bytes, size_t length) {
-    static Workspace workspace;
-    std::mt19937_64 random(hash_of(bytes, length));
-    // The sanitizer sees a read behind the end only where the end is the end of an allocation.
-    const std::unique_ptr<uint8_t[]> copy(new uint8_t[length]);
-    if (length > 0) std::memcpy(copy.get(), bytes, length);
+// What a decoder is asked for: options and up to three crops of an image of about this size.
+struct Request {
     PictureOptions options;
-    options.filter = static_cast<Filter>(random() % 3);
-    options.limits = {kMaxPixels, random() % 2 == 0};
-    options.allow_scaled = random() % 4 == 0;
-    int width = 0, height = 0;
-    if (read_size(copy.get(), length, options.limits, &width, &height) != kOk) width = height = 64;
-    const uint8_t operations[] = {static_cast<uint8_t>(random() % 8), static_cast<uint8_t>(random() % 8), kBlur};
-    const double values[] = {static_cast<double>(random() % 100) / 200, static_cast<double>(random() % 100) / 200,
-                             static_cast<double>(random() % 300) / 4};
-    const int num_tasks = 1 + static_cast<int>(random() % 3);
+    uint8_t operations[3];
+    double values[3];
     std::unique_ptr<uint8_t[]> memory[3];
     std::vector<CropTask> tasks;
-    for (int i = 0; i < num_tasks; i++)
-        tasks.push_back(random_task(random, width, height, memory[i], operations, values, 3));
+
+    explicit Request(std::mt19937_64& random) {
+        options.filter = static_cast<Filter>(random() % 3);
+        options.limits = {kMaxPixels, random() % 2 == 0};
+        options.allow_scaled = random() % 4 == 0;
+    }
+
+    void add_crops(std::mt19937_64& random, int width, int height) {
+        for (int i = 0; i < 2; i++) operations[i] = static_cast<uint8_t>(random() % 8);
+        operations[2] = kBlur;
+        for (int i = 0; i < 2; i++) values[i] = static_cast<double>(random() % 100) / 200;
+        values[2] = static_cast<double>(random() % 300) / 4;
+        const int num_tasks = 1 + static_cast<int>(random() % 3);
+        for (int i = 0; i < num_tasks; i++)
+            tasks.push_back(random_task(random, width, height, memory[i], operations, values, 3));
+    }
+};
+
+// The sanitizer sees a read behind the end only where the end is the end of an allocation.
+std::unique_ptr<uint8_t[]> copy_of(const uint8_t* bytes, size_t length) {
+    std::unique_ptr<uint8_t[]> copy(new uint8_t[length]);
+    if (length > 0) std::memcpy(copy.get(), bytes, length);
+    return copy;
+}
+
+Status decode_jpeg(const uint8_t* bytes, size_t length, std::mt19937_64& random, Workspace& workspace) {
+    const auto copy = copy_of(bytes, length);
+    Request request(random);
+    int width = 0, height = 0;
+    if (read_size(copy.get(), length, request.options.limits, &width, &height) != kOk) width = height = 64;
+    request.add_crops(random, width, height);
     Times times;
-    return make_crops(copy.get(), length, tasks.data(), num_tasks, options, workspace, times);
+    return make_crops(copy.get(), length, request.tasks.data(), static_cast<int>(request.tasks.size()), request.options,
+                      workspace, times);
+}
+
+// The same bytes as rows of pixels, whose size a manifest claims: mostly the true one, else one that lies.
+Status crop_pixels(const uint8_t* bytes, size_t length, std::mt19937_64& random, Workspace& workspace) {
+    constexpr int kLies[] = {0, 1, -1, 65535, 65536, 1 << 20, INT32_MAX, INT32_MIN};
+    constexpr size_t kNumLies = sizeof(kLies) / sizeof(kLies[0]);
+    const size_t num_pixels = std::max<size_t>(length / 3, 1);
+    const int width = 1 + static_cast<int>(random() % std::min<size_t>(num_pixels, 700));
+    const int height = static_cast<int>(num_pixels / static_cast<size_t>(width));
+    length = std::min(length, static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
+    int claimed_width = width, claimed_height = height;
+    switch (random() % 12) {
+        case 0: claimed_width = kLies[random() % kNumLies]; break;
+        case 1: claimed_height = kLies[random() % kNumLies]; break;
+        case 2: claimed_width = claimed_height = kLies[random() % kNumLies]; break;
+        case 3: length -= std::min<size_t>(length, 1 + random() % 3); break;
+        default: break;
+    }
+    const auto copy = copy_of(bytes, length);
+    Request request(random);
+    // Where the size is a lie, crops fit the pixels that are there, and those must not be looked for.
+    request.add_crops(random, width, height);
+    Times times;
+    return make_crops_of_pixels(copy.get(), length, claimed_width, claimed_height, request.tasks.data(),
+                                static_cast<int>(request.tasks.size()), request.options, workspace, times);
+}
+
+struct Outcome {
+    bool is_raw;
+    Status status;
+};
+
+Outcome decode_once(const uint8_t* bytes, size_t length) {
+    static Workspace workspace;
+    std::mt19937_64 random(hash_of(bytes, length));
+    const bool is_raw = random() % 4 == 0;
+    return {is_raw, (is_raw ? crop_pixels : decode_jpeg)(bytes, length, random, workspace)};
 }
 
 }  // namespace
@@ -147,22 +204,31 @@ int main(int argc, char** argv) {
     const auto begin = std::chrono::steady_clock::now();
     const auto seconds = std::chrono::duration<double>(std::atof(argv[2]));
     const char* levels[] = {"portable", "avx2", "avx512vnni"};
-    size_t counts[8] = {}, runs = 0;
+    size_t counts[2][8] = {};
     double slowest = 0;
-    for (const Bytes& bytes : corpus) counts[decode_once(bytes.data(), bytes.size())]++, runs++;
+    const auto run = [&counts](const Bytes& bytes) {
+        const Outcome outcome = decode_once(bytes.data(), bytes.size());
+        counts[outcome.is_raw][outcome.status]++;
+    };
+    for (const Bytes& bytes : corpus) run(bytes);
     while (std::chrono::steady_clock::now() - begin < seconds) {
         Bytes bytes = corpus[random() % corpus.size()];
         mutate(bytes, corpus, random);
         keep(bytes, argv[3]);
         choose_simd(levels[random() % 3]);
         const auto start = std::chrono::steady_clock::now();
-        counts[decode_once(bytes.data(), bytes.size())]++;
+        run(bytes);
         slowest = std::max(slowest, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-        runs++;
     }
-    std::printf("%zu inputs: ok %zu, not JPEG %zu, truncated %zu, corrupt %zu, bad size %zu, bad crop %zu, "
-                "unsupported %zu, no memory %zu; slowest %.3f s\n",
-                runs, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6], counts[7], slowest);
+    const char* kinds[] = {"JPEG", "pixels"};
+    for (int kind = 0; kind < 2; kind++) {
+        const size_t* found = counts[kind];
+        std::printf("%zu inputs as %s: ok %zu, not JPEG %zu, truncated %zu, corrupt %zu, bad size %zu, bad crop %zu, "
+                    "unsupported %zu, no memory %zu\n",
+                    std::accumulate(found, found + 8, size_t{0}), kinds[kind], found[0], found[1], found[2], found[3],
+                    found[4], found[5], found[6], found[7]);
+    }
+    std::printf("slowest %.3f s\n", slowest);
     return 0;
 }
 #endif  // SHARDTOOLS_LIBFUZZER

@@ -109,6 +109,7 @@ def summary(bench: Any, advice: list[str]) -> str:
         f"{bench.crop}, batches of {bench.batch_size}, shuffle {bench.shuffle}; {threads} on "
         f"{_count(bench.num_cores, 'core')}; {bench.decoder} decoder, {bench.library}{simd}",
         f"first batch after {bench.first_batch_seconds:.2f} s, of which {bench.table_seconds:.2f} s for the table",
+        *_requests(bench),
         "",
     ]
     speeds = [
@@ -153,6 +154,17 @@ def _warmth(bench: Any) -> str:
     if bench.resident_share is None:
         return "local; how much was in memory before is not known"
     return f"local, {bench.resident_share:.0%} in memory before"
+
+
+def _requests(bench: Any) -> list[str]:
+    """What reading alone asked of a store."""
+    if not bench.num_requests:
+        return []
+    each, share = bench.num_request_bytes / bench.num_requests, bench.num_request_bytes / bench.reading.num_bytes
+    return [
+        f"reading alone asked for {_count(bench.num_requests, 'range')} of {each / 1e6:.2f} MB on average: "
+        f"{share:.2f} times the images' bytes"
+    ]
 
 
 def _count(number: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from shardtools.loader.augmentation import (
     view_parameters,
 )
 from shardtools.loader.batches import LAST_BATCHES, BatchPlan, BatchPositions
+from shardtools.loader.block_sizes import BLOCK_BYTES, PIECE_BYTES, resolve_sizes
 from shardtools.loader.loader import Loader
 from shardtools.loader.mixing import LENGTHS, MixedRows, MixOptions, Mixture, SourcePasses
 from shardtools.loader.options import CenterCropOptions, LoaderOptions, ResizeOptions
@@ -25,10 +26,12 @@ from shardtools.loader.table_reading import read_all, read_split
 from shardtools.loader.view import read_view
 
 __all__ = [
+    "BLOCK_BYTES",
     "DINO_COLOR_JITTER",
     "LAST_BATCHES",
     "LENGTHS",
     "NO_CLASS",
+    "PIECE_BYTES",
     "SHUFFLES",
     "STATE_VERSION",
     "Batch",
@@ -61,6 +64,7 @@ __all__ = [
     "read_all",
     "read_split",
     "read_view",
+    "resolve_sizes",
     "resume",
     "view_parameters",
 ]

@@ -98,9 +98,9 @@ class BatchDecoder:
         if allocator is None:
             return self.empty(shape)
         found = allocator(shape)
-        if found.shape != shape or found.dtype != np.uint8 or not found.flags.c_contiguous:
+        if found.shape != shape or found.dtype != np.uint8 or not (found.flags.c_contiguous and found.flags.writeable):
             raise OptionError(
-                f"the allocator gives contiguous uint8 of the shape it is asked for, {shape}, found {found.dtype} "
-                f"{found.shape}: correct it"
+                f"the allocator gives contiguous, writable uint8 of the shape it is asked for, {shape}, found "
+                f"{found.dtype} {found.shape}: correct it"
             )
         return found

@@ -62,7 +62,7 @@ class DiskCache:
         self.folder = Path(folder).absolute() / FOLDER_NAME
         self.max_bytes = max_bytes
         self._checked: dict[str, None] = {}
-        self._is_full = False
+        self._has_given_up = False
         self._thread_lock = threading.Lock()
         with explained(self.folder, "write"):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ class DiskCache:
 
     def store(self, digest: str, number: int, content: memoryview) -> bool:
         """Keeps a piece, in place of those that were not used for longest; says whether there was room."""
-        if self._is_full or len(content) + _TRAILER.size > self.max_bytes:
+        if self._has_given_up or len(content) + _TRAILER.size > self.max_bytes:
             return False
         name = _name(digest, number, len(content))
         temporary: Path | None = None
@@ -110,7 +110,7 @@ class DiskCache:
         except (OSError, StorageError) as error:
             # Reading goes on without: a cache is there to help.
             _logger.warning("cannot keep pieces in %s any more: %s", self.folder, error)
-            self._is_full = True
+            self._has_given_up = True
             return False
         finally:
             if temporary is not None:

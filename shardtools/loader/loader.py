@@ -2,7 +2,7 @@
 
 Owns what a caller holds: the table, the state, and the epoch that is being read. Everything is done ahead in a thread,
 so that the caller's time is the loader's too. The price: the pixels of `prefetch` batches in memory beyond the one in
-the caller's hand, and of one more that is being decoded.
+the caller's hand, and of two more that are being decoded.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from types import TracebackType
 
 from shardtools.decode import Decoder, StageSeconds
 from shardtools.loader.batches import BatchPlan
+from shardtools.loader.block_sizes import resolve_sizes
 from shardtools.loader.decoding import BatchDecoder
 from shardtools.loader.handoff import Ahead
-from shardtools.loader.mixing import Mixture
+from shardtools.loader.mixing import Mixture, SourcePasses
 from shardtools.loader.options import LoaderOptions
 from shardtools.loader.order import EpochOrder, EpochSequence
 from shardtools.loader.reading import BatchReader
@@ -53,6 +54,7 @@ class Loader:
         """
         self.options = options
         self.table = table if table is not None else _make_table(options)
+        self._order = resolve_sizes(options.order, self.table)
         self._decoder = decoder or Decoder(options.decode_options())
         self._reader: BatchReader | None = BatchReader(self.table, options.read, seed=options.order.seed)
         self._ahead: Ahead[Batch] | None = None
@@ -92,6 +94,11 @@ class Loader:
     def facts(self) -> dict[str, str | bool | int]:
         """What decides on the pixels, for the record of a run."""
         return {**self._decoder.facts(), "table_digest": self.table.digest, "num_rows": len(self.table)}
+
+    def passes(self, epoch: int) -> tuple[SourcePasses, ...]:
+        """What a mixed epoch takes from each dataset, and how often each was seen by then; empty without a mixture."""
+        sequence = self._sequence(epoch)
+        return sequence.passes() if isinstance(sequence, Mixture) else ()
 
     def read_counts(self) -> ReadCounts:
         """What was read so far, and how long decoding waited for it."""
@@ -164,14 +171,14 @@ class Loader:
         if options.mix is not None:
             return Mixture(
                 options.mix,
-                options.order,
+                self._order,
                 epoch=epoch,
                 source_starts=table.dataset_starts,
                 shard_starts=table.shard_starts,
                 weights=table.weight,
             )
         return EpochOrder(
-            options.order,
+            self._order,
             epoch=epoch,
             num_samples=len(table),
             shard_starts=table.shard_starts,
@@ -195,7 +202,7 @@ class Loader:
             num_positions=self._sequence(epoch).num_positions,
             num_rows=len(self.table),
             table_digest=self.table.digest,
-            options=flat_options(**self.options.result()),
+            options=flat_options(**{**self.options.result(), "order": self._order}),
         )
 
 

@@ -4,7 +4,7 @@ Owns whose turn it is. The pattern of sources repeats after as many positions as
 run from the start of an epoch each source is less than one sample off its share, so every batch has the proportions to
 within one sample at either end. Each source goes through its own orders again and again and carries on in the next
 epoch where it was. The price: "an epoch" is exactly once for one source only, the one that defines its length; how
-often each of the others was seen is reported.
+often each of the others was seen, `passes` says.
 """
 
 from __future__ import annotations

@@ -97,12 +97,14 @@ class LoaderOptions:
         rank: This rank, 0 to `world_size` - 1.
         world_size: Ranks that share the epochs, at least 1.
         num_threads: Threads that decode, at least 1.
-        prefetch: Batches decoded ahead, at least 1; they and one more take their pixels' memory.
+        prefetch: Batches that wait for the caller, at least 1. Two more are being decoded and one is the caller's, so
+            the pixels of `prefetch` + 3 are in memory at most.
         read: How bytes are read.
         backend: "auto" takes the native decoder where it was built; "native" insists; "pillow" goes without.
         allow_scaled: See `DecodeOptions`; changes pixels.
-        table_cache: Folder for the table of samples, which the ranks of a machine then share; `None` makes it anew.
-        allocator: Gives the memory of a batch; `None` takes NumPy's. Must be safe to call from another thread.
+        table_cache: With `split`: folder for the table of samples, which the ranks of a machine then share; `None`
+            makes it anew.
+        allocator: Gives the memory of a batch; `None` takes the decoder's. Must be safe to call from another thread.
 
     Raises:
         OptionError: A value is out of range, or two contradict each other.
@@ -129,12 +131,7 @@ class LoaderOptions:
     allocator: Allocator | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.datasets, str) or not self.datasets:
-            raise OptionError(f"datasets is a tuple of folders or s3:// addresses, found {self.datasets!r}")
-        if self.view is not None and self.split is not None:
-            raise OptionError("a view chooses its own samples: give split or view, the SQL can say where split = '...'")
-        if self.overlays and self.view is None:
-            raise OptionError("overlays are named by the SQL of a view: give view, or leave overlays out")
+        self._check_samples()
         for name in ("batch_size", "world_size", "num_threads", "prefetch"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is at least 1, found {getattr(self, name)}")
@@ -150,6 +147,20 @@ class LoaderOptions:
             kinds = {self.crop.global_crop.interpolation, self.crop.local_crop.interpolation}
             if len(kinds) > 1:
                 raise OptionError(f"all crops of an image are resized alike, found {' and '.join(sorted(kinds))}")
+
+    def _check_samples(self) -> None:
+        if isinstance(self.datasets, str) or not self.datasets:
+            raise OptionError(f"datasets is a tuple of folders or s3:// addresses, found {self.datasets!r}")
+        if self.view is not None and self.split is not None:
+            raise OptionError("a view chooses its own samples: give split or view, the SQL can say where split = '...'")
+        if self.overlays and self.view is None:
+            raise OptionError("overlays are named by the SQL of a view: give view, or leave overlays out")
+        if self.view_parameters and self.view is None:
+            raise OptionError("view_parameters are for the SQL of a view, found none: give view")
+        if self.table_cache is not None and self.split is None:
+            raise OptionError("table_cache keeps the table of a split, found none: give split, or no table_cache")
+        if self.mix is not None and self.order.num_draws is not None:
+            raise OptionError("a mixture has its own length, found order.num_draws too: give MixOptions(length=...)")
 
     @property
     def interpolation(self) -> str:

@@ -38,9 +38,11 @@ class OrderOptions:
         seed: Of the whole run.
         shuffle: One of `SHUFFLES`.
         block_size: "blocks" only: samples shuffled together, at least 1. A block is the fewest whole pieces with so
-            many samples; an epoch's last block may have fewer.
+            many samples; an epoch's last block may have fewer. `None` follows from the samples' bytes: see
+            `block_sizes.resolve_sizes`.
         piece_size: "blocks" only: most samples of a shard that stay together, at least 1; longer shards are cut evenly.
-            `None` keeps whole shards together, which a dataset of one huge shard should not.
+            `None` follows from the samples' bytes where `block_size` does too; where that is given, it keeps whole
+            shards together, which a dataset of one huge shard should not.
         num_draws: "weighted" only: length of the epoch, at least 1; `None` for the number of samples.
 
     Raises:
@@ -49,7 +51,7 @@ class OrderOptions:
 
     seed: int = 0
     shuffle: str = "global"
-    block_size: int = 16_384
+    block_size: int | None = None
     piece_size: int | None = None
     num_draws: int | None = None
 
@@ -102,7 +104,7 @@ class EpochOrder:
         """Fixes the sequence.
 
         Args:
-            options: The kind of shuffle and the seed.
+            options: The kind of shuffle and the seed; for "blocks" with a `block_size` (`block_sizes.resolve_sizes`).
             epoch: 0-based.
             num_samples: Rows of the table, at least 1.
             shard_starts: "blocks" only: first row of each shard and, last, `num_samples`, [S + 1], rising.
@@ -124,6 +126,8 @@ class EpochOrder:
             self._permutation = Permutation(num_samples, stream)
         elif options.shuffle == "blocks":
             starts = _checked_starts(shard_starts, num_samples)
+            if options.block_size is None:
+                raise OptionError("an order of blocks needs a block_size, found None: give one, or call resolve_sizes")
             self._blocks = _Blocks(cut_pieces(starts, options.piece_size), options.block_size, stream)
         elif options.shuffle == "weighted":
             self.num_positions = options.num_draws or num_samples

@@ -120,7 +120,7 @@ class BatchReader:
                 calling thread, earlier than they are delivered.
             epoch: 0-based; decides what replaces a bad sample.
             blocks: With shuffle="blocks": each block of an object store is then read from front to back. Half of
-                `read_ahead_bytes` should hold a block.
+                `read_ahead_bytes` should hold a block; more than three quarters are read in parts.
 
         Raises:
             StorageError: A place cannot be read, or did not answer for as long as it was asked.

@@ -7,7 +7,7 @@ files that its images lie in, so it should be dropped when it is decoded.
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -128,6 +128,7 @@ class ReadCounts:
         num_requests: Ranges asked of object stores, without those that were tried again.
         num_request_bytes: Bytes of these ranges.
         num_cached_bytes: Bytes that the disk cache gave.
+        num_split_blocks: Parts of blocks that were read before the block's rest, for want of memory.
         wait_seconds: Time for which the caller waited for bytes.
         peak_bytes: Most memory that ranges took at a time.
     """
@@ -139,6 +140,7 @@ class ReadCounts:
     num_requests: int = 0
     num_request_bytes: int = 0
     num_cached_bytes: int = 0
+    num_split_blocks: int = 0
     wait_seconds: float = 0.0
     peak_bytes: int = 0
 
@@ -150,11 +152,12 @@ class Counter:
         self._counts = ReadCounts()
         self._lock = threading.Lock()
 
-    def add(self, **amounts: float) -> None:
-        """Adds to the named counts."""
+    def add(self, **amounts: float) -> ReadCounts:
+        """Adds to the named counts; a copy of all of them after it."""
         with self._lock:
             for name, amount in amounts.items():
                 setattr(self._counts, name, getattr(self._counts, name) + amount)
+            return replace(self._counts)
 
     def see_peak(self, num_bytes: int) -> None:
         """Keeps the most memory so far."""
@@ -164,7 +167,7 @@ class Counter:
     def counts(self) -> ReadCounts:
         """The counts so far."""
         with self._lock:
-            return ReadCounts(**asdict(self._counts))
+            return replace(self._counts)
 
 
 def address_of(content: memoryview) -> int:

@@ -103,12 +103,17 @@ class BlockMap:
         first_rows = np.concatenate([found[:, 0] for found in ranges])
         blocks = np.repeat(np.arange(len(ranges)), [len(found) for found in ranges])
         by_row = np.argsort(first_rows)
+        self._sizes = np.diff(order.block_starts)
         self._first_rows, self._blocks = first_rows[by_row], blocks[by_row]
 
     def __call__(self, rows: Int64s) -> Int64s:
         """Number of each row's block."""
         found: Int64s = self._blocks[np.searchsorted(self._first_rows, rows, side="right") - 1]
         return found
+
+    def num_samples(self, block: int) -> int:
+        """Samples of a block, over all ranks."""
+        return int(self._sizes[block])
 
 
 def distinct(values: Int64s) -> Int64s:

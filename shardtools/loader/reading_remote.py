@@ -26,6 +26,7 @@ from shardtools.loader.reading_batch import Counter, address_of
 from shardtools.loader.reading_local import outside_reason
 from shardtools.loader.reading_options import CHUNK_BYTES, ReadOptions
 from shardtools.loader.table import SampleTable
+from shardtools.shards import IMAGEFOLDER
 from shardtools.storage.s3 import S3Storage, StoredRange
 
 _OBJECTS_KEPT = 65_536
@@ -102,11 +103,11 @@ class RemoteShards:
         self._lock = threading.Lock()
         self._known: OrderedDict[int, tuple[int, str | None]] = OrderedDict()
         self._cache: DiskCache | None = None
-        self._commits: dict[int, tuple[int, str]] = {}
+        self._commits = _Commits(table, {})
         self._claims: dict[tuple[int, int], threading.Event] = {}
         if stores and options.cache_folder is not None and options.cache_bytes is not None:
             self._cache = DiskCache(options.cache_folder, options.cache_bytes)
-            self._commits = _read_commits(table, stores)
+            self._commits = _Commits(table, stores)
 
     @property
     def chunk_bytes(self) -> int:
@@ -159,7 +160,7 @@ class RemoteShards:
         reason = digest_reason(fetched.sample(row, offset, num_bytes)[0], digest)
         if reason is None:
             return
-        size, commit = self._commits.get(shard, (0, ""))
+        size, commit = self._commits.of(shard)
         if self._cache is not None and size:
             # The store may know better than the cache.
             for number in range(offset // CHUNK_BYTES, -(-(offset + num_bytes) // CHUNK_BYTES)):
@@ -214,7 +215,7 @@ class RemoteShards:
         self, cache: DiskCache, shard: int, start: int, end: int, needed_end: int
     ) -> list[_Piece] | None:
         """The pieces of a range; `None` where the shard is not the one of the commit."""
-        size, digest = self._commits.get(shard, (0, ""))
+        size, digest = self._commits.of(shard)
         if size == 0:
             return None
         if needed_end > size:
@@ -234,7 +235,7 @@ class RemoteShards:
                     content = self._get_of_size(shard, first * CHUNK_BYTES, min((last + 1) * CHUNK_BYTES, size), size)
                     if content is None:
                         # Not what the commit speaks of: nothing of it may be found under its digest.
-                        self._commits.pop(shard, None)
+                        self._commits.distrust(shard)
                         return None
                     for number in range(first, last + 1):
                         found[number] = self._keep(cache, digest, number, content, first)
@@ -287,18 +288,55 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return list(zip(firsts, lasts, strict=True))
 
 
-def _read_commits(table: SampleTable, stores: dict[int, S3Storage]) -> dict[int, tuple[int, str]]:
-    """Shard -> its length and digest, as its dataset's commit says."""
-    commits: dict[tuple[int, str], tuple[int, str]] = {}
-    for number, storage in stores.items():
-        info = open_dataset(storage.url).info
-        for file in () if info is None else info.shards:
-            commits[number, file.path] = (file.num_bytes, file.sha256)
-    for number, path in table.shards:
-        found = commits.get((number, path))
-        if number in stores and (found is None or re.fullmatch("[0-9a-f]{64}", found[1]) is None):
-            raise DatasetError(
-                f"{table.datasets[number]} has no shard {path} with a sha256 any more, the table of samples has: the "
-                "dataset was changed, start again"
-            )
-    return {shard: commits[place] for shard, place in enumerate(table.shards) if place in commits}
+class _Commits:
+    """Length and digest of each shard, as its dataset's commit says, under which the cache keeps its pieces.
+
+    In a dataset of image files each file is a shard, of which only the table knows the digest: its sample's.
+    """
+
+    def __init__(self, table: SampleTable, stores: dict[int, S3Storage]) -> None:
+        """Reads the commits.
+
+        Raises:
+            DatasetError: A dataset was changed since the table was made.
+        """
+        self._table = table
+        self._of_files: set[int] = set()
+        self._distrusted: set[int] = set()
+        found: dict[tuple[int, str], tuple[int, str]] = {}
+        for number, storage in stores.items():
+            info = open_dataset(storage.url).info
+            if info is not None and info.layout == IMAGEFOLDER:
+                self._of_files.add(number)
+            for file in () if info is None else info.shards:
+                found[number, file.path] = (file.num_bytes, file.sha256)
+        self._shards: dict[int, tuple[int, str]] = {}
+        if self._of_files != stores.keys():
+            self._shards = {shard: found[place] for shard, place in enumerate(table.shards) if place in found}
+            self._check(stores)
+
+    def _check(self, stores: dict[int, S3Storage]) -> None:
+        for shard, (number, path) in enumerate(self._table.shards):
+            if number not in stores or number in self._of_files:
+                continue
+            if shard not in self._shards or re.fullmatch("[0-9a-f]{64}", self._shards[shard][1]) is None:
+                raise DatasetError(
+                    f"{self._table.datasets[number]} has no shard {path} with a sha256 any more, the table of samples "
+                    "has: the dataset was changed, start again"
+                )
+
+    def of(self, shard: int) -> tuple[int, str]:
+        """Length and digest; 0 and nothing where they are not known or not true of what the store has."""
+        if shard in self._distrusted:
+            return 0, ""
+        if shard in self._shards:
+            return self._shards[shard]
+        # In the column's own type, or all of it would be converted for each look-up.
+        row = int(np.searchsorted(self._table.shard, np.int32(shard)))
+        if row >= len(self._table) or self._table.shard[row] != shard or self._table.dataset[row] not in self._of_files:
+            return 0, ""
+        return int(self._table.num_bytes[row]), self._table.sha256[row].tobytes().hex()
+
+    def distrust(self, shard: int) -> None:
+        """The store has something else than was committed."""
+        self._distrusted.add(shard)

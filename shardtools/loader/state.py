@@ -18,6 +18,9 @@ STATE_VERSION = 1
 
 Scalar = str | int | float | bool | None
 
+_OF_BLOCKS = frozenset({"order.block_size", "order.piece_size"})
+"""Options without effect on any other shuffle, where they may differ."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderState:
@@ -118,6 +121,8 @@ class LoaderState:
         mine: dict[str, Scalar] = {"seed": self.seed, **self.options}
         other: dict[str, Scalar] = {"seed": current.seed, **current.options}
         names = [*mine, *(name for name in other if name not in mine)]
+        if "blocks" not in (mine.get("order.shuffle"), other.get("order.shuffle")):
+            names = [name for name in names if name not in _OF_BLOCKS]
         differing = [(name, mine.get(name), other.get(name)) for name in names if mine.get(name) != other.get(name)]
         # The length of an epoch follows from the table and the options, unless the library changed its mind.
         if not differing and self.epoch == current.epoch and self.num_positions != current.num_positions:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError, OptionError
+from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError
 from shardtools.loader.arrow import from_int64, from_texts, text_parts, to_numpy
 from shardtools.loader.randomness import Int64s, hash_keys
 from shardtools.loader.table import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
@@ -61,6 +61,7 @@ def read_split(
     Raises:
         OptionError: No dataset is given, one twice, or one lacks the split or has no image in it.
         DatasetError: A dataset is not finished, or its manifest is damaged or has a key twice.
+        StorageError: The table cannot be kept in `cache_folder`.
     """
     opened = _open_all(urls)
     for name, dataset in opened:
@@ -74,9 +75,12 @@ def read_split(
     folder = Path(cache_folder) / f"table-{_fingerprint(opened, split)}"
     if not folder.exists():
         table = _read(opened, split)
-        # Several ranks may be here at once: the first one's folder stays.
-        if not folder.exists():
+        try:
             table.save(folder)
+        except StorageError:
+            # Several ranks may be here at once: the first one's folder stays.
+            if not folder.exists():
+                raise
         return table
     return SampleTable.load(folder)
 

@@ -11,6 +11,7 @@ _WORTH_SAYING = 0.1
 _SLOW_TABLE_SECONDS = 1.0
 _FULL = 0.85
 _TARGET = 1.5
+_MOSTLY = 0.5
 
 
 def advise(bench: ReadBench) -> list[str]:
@@ -57,9 +58,13 @@ def _waiting(bench: ReadBench) -> list[str]:
     if waiting < _WORTH_SAYING:
         return []
     without = min(bench.loader.images_per_second / (1 - waiting), bench.all_threads.images_per_second)
-    head = f"reading: threads wait for bytes {waiting:.0%} of the time; without, {without:.0f} images/s"
+    head = f"reading: threads wait for bytes {waiting:.0%} of the time"
+    if bench.waiting_at_start >= _MOSTLY:
+        # Of a small dataset more epochs begin in the time than of a large one.
+        head += f", mostly at the start of an epoch of {bench.num_images} images"
+    head += f"; without, {without:.0f} images/s"
     if bench.is_remote:
-        cache = f"ReadOptions(cache_folder=..., cache_bytes={_rounded_up(bench.num_bytes)}) keeps all of it on a disk"
+        cache = f"ReadOptions(cache_folder=..., cache_bytes={_gibibytes(bench.num_bytes)}) keeps all of it on a disk"
         blocks = "" if bench.shuffle == "blocks" else "; shuffle='blocks' reads long ranges instead of one a sample"
         return [f"{head}: {cache}{blocks}"]
     cold = bench.resident_share is not None and bench.resident_share < _FULL
@@ -128,6 +133,6 @@ def _table(bench: ReadBench) -> list[str]:
     ]
 
 
-def _rounded_up(num_bytes: int) -> int:
+def _gibibytes(num_bytes: int) -> str:
     """A limit in whole GiB with some room; at least what a cache may be."""
-    return math.ceil(num_bytes * 1.02 / 2**30) * 2**30
+    return f"{math.ceil(num_bytes * 1.02 / 2**30)} * 2**30"

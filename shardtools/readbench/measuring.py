@@ -8,6 +8,7 @@ shows up as a stage.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ import numpy as np
 
 from shardtools.decode import DecodeOptions, Decoder, StageSeconds
 from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
+from shardtools.loader.block_sizes import resolve_sizes
 from shardtools.loader.options import CenterCropOptions, Crop
 from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading import BatchReader
+from shardtools.loader.reading_batch import ReadCounts
 from shardtools.loader.reading_ranges import BlockMap
 from shardtools.readbench.decoding import (
     MAX_SAMPLE_IMAGES,
@@ -55,7 +58,7 @@ def measure_reading(options: ReadBenchOptions) -> ReadBench:
     table_seconds = time.perf_counter() - started
     table = loader.table
     order = EpochOrder(
-        loader_options.order, epoch=0, num_samples=len(table), shard_starts=table.shard_starts, weights=table.weight
+        resolve_sizes(loader_options.order, table), epoch=0, num_samples=len(table), shard_starts=table.shard_starts
     )
     # Asked before the first byte is read, and not counted.
     asked = time.perf_counter()
@@ -64,9 +67,9 @@ def measure_reading(options: ReadBenchOptions) -> ReadBench:
     with loader:
         num_replaced = _first_batch(loader)
         first_batch_seconds = time.perf_counter() - started
-        reading, again = _read(order, table, options)
+        reading, again, counts = _read(order, table, options)
         alone = _decode_alone(order, table, options)
-        loaded, shares, cpu_share = _load(loader, options, alone.entropy)
+        loaded = _load(loader, options, alone.entropy)
         facts = loader.facts()
     return ReadBench(
         dataset=options.dataset,
@@ -86,14 +89,17 @@ def measure_reading(options: ReadBenchOptions) -> ReadBench:
         table_seconds=table_seconds,
         first_batch_seconds=first_batch_seconds,
         resident_share=resident,
+        num_requests=counts.num_requests,
+        num_request_bytes=counts.num_request_bytes,
         reading=reading,
         reading_again=again,
         one_thread=alone.one_thread.speed,
         all_threads=alone.all_threads.speed,
         scaled=alone.scaled,
-        loader=loaded,
-        shares=shares,
-        cpu_share=min(cpu_share, alone.one_thread.cpu_share, alone.all_threads.cpu_share),
+        loader=loaded.speed,
+        shares=loaded.shares,
+        waiting_at_start=loaded.waiting_at_start,
+        cpu_share=min(loaded.cpu_share, alone.one_thread.cpu_share, alone.all_threads.cpu_share),
         num_bad=alone.sample.num_bad + alone.one_thread.num_bad + num_replaced,
     )
 
@@ -135,16 +141,16 @@ def _first_batch(loader: Loader) -> int:
     return len(next(loader.epoch(0)).replacements)
 
 
-def _read(order: EpochOrder, table: SampleTable, options: ReadBenchOptions) -> tuple[Speed, Speed]:
-    """Bytes alone: for some time, then the same samples again."""
+def _read(order: EpochOrder, table: SampleTable, options: ReadBenchOptions) -> tuple[Speed, Speed, ReadCounts]:
+    """Bytes alone: for some time, then the same samples again; and what the first time asked of a store."""
     seconds = options.seconds / 2
-    first = _read_pass(order, table, options, seconds, order.num_positions)
-    return first, _read_pass(order, table, options, seconds, first.num_images)
+    first, counts = _read_pass(order, table, options, seconds, order.num_positions)
+    return first, _read_pass(order, table, options, seconds, first.num_images)[0], counts
 
 
 def _read_pass(
     order: EpochOrder, table: SampleTable, options: ReadBenchOptions, seconds: float, num_images: int
-) -> Speed:
+) -> tuple[Speed, ReadCounts]:
     loader_options = options.loader_options()
     blocks = BlockMap(order) if options.shuffle == "blocks" else None
 
@@ -163,16 +169,31 @@ def _read_pass(
             num_bytes += int(raw.lengths.sum())
             if time.perf_counter() - started >= seconds:
                 break
-        return Speed(num_images=num_read, num_bytes=num_bytes, seconds=time.perf_counter() - started)
+        took = time.perf_counter() - started
+        return Speed(num_images=num_read, num_bytes=num_bytes, seconds=took), reader.counts
 
 
-def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> tuple[Speed, StageShares, float]:
-    """The loader itself, through as many epochs as the time allows; with the share of cores that it had."""
-    stages, counts = loader.stage_seconds(), loader.read_counts()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    """What the loader itself did: see `ReadBench`."""
+
+    speed: Speed
+    shares: StageShares
+    waiting_at_start: float
+    cpu_share: float
+
+
+def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> _Loaded:
+    """The loader itself, through as many epochs as the time allows."""
+    stages, waited = loader.stage_seconds(), loader.read_counts().wait_seconds
     num_images = num_bytes = 0
+    waited_at_start = 0.0
     started, cpu_started = time.perf_counter(), time.process_time()
-    for epoch in range(1, 1_000_000):
+    for epoch in itertools.count(1):
+        before = loader.read_counts().wait_seconds
         for batch in loader.epoch(epoch):
+            if batch.step == 0:
+                waited_at_start += loader.read_counts().wait_seconds - before
             num_images += len(batch.keys)
             num_bytes += int(loader.table.num_bytes[batch.rows].sum())
             if time.perf_counter() - started >= options.seconds:
@@ -180,23 +201,34 @@ def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> tuple[Sp
         if time.perf_counter() - started >= options.seconds:
             break
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    after, waited = loader.stage_seconds(), loader.read_counts().wait_seconds - counts.wait_seconds
+    waited = loader.read_counts().wait_seconds - waited
+    after = loader.stage_seconds()
     took = np.array([after.decode, after.resize, after.colour]) - [stages.decode, stages.resize, stages.colour]
+    spent = StageSeconds(decode=float(took[0]), resize=float(took[1]), colour=float(took[2]))
+    return _Loaded(
+        speed=Speed(num_images=num_images, num_bytes=num_bytes, seconds=seconds),
+        shares=_shares(spent, waited / seconds, seconds * options.num_threads, entropy),
+        waiting_at_start=min(1.0, waited_at_start / waited) if waited else 0.0,
+        cpu_share=share_of_cores(cpu_seconds, spent, options.num_threads),
+    )
+
+
+def _shares(spent: StageSeconds, waiting: float, thread_seconds: float, entropy: float) -> StageShares:
+    """Shares of the threads' time, of which `waiting` is at most what no stage took."""
+    busy = spent.decode + spent.resize + spent.colour
     # What was decoded ahead is in it too, so the sum may come out above the whole.
-    decode, resize, colour = (took / max(seconds * options.num_threads, float(took.sum()))).tolist()
-    idle = max(0.0, 1 - decode - resize - colour)
-    waiting = min(max(0.0, waited / seconds), idle)
-    shares = StageShares(
+    whole = max(thread_seconds, busy)
+    idle = max(0.0, 1 - busy / whole)
+    waiting = min(max(0.0, waiting), idle)
+    decode = spent.decode / whole
+    return StageShares(
         entropy=decode * entropy,
         pixels=decode * (1 - entropy),
-        resize=resize,
-        colour=colour,
+        resize=spent.resize / whole,
+        colour=spent.colour / whole,
         waiting=waiting,
         rest=idle - waiting,
     )
-    stages = StageSeconds(decode=float(took[0]), resize=float(took[1]), colour=float(took[2]))
-    cpu_share = share_of_cores(cpu_seconds, stages, options.num_threads)
-    return Speed(num_images=num_images, num_bytes=num_bytes, seconds=seconds), shares, cpu_share
 
 
 def _in_words(crop: Crop) -> str:

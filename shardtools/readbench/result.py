@@ -131,6 +131,8 @@ class ReadBench:
         first_batch_seconds: From nothing (libraries were loaded) to the first batch, the table included.
         resident_share: Share of the bytes of the first samples that were in memory before anything was read; `None`
             where the system does not say, or the dataset is remote.
+        num_requests: Ranges that reading alone asked of an object store the first time; 0 where the dataset is local.
+        num_request_bytes: Bytes of these ranges, of which `reading` counts only the images'.
         reading: Bytes alone, the first time.
         reading_again: The same samples once more.
         one_thread: Decoding alone, from memory, with one thread.
@@ -138,6 +140,7 @@ class ReadBench:
         scaled: As `one_thread`, with `allow_scaled`; `None` where hardly any crop is twice its output.
         loader: The loader itself.
         shares: Where its time went.
+        waiting_at_start: Of the loader's waiting for bytes, the share that came before the first batch of an epoch.
         cpu_share: Of the time that threads were decoding, the share for which they had a core, in the worst of the
             parts; the rest went to other programs.
         num_bad: Images that could not be decoded.
@@ -160,6 +163,8 @@ class ReadBench:
     table_seconds: float
     first_batch_seconds: float
     resident_share: float | None
+    num_requests: int
+    num_request_bytes: int
     reading: Speed
     reading_again: Speed
     one_thread: Speed
@@ -167,6 +172,7 @@ class ReadBench:
     scaled: Speed | None
     loader: Speed
     shares: StageShares
+    waiting_at_start: float
     cpu_share: float
     num_bad: int
 

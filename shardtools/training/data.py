@@ -106,6 +106,7 @@ def evaluation_loader(options: TrainOptions, share: Share) -> LoaderOptions:
         batch_size=max(1, EVALUATION_BATCH * recipe.batch_size // (share.world_size * options.accumulation)),
         order=OrderOptions(shuffle="none"),
         last="short",
+        read=ReadOptions(cache_folder=options.cache_folder, cache_bytes=options.cache_bytes),
         rank=share.rank,
         world_size=share.world_size,
         num_threads=share.threads,
@@ -183,6 +184,11 @@ def check_labels(table: SampleTable, num_classes: int, what: str) -> None:
         OptionError: A row has no label, or one that the head does not have.
     """
     labels = np.asarray(table.class_index)
+    if num_classes == 0:
+        raise OptionError(
+            f"{what}: expected samples with a class, found none among {len(labels)}: write the dataset with labels, or "
+            "give them with --view"
+        )
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if not wrong.size:
         return

@@ -18,6 +18,7 @@ from shardtools.errors import OptionError, RunError, ShardtoolsError
 from shardtools.processes import Child, Progress, run_children
 from shardtools.storage import Storage, open_storage
 from shardtools.training.curves import draw_curves
+from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions, TrainResult
 from shardtools.training.record import CURVES_FILE, read_finished, write_record
 
@@ -136,7 +137,7 @@ class Story:
         if self.end.get("reason") != "done":
             raise RunError(self._unfinished(stopped=stopped or self.end.get("reason") == "stopped"))
         numbers = {name: self.end[name] for name in ("epochs", "steps", "images", "seconds")}
-        result = TrainResult(out=self.storage.url, metrics=self.metrics, **numbers)
+        result = TrainResult(out=self.storage.url, metrics=self.metrics or self._earlier_metrics(), **numbers)
         write_record(self.storage, self.options, self.ready, result)
         self._draw()
         return result
@@ -150,6 +151,13 @@ class Story:
             )
         again = "it begins anew" if self.saved is None else "it resumes"
         return f"stopped at step {self.step}, {self.storage.url} is left {kept}: run the same command again, {again}"
+
+    def _earlier_metrics(self) -> dict[str, float]:
+        """The last evaluation of a run that was killed after it and had nothing left but to write its weights."""
+        if self.options.val is None:
+            return {}
+        columns = read_metrics(self.storage.url)["evaluation"]
+        return {name: float(columns[name][-1]) for name in _METRICS if name in columns}
 
     def _draw(self) -> None:
         """Draws the run's curves; training that is done does not fail for a plot."""

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from shardtools.loader import SampleTable
 from shardtools.loader.arrow import from_int64
-from shardtools.overlays import OverlayWriter
+from shardtools.overlays import OverlayWriter, open_overlay_at
+from shardtools.overlays.layout import OVERLAY_FILE
 
 COLUMNS: dict[str, npt.DTypeLike] = {
     "row": np.int64,
@@ -70,7 +71,9 @@ class Records:
 class RecordsOverlay:
     """The notes of all finished epochs, as overlays that SQL reads: `records/` in the run's folder.
 
-    One for each dataset of the run: `records/`, or `records-0/`, `records-1/`, ... where there are several.
+    One for each dataset of the run: `records/`, or `records-0/`, `records-1/`, ... where there are several. `draw` is
+    0 for the first time that an epoch takes a sample, 1 for the second, ...: weighted sampling, a ratio, and samples in
+    the place of damaged ones take some more than once.
     """
 
     def __init__(self, run: Path, table: SampleTable, settings: Mapping[str, Any], *, num_epochs: int) -> None:
@@ -80,7 +83,8 @@ class RecordsOverlay:
             run: Folder of the run.
             table: Of the loader.
             settings: What the run was asked for.
-            num_epochs: Epochs that are done; what was written of later ones is written anew.
+            num_epochs: Epochs that are done; what was written of later ones is written anew, and those of which
+                nothing was written (no notes were asked for then) get a part without rows.
         """
         self._table = table
         names = (
@@ -92,31 +96,50 @@ class RecordsOverlay:
                 "training",
                 made_by="shardtools train",
                 settings=settings,
-                unique=("key", "epoch"),
-                resume_parts=num_epochs,
+                unique=("key", "epoch", "draw"),
+                resume_parts=min(num_epochs, _count_parts(run / name)),
                 out=run / name,
             )
             for name, url in zip(names, table.datasets, strict=True)
         ]
+        for epoch in range(min(len(writer.parts) for writer in self._writers), num_epochs):
+            self.add(epoch, Records())
 
     def add(self, epoch: int, records: Records) -> None:
         """Writes the notes of an epoch, 0-based; readers see them when it returns."""
         columns = records.columns()
         rows = columns.pop("row")
         columns["correct"] = columns["predicted"] == columns["label"]
+        columns["draw"] = _count_before(rows)
         dataset = np.asarray(self._table.dataset)[rows]
         for number, writer in enumerate(self._writers):
             own = np.flatnonzero(dataset == number)
             keys = self._table.keys.take(from_int64(rows[own])).cast(pa.string())
             epochs = np.full(len(own), epoch, np.int32)
             found = {"key": keys, "epoch": epochs, **{name: values[own] for name, values in columns.items()}}
-            writer.add(pa.table(found))
-            writer.commit()
+            if len(writer.parts) == epoch:
+                writer.add(pa.table(found))
+                writer.commit()
 
     def close(self) -> None:
         """Ends writing."""
         for writer in self._writers:
             writer.__exit__(None, None, None)
+
+
+def _count_parts(folder: Path) -> int:
+    """Epochs of an overlay that is there; 0 where there is none."""
+    return len(open_overlay_at(folder).info.parts) if (folder / OVERLAY_FILE).exists() else 0
+
+
+def _count_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """How often each value came before, [N]: 0 for the first, 1 for the second, ..."""
+    order = np.argsort(rows, kind="stable")
+    is_first = np.diff(rows[order], prepend=-1) != 0
+    starts = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
+    found = np.empty(len(rows), np.int32)
+    found[order] = np.arange(len(rows)) - starts
+    return found
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

@@ -1,0 +1,102 @@
+"""The photographs of the micro study: Fashion-MNIST, padded as the generator was taught it.
+
+Owns the choice of photographs. The generator draws 32 x 32 pictures with the product in the middle 28 x 28, so the
+photographs get the same black border; enlarging them instead would make every test product an eighth larger than those
+trained on. The price: the study has its own copy of the test images.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shardtools.errors import SourceError
+from shardtools.pipelines.embedded_data import Labels, load_split
+from shardtools.pipelines.study_cells import TEST, StudyOptions, dataset_folder, photographs
+from shardtools.sources import SourceOptions
+from shardtools.writing import WriteOptions, write_dataset
+
+Pixels = npt.NDArray[np.uint8]
+
+_CLASSES = "fashion"
+_IMAGES_MAGIC, _LABELS_MAGIC = 0x00000803, 0x00000801
+
+
+def write_photographs(options: StudyOptions) -> None:
+    """Writes the test photographs and, for each seed, those to train on; what is there stays.
+
+    Raises:
+        SourceError: A file is missing, is no idx file, or has too few images of a class.
+    """
+    if _is_missing(options, TEST):
+        pixels, labels = _load(options.data, "test")
+        per_class = options.test_per_class
+        rows = np.arange(len(labels)) if per_class is None else pick_rows(labels, per_class, 0)
+        _write(options, TEST, "test", pixels[rows], labels[rows])
+    seeds = [seed for seed in range(options.seeds) if _is_missing(options, photographs(seed))]
+    if seeds:
+        pixels, labels = _load(options.data, "train")
+        for seed in seeds:
+            rows = pick_rows(labels, options.images_per_class, seed)
+            _write(options, photographs(seed), "train", pixels[rows], labels[rows])
+
+
+def _is_missing(options: StudyOptions, name: str) -> bool:
+    return not (dataset_folder(options.out, name) / "dataset.json").exists()
+
+
+def _write(options: StudyOptions, name: str, split: str, pixels: Pixels, labels: Labels) -> None:
+    with tempfile.TemporaryDirectory(prefix="shardtools-study-") as folder:
+        write_idx(Path(folder), split, pixels, labels)
+        source = SourceOptions(source=folder, kind="idx", classes=_CLASSES)
+        write_dataset(
+            WriteOptions(source=source, out=str(dataset_folder(options.out, name)), num_processes=options.processes)
+        )
+
+
+def _load(data: str, split: str) -> tuple[Pixels, Labels]:
+    try:
+        pixels, labels = load_split(Path(data), split)
+    except (OSError, ValueError, struct.error) as error:
+        raise SourceError(f"{data}: expected Fashion-MNIST's idx files, {' '.join(str(error).split())}") from None
+    return np.rint(pixels * 255).astype(np.uint8), labels
+
+
+def pick_rows(labels: Labels, per_class: int, seed: int) -> npt.NDArray[np.int64]:
+    """Numbers of `per_class` random images of each class, class after class in turn.
+
+    Args:
+        labels: int64 [N].
+        per_class: At least 1.
+        seed: Of the draw.
+
+    Raises:
+        SourceError: A class has fewer.
+    """
+    rng = np.random.default_rng((seed, len(labels)))
+    picked = []
+    for number in np.unique(labels):
+        rows = np.flatnonzero(labels == number)
+        if len(rows) < per_class:
+            raise SourceError(f"class {number} has {len(rows)} images, expected at least {per_class}: ask for fewer")
+        picked.append(rng.permutation(rows)[:per_class])
+    return np.stack(picked, axis=1).ravel()
+
+
+def write_idx(folder: Path, name: str, pixels: Pixels, labels: Labels) -> None:
+    """Writes a pair of plain idx files.
+
+    Args:
+        folder: Where to.
+        name: What the files begin with, the split when they are read.
+        pixels: [N, H, W].
+        labels: [N], 0 to 255.
+    """
+    header = struct.pack(">IIII", _IMAGES_MAGIC, *pixels.shape)
+    (folder / f"{name}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+    header = struct.pack(">II", _LABELS_MAGIC, len(labels))
+    (folder / f"{name}-labels-idx1-ubyte").write_bytes(header + labels.astype(np.uint8).tobytes())

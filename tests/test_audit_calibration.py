@@ -73,7 +73,8 @@ def test_estimated_precision_and_noise_rate_are_near_the_true_ones() -> None:
     assert {75, 150, 225} <= set(found)
     for count in (75, 150, 225):
         actual = wrong[order[:count]].mean()
-        assert found[count].precision.estimate == pytest.approx(actual, abs=0.05)
+        # Beyond the number of wrong labels, 208, the share taken of each kind counts too: less is known.
+        assert found[count].precision.estimate == pytest.approx(actual, abs=0.05 if count < 208 else 0.08)
         assert found[count].precision.low <= actual <= found[count].precision.high
     rate = audited().noise_rate
     assert rate.low <= wrong.mean() <= rate.high

@@ -158,7 +158,7 @@ def _learn(
         vote.votes,
         plantings,
         vote.planted_votes,
-        mixture_rate=found.noise_rate,
+        mixture_doubts=found.believed,
         confidence=options.confidence,
         seed=options.seed,
     )
@@ -175,6 +175,7 @@ def _rising(calibration: Calibration, votes: Float64s, probabilities: Float64s) 
         noise_rate=calibration.noise_rate,
         scale=scale,
         ratios=rising / max(scale.estimate, 1e-9),
+        believed=rising,
     )
 
 

@@ -3,9 +3,10 @@
 Owns the estimate of the noise rate and the table of cuts. With f the density of votes of the samples, g that of planted
 wrong labels, a sample's label is wrong with probability scale * g / f. The ratio comes from an isotonic fit of planted
 against not planted; the scale is the largest that no cut contradicts, the least of share above / planted share above
-(Scott, "A rate of convergence for mixture proportion estimation", AISTATS 2015, section 2), averaged with the noise rate
-of the noise-aware mixtures. Probabilities end at 1; the noise rate that is reported is their mean. The price: real
-noise that looks unlike the planted is under-counted, which the interval does not know.
+(Scott, "A rate of convergence for mixture proportion estimation", AISTATS 2015, section 2), averaged with the noise
+rate of the noise-aware mixtures. That probability is averaged with what the mixtures believe of labels with such a
+vote, and the noise rate that is reported is the mean of all. The price: real noise that looks unlike the planted is
+under-counted, which the interval does not know.
 """
 
 from __future__ import annotations
@@ -64,12 +65,18 @@ class Calibration:
         noise_rate: Share of wrong labels: the mean of the probabilities.
         scale: What ratios are multiplied by.
         ratios: Density of planted over density of samples at each vote, [N].
+        believed: Mean probability of wrong labels by the mixtures, a rising function of the vote, [N].
     """
 
     probabilities: Float64s
     noise_rate: Interval
     scale: Interval
     ratios: Float64s
+    believed: Float64s
+
+    def probabilities_at(self, scale: float) -> Float64s:
+        """Probabilities if ratios were multiplied by another scale, [N]."""
+        return np.asarray((np.minimum(1, scale * self.ratios) + self.believed) / 2)
 
 
 def calibrate(
@@ -77,7 +84,7 @@ def calibrate(
     plantings: Sequence[Planted],
     planted_votes: Sequence[Float64s],
     *,
-    mixture_rate: float,
+    mixture_doubts: Float64s,
     confidence: float,
     seed: int,
 ) -> Calibration:
@@ -87,7 +94,7 @@ def calibrate(
         votes: Of the given labels, [N].
         plantings: With known wrong labels.
         planted_votes: Votes in each planting, each [N].
-        mixture_rate: Noise rate as the noise-aware mixtures have it.
+        mixture_doubts: Probability that each label is wrong as the noise-aware mixtures have it, [N].
         confidence: Of the interval.
         seed: Of the bootstrap.
     """
@@ -99,15 +106,25 @@ def calibrate(
         # A tiny dataset may hold too few of one kind.
         rows = planted.rows[chosen] if len(chosen) >= min(10, len(planted.rows)) else planted.rows
         sides.append((own[untouched], own[rows]))
-    scale = _scale(sides, mixture_rate, confidence, np.random.default_rng((seed, 11)))
+    rate = float(mixture_doubts.mean())
+    scale = _scale(sides, rate, confidence, np.random.default_rng((seed, 11)))
     ratios = _ratios(votes, sides)
-    shares = [float(np.minimum(1, factor * ratios).mean()) for factor in (scale.low, scale.estimate, scale.high)]
+    believed = _rising_mean(votes, mixture_doubts)
+    probs = [(np.minimum(1, factor * ratios) + believed) / 2 for factor in (scale.low, scale.estimate, scale.high)]
     return Calibration(
-        probabilities=np.minimum(1, scale.estimate * ratios),
-        noise_rate=Interval(low=shares[0], estimate=shares[1], high=shares[2]),
+        probabilities=probs[1],
+        noise_rate=Interval(low=float(probs[0].mean()), estimate=float(probs[1].mean()), high=float(probs[2].mean())),
         scale=scale,
         ratios=ratios,
+        believed=believed,
     )
+
+
+def _rising_mean(votes: Float64s, values: Float64s) -> Float64s:
+    order = np.argsort(votes, kind="stable")
+    fitted = np.empty(len(votes))
+    fitted[order] = optimize.isotonic_regression(values[order]).x
+    return fitted
 
 
 def cuts(
@@ -125,8 +142,8 @@ def cuts(
     above = [int(np.count_nonzero(calibration.probabilities >= threshold)) for threshold in _THRESHOLDS]
     chosen = sorted({count for count in (*counts, *above) if 0 < count <= len(votes)})
     ends = [
-        np.minimum(1, rate * calibration.ratios[order])
-        for rate in (calibration.scale.low, calibration.scale.estimate, calibration.scale.high)
+        calibration.probabilities_at(scale)[order]
+        for scale in (calibration.scale.low, calibration.scale.estimate, calibration.scale.high)
     ]
     quantile = float(stats.norm.ppf((1 + confidence) / 2))
     found = []

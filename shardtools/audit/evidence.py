@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from shardtools.audit.linear import Float32s, Int64s, one_hot, out_of_fold
 from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
@@ -44,7 +45,7 @@ class Pass:
         coefficients: Of each encoder, of each fold: where the next pass starts.
         mixtures: First and second round.
         posterior: P(true | x, given) of the first round, [N, C].
-        noise_rate: Expected share of wrong labels: the larger of the two mixtures', each of which misses some.
+        believed: Probability that each label is wrong by the mixture with the larger share of wrong labels, [N].
         doubts: Evidence against each given label, larger is more suspect, [N, E]; columns are `evidence_names`.
     """
 
@@ -53,7 +54,7 @@ class Pass:
     coefficients: list[list[Float32s]]
     mixtures: tuple[Mixture, Mixture]
     posterior: Float32s
-    noise_rate: float
+    believed: npt.NDArray[np.float64]
     doubts: Float32s
 
 
@@ -109,7 +110,7 @@ def run_pass(
         coefficients=coefficients,
         mixtures=(first, second),
         posterior=posterior,
-        noise_rate=max(_noise_share(posterior, labels), _noise_share(second_posterior, labels)),
+        believed=max((_wrong(posterior, labels), _wrong(second_posterior, labels)), key=np.mean),
         doubts=np.stack(columns, axis=1),
     )
 
@@ -122,8 +123,8 @@ def log_odds_against(probs: Float32s, labels: Int64s) -> Float32s:
     return np.asarray(np.clip(np.log(others / own), -_MOST_ODDS, _MOST_ODDS), np.float32)
 
 
-def _noise_share(posterior: Float32s, labels: Int64s) -> float:
-    return float(1 - posterior[np.arange(len(labels)), labels].mean(dtype=np.float64))
+def _wrong(posterior: Float32s, labels: Int64s) -> npt.NDArray[np.float64]:
+    return np.asarray(1 - posterior[np.arange(len(labels)), labels], np.float64)
 
 
 def prototype_margins(features: Float32s, labels: Int64s, num_classes: int) -> Float32s:

@@ -12,7 +12,7 @@ under-counted, which the interval does not know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -74,9 +74,16 @@ class Calibration:
     ratios: Float64s
     believed: Float64s
 
-    def probabilities_at(self, scale: float) -> Float64s:
-        """Probabilities if ratios were multiplied by another scale, [N]."""
-        return np.asarray((np.minimum(1, scale * self.ratios) + self.believed) / 2)
+    def ends(self) -> tuple[Float64s, Float64s, Float64s]:
+        """Low, middle and high probabilities, each [N].
+
+        The ends hold both opinions, planted noise at the ends of its scale and the mixtures: their mean would halve
+        what they differ by.
+        """
+        low, middle, high = (
+            np.minimum(1, scale * self.ratios) for scale in (self.scale.low, self.scale.estimate, self.scale.high)
+        )
+        return np.minimum(low, self.believed), (middle + self.believed) / 2, np.maximum(high, self.believed)
 
 
 def calibrate(
@@ -110,14 +117,11 @@ def calibrate(
     scale = _scale(sides, rate, confidence, np.random.default_rng((seed, 11)))
     ratios = _ratios(votes, sides)
     believed = _rising_mean(votes, mixture_doubts)
-    probs = [(np.minimum(1, factor * ratios) + believed) / 2 for factor in (scale.low, scale.estimate, scale.high)]
-    return Calibration(
-        probabilities=probs[1],
-        noise_rate=Interval(low=float(probs[0].mean()), estimate=float(probs[1].mean()), high=float(probs[2].mean())),
-        scale=scale,
-        ratios=ratios,
-        believed=believed,
-    )
+    middle = (np.minimum(1, scale.estimate * ratios) + believed) / 2
+    unsure = Interval(low=0.0, estimate=float(middle.mean()), high=1.0)
+    found = Calibration(probabilities=middle, noise_rate=unsure, scale=scale, ratios=ratios, believed=believed)
+    shares = [float(probs.mean()) for probs in found.ends()]
+    return replace(found, noise_rate=Interval(low=shares[0], estimate=shares[1], high=shares[2]))
 
 
 def _rising_mean(votes: Float64s, values: Float64s) -> Float64s:
@@ -141,10 +145,7 @@ def cuts(
     sorted_probs = calibration.probabilities[order]
     above = [int(np.count_nonzero(calibration.probabilities >= threshold)) for threshold in _THRESHOLDS]
     chosen = sorted({count for count in (*counts, *above) if 0 < count <= len(votes)})
-    ends = [
-        calibration.probabilities_at(scale)[order]
-        for scale in (calibration.scale.low, calibration.scale.estimate, calibration.scale.high)
-    ]
+    ends = [probs[order] for probs in calibration.ends()]
     quantile = float(stats.norm.ppf((1 + confidence) / 2))
     found = []
     for count in chosen:

@@ -41,6 +41,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+# Started by its path: what stands beside it is found from the checkout, here and in the contenders' processes.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from benchmarks.peers_train import add_settings
 
 CHILD = Path(__file__).with_name("peers_train.py")

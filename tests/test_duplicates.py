@@ -18,11 +18,9 @@ from shardtools.duplicates import (
     DuplicatesOptions,
     DuplicatesResult,
     connected_groups,
-    embedding_pairs,
     find_duplicates,
     hamming_join,
     hamming_pairs,
-    neighbour_pairs,
 )
 from shardtools.duplicates.hamming import SearchPlan, _search, _words, search_plan
 from shardtools.errors import AlreadyExistsError, DatasetError, OptionError, QueryError
@@ -88,28 +86,6 @@ def test_what_is_no_hash_is_refused() -> None:
         hamming_pairs(np.zeros((3, 8), np.uint8), 3)
     with pytest.raises(OptionError, match="radius is 0 to 256 bits, found 257"):
         hamming_pairs(np.zeros((3, 32), np.uint8), 257)
-
-
-def test_features() -> None:
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(60, 16)).astype(np.float16)
-    features[41] = features[3] * np.float16(2)
-    features[50] = 0
-    found = embedding_pairs(features, 0.5)
-    unit = features.astype(np.float64)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
-    cosines = np.triu(unit @ unit.T, 1)
-    assert set(zip(found.left.tolist(), found.right.tolist(), strict=True)) == set(
-        map(tuple, np.argwhere(cosines > 0.5))
-    )
-    assert found.distance.tolist() == pytest.approx((1 - cosines[found.left, found.right]).tolist(), abs=1e-5)
-
-    nearest = np.argsort(-(unit @ unit.T), axis=1)[:, :8]
-    graph = neighbour_pairs(nearest, np.take_along_axis(unit @ unit.T, nearest, axis=1), 0.6)
-    expected = embedding_pairs(features, 0.6)
-    assert listed(graph) == listed(expected)
-    with pytest.raises(OptionError, match="features are finite, found nan at row 1"):
-        embedding_pairs(np.array([[1.0], [np.nan]]), 0.5)
 
 
 @settings(max_examples=40)
@@ -215,11 +191,6 @@ def test_kinds_and_radius(datasets: tuple[str, str]) -> None:
     assert {pair[:2] for pair in named(straight)} >= {("cat_own6", "cat_own6b"), ("cat_test0", "cat_copy0")}
     # Blank pictures look alike; without the bound on the hashes' quality they are a pair.
     assert find(*datasets, min_quality=0, write=False).num_without_hash == 0
-    features = {datasets[1]: (["cat_own6", "cat_blank", "cat_copy0"], np.array([[1, 0], [1, 0.01], [0, 1.0]]))}
-    found = find_duplicates(
-        DuplicatesOptions(datasets=datasets, kinds=("embedding",), min_similarity=0.99, write=False), features
-    )
-    assert named(found) == {("cat_blank", "cat_own6", "embedding")}
 
 
 def test_what_is_written(datasets: tuple[str, str], tmp_path: Path) -> None:
@@ -259,7 +230,7 @@ def test_what_is_missing_is_said(datasets: tuple[str, str], tmp_path: Path) -> N
     with pytest.raises(OptionError, match="is given twice"):
         find(bare, bare, kinds=("exact",))
     with pytest.raises(OptionError, match="embedding duplicates need features"):
-        find(bare, kinds=("embedding",))
+        find(bare, kinds=("embedding",), write=False)
     with pytest.raises(OptionError, match="kinds are some of exact"):
         find(bare, kinds=("hash",))
     rows = pa.table({"key": ["cat_one"], "note": ["mine"]})

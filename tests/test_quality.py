@@ -209,7 +209,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same(dataset: str, tmp_path: Path) 
 
 
 def test_pillow_measures_the_same(dataset: str, tmp_path: Path) -> None:
-    run(dataset, out=str(tmp_path / "native"))
+    run(dataset, out=str(tmp_path / "native"), allow_scaled=False)
     run(dataset, out=str(tmp_path / "pillow"), backend="pillow")
     native, pillow = (open_overlay_at(tmp_path / name).read() for name in ("native", "pillow"))
     good = [row["key"] for row in native.to_pylist() if row["status"] == "ok"]
@@ -222,7 +222,7 @@ def test_other_settings_are_not_mixed(dataset: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         measure_dataset(QualityOptions(dataset=dataset, rows_per_part=4, batch_size=4), _stop_late)
     with pytest.raises(PlanMismatchError, match="was made otherwise: settings"):
-        run(dataset, allow_scaled=True)
+        run(dataset, allow_scaled=False)
 
 
 def _stop_late(done: int, total: int) -> None:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "features": ("shardtools.cli.features", "Write one feature vector an image."),
     "index": ("shardtools.cli.index", "Find neighbours among features."),
     "nearest": ("shardtools.cli.nearest", "Say which class each sample and each class is nearest to."),
+    "audit": ("shardtools.cli.audit", "Score every label: which are likely wrong, and what they may be."),
     "quality": ("shardtools.cli.quality", "Measure every image: light, blur, colour, perceptual hash."),
     "duplicates": ("shardtools.cli.duplicates", "Find copies and leaks within and across datasets."),
     "report": ("shardtools.cli.report", "Write a page to look at a dataset and decide on its samples."),

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 LEAK_EXIT_CODE = 3
 LEAKS_SHOWN = 10
+COSINES_SHOWN = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
 
 EPILOG = """\b
 Examples:
   shardtools duplicates photos-shards --kind exact
   shardtools quality photos-shards && shardtools duplicates photos-shards
   shardtools duplicates imagenet generated-shards --fail-on-leak --pairs pairs.parquet
+  shardtools duplicates imagenet generated-shards --kind embedding --features lite0 --min-similarity 0.97
   shardtools query leakage imagenet generated-shards
 
 \b
@@ -32,13 +34,29 @@ Exit codes: 0 done, 3 with --fail-on-leak: images of different splits are copies
     "kinds",
     default="exact,perceptual,mirrored",
     show_default=True,
-    help="Some of exact, perceptual, mirrored, with commas.",
+    help="Some of exact, perceptual, mirrored, embedding, with commas.",
 )
 @click.option(
     "--radius", type=int, default=31, show_default=True, metavar="BITS", help="Of 256, that hashes may differ in."
 )
 @click.option(
     "--min-quality", type=int, default=50, show_default=True, help="Leave out hashes of a lower quality, 0 to 100."
+)
+@click.option(
+    "--features",
+    multiple=True,
+    metavar="NAME",
+    help="Features of embedding, in all DATASETs; or once for each.  [default: the only ones]",
+)
+@click.option(
+    "--min-similarity", type=float, default=0.95, show_default=True, help="Cosine of features from which they are near."
+)
+@click.option(
+    "--search",
+    type=click.Choice(["auto", "exact", "index"]),
+    default="auto",
+    show_default=True,
+    help="Compare all features, or by an index; auto: by an index above 100,000.",
 )
 @click.option("--fail-on-leak", is_flag=True, help="Exit with 3 where images of different splits are copies.")
 @click.option("--pairs", "pairs_file", metavar="FILE", help="Write all pairs to FILE.parquet (path or s3://).")
@@ -53,6 +71,9 @@ def command(
     kinds: str,
     radius: int,
     min_quality: int,
+    features: tuple[str, ...],
+    min_similarity: float,
+    search: str,
     fail_on_leak: bool,
     pairs_file: str | None,
     write: bool,
@@ -64,6 +85,7 @@ def command(
 
     All datasets are compared with each other and themselves. Exact copies have the same digest; near ones have
     perceptual hashes at most --radius bits apart, which `shardtools quality` makes; none within the radius is missed.
+    The kind embedding compares what `shardtools features` makes; what is near by it depends on the encoder.
     """
     from shardtools.duplicates import DuplicatesOptions, find_duplicates
 
@@ -72,12 +94,21 @@ def command(
         kinds=tuple(dict.fromkeys(kind.strip() for kind in kinds.split(",") if kind.strip())),
         radius=radius,
         min_quality=min_quality,
+        min_similarity=min_similarity,
         overlays=overlays,
         write=write,
         replace=replace,
         pairs_file=pairs_file,
     )
-    result = find_duplicates(options)
+    embeddings = None
+    if "embedding" in options.kinds:
+        from shardtools.index import NearOptions, open_embeddings
+
+        near = NearOptions(features=features, search=search)
+        embeddings = open_embeddings(datasets, near, lambda line: click.echo(line, err=True))
+    elif features:
+        raise click.UsageError("--features are for the kind embedding: add --kind embedding")
+    result = find_duplicates(options, embeddings)
     if as_json:
         click.echo(json.dumps(_record(result), ensure_ascii=False))
     else:
@@ -93,6 +124,7 @@ def _record(result: DuplicatesResult) -> dict[str, Any]:
     return {
         "num_images": result.num_images,
         "num_without_hash": result.num_without_hash,
+        "num_without_feature": result.num_without_feature,
         "num_pairs": len(result.pairs),
         "num_groups": _num_groups(result),
         "num_leaks": len(result.leaks),
@@ -111,12 +143,15 @@ def _lines(result: DuplicatesResult) -> list[str]:
     lines = [f"{result.num_images} images: {len(result.pairs)} pairs in {_num_groups(result)} groups"]
     if result.num_without_hash:
         lines[0] += f"; {result.num_without_hash} images have no hash that is good enough to compare"
+    if result.num_without_feature:
+        lines[0] += f"; {result.num_without_feature} images have no feature"
     if len(result.pairs):
         cells = [
             [kind, f"{_shown(split_a)} of {_shown(a)}", f"{_shown(split_b)} of {_shown(b)}", str(count)]
             for (kind, a, split_a, b, split_b), count in sorted(result.counts().items())
         ]
         lines += format_columns(["kind", "one", "other", "pairs"], cells, terminal_width())
+    lines += _cosine_lines(result)
     leaks = result.leaks
     for pair in leaks.slice(0, LEAKS_SHOWN).to_pylist():
         label = {True: "same label", False: "other label", None: "label unknown"}[pair["same_label"]]
@@ -128,6 +163,23 @@ def _lines(result: DuplicatesResult) -> list[str]:
     if len(leaks) > LEAKS_SHOWN:
         lines.append(f"leak: and {len(leaks) - LEAKS_SHOWN} more (--json or --pairs FILE.parquet gives all)")
     return [*lines, f"{len(leaks)} pairs lie across splits" if len(leaks) else "no pair lies across splits"]
+
+
+def _cosine_lines(result: DuplicatesResult) -> list[str]:
+    """How many pairs of features would be left at higher bounds, which is how one finds a bound for an encoder."""
+    import pyarrow.compute as pc
+
+    cosines = 1 - result.pairs.filter(pc.equal(result.pairs["kind"], "embedding"))["distance"].to_numpy()
+    if not len(cosines):
+        return []
+    counts = {bound: int((cosines >= bound).sum()) for bound in COSINES_SHOWN if bound > cosines.min()}
+    higher = ", ".join(f"{count} from {bound:g}" for bound, count in counts.items())
+    lines = [
+        f"embedding: {len(cosines)} pairs of a cosine from {cosines.min():.3f}" + (f", {higher}" if higher else "")
+    ]
+    if len(cosines) > result.num_images:
+        lines.append("more pairs than images: images that are merely alike pass; give a larger --min-similarity")
+    return lines
 
 
 def _shown(text: str | None) -> str:

@@ -23,7 +23,7 @@ A run that was stopped goes on where it was; a finished overlay is kept unless -
 @click.command("quality", epilog=EPILOG)
 @click.argument("dataset")
 @click.option("--threads", type=int, metavar="N", help="Threads that decode and measure.  [default: one a core]")
-@click.option("--scaled", is_flag=True, help="Decode large JPEGs at 1/2, 1/4 or 1/8: faster, and other pixels.")
+@click.option("--full", is_flag=True, help="Decode every pixel of large JPEGs, not only as many as are measured.")
 @click.option(
     "--backend",
     type=click.Choice(["auto", "native", "pillow"]),
@@ -35,7 +35,7 @@ A run that was stopped goes on where it was; a finished overlay is kept unless -
 @click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    dataset: str, threads: int | None, scaled: bool, backend: str, replace: bool, out: str | None, as_json: bool
+    dataset: str, threads: int | None, full: bool, backend: str, replace: bool, out: str | None, as_json: bool
 ) -> None:
     """Measure light, contrast, blur, information and colour of every image of DATASET, and its perceptual hash.
 
@@ -45,7 +45,7 @@ def command(
     from shardtools.quality import QualityOptions, measure_dataset
 
     options = QualityOptions(
-        dataset=dataset, num_threads=threads, allow_scaled=scaled, backend=backend, replace=replace, out=out
+        dataset=dataset, num_threads=threads, allow_scaled=not full, backend=backend, replace=replace, out=out
     )
     with _Bar() as progress:
         result = measure_dataset(options, progress)

@@ -1,6 +1,14 @@
 """Duplicates: equal and near-equal images, within and across splits and datasets, as pairs and groups."""
 
-from shardtools.duplicates.embedding import embedding_pairs, neighbour_pairs
+from shardtools.duplicates.embedding import (
+    Embeddings,
+    FeatureArray,
+    FeatureRows,
+    PairList,
+    check_similarity,
+    distinct_rows,
+    embedding_pairs,
+)
 from shardtools.duplicates.groups import connected_groups
 from shardtools.duplicates.hamming import IndexPairs, hamming_distances, hamming_join, hamming_pairs
 from shardtools.duplicates.options import (
@@ -22,12 +30,17 @@ __all__ = [
     "PAIRS_SCHEMA",
     "DuplicatesOptions",
     "DuplicatesResult",
+    "Embeddings",
+    "FeatureArray",
+    "FeatureRows",
     "IndexPairs",
+    "PairList",
+    "check_similarity",
     "connected_groups",
+    "distinct_rows",
     "embedding_pairs",
     "find_duplicates",
     "hamming_distances",
     "hamming_join",
     "hamming_pairs",
-    "neighbour_pairs",
 ]

@@ -1,105 +1,237 @@
-"""Pairs of like features: exactly in blocks, or out of the neighbours that an index found.
+"""Pairs of like features: all with all in blocks, and what else finds pairs must hand over.
 
-Owns the threshold on the cosine. `embedding_pairs` compares all with all, N x N x d multiplications in blocks of
-bounded memory: right up to some 100,000 rows. Above, an index's neighbours are the candidates (`neighbour_pairs`); the
-price is the index's recall, and pairs beyond the k-th neighbour.
+Owns the threshold on the cosine, and equal features, which are numbered first so that ten thousand black pictures are
+compared once. `embedding_pairs` compares all with all, N x N x D multiplications in blocks of bounded memory: right up
+to some 100,000 rows; above, an index finds candidates (`shardtools.index.near_pairs`). The price of the numbers: the
+features are read once more, and 16 bytes a row.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from shardtools.analysis.checking import check_features
 from shardtools.duplicates.hamming import MAX_PAIRS, IndexPairs, Int64s
 from shardtools.errors import OptionError
 
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+NO_NUMBER = -1
+"""Number of a row of zeros, which has no direction and is near nothing."""
+
 _ROWS_PER_BLOCK = 2048
+_DIGEST_BYTES = 16
 
 
-def embedding_pairs(features: npt.NDArray[np.floating[Any]], min_similarity: float) -> IndexPairs:
+class FeatureRows(Protocol):
+    """Features that are read in blocks: `features.FeatureStore` on the disk, `FeatureArray` in memory."""
+
+    @property
+    def keys(self) -> pa.Array:
+        """Keys of the rows, Arrow strings [N]."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Rows `start` to `stop`, cut off at N, of any floating type."""
+
+    def check_finite(self, block: npt.NDArray[Any], start: int) -> None:
+        """Refuses a block of rows (the first is row `start`) with a value that is not finite."""
+
+
+class FeatureArray:
+    """Features in memory."""
+
+    def __init__(self, keys: Sequence[str], features: npt.NDArray[np.floating[Any]]) -> None:
+        """Takes them.
+
+        Args:
+            keys: Of the rows, N of them.
+            features: [N, D], finite.
+
+        Raises:
+            OptionError: They do not fit together, or a value is not finite.
+        """
+        check_features(features)
+        if len(keys) != len(features):
+            raise OptionError(f"features are given with a key for each row, found {len(keys)} and {len(features)}")
+        self.keys, self._features = pa.array(keys, pa.large_string()), features
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        return len(self._features), self._features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """A view of some rows."""
+        return self._features[start:stop]
+
+    def check_finite(self, block: npt.NDArray[Any], start: int) -> None:
+        """Does nothing: all were checked."""
+
+
+Search = Callable[[Sequence[FeatureRows], float, Bools], IndexPairs]
+"""Finds pairs as `embedding_pairs` does; pairs of rows that are left out may be among them."""
+
+
+def embedding_pairs(tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools | None = None) -> IndexPairs:
     """All pairs of different rows with a cosine of at least `min_similarity`, each once, the smaller row left.
 
     Args:
-        features: [N, d], finite, of any floating type; read in blocks, so a memory-mapped file will do.
+        tables: Features of one width; their rows are numbered one table after the other.
         min_similarity: Cosine, above -1 up to 1. Products are float32: a cosine is good to about 1e-6.
+        is_asked: Rows that are compared, bool [N of all tables]; `None` compares all.
 
     Returns:
         Pairs with 1 - cosine as their distance, at least 0. Rows of zeros are near nothing.
 
     Raises:
-        OptionError: No table of finite features, a bound out of range, or more than `MAX_PAIRS` pairs.
+        OptionError: A bound out of range, or more than `MAX_PAIRS` pairs.
+        DatasetError: A feature on the disk is not finite.
     """
-    check_features(features)
-    _check_bound(min_similarity)
-    found: list[IndexPairs] = []
-    starts = range(0, len(features), _ROWS_PER_BLOCK)
-    for start in starts:
-        rows = _normalised(features[start : start + _ROWS_PER_BLOCK])
-        for other in starts[start // _ROWS_PER_BLOCK :]:
-            columns = rows if other == start else _normalised(features[other : other + _ROWS_PER_BLOCK])
-            cosines = rows @ columns.T
+    check_similarity(min_similarity)
+    found = PairList(min_similarity)
+    spans = list(_spans(tables))
+    for number, one in enumerate(spans):
+        left, left_rows = _asked_rows(one, is_asked)
+        if not len(left_rows):
+            continue
+        for other in spans[number:]:
+            right, right_rows = (left, left_rows) if other is one else _asked_rows(other, is_asked)
+            cosines = left @ right.T
             first, second = np.nonzero(cosines >= min_similarity)
-            found.append(_kept(first + start, second + other, cosines[first, second]))
-            if sum(map(len, found)) > MAX_PAIRS:
-                raise OptionError(
-                    f"more than {MAX_PAIRS} pairs have a cosine of at least {min_similarity}: give a larger one"
-                )
-    return _joined(found)
+            found.add(left_rows[first], right_rows[second], 1 - cosines[first, second], once=other is one)
+    return found.joined()
 
 
-def neighbour_pairs(
-    neighbours: npt.NDArray[np.integer], similarities: npt.NDArray[np.floating[Any]], min_similarity: float
-) -> IndexPairs:
-    """The pairs of a graph of nearest neighbours with a cosine of at least `min_similarity`.
-
-    Args:
-        neighbours: Rows of the k nearest of each row, [N, k]; -1 where there is none. The row itself is left out.
-        similarities: Their cosines, [N, k].
-        min_similarity: As `embedding_pairs` takes it.
+def distinct_rows(tables: Sequence[FeatureRows]) -> Int64s:
+    """Numbers the different features of some tables, [N of all]: equal rows have one number, rows of zeros have none.
 
     Raises:
-        OptionError: The arrays do not fit together, or the bound is out of range.
+        DatasetError: A feature on the disk is not finite.
     """
-    _check_bound(min_similarity)
-    if neighbours.ndim != 2 or neighbours.shape != similarities.shape:
-        raise OptionError(f"neighbours and similarities are [N, k], found {neighbours.shape} and {similarities.shape}")
-    if neighbours.size and int(neighbours.max()) >= len(neighbours):
-        raise OptionError(f"neighbours are rows 0 to {len(neighbours) - 1}, found {neighbours.max()}")
-    first, place = np.nonzero((neighbours >= 0) & (similarities >= min_similarity))
-    second = neighbours[first, place].astype(np.int64)
-    # A neighbour's own list may name the row too: each pair is kept once, as the smaller row saw it, else the larger.
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    order = np.lexsort((first != low, high, low))
-    low, high, cosine = low[order], high[order], similarities[first, place][order]
-    new = np.ones(len(low), np.bool_)
-    new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-    return _joined([_kept(low[new], high[new], cosine[new])])
+    digests: list[bytes] = []
+    has_direction: list[Bools] = []
+    for table, start, stop, _ in _spans(tables):
+        block = np.ascontiguousarray(table.read(start, stop))
+        table.check_finite(block, start)
+        has_direction.append((block != 0).max(axis=1))
+        lines = block.view(np.uint8).reshape(len(block), -1)
+        digests += [hashlib.blake2b(line.data, digest_size=_DIGEST_BYTES).digest() for line in lines]
+    rows = np.flatnonzero(np.concatenate(has_direction))
+    numbers = np.full(len(digests), NO_NUMBER, np.int64)
+    whole = np.frombuffer(b"".join(digests), np.dtype((np.void, _DIGEST_BYTES)))
+    _, numbers[rows] = np.unique(whole[rows], return_inverse=True)
+    return numbers
 
 
-def _check_bound(min_similarity: float) -> None:
+def check_similarity(min_similarity: float) -> None:
+    """Refuses what is no bound on a cosine.
+
+    Raises:
+        OptionError: It is out of range.
+    """
     if not -1 < min_similarity <= 1:
         raise OptionError(f"min_similarity is a cosine above -1 and up to 1, found {min_similarity}")
 
 
-def _normalised(block: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def unit_rows(block: npt.NDArray[Any]) -> Floats:
+    """Rows of length 1, float32; a row of zeros becomes NaN, whose cosines pass no bound, not even one below 0."""
     rows = block.astype(np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    # Not 0 / 0: a row of zeros has no direction, and its cosines must not pass a bound below 0 either.
     return np.asarray(rows / np.where(norms > 0, norms, np.nan), np.float32)
 
 
-def _kept(left: Int64s, right: Int64s, cosines: npt.NDArray[np.floating[Any]]) -> IndexPairs:
-    once = left < right
-    distance = np.maximum(1 - cosines[once], 0).astype(np.float32)
-    return IndexPairs(left=left[once], right=right[once], distance=distance)
+class PairList:
+    """Pairs as they come in, up to `MAX_PAIRS` of them."""
+
+    def __init__(self, min_similarity: float) -> None:
+        """Begins with none; `min_similarity` is for the message."""
+        self._min_similarity = min_similarity
+        self._parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+        self._count = 0
+
+    def add(self, left: Int64s, right: Int64s, distance: npt.NDArray[Any], *, once: bool = False) -> None:
+        """Takes pairs of rows.
+
+        Args:
+            left: [P].
+            right: [P].
+            distance: 1 - cosine, [P].
+            once: Whether each pair comes both ways, or a row with itself, and only left < right is kept.
+
+        Raises:
+            OptionError: They are too many.
+        """
+        if once:
+            kept = left < right
+            left, right, distance = left[kept], right[kept], distance[kept]
+        self._count += len(left)
+        if self._count > MAX_PAIRS:
+            raise OptionError(
+                f"more than {MAX_PAIRS} pairs have a cosine of at least {self._min_similarity}: give a larger one "
+                "(--min-similarity)"
+            )
+        self._parts.append((left, right, np.maximum(distance, 0).astype(np.float32)))
+
+    def joined(self) -> IndexPairs:
+        """All pairs, the smaller row left, in the order of rows; a pair that came twice once, at its smallest."""
+        one, other, distance = (np.concatenate([part[column] for part in self._parts]) for column in range(3))
+        left, right = np.minimum(one, other), np.maximum(one, other)
+        order = np.lexsort((distance, right, left))
+        left, right, distance = left[order], right[order], distance[order]
+        new = np.ones(len(left), np.bool_)
+        new[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+        return IndexPairs(left=left[new], right=right[new], distance=distance[new])
 
 
-def _joined(found: list[IndexPairs]) -> IndexPairs:
-    left = np.concatenate([part.left for part in found])
-    right = np.concatenate([part.right for part in found])
-    order = np.lexsort((right, left))
-    distance = np.concatenate([part.distance for part in found])
-    return IndexPairs(left=left[order], right=right[order], distance=distance[order])
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Embeddings:
+    """What pairs of the kind "embedding" are found with.
+
+    Attributes:
+        tables: Each dataset, as it is given in the options -> its features; all of one encoder.
+        encoder: Fingerprint of that encoder, for the settings of overlays; "" where it has none.
+        search: What finds the pairs.
+    """
+
+    tables: Mapping[str, FeatureRows]
+    encoder: str = ""
+    search: Search = embedding_pairs
+
+
+def _spans(tables: Sequence[FeatureRows]) -> Iterator[tuple[FeatureRows, int, int, int]]:
+    """Table, first row and end in it, and the number of that first row among the rows of all tables."""
+    offset = 0
+    for table in tables:
+        for start in range(0, len(table), _ROWS_PER_BLOCK):
+            yield table, start, min(start + _ROWS_PER_BLOCK, len(table)), offset + start
+        offset += len(table)
+
+
+def _asked_rows(span: tuple[FeatureRows, int, int, int], is_asked: Bools | None) -> tuple[Floats, Int64s]:
+    """Rows of length 1 that are asked for, and their numbers among the rows of all tables."""
+    table, start, stop, first = span
+    numbers = np.arange(first, first + stop - start)
+    if is_asked is not None:
+        numbers = numbers[is_asked[numbers]]
+    if not len(numbers):
+        return np.zeros((0, table.shape[1]), np.float32), numbers
+    block = table.read(start, stop)
+    table.check_finite(block, start)
+    return unit_rows(block[numbers - first]), numbers

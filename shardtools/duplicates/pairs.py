@@ -1,31 +1,26 @@
 """Which rows are pairs, of what kind, at what distance.
 
-Owns how the kinds come together: equal hashes are collapsed first, so that the search sees each once; what it finds is
-spread over the rows again (`groups.Clusters`), and a pair that two kinds find is of the first one. So every row that
-has a near copy in another place is in a pair with one there; the price is that images with equal hashes are not paired
-all with all.
+Owns how the kinds come together: equal hashes and equal features are collapsed first, so that the search sees each
+once; what it finds is spread over the rows again (`groups.Clusters`), and a pair that two kinds find is of the first
+one. So every row that has a near copy in another place is in a pair with one there; the price is that images with equal
+hashes or features are not paired all with all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardtools.duplicates.embedding import embedding_pairs
+from shardtools.duplicates.embedding import NO_NUMBER, Embeddings, distinct_rows
 from shardtools.duplicates.groups import Clusters, Int64s
 from shardtools.duplicates.hamming import IndexPairs, UInt8s, hamming_join, hamming_pairs
 from shardtools.duplicates.options import KINDS, DuplicatesOptions
 from shardtools.duplicates.samples import Samples
 from shardtools.errors import DatasetError, OptionError
-
-Features = Mapping[str, tuple[list[str], npt.NDArray[np.floating[Any]]]]
-"""Dataset, as it was given -> keys, and features [N, d] in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +43,7 @@ class RowPairs:
         return len(self.left)
 
 
-def find_pairs(samples: Samples, options: DuplicatesOptions, features: Features | None = None) -> RowPairs:
+def find_pairs(samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None = None) -> RowPairs:
     """The pairs of all kinds that are asked for.
 
     Raises:
@@ -58,15 +53,15 @@ def find_pairs(samples: Samples, options: DuplicatesOptions, features: Features 
     parts: list[tuple[int, IndexPairs]] = []
     for number, kind in enumerate(KINDS):
         if kind in options.kinds:
-            parts.append((number, _of_kind(kind, samples, options, features)))
+            parts.append((number, _of_kind(kind, samples, options, embeddings)))
     return _merged(parts, len(samples))
 
 
-def _of_kind(kind: str, samples: Samples, options: DuplicatesOptions, features: Features | None) -> IndexPairs:
+def _of_kind(kind: str, samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None) -> IndexPairs:
     if kind == "exact":
         return _exact(samples)
     if kind == "embedding":
-        return _embedding(samples, options, features)
+        return _embedding(samples, options, embeddings)
     if samples.hashes is None or samples.mirrored is None:
         raise OptionError(f"{kind} duplicates need hashes: read the samples with them")
     rows = np.flatnonzero(samples.has_hash)
@@ -86,30 +81,69 @@ def _exact(samples: Samples) -> IndexPairs:
     return IndexPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
 
 
-def _embedding(samples: Samples, options: DuplicatesOptions, features: Features | None) -> IndexPairs:
-    if not features:
+def _embedding(samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None) -> IndexPairs:
+    if embeddings is None:
         raise OptionError("embedding duplicates need features: give them, or leave that kind out")
-    rows, blocks = [], []
-    for url, (keys, block) in features.items():
-        if url not in samples.datasets or len(keys) != len(block):
-            raise OptionError(
-                f"features are given for {url!r} ({len(keys)} keys, {len(block)} rows): expected a dataset"
-                f" of {', '.join(samples.datasets)} and a key for each row"
-            )
-        own = np.flatnonzero(samples.dataset == samples.datasets.index(url))
-        found = pc.index_in(pa.array(keys, pa.string()), value_set=samples.keys.take(pa.array(own)).combine_chunks())
-        if found.null_count:
-            unknown = keys[int(pc.index(pc.is_null(found), True).as_py())]
-            raise DatasetError(f"features of {url} have the key {unknown!r}, which it has no image of: extract anew")
-        rows.append(own[np.asarray(found.to_numpy(), np.int64)])
-        blocks.append(block)
-    widths = {block.shape[1:] for block in blocks}
+    _check_tables(samples, embeddings)
+    tables = [embeddings.tables[url] for url in samples.datasets]
+    rows = np.concatenate([_rows_of(samples, url, embeddings.tables[url].keys) for url in samples.datasets])
+    numbers = distinct_rows(tables)
+    has_number = np.flatnonzero(numbers != NO_NUMBER)
+    is_first = np.zeros(len(numbers), np.bool_)
+    is_first[has_number[np.unique(numbers[has_number], return_index=True)[1]]] = True
+    near = _numbered(embeddings.search(tables, options.min_similarity, is_first), numbers)
+    clusters = Clusters(rows[has_number], numbers[has_number], samples.place[rows[has_number]])
+    low, high, _ = clusters.own_pairs()
+    own = IndexPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
+    return _spread(near, clusters, clusters, own)
+
+
+def _check_tables(samples: Samples, embeddings: Embeddings) -> None:
+    given = set(embeddings.tables)
+    if given != set(samples.datasets):
+        lacking = sorted(set(samples.datasets) - given) or sorted(given - set(samples.datasets))
+        raise OptionError(
+            f"features are given for each of {', '.join(samples.datasets)}, found "
+            f"{', '.join(sorted(given)) or 'none'} ({lacking[0]!r} differs): give those of all"
+        )
+    widths = {table.shape[1] for table in embeddings.tables.values()}
     if len(widths) > 1:
         raise OptionError(f"features of all datasets are of one encoder, found widths {sorted(widths)}: extract anew")
-    all_rows = np.concatenate(rows)
-    near = embedding_pairs(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], options.min_similarity)
-    left, right = all_rows[near.left], all_rows[near.right]
-    return IndexPairs(left=np.minimum(left, right), right=np.maximum(left, right), distance=near.distance)
+
+
+def _rows_of(samples: Samples, url: str, keys: pa.Array) -> Int64s:
+    """Rows of the samples that a dataset's features are of.
+
+    Raises:
+        DatasetError: A key is unknown, or features leave out a whole split, whose leaks nobody would see.
+    """
+    own = np.flatnonzero(samples.dataset == samples.datasets.index(url))
+    known = samples.keys.take(pa.array(own)).combine_chunks().cast(pa.large_string())
+    found = pc.index_in(keys.cast(pa.large_string()), value_set=known)
+    if found.null_count:
+        unknown = keys[int(pc.index(pc.is_null(found), True).as_py())].as_py()
+        raise DatasetError(f"features of {url} have the key {unknown!r}, which it has no image of: extract anew")
+    rows = own[np.asarray(found.to_numpy(zero_copy_only=False), np.int64)]
+    missing = np.setdiff1d(samples.place[own], samples.place[rows])
+    if len(missing):
+        left_out = own[samples.place[own] == missing[0]]
+        split = samples.splits[int(left_out[0])].as_py()
+        raise DatasetError(
+            f"features of {url} have none of the {len(left_out)} images of its split {split!r}, so that no leak "
+            "of them would be found: extract features of all splits (shardtools features without --split)"
+        )
+    return rows
+
+
+def _numbered(near: IndexPairs, numbers: Int64s) -> IndexPairs:
+    """Pairs of different features out of pairs of rows, each once, at the smallest distance."""
+    left, right = numbers[near.left], numbers[near.right]
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    order = np.lexsort((near.distance, high, low))
+    low, high, distance = low[order], high[order], near.distance[order]
+    kept = (low != high) & (low != NO_NUMBER)
+    kept[1:] &= (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    return IndexPairs(left=low[kept], right=high[kept], distance=distance[kept])
 
 
 def _clusters(hashes: UInt8s, rows: Int64s, places: Int64s) -> tuple[UInt8s, Clusters]:

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.dataset import open_dataset
+from shardtools.duplicates.embedding import Embeddings
 from shardtools.duplicates.groups import Int64s, connected_groups, representatives
 from shardtools.duplicates.hamming import hamming_distances
 from shardtools.duplicates.options import KINDS, MADE_BY, OVERLAY_NAME, PAIRS_OVERLAY_NAME, DuplicatesOptions
-from shardtools.duplicates.pairs import Features, RowPairs, find_pairs
+from shardtools.duplicates.pairs import RowPairs, find_pairs
 from shardtools.duplicates.samples import Samples, read_samples
 from shardtools.errors import AccessError, AlreadyExistsError
 from shardtools.overlays import find_overlay, write_overlay
@@ -59,12 +60,14 @@ class DuplicatesResult:
         groups: dataset, key, group, representative_dataset, representative_key, distance, num_members, num_splits.
         num_images: Images that were looked at.
         num_without_hash: Images without a hash good enough to compare; 0 where hashes were not asked for.
+        num_without_feature: Likewise images without a feature.
     """
 
     pairs: pa.Table
     groups: pa.Table
     num_images: int
     num_without_hash: int
+    num_without_feature: int
 
     @property
     def leaks(self) -> pa.Table:
@@ -78,15 +81,15 @@ class DuplicatesResult:
         return Counter({tuple(row[name] for name in columns): row["count_all"] for row in counted})
 
 
-def find_duplicates(options: DuplicatesOptions, features: Features | None = None) -> DuplicatesResult:
+def find_duplicates(options: DuplicatesOptions, embeddings: Embeddings | None = None) -> DuplicatesResult:
     """Finds the duplicates within and across datasets and splits, and writes what the options say.
 
     Args:
         options: Where to look, and for what.
-        features: For the kind "embedding": dataset -> keys and features, all of one encoder.
+        embeddings: Features of all datasets; only the kind "embedding" needs them.
 
     Raises:
-        DatasetError: A dataset is not finished, or its hashes are missing.
+        DatasetError: A dataset is not finished, or its hashes are missing, or features leave out a split.
         OptionError: A dataset is given twice, or features are missing or do not fit.
         AlreadyExistsError: Another program wrote an overlay of the same name, and `replace` is not given.
         AccessError: A dataset cannot be written.
@@ -94,18 +97,25 @@ def find_duplicates(options: DuplicatesOptions, features: Features | None = None
     samples = read_samples(options)
     if options.write:
         _check_overlays(options)
-    pairs = find_pairs(samples, options, features)
+    pairs = find_pairs(samples, options, embeddings)
     result = DuplicatesResult(
         pairs=_pairs_table(samples, pairs),
         groups=_groups_table(samples, pairs),
         num_images=len(samples),
         num_without_hash=int((~samples.has_hash).sum()) if options.uses_hashes else 0,
+        num_without_feature=_num_without_feature(samples, options, embeddings),
     )
     if options.pairs_file is not None:
         _write_pairs(result.pairs, options.pairs_file)
     if options.write:
-        _write_overlays(options, result)
+        _write_overlays(options, result, "" if embeddings is None else embeddings.encoder)
     return result
+
+
+def _num_without_feature(samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None) -> int:
+    if embeddings is None or "embedding" not in options.kinds:
+        return 0
+    return len(samples) - sum(len(table) for table in embeddings.tables.values())
 
 
 def _pairs_table(samples: Samples, pairs: RowPairs) -> pa.Table:
@@ -178,13 +188,14 @@ def _check_overlays(options: DuplicatesOptions) -> None:
                 )
 
 
-def _write_overlays(options: DuplicatesOptions, result: DuplicatesResult) -> None:
+def _write_overlays(options: DuplicatesOptions, result: DuplicatesResult, encoder: str) -> None:
     settings: dict[str, Any] = {
         "datasets": list(options.datasets),
         "kinds": list(options.kinds),
         "radius": options.radius,
         "min_quality": options.min_quality,
         "min_similarity": options.min_similarity,
+        "encoder": encoder,
     }
     for url in options.datasets:
         groups = result.groups.filter(pc.equal(result.groups["dataset"], url)).drop_columns(["dataset"])

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, QueryError
-from shardtools.overlays import find_overlay, open_overlay_at, overlay_names
+from shardtools.overlays import Overlay, find_overlay, open_overlay_at, overlay_names
 from shardtools.overlays.layout import OverlayInfo
 from shardtools.sql import Session
 
@@ -65,7 +65,7 @@ class Tables:
         self._session = session
         self._dataset = dataset
         self.url = url
-        self._elsewhere = {overlay.info.name: overlay.info for overlay in map(open_overlay_at, addresses)}
+        self._elsewhere = {overlay.info.name: overlay for overlay in map(open_overlay_at, addresses)}
         self.names = sorted({*overlay_names(dataset.storage), *self._elsewhere})
 
     def table(self, sql: str, **parameters: Any) -> pa.Table:
@@ -82,7 +82,7 @@ class Tables:
         if name not in self.names:
             return Missing(reason=f"Nothing yet: `{self._command(name)}` writes the overlay {name}.")
         try:
-            info = self._elsewhere.get(name) or self._info(name)
+            info = self._overlay(name).info
             schema = self.table(f'select * from overlays."{name}" limit 0').schema
         except (DatasetError, QueryError) as error:
             return Missing(reason=f"The overlay {name} cannot be read: {error}", is_problem=True)
@@ -101,20 +101,27 @@ class Tables:
         found = []
         for name in self.names:
             try:
-                found.append(self._elsewhere.get(name) or self._info(name))
+                found.append(self._overlay(name).info)
             except DatasetError:
                 # Its section, where it has one, says what is wrong with it.
                 continue
         return found
 
+    def opened(self, name: str) -> Overlay | None:
+        """An overlay with its files; `None` where it is not there or cannot be read."""
+        try:
+            return self._overlay(name) if name in self.names else None
+        except DatasetError:
+            return None
+
     def _command(self, name: str) -> str:
         return COMMANDS[name].format(url=shlex.quote(self.url))
 
-    def _info(self, name: str) -> OverlayInfo:
-        overlay = find_overlay(self._dataset, name)
+    def _overlay(self, name: str) -> Overlay:
+        overlay = self._elsewhere.get(name) or find_overlay(self._dataset, name)
         if overlay is None:
             raise DatasetError(f"overlay {name} is gone: was it removed meanwhile? Make the report again")
-        return overlay.info
+        return overlay
 
 
 def quoted(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shardtools.report.class_sections import missing
+from shardtools.report.expectations import expectations_table
 from shardtools.report.facts import DatasetFacts
 from shardtools.report.markup import Markup, element, isolated
 from shardtools.report.outliers import OutlierKind
@@ -44,7 +45,8 @@ def suspects_section(facts: DatasetFacts, suspects: Suspects | Missing) -> Marku
     count = f"The {len(suspects.shown):,} most suspicious of {suspects.num_all:,}" if rest else f"{suspects.num_all:,}"
     lead = f"{count} samples with another label suggested, or more likely wrong than right."
     if not suspects.shown:
-        return _section("suspects", "Suspect labels", element("p", lead, class_="note"))
+        content = element("p", lead, class_="note")
+        return _section("suspects", "Suspect labels", content, expectations_table(suspects.expected))
     sorts = [("suspicion", "suspicion"), ("probability", "probability of the suggestion"), ("key", "key")]
     orders = [*sorts, *((f"score{number}", name) for number, name in enumerate(suspects.score_names))]
     filters = [
@@ -62,7 +64,9 @@ def suspects_section(facts: DatasetFacts, suspects: Suspects | Missing) -> Marku
         ),
         _search("suspects-key"),
     ]
-    return _section("suspects", "Suspect labels", _lead(lead), _filters("suspects", filters), _list("suspects"))
+    expected = expectations_table(suspects.expected)
+    content = (_lead(lead), expected, _filters("suspects", filters), _list("suspects"))
+    return _section("suspects", "Suspect labels", *content)
 
 
 def pairs_section(facts: DatasetFacts, pairs: Pairs | Missing) -> Markup:

@@ -111,6 +111,8 @@ def make_page(url: str, options: ReportOptions) -> tuple[Page, Thumbnails]:
 def _result(page: Page, pictures: Thumbnails, address: str, num_bytes: int) -> ReportResult:
     findings = page.findings
     sections: tuple[object, ...] = (findings.suspects, findings.pairs, findings.outliers, page.class_map)
+    if isinstance(findings.suspects, Suspects):
+        sections += (findings.suspects.expected,)
     notes = [section.reason for section in sections if isinstance(section, Missing)]
     if pictures.failures:
         key, reason = next(iter(pictures.failures.items()))

@@ -13,11 +13,13 @@ from typing import Any
 
 from shardtools.dataset import open_dataset
 from shardtools.errors import QueryError
+from shardtools.report.expectations import Expectations, find_expectations
 from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number, quoted
 from shardtools.sql import Session
 from shardtools.sql.output import check_suffix, save
 
 OVERLAY = "label_noise"
+_VOTE = "vote"
 LIKELY = 0.5
 """Suspicion from which on a sample is a suspect without a suggestion."""
 
@@ -56,11 +58,12 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspects:
-    """The suspects on the page, the number of all, and the scores they have."""
+    """The suspects on the page, the number of all, the scores they have, and what the audit expects of them."""
 
     shown: tuple[Suspect, ...]
     num_all: int
     score_names: tuple[str, ...]
+    expected: Expectations | Missing | None = None
 
 
 def find_suspects(tables: Tables, *, limit: int, num_neighbours: int) -> Suspects | Missing:
@@ -69,15 +72,27 @@ def find_suspects(tables: Tables, *, limit: int, num_neighbours: int) -> Suspect
     if isinstance(overlay, Missing):
         return overlay
     known = {name for names in _NAMES.values() for name in names}
-    scores = tuple(name for name in overlay.of_type(*NUMBERS, "bool") if name not in known)
+    scores = _filled(tables, overlay, [name for name in overlay.of_type(*NUMBERS, "bool") if name not in known])
     statement = _statement(overlay, scores)
-    rows = tables.rows(f"{statement} order by suspicion desc nulls last, key limit {limit}")
+    # Probabilities come in steps; the vote behind them tells apart what is on one.
+    ties = f"score{scores.index(_VOTE)} desc nulls last, " if _VOTE in scores else ""
+    rows = tables.rows(f"{statement} order by suspicion desc nulls last, {ties}key limit {limit}")
     [total] = tables.rows(f"with suspects as ({statement}) select count(*) as num_all from suspects")
     return Suspects(
         shown=tuple(_suspect(row, scores, num_neighbours) for row in rows),
         num_all=total["num_all"],
         score_names=scores,
+        expected=find_expectations(tables, OVERLAY),
     )
+
+
+def _filled(tables: Tables, overlay: OverlayTable, names: list[str]) -> tuple[str, ...]:
+    """The columns that have any value: an audit writes those of a training also where there was none."""
+    if not names:
+        return ()
+    counts = ", ".join(f"count({quoted(name)}) as filled{place}" for place, name in enumerate(names))
+    [row] = tables.rows(f"select {counts} from {overlay.sql}")
+    return tuple(name for place, name in enumerate(names) if row[f"filled{place}"])
 
 
 def export_suspects(url: str, address: str, *, overlays: tuple[str, ...] = ()) -> int:

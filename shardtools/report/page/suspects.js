@@ -153,7 +153,17 @@ function startSuspects() {
     byId("suspects-order").value = event.target.value === "key" ? "up" : "down";
     filterSuspects();
   });
+  for (const button of document.querySelectorAll("button[data-least]")) {
+    button.addEventListener("click", () => showSuspectsFrom(button.dataset.least));
+  }
   filterSuspects();
+}
+
+function showSuspectsFrom(least) {
+  // The slider moves in steps of 0.01; downwards, so that no sample of the cut is hidden.
+  byId("suspects-least").value = String(Math.floor(Number(least) * 100) / 100);
+  filterSuspects();
+  byId("suspects-shown").scrollIntoView({ block: "center" });
 }
 
 function showSuspectsOf(given, suggested) {

@@ -1,0 +1,107 @@
+"""`shardtools audit`: which labels are likely wrong."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from shardtools.labelaudit import LabelAuditOptions, LabelAuditResult
+
+EPILOG = """\b
+Examples:
+  shardtools audit fashion-real
+  shardtools audit imagenet --features resnet50 --features clip --split train
+  shardtools audit fashion-real --training fashion-run/records --replace
+  shardtools query label-noise fashion-real
+  shardtools report fashion-real --out report.html
+
+\b
+No label is changed. Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
+"""
+
+_SURE = 0.75
+"""Probability of a suggested label from which on the printed command takes it."""
+
+
+@click.command("audit", epilog=EPILOG)
+@click.argument("dataset")
+@click.option("--features", metavar="NAME", multiple=True, help="Again for a second encoder.  [default: the only ones]")
+@click.option("--training", metavar="OVERLAY", help="Records of a training on these labels: RUN/records, or a name.")
+@click.option("--split", help="Only this split.  [default: all]")
+@click.option("--where", metavar="SQL", help="Condition on the rows of `samples`: \"source = 'real'\".")
+@click.option("--folds", "num_folds", type=int, default=5, show_default=True, help="Parts that are judged in turn.")
+@click.option("-k", "k", type=int, default=50, show_default=True, help="Neighbours found of each sample.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of folds and planted noise.")
+@click.option("--overlay", default="label_noise", show_default=True, help="Name of the overlay that is written.")
+@click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
+@click.option("--replace", is_flag=True, help="Write anew an overlay that is there.")
+@click.option("--allow-small", is_flag=True, help="Leave out classes with one sample; their scores stay empty.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(dataset: str, features: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Score every label of DATASET by several methods, and say what to expect of the most suspect ones.
+
+    Writes the overlay label_noise (all scores, a calibrated probability that the label is wrong, a suggested label,
+    the nearest samples) and summary.json beside it (noise rate, and precision and recall at several cuts).
+    """
+    from shardtools.labelaudit import LabelAuditOptions, audit_dataset
+
+    wanted = LabelAuditOptions(dataset=dataset, features=features, **options)
+    result = audit_dataset(wanted, report=lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(asdict(result), ensure_ascii=False) if as_json else summary(result, wanted))
+
+
+def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
+    """What was found, and the next commands worth typing."""
+    lines = [
+        f"about {_share(result.noise_rate)} of {result.num_audited} labels are wrong "
+        f"(confident learning alone: {result.confident_noise_rate:.1%})",
+        *_cut_lines(result.cuts),
+        "most suspect:",
+    ]
+    width = max((len(row["key"]) for row in result.suspects), default=0)
+    for row in result.suspects:
+        change = row["given_wnid"]
+        change += " (no better label)" if row["suggested_wnid"] == change else f" -> {row['suggested_wnid']}"
+        lines.append(f"  {row['key']:<{width}}  {row['noise_probability']:.3f}  {change}")
+    lines += [f"overlay: {result.overlay}", f"summary: {result.summary_file}", "Next:", *_next_lines(result, options)]
+    return "\n".join(lines)
+
+
+def _cut_lines(cuts: tuple[Mapping[str, Any], ...]) -> list[str]:
+    rows = [("take", "probability", "wrong among them", "of all wrong")]
+    rows += [
+        (str(cut["num_samples"]), f"{cut['threshold']:.3f}", _share(cut["precision"]), _share(cut["recall"]))
+        for cut in cuts
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _share(interval: Mapping[str, float]) -> str:
+    return f"{interval['estimate']:.1%} ({interval['low']:.1%} to {interval['high']:.1%})"
+
+
+def _next_lines(result: LabelAuditResult, options: LabelAuditOptions) -> list[str]:
+    place = shlex.quote(options.dataset)
+    elsewhere = "" if options.out is None else f" --overlay {shlex.quote(options.out)}"
+    table = f'overlays."{options.overlay}"' if "-" in options.overlay else f"overlays.{options.overlay}"
+    look = f"from {table} order by vote desc nulls last limit 20"
+    view = (
+        f"select key, suggested_label as class_index, 'label audit' as reason from {table} "
+        f"where suggested_label <> given_label and suggested_probability >= {_SURE}"
+    )
+    is_usual = options.overlay == "label_noise"
+    asked = f"query label-noise {place}" if is_usual and not elsewhere else f"sql '{look}' {place}{elsewhere}"
+    lines = [f"  shardtools {asked}"]
+    if is_usual:
+        lines.append(f"  shardtools report {place} --out report.html{elsewhere}")
+    target = shlex.quote(f"{options.dataset.rstrip('/')}-relabelled")
+    # Single quotes within double ones read better; a name in double quotes needs the other way round.
+    typed = shlex.quote(view) if '"' in view else f'"{view}"'
+    return [*lines, f"  shardtools apply {place} {typed} --out {target}{elsewhere}"]

@@ -1,17 +1,16 @@
 """Encoders that features are extracted with: the network with its weights, and what they were trained to see.
 
 Owns where weights come from and how pixels are prepared unless the user says otherwise: as timm's and torchvision's own
-evaluation, a training run's record, or the Lite models' paper does. Nothing is downloaded; the price is that a network
-without a file of weights is refused, since features of random weights look like features.
+evaluation, a training run's record, a folder of transformers, or the Lite models' paper does. Nothing is downloaded;
+the price is that a network without a file of weights is refused, since features of random weights look like features.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import nn
 
 from shardtools.errors import OptionError
 from shardtools.features import EncoderFacts, FeatureOptions
+from shardtools.pipelines.local_models import Preprocessing, load_image_tower, local_folder, weights_digest
 from shardtools.pipelines.train_encoders import MICRO, make_encoder
 from shardtools.training.options import Recipe
 from shardtools.training.record import MODEL_FILE, RECORD_FILE
@@ -30,17 +30,6 @@ _TIMM = "timm:"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CPU_KINDS = ("bilinear", "bicubic")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
-    """What is done to an image; names as in `EncoderFacts`."""
-
-    image_size: int = 224
-    resize: int = 256
-    interpolation: str = "bilinear"
-    mean: tuple[float, ...] = _IMAGENET_MEAN
-    std: tuple[float, ...] = _IMAGENET_STD
 
 
 class FeatureEncoder(nn.Module):
@@ -80,8 +69,12 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         OptionError: There is no such encoder, or no weights, or they do not fit.
     """
     name, weights, preprocessing = options.encoder, options.weights, Preprocessing()
-    run = Path(name)
-    if name == LITE0:
+    run, folder, sha256 = Path(name), None, None
+    if not (run / RECORD_FILE).is_file():
+        folder = local_folder(name)
+    if folder is not None:
+        name, network, sha256, dim, preprocessing = _load_folder(options, folder)
+    elif name == LITE0:
         network, dim = _load_lite0(weights), _LITE0_DIM
         # The Lite models take (x - 127) / 128 of values 0 to 255.
         preprocessing = Preprocessing(interpolation="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
@@ -96,14 +89,14 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
     chosen = _chosen(options, preprocessing)
     facts = EncoderFacts(
         name=name,
-        weights_sha256=weights_digest(network),
+        weights_sha256=sha256 or weights_digest(network),
         feature_dim=dim,
-        crop=options.crop,
+        crop=chosen.crop,
         precision=options.precision,
         l2=options.l2,
         dtype=options.dtype,
         image_size=chosen.image_size,
-        resize=chosen.resize if options.crop == "center" else chosen.image_size,
+        resize=chosen.resize if chosen.crop == "center" else chosen.image_size,
         interpolation=chosen.interpolation,
         mean=chosen.mean,
         std=chosen.std,
@@ -111,22 +104,11 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
     return FeatureEncoder(network, facts)
 
 
-def weights_digest(network: nn.Module) -> str:
-    """sha256 over names, types, shapes and values of a network's state, in the order of names."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        if name.endswith("num_batches_tracked"):
-            continue  # what a batch norm counts changes no feature, and older files lack it
-        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
-
-
 def _chosen(options: FeatureOptions, own: Preprocessing) -> Preprocessing:
     """The encoder's own preprocessing with what the user gave in its place."""
     given = {
         name: getattr(options, name)
-        for name in ("image_size", "resize", "interpolation", "mean", "std")
+        for name in ("crop", "image_size", "resize", "interpolation", "mean", "std")
         if getattr(options, name) is not None
     }
     if "image_size" in given and "resize" not in given:
@@ -136,11 +118,24 @@ def _chosen(options: FeatureOptions, own: Preprocessing) -> Preprocessing:
 
 def _check_weights(name: str, weights: str | None) -> None:
     if weights is None:
-        known = f"{LITE0}, a training run's folder, or a name with --weights FILE"
+        known = f"{LITE0}, the folder of a training run or of transformers, or a name with --weights FILE"
         raise OptionError(
             f"encoder {name!r} has no weights on this machine, and features of random weights say nothing: expected "
             f"{known}"
         )
+
+
+def _load_folder(options: FeatureOptions, folder: Path) -> tuple[str, nn.Module, str, int, Preprocessing]:
+    """As `load_image_tower`; refuses what its network would not take."""
+    if options.weights is not None:
+        raise OptionError(f"encoder {options.encoder!r} brings its weights: leave --weights out")
+    found = load_image_tower(folder)
+    side = found[-1].image_size
+    if options.image_size not in (None, side):
+        raise OptionError(
+            f"{folder} sees images of {side} pixels, found --image-size {options.image_size}: leave it out"
+        )
+    return found
 
 
 def _load_lite0(weights: str | None) -> nn.Module:

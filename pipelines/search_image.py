@@ -1,6 +1,7 @@
-"""Image files through the encoder that made a dataset's features, to look for what is near them.
+"""Image files, or texts, through the encoder that made a dataset's features, to look for what is near them.
 
     shardtools index search DATASET --image photo.jpg
+    shardtools index search DATASET --text "a red shoe"
 
 Owns going back from a fingerprint to a network: it is loaded from what the features say they were made with, and its
 own fingerprint must be theirs. The price: the file of weights must still lie where it lay, or be given.
@@ -17,8 +18,9 @@ import numpy.typing as npt
 import torch
 
 from shardtools.decode import Decoder, DecodeStatus
-from shardtools.errors import OptionError, SourceError
+from shardtools.errors import OptionError, PlanMismatchError, SourceError
 from shardtools.features import FeatureOptions, FeatureStore, check_same_encoder
+from shardtools.features.class_texts import same_space
 from shardtools.loader import Draws
 from shardtools.loader.crops import cannot_be_cropped, plan_crops
 from shardtools.pipelines.extract_features import loader_options
@@ -62,6 +64,42 @@ def image_features(
         found = loaded(normalise.one(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
     features: npt.NDArray[np.float32] = found.numpy()
     return features
+
+
+def text_features(store: FeatureStore, texts: Sequence[str], *, encoder: str | None = None) -> npt.NDArray[np.float32]:
+    """Features of texts in the space of a store's images, [M, D].
+
+    Args:
+        store: Features of a dual encoder's image tower.
+        texts: What to look for.
+        encoder: Its folder; `None` takes what the store says.
+
+    Raises:
+        OptionError: The features are of another kind of encoder, or its folder is not where it was.
+        PlanMismatchError: The folder holds other weights.
+    """
+    from shardtools.pipelines.text_features import load_text_encoder
+
+    facts = store.info.encoder
+    if not facts.name.startswith("transformers:"):
+        raise OptionError(
+            f"features at {store.storage.url} are of {facts.name}, which reads no texts: extract them with a dual "
+            "encoder (shardtools features --encoder clip:FOLDER), then search by text"
+        )
+    name = encoder or store.info.source.get("encoder")
+    if name is None:
+        raise OptionError(f"features at {store.storage.url} do not say what made them: give --encoder FOLDER")
+    loaded = load_text_encoder(str(name))
+    if not same_space(loaded.facts, facts.weights_sha256):
+        raise PlanMismatchError(
+            f"{name} holds {loaded.facts.name} with weights {loaded.facts.weights_sha256[:8]}..., the features at "
+            f"{store.storage.url} are of {facts.name} with {facts.weights_sha256[:8]}...: give the folder that made "
+            "them (--encoder FOLDER)"
+        )
+    found = loaded.features(texts)
+    # Of length 1 where the images' features are, which an index by l2 distance asks for.
+    unit: npt.NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit if facts.l2 else found
 
 
 def _decode(files: Sequence[str], options: FeatureOptions, store: FeatureStore) -> npt.NDArray[np.uint8]:

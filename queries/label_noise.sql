@@ -5,7 +5,7 @@
 -- Parameters:
 --   $min_probability (number, default 0.5)  only labels that are wrong with at least this probability
 --   $wnid (text, default none)              only samples with this given class name
---   $limit (integer, default 100)           at most this many, the most suspect first
+--   $max_samples (integer, default 100)     at most this many, the most suspect first
 -- Returns:
 --   dataset                address of the dataset, as it was given
 --   key                    of the sample
@@ -49,7 +49,7 @@ suspects as (
     from judged
     where noise_probability >= $min_probability and ($wnid::text is null or given_wnid = $wnid)
     order by noise_probability desc, vote desc, dataset asc, key asc
-    limit $limit
+    limit $max_samples
 )
 
 select * from suspects

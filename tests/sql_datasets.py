@@ -64,6 +64,7 @@ def make_dataset(
     images: Sequence[bytes],
     source: str = "generated",
     num_shards: int = 2,
+    split: str = "train",
     commit: bool = True,
 ) -> DatasetInfo | None:
     """Writes a dataset of one sample an image, dealt to the shards in turn, with an event log."""
@@ -73,7 +74,7 @@ def make_dataset(
     plan = PlanFile(**facts, settings=settings, notes={}, num_shards=num_shards, num_rows=len(images))
     store_plan_file(storage, plan)
     for shard_index in range(num_shards):
-        with ShardWriter(storage, split="train", shard_index=shard_index) as writer:
+        with ShardWriter(storage, split=split, shard_index=shard_index) as writer:
             for number in range(shard_index, len(images), num_shards):
                 writer.add(sample(number, images[number], source=source))
             writer.commit()
@@ -84,5 +85,5 @@ def make_dataset(
     log.flush()
     if not commit:
         return None
-    paths = [part_path("train", index) for index in range(num_shards)]
+    paths = [part_path(split, index) for index in range(num_shards)]
     return commit_dataset(storage, **facts, part_paths=paths)

@@ -32,6 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     suggested = [None if row == 3 else row % 4 + 1 for row in range(NUM_SUSPECTS)]
     score = [abs(row - 20) / 20 for row in range(NUM_SUSPECTS)]
     write_noise(folder / "photos", images[:NUM_SUSPECTS], suggested=suggested, agreement=score)
+    write_summary(folder / "photos" / "overlays" / "label_noise")
     write(
         folder / "photos",
         "duplicate_pairs",
@@ -47,6 +48,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "photos", "nearest_class", key=images, nearest=nearest)
     write_report(folder / "photos", folder / "report.html", ReportOptions(title=HOSTILE, num_outliers=3))
     return folder / "report.html"
+
+
+def write_summary(overlay: Path) -> None:
+    """What an audit expects of its suspects, beside its overlay."""
+    share = {"low": 0.1, "estimate": 0.25, "high": 0.5}
+    cuts = [{"num_samples": n, "threshold": level, "precision": share, "recall": share} for n, level in ((21, 0.5),)]
+    facts = {"num_audited": 70, "confidence": 0.9, "noise_rate": share, "cuts": cuts}
+    sha256 = hashlib.sha256((overlay / "overlay.json").read_bytes()).hexdigest()
+    head = {"format": "shardtools-label-audit", "format_version": 1, "overlay_sha256": sha256}
+    (overlay / "summary.json").write_text(json.dumps(head | facts))
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +258,16 @@ def test_decisions_stay_and_are_shared_by_the_sections(opened: Opened) -> None:
     page.click("#export")
     page.click("#forget")
     assert page.locator("#decided").inner_text() == "Nothing decided yet"
+
+
+def test_a_cut_shows_its_suspects(opened: Opened) -> None:
+    page = opened.page
+    page.click("nav a[href='#suspects']")
+    page.click("#suspects summary:has-text('What to expect')")
+    assert "About 25.0% (10.0% to 50.0%) of 70 judged labels are wrong" in page.inner_text("#suspects")
+    page.click("#suspects button[data-least]")
+    assert page.inner_text("#suspects-least-value") == "0.50"
+    assert page.inner_text("#suspects-shown") == f"21 of {NUM_SUSPECTS} shown"
 
 
 def test_classes_lead_to_their_suspects(opened: Opened) -> None:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sql": ("shardtools.cli.sql", "Ask the manifests of datasets a question in SQL."),
     "query": ("shardtools.cli.query", "Run one of the named questions in queries/."),
     "features": ("shardtools.cli.features", "Write one feature vector an image."),
+    "text-features": ("shardtools.cli.text_features", "Write one feature vector a class, of its name and definition."),
     "index": ("shardtools.cli.index", "Find neighbours among features."),
     "nearest": ("shardtools.cli.nearest", "Say which class each sample and each class is nearest to."),
     "audit": ("shardtools.cli.audit", "Score every label: which are likely wrong, and what they may be."),

@@ -28,6 +28,8 @@ No label is changed. Exit codes: 0 done, 1 a known error (one line), 2 wrong usa
 _SURE = 0.75
 """Probability of a suggested label from which on the printed command takes it."""
 
+_STEP = 1.15
+
 
 @click.command("audit", epilog=EPILOG)
 @click.argument("dataset")
@@ -75,10 +77,12 @@ def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
 
 def _cut_lines(cuts: tuple[Mapping[str, Any], ...]) -> list[str]:
     rows = [("take", "probability", "wrong among them", "of all wrong")]
-    rows += [
-        (str(cut["num_samples"]), f"{cut['threshold']:.3f}", _share(cut["precision"]), _share(cut["recall"]))
-        for cut in cuts
-    ]
+    last = 0
+    for cut in cuts:
+        # Cuts that hardly differ say the same.
+        if cut["num_samples"] >= _STEP * last or cut is cuts[-1]:
+            last = cut["num_samples"]
+            rows.append((str(last), f"{cut['threshold']:.3f}", _share(cut["precision"]), _share(cut["recall"])))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 

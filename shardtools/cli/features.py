@@ -16,6 +16,7 @@ Examples:
   shardtools features imagenet --encoder resnet50 --weights resnet50.pth --split val --l2
   shardtools features imagenet --encoder timm:vit_small_patch16_224 --weights vit.safetensors --precision bf16
   shardtools features fashion-real --encoder fashion-run --name own
+  shardtools features photos --encoder clip:models/clip-vit-base-patch32 --name clip
   shardtools features fashion-sd                      (lists the features that are there)
 
 \b
@@ -26,12 +27,12 @@ launch and srun start the same command as `-m shardtools.pipelines.extract_featu
 
 @click.command("features", epilog=EPILOG)
 @click.argument("dataset")
-@click.option("--encoder", help="lite0, a torchvision model, timm:NAME, or the folder of a training run.")
+@click.option("--encoder", help="lite0, a torchvision model, timm:NAME, a training run's folder, clip:FOLDER.")
 @click.option("--weights", metavar="FILE", help="Weights of the encoder, a local file; lite0 and runs bring theirs.")
 @click.option("--name", help="Name of the features.  [default: the encoder's]")
 @click.option("--out", metavar="FOLDER", help="Write the features there, where DATASET cannot be written.")
 @click.option("--split", help="Only this split.  [default: all]")
-@click.option("--crop", type=click.Choice(["center", "resize"]), default="center", show_default=True)
+@click.option("--crop", type=click.Choice(["center", "resize"]), help="[default: the encoder's]")
 @click.option("--image-size", type=int, help="Side of the square that the encoder sees.  [default: the encoder's]")
 @click.option("--resize", type=int, help="Shorter side before the centre is cut.  [default: the encoder's]")
 @click.option("--interpolation", type=click.Choice(["area", "bilinear", "bicubic"]), help="[default: the encoder's]")

@@ -19,13 +19,14 @@ Examples:
   shardtools index build imagenet --features lite0 --kind ivf-pq --recall 0.95
   shardtools index search fashion-sd --key 00000012
   shardtools index search fashion-sd --image photo.jpg -k 5
+  shardtools index search photos --text "a red shoe"
   shardtools index graph fashion-sd -k 20
 """
 
 
 @click.group("index", epilog=EPILOG)
 def command() -> None:
-    """Build indexes over the features of a dataset, and search them by key or image."""
+    """Build indexes over the features of a dataset, and search them by key, image or text."""
 
 
 @command.command("build")
@@ -60,7 +61,8 @@ def build_command(dataset: str, features: str | None, memory_gb: float, as_json:
 @click.option("--features", help="Name of the features.  [default: the only ones]")
 @click.option("--key", "keys", multiple=True, help="Look for what is near this sample; may be repeated.")
 @click.option("--image", "images", metavar="FILE", multiple=True, help="Likewise an image file; may be repeated.")
-@click.option("--encoder", help="What made the features.  [default: what they say]")
+@click.option("--text", "texts", multiple=True, help="Likewise a text, with features of a dual encoder such as CLIP.")
+@click.option("--encoder", help="What made the features, of clip its folder.  [default: what they say]")
 @click.option("--weights", metavar="FILE", help="Its weights.  [default: what they say]")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="Neighbours to list.")
 @click.option("--kind", type=click.Choice(["flat", "ivf", "ivf-pq", "hnsw"]), help="[default: the best there is]")
@@ -70,15 +72,16 @@ def search_command(
     features: str | None,
     keys: tuple[str, ...],
     images: tuple[str, ...],
+    texts: tuple[str, ...],
     encoder: str | None,
     weights: str | None,
     k: int,
     kind: str | None,
     as_json: bool,
 ) -> None:
-    """List the samples of DATASET that are nearest to samples or image files."""
-    if bool(keys) == bool(images):
-        raise click.UsageError("give --key or --image: for instance --key 00000012")
+    """List the samples of DATASET that are nearest to samples, image files or texts."""
+    if sum(map(bool, (keys, images, texts))) != 1:
+        raise click.UsageError("give --key, --image or --text: for instance --key 00000012")
     from shardtools.index import open_index
 
     store = _open(dataset, features)
@@ -89,9 +92,12 @@ def search_command(
             records += _records(store, key, index.neighbours_of(key, k))
     else:
         search = importlib.import_module("shardtools.pipelines.search_image")
-        vectors = search.image_features(store, images, encoder=encoder, weights=weights)
-        for number, image in enumerate(images):
-            records += _records(store, image, index.search(vectors[number : number + 1], k))
+        if texts:
+            vectors = search.text_features(store, texts, encoder=encoder)
+        else:
+            vectors = search.image_features(store, images, encoder=encoder, weights=weights)
+        for number, query in enumerate(texts or images):
+            records += _records(store, query, index.search(vectors[number : number + 1], k))
     if as_json:
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
         return

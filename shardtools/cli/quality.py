@@ -29,7 +29,7 @@ A run that was stopped goes on where it was; a finished overlay is kept unless -
     type=click.Choice(["auto", "native", "pillow"]),
     default="auto",
     show_default=True,
-    help="What decodes; all give the same pixels.",
+    help="What decodes; with --full all give the same pixels.",
 )
 @click.option("--replace", is_flag=True, help="Measure anew what is there.")
 @click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")

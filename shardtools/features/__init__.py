@@ -1,5 +1,12 @@
 """Features: one vector an image, in memory-mapped parts beside the manifest, with the encoder's fingerprint."""
 
+from shardtools.features.class_texts import (
+    CLASS_TEXTS_VERSION,
+    ClassTextOptions,
+    ClassTexts,
+    TextEncoderFacts,
+    open_class_texts,
+)
 from shardtools.features.launch import Job, extract_features
 from shardtools.features.layout import (
     FEATURES_VERSION,
@@ -15,7 +22,10 @@ from shardtools.features.store import FeatureStore, feature_names, only_features
 from shardtools.features.writer import FeatureWriter, make_plan, write_features
 
 __all__ = [
+    "CLASS_TEXTS_VERSION",
     "FEATURES_VERSION",
+    "ClassTextOptions",
+    "ClassTexts",
     "EncoderFacts",
     "FeatureOptions",
     "FeaturePart",
@@ -26,11 +36,13 @@ __all__ = [
     "FeaturesInfo",
     "Job",
     "Skipped",
+    "TextEncoderFacts",
     "check_same_encoder",
     "extract_features",
     "feature_names",
     "make_plan",
     "only_features",
+    "open_class_texts",
     "open_features",
     "remove_features",
     "write_features",

@@ -29,13 +29,15 @@ class FeatureOptions:
     Attributes:
         dataset: Folder or s3:// address of a finished dataset.
         encoder: "lite0" (EfficientNet-Lite0 with the weights of its package), a model of torchvision, "timm:NAME",
-            "resnet-micro", or the folder of a training run with its model.safetensors.
+            "resnet-micro", the folder of a training run with its model.safetensors, or that of a dual encoder of
+            transformers such as CLIP ("clip:FOLDER" or "transformers:FOLDER" says so).
         name: Of the features in the dataset; `None` makes one of the encoder's.
         weights: Local file with the encoder's weights; runs and lite0 bring their own.
         out: A folder for the features alone; `None` puts them into the dataset.
         split: Only this split; `None` takes all.
-        crop: "center" or "resize"; see `EncoderFacts`.
-        image_size: Side in pixels; `None` takes what the encoder was trained with, as the four below.
+        crop: "center" or "resize", see `EncoderFacts`; `None` takes what the encoder was trained with, as the five
+            below.
+        image_size: Side in pixels.
         resize: Shorter side before the centre is cut.
         interpolation: One of `decode.INTERPOLATIONS`.
         mean: Of the pixels, 0 to 1.
@@ -61,7 +63,7 @@ class FeatureOptions:
     weights: str | None = None
     out: str | None = None
     split: str | None = None
-    crop: str = "center"
+    crop: str | None = None
     image_size: int | None = None
     resize: int | None = None
     interpolation: str | None = None
@@ -82,7 +84,7 @@ class FeatureOptions:
         if not self.encoder:
             raise OptionError("encoder is a name or a training run's folder, found an empty one: lite0 needs no file")
         for name, known in (
-            ("crop", CROPS),
+            ("crop", (None, *CROPS)),
             ("dtype", DTYPES),
             ("precision", PRECISIONS),
             ("device", DEVICES),
@@ -90,7 +92,7 @@ class FeatureOptions:
             ("interpolation", (None, *INTERPOLATIONS)),
         ):
             if getattr(self, name) not in known:
-                raise OptionError(f"{name} is one of {', '.join(map(str, known))}, found {getattr(self, name)!r}")
+                raise OptionError(f"{name} is one of {', '.join(filter(None, known))}, found {getattr(self, name)!r}")
         for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -195,9 +195,9 @@ def _filled(store: FeatureStore, options: IndexOptions) -> Any:
             f"{options.memory_bytes / 1e9:.1f}: take --kind ivf-pq, or allow more (--memory-gb)"
         )
     place = _local(store, data_path(options.kind))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    # The facts go first: an index whose data are being replaced does not exist.
+    # The facts go first: an index whose data are being replaced does not exist. Deleting takes an empty folder along.
     store.storage.delete(index_path(options.kind))
+    place.parent.mkdir(parents=True, exist_ok=True)
     index = faiss_library.empty_index(options, num_rows, dim)
     random = np.random.default_rng(options.seed)
     count = min(options.train_rows, num_rows)

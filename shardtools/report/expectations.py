@@ -73,16 +73,21 @@ def find_expectations(tables: Tables, name: str) -> Expectations | Missing | Non
         return Missing(reason=str(error), is_problem=True)
 
 
-def expectations_table(expected: Expectations | Missing | None) -> Markup:
-    """The noise rate in a line and the cuts as a table; a note where they cannot be read; nothing without any."""
+def expectations_table(expected: Expectations | Missing | None, *, least_shown: float) -> Markup:
+    """The noise rate in a line and the cuts as a table; a note where they cannot be read; nothing without any.
+
+    Args:
+        expected: What to show.
+        least_shown: Cuts from this threshold on get a button that shows their suspects; the page has no others.
+    """
     if expected is None:
         return Markup("")
     if isinstance(expected, Missing):
         return element("p", expected.reason, class_="note problem")
     rate = element(
         "p",
-        f"About {expected.noise_rate} of {expected.num_audited:,} judged labels are wrong. What to expect of taking the "
-        "most suspect ones, estimated on this dataset by labels made wrong on purpose:",
+        f"About {expected.noise_rate} of {expected.num_audited:,} judged labels are wrong. What to expect of taking "
+        "the most suspect ones, estimated on this dataset by labels made wrong on purpose:",
         class_="lead",
     )
     headings = ["suspicion at least", "samples", "wrong among them", "found of all wrong", ""]
@@ -92,13 +97,7 @@ def expectations_table(expected: Expectations | Missing | None) -> Markup:
             f"{cut.num_samples:,}",
             str(cut.precision),
             str(cut.recall),
-            element(
-                "button",
-                "Show",
-                type="button",
-                data_least=f"{cut.threshold:.4f}",
-                aria_label=f"Show suspects with a suspicion of at least {cut.threshold:.3f}",
-            ),
+            _button(cut) if cut.threshold >= least_shown else "",
         ]
         for cut in expected.cuts
     ]
@@ -106,6 +105,11 @@ def expectations_table(expected: Expectations | Missing | None) -> Markup:
     return element(
         "details", element("summary", "What to expect"), rate, table(headings, rows, caption=caption, class_="figures")
     )
+
+
+def _button(cut: ExpectedCut) -> Markup:
+    label = f"Show suspects with a suspicion of at least {cut.threshold:.3f}"
+    return element("button", "Show", type="button", data_least=f"{cut.threshold:.4f}", aria_label=label)
 
 
 def _parse(content: bytes, overlay: Overlay, where: str) -> Expectations:

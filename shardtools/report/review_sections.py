@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from shardtools.report.class_sections import missing
@@ -11,7 +12,7 @@ from shardtools.report.markup import Markup, element, isolated
 from shardtools.report.outliers import OutlierKind
 from shardtools.report.pairs import Pairs
 from shardtools.report.reading import Missing
-from shardtools.report.suspects import Suspects
+from shardtools.report.suspects import LIKELY, Suspects
 
 KEYS = (
     ("j, k, arrows", "next and previous card; up and down by rows"),
@@ -45,8 +46,8 @@ def suspects_section(facts: DatasetFacts, suspects: Suspects | Missing) -> Marku
     count = f"The {len(suspects.shown):,} most suspicious of {suspects.num_all:,}" if rest else f"{suspects.num_all:,}"
     lead = f"{count} samples with another label suggested, or more likely wrong than right."
     if not suspects.shown:
-        content = element("p", lead, class_="note")
-        return _section("suspects", "Suspect labels", content, expectations_table(suspects.expected))
+        expected = expectations_table(suspects.expected, least_shown=math.inf)
+        return _section("suspects", "Suspect labels", element("p", lead, class_="note"), expected)
     sorts = [("suspicion", "suspicion"), ("probability", "probability of the suggestion"), ("key", "key")]
     orders = [*sorts, *((f"score{number}", name) for number, name in enumerate(suspects.score_names))]
     filters = [
@@ -64,7 +65,7 @@ def suspects_section(facts: DatasetFacts, suspects: Suspects | Missing) -> Marku
         ),
         _search("suspects-key"),
     ]
-    expected = expectations_table(suspects.expected)
+    expected = expectations_table(suspects.expected, least_shown=LIKELY)
     content = (_lead(lead), expected, _filters("suspects", filters), _list("suspects"))
     return _section("suspects", "Suspect labels", *content)
 

@@ -16,17 +16,27 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shardtools.cli.duplicates import LEAK_EXIT_CODE, command
-from shardtools.duplicates import DuplicatesOptions, FeatureArray, distinct_rows, embedding_pairs, find_duplicates
+from shardtools.duplicates import (
+    DuplicatesOptions,
+    DuplicatesResult,
+    Embeddings,
+    FeatureArray,
+    distinct_rows,
+    embedding_pairs,
+    find_duplicates,
+)
 from shardtools.duplicates import embedding as embedding_module
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError
 from shardtools.index import IndexOptions, NearOptions, build_index, near_pairs, open_embeddings
-from shardtools.index import near_pairs as search_by_index
 from shardtools.loader import read_all
 from shardtools.overlays import open_overlay
+from shardtools.sources import SourceOptions
+from shardtools.writing import WriteOptions
 from tests.featured import clusters, encoder, make_labelled, with_features
 from tests.pictures import encode, write_files
 from tests.test_duplicates import write_split
 from tests.test_quality import scene
+from tests.writing_here import write_in_process
 
 
 def array(features: np.ndarray) -> FeatureArray:
@@ -51,7 +61,7 @@ def as_dict(pairs: Any) -> dict[tuple[int, int], float]:
 # All with all.
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(1, 30), st.integers(0, 30), st.integers(1, 9), st.sampled_from([-0.5, 0.1, 0.6]), st.integers(0, 99))
 def test_blocks_find_what_all_cosines_say(one: int, other: int, block: int, bound: float, seed: int) -> None:
     features = np.random.default_rng(seed).normal(size=(one + other, 4)).astype(np.float32)
@@ -87,11 +97,11 @@ def test_what_cannot_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         FeatureArray(["a", "b"], np.array([[1.0], [np.nan]]))
     with pytest.raises(OptionError, match="with a key for each row, found 1 and 2"):
         FeatureArray(["a"], np.ones((2, 3)))
-    with pytest.raises(OptionError, match="a cosine above -1 and up to 1, found 1.5"):
+    with pytest.raises(OptionError, match=r"a cosine above -1 and up to 1, found 1\.5"):
         embedding_pairs([array(np.ones((2, 3)))], 1.5)
     monkeypatch.setattr(embedding_module, "MAX_PAIRS", 9)
     with pytest.raises(
-        OptionError, match=r"more than 9 pairs have a cosine of at least 0.5: give a larger one \(--min"
+        OptionError, match=r"more than 9 pairs have a cosine of at least 0\.5: give a larger one \(--min"
     ):
         embedding_pairs([array(np.ones((6, 3)))], 0.5)
 
@@ -253,17 +263,22 @@ def test_features_that_do_not_fit_are_refused(datasets: tuple[str, str], tmp_pat
         run(real, "--features", "own", "--kind", "exact")
 
 
-def test_a_split_without_features_is_refused(datasets: tuple[str, str]) -> None:
-    real = datasets[0]
-    keys = read_all([real]).keys.to_pylist()
-    embeddings = open_embeddings([real], NearOptions())
-    options = DuplicatesOptions(datasets=(real,), kinds=("embedding",), write=False)
-    some: Any = FeatureArray(keys[:2], np.eye(2, dtype=np.float32))
-    found = find_duplicates(options, type(embeddings)(tables={real: some}))
-    assert (found.num_without_feature, len(found.pairs)) == (2, 0)
-    strange: Any = FeatureArray([*keys[:2], "strange"], np.eye(3, dtype=np.float32))
+def test_images_without_features_are_counted_and_splits_refused(tmp_path: Path) -> None:
+    files = {f"{split}/cat/{split}{n}.jpg": encode(PICTURES[n], "JPEG") for split in ("train", "val") for n in range(3)}
+    source = SourceOptions(source=str(write_files(tmp_path / "files", files)))
+    url = str(tmp_path / "dataset")
+    write_in_process(WriteOptions(source=source, out=url, samples_per_shard=4))
+    keys = sorted(read_all([url]).keys.to_pylist(), key=lambda key: "val" in key)
+    options = DuplicatesOptions(datasets=(url,), kinds=("embedding",), write=False)
+
+    def find(some: list[str]) -> DuplicatesResult:
+        return find_duplicates(options, Embeddings(tables={url: FeatureArray(some, np.eye(6)[: len(some)])}))
+
+    assert (find(keys).num_without_feature, find(keys[:4]).num_without_feature) == (0, 2)
+    with pytest.raises(DatasetError, match=r"have none of the 3 images of its split 'val', so that no leak of them"):
+        find(keys[:3])
     with pytest.raises(DatasetError, match="have the key 'strange', which it has no image of"):
-        find_duplicates(options, type(embeddings)(tables={real: strange}))
+        find([*keys[:5], "strange"])
 
 
 def test_options_are_checked() -> None:
@@ -271,4 +286,3 @@ def test_options_are_checked() -> None:
         NearOptions(search="all")
     with pytest.raises(OptionError, match="exact_rows is at least 0"):
         NearOptions(exact_rows=-1)
-    assert search_by_index is near_pairs

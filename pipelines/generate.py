@@ -23,13 +23,13 @@ import pickle
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from shardtools.dataset import CommittedShard, EventLog
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.generation.prepare import Job
+from shardtools.pipelines.channel import end_with_error, open_channel
 from shardtools.plan import PlanRow
 from shardtools.processes import Progress, die_with_parent, stop_on_sigterm
 from shardtools.storage import open_storage
@@ -186,14 +186,7 @@ def workers_main(world_size: int, parent_pid: int) -> None:
 
     die_with_parent(parent_pid)
     stop = stop_on_sigterm()
-    # What a library prints goes to standard error: it must not mix with the messages. A line is below PIPE_BUF, so the
-    # ranks may share the pipe.
-    channel = os.dup(1)
-    os.dup2(2, 1)
-
-    def report(message: dict[str, Any]) -> None:
-        os.write(channel, (json.dumps(message) + "\n").encode())
-
+    report = open_channel()
     job: Job = pickle.load(sys.stdin.buffer)
     importlib.import_module("shardtools.pipelines.finishing")
     importlib.import_module("shardtools.pipelines.engine")
@@ -211,15 +204,7 @@ def _run_worker(job: Job, report: Progress, stop: threading.Event) -> None:
         report({"event": "joined", "num_processes": world.world_size})
         run_rank(job, world.rank, world.world_size, world.device, report, stop)
     except BaseException as error:
-        known = isinstance(error, ShardtoolsError)
-        if not known:
-            traceback.print_exc()
-        text = str(error).strip().splitlines()
-        line = text[0][:1000] if text else ""
-        kind = type(error).__name__
-        failure = {"kind": kind, "message": line} if known else {"kind": "RunError", "message": f"{kind}: {line}"}
-        report({"event": "error", **failure})
-        os._exit(1)
+        end_with_error(error, report)
 
 
 def main() -> None:

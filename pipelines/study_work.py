@@ -11,7 +11,6 @@ import contextlib
 import faulthandler
 import importlib
 import importlib.util
-import json
 import os
 import pickle
 import shutil
@@ -29,6 +28,7 @@ from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.generation import GenerateOptions, begin, prepare
 from shardtools.generation.launch import commit_if_whole
+from shardtools.pipelines.channel import error_message, open_channel
 from shardtools.pipelines.study_cells import (
     BATCH_SIZE,
     NUM_CLASSES,
@@ -248,15 +248,14 @@ class Pool:
         try:
             self.run(task)
         except BaseException as error:
-            if not isinstance(error, ShardtoolsError):
+            failure = error_message(error)
+            known = isinstance(error, ShardtoolsError)
+            if not known:
                 log.write(f"{task.name}\n")
                 traceback.print_exc(file=log)
-            line = (str(error).strip().splitlines() or [""])[0][:1000]
-            known = isinstance(error, ShardtoolsError)
-            text = line if known else f"{task.name}: {type(error).__name__}: {line} (trace in {self.log})"
-            kind = type(error).__name__ if known else "RunError"
+                failure["message"] = f"{task.name}: {failure['message']} (trace in {self.log})"
             if not (known and self.stop.is_set()):
-                self.report({"event": "error", "kind": kind, "message": text})
+                self.report(failure)
             return 1
         return 0
 
@@ -295,14 +294,7 @@ def workers_main(parent_pid: int) -> None:
     """Child of the study: pickled `Work` on standard input, JSON lines on standard output."""
     die_with_parent(parent_pid)
     stop = stop_on_sigterm()
-    # What a library prints goes to standard error: it must not mix with the messages. A line is below PIPE_BUF, so all
-    # processes may share the pipe.
-    channel = os.dup(1)
-    os.dup2(2, 1)
-
-    def report(message: dict[str, Any]) -> None:
-        os.write(channel, (json.dumps(message) + "\n").encode())
-
+    report = open_channel()
     work: Work = pickle.load(sys.stdin.buffer)
     for name in _PRELOADED:
         importlib.import_module(f"shardtools.pipelines.{name}")

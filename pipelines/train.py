@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import pickle
 import re
 import sys
 import threading
-import traceback
 from typing import Any
 
 import torch
 
 from shardtools.dataset import acquire
 from shardtools.errors import OptionError, RunError, ShardtoolsError
+from shardtools.pipelines.channel import end_with_error, open_channel
 from shardtools.pipelines.common import Rank, fork_ranks, join_world, translate_slurm
 from shardtools.processes import Progress, die_with_parent, stop_on_sigterm
 from shardtools.storage import open_storage
@@ -118,13 +117,7 @@ def workers_main(world_size: int, parent_pid: int) -> None:
     """
     die_with_parent(parent_pid)
     stop = stop_on_sigterm()
-    # What a library prints goes to standard error: it must not mix with the messages.
-    channel = os.dup(1)
-    os.dup2(2, 1)
-
-    def report(message: dict[str, Any]) -> None:
-        os.write(channel, (json.dumps(message) + "\n").encode())
-
+    report = open_channel()
     options: TrainOptions = pickle.load(sys.stdin.buffer)
     # Imported once, before the fork.
     importlib.import_module("shardtools.pipelines.train_run")
@@ -138,14 +131,7 @@ def run_worker(options: TrainOptions, num_ranks: int, report: Progress, stop: th
     try:
         run_rank(options, _join(options, num_ranks), report, stop)
     except BaseException as error:
-        known = isinstance(error, ShardtoolsError)
-        if not known:
-            traceback.print_exc()
-        line = (str(error).strip().splitlines() or [""])[0][:1000]
-        kind = type(error).__name__
-        failure = {"kind": kind, "message": line} if known else {"kind": "RunError", "message": f"{kind}: {line}"}
-        report({"event": "error", **failure})
-        os._exit(1)
+        end_with_error(error, report)
 
 
 def run_launched(options: TrainOptions, progress: Progress) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,30 @@ def test_clipping_bounds_what_a_step_moves(dataset: str, plain: Here, tmp_path: 
     # Five steps at a rate of 0.1, of which momentum makes at most ten times as much.
     moved = [float((weights(narrow)[name] - value).detach().abs().max()) for name, value in start.named_parameters()]
     assert 0 < max(moved) < 6 * 0.1 * 10 * 1e-6
+
+
+def test_compiling_changes_no_weight_and_no_name(
+    dataset: str, plain: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's compiler up to its graphs, which run as they are: turning them into C++ takes a minute of a core."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    wanted = options(dataset, tmp_path / "compiled", recipe=PLAIN, compile=True, checkpoint_steps=3)
+    stopped = Here(wanted, stop_at=lambda message: message["event"] == "checkpoint")
+    assert graphs and stopped.checkpoints() == [3, 4]
+    in_checkpoint = load_file(stopped.out / "checkpoints" / "step-000000004" / "model.safetensors")
+    assert in_checkpoint.keys() == weights(plain).keys()
+
+    shutil.copytree(stopped.out, tmp_path / "eager")
+    for resumed in (Here(wanted), Here(replace(wanted, out=str(tmp_path / "eager"), compile=False))):
+        assert resumed.of("ready")[0]["resumed_from"] == 4
+        assert resumed.losses() == pytest.approx(plain.losses(), rel=1e-4)
+        assert weights(resumed).keys() == weights(plain).keys() and distance(resumed, plain) < 1e-4
 
 
 def test_bfloat16_channels_last_is_near(dataset: str, plain: Here, tmp_path: Path) -> None:

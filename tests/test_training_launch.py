@@ -20,6 +20,7 @@ from shardtools.errors import DatasetBusyError, DatasetError, OptionError, PlanM
 from shardtools.storage import open_storage
 from shardtools.training import MODEL_FILE, RECORD_FILE, Recipe, TrainOptions, TrainResult, train, write_record
 from shardtools.training.launch import CHILD_DECIDES, open_run, processes_to_ask, run_child
+from shardtools.training.metrics import MetricsLog
 from shardtools.training.record import read_finished
 
 CHILD = """
@@ -80,6 +81,21 @@ def test_messages_become_a_result_and_a_record(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run" / RECORD_FILE).read_text())
     assert record["options"]["recipe"]["name"] == "own" and record["result"]["steps"] == 10
     assert record["facts"]["samples"] == 40 and record["facts"]["steps_per_epoch"] == 5
+
+
+def test_a_run_resumed_after_its_last_epoch_has_the_metrics_of_its_last_evaluation(tmp_path: Path) -> None:
+    """Killed between its last checkpoint and its weights: what is left of it evaluates nothing."""
+    with MetricsLog(tmp_path) as log:
+        log.add("step", step=5, epoch=1.0, loss=2.0)
+        log.add("evaluation", step=5, epoch=1.0, val_top1=10.0, val_top5=50.0, val_loss=2.3, val_images=40)
+        log.add("evaluation", step=10, epoch=2.0, val_top1=20.0, val_top5=60.0, val_loss=2.1, val_images=40)
+    wanted = options(tmp_path, val="photos")
+    result = run(wanted, READY + "end('done', 10)")
+
+    assert result.metrics == {"val_top1": 20.0, "val_top5": 60.0, "val_loss": 2.1}
+    assert json.loads((tmp_path / RECORD_FILE).read_text())["result"]["metrics"] == result.metrics
+    assert run(options(tmp_path), READY + "end('done', 10)").metrics == {}, "this run was asked for none"
+    assert run(wanted, READY + "end('done', 15)").metrics == {}, "that evaluation was of earlier weights"
 
 
 def test_the_child_decides_only_where_it_must(tmp_path: Path) -> None:
@@ -149,6 +165,20 @@ def test_a_finished_folder_of_other_options_is_refused(tmp_path: Path) -> None:
     message = "seed was 0, is 1; recipe.epochs was 100, is 20): give another out"
     with pytest.raises(PlanMismatchError, match=re.escape(message)):
         train(options(tmp_path, ratio=(2,), seed=1, recipe=Recipe(name="own", epochs=20)))
+
+
+def test_a_finished_folder_from_before_a_key_of_recipes(tmp_path: Path) -> None:
+    """What an earlier release began is what the default of the younger key does."""
+    wanted = finish(tmp_path)
+    path = tmp_path / RECORD_FILE
+    record = json.loads(path.read_text())
+    for name in ("schedule", "step_epochs", "step_factor"):
+        del record["settings"][f"recipe.{name}"]
+    path.write_text(json.dumps(record))
+
+    assert train(wanted).steps == 10
+    with pytest.raises(PlanMismatchError, match=r"recipe\.schedule was 'cosine', is 'step'"):
+        train(options(tmp_path, recipe=Recipe(name="own", schedule="step")))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"result": 1, "settings": {}}'])

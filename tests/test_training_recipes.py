@@ -57,6 +57,16 @@ def test_what_the_thesis_states() -> None:
     assert generated.head == "linear" and generated.projector_layers == -1
 
 
+def test_what_torchvision_states() -> None:
+    """The defaults of its references/classification/train.py, on 8 GPUs of 32 images."""
+    recipe = load_recipe("pytorch")
+    assert (recipe.encoder, recipe.epochs, recipe.batch_size, recipe.peak_lr) == ("resnet50", 90, 256, 0.1)
+    assert (recipe.schedule, recipe.step_epochs, recipe.step_factor, recipe.warmup_epochs) == ("step", 30.0, 0.1, 0.0)
+    assert (recipe.momentum, recipe.weight_decay, recipe.scale, recipe.flip) == (0.9, 1e-4, 0.08, 0.5)
+    others = [load_recipe(name).schedule for name in NAMES if name != "pytorch"]
+    assert set(others) == {"cosine"}
+
+
 def test_the_small_recipes_fit_small_images_on_a_cpu() -> None:
     plain, crops = load_recipe("micro"), load_recipe("micro-multi-crop")
 
@@ -91,6 +101,14 @@ def test_the_warm_up_keeps_its_share_unless_it_is_given() -> None:
     assert load_recipe("imagenet-sd", ["epochs=5"]).warmup_epochs == 0.5
     assert load_recipe("imagenet-sd", ["epochs=5", "warmup_epochs=2"]).warmup_epochs == 2.0
     assert load_recipe("pytorch", ["epochs=5"]).warmup_epochs == 0.0
+
+
+def test_steps_of_the_rate_keep_their_share_where_there_are_some() -> None:
+    assert load_recipe("pytorch", ["epochs=9"]).step_epochs == 3.0
+    assert load_recipe("pytorch", ["epochs=9", "step_epochs=4"]).step_epochs == 4.0
+    assert load_recipe("pytorch", ["epochs=9", "schedule=cosine"]).step_epochs == 30.0
+    assert load_recipe("imagenet-sd", ["epochs=10", "schedule=step"]).step_epochs == 3.0
+    assert load_recipe("imagenet-sd", ["epochs=10"]).step_epochs == 30.0
 
 
 def test_a_file_of_the_user_is_a_recipe(tmp_path: Path) -> None:
@@ -168,6 +186,9 @@ def test_unknown_recipes_give_near_names(tmp_path: Path) -> None:
         ({"epochs": 10}, "warmup_epochs is below epochs (10), found 10.0"),
         ({"eval_resize": 200}, "eval_resize is at least image_size (224), found 200"),
         ({"momentum": 1.5}, "momentum is 0 to 1, found 1.5"),
+        ({"schedule": "linear"}, "schedule is one of cosine, step, found 'linear'"),
+        ({"step_epochs": 0.0}, "step_epochs is a number above 0, found 0.0"),
+        ({"step_factor": 2.0}, "step_factor is above 0 and at most 1.0, found 2.0"),
     ],
 )
 def test_ranges_of_a_recipe(changes: dict[str, Any], message: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shardtools.errors import OptionError
 from shardtools.training.options import Recipe
+from shardtools.training.recipes import load_recipe
 from shardtools.training.schedule import LearningRate
 
 
@@ -37,6 +38,30 @@ def test_the_thesis_recipe() -> None:
     assert rate(500_400) == pytest.approx(1e-6)
 
 
+def test_steps_down_by_hand() -> None:
+    rate = LearningRate(peak=0.8, warmup_steps=2, total_steps=12, min_lr=0.01, fall_steps=4, fall_factor=0.25)
+    # The falls are at steps 4, 8 and 12 of the run, the warm-up's counted.
+    expected = [0.0, 0.4, 0.8, 0.8, 0.2, 0.2, 0.2, 0.2, 0.05, 0.05, 0.05, 0.05, 0.0125]
+    assert [rate(step) for step in range(13)] == pytest.approx(expected)
+    assert rate(16) == 0.01
+    # A warm-up over a fall ends below the peak.
+    late = LearningRate(peak=0.8, warmup_steps=5, total_steps=12, fall_steps=4, fall_factor=0.25)
+    assert (late(4), late(5)) == (pytest.approx(0.64), pytest.approx(0.2))
+
+
+def test_the_recipe_of_torchvision_is_its_scheduler() -> None:
+    recipe = load_recipe("pytorch")
+    rate = LearningRate.of(recipe, steps_per_epoch=5004)
+    starts = [rate(epoch * 5004) for epoch in (0, 29, 30, 59, 60, 89)]
+    assert starts == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    assert (rate(30 * 5004 - 1), rate(90 * 5004 - 1)) == (pytest.approx(0.1), pytest.approx(0.001))
+    # A short run falls at a third and at two thirds too.
+    short = LearningRate.of(load_recipe("pytorch", ["epochs=3"]), steps_per_epoch=10)
+    assert [short(step) for step in (9, 10, 19, 20, 29)] == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001])
+    few = LearningRate.of(load_recipe("pytorch", ["epochs=1"]), steps_per_epoch=1)
+    assert (few.fall_steps, few(0)) == (1, 0.1)
+
+
 def test_fractions_of_an_epoch_warm_up_and_leave_a_step() -> None:
     recipe = Recipe(name="short", epochs=2, warmup_epochs=0.5)
     assert LearningRate.of(recipe, steps_per_epoch=10).warmup_steps == 5
@@ -55,6 +80,12 @@ def test_rises_then_falls_and_stays_in_its_bounds(total: int, data: st.DataObjec
     assert max(rates) == rates[warmup] == 1.0
     assert rates[total] == pytest.approx(0.01)
 
+    length = data.draw(st.integers(warmup + 1, 600))
+    rate = LearningRate(peak=1.0, warmup_steps=warmup, total_steps=total, min_lr=0.01, fall_steps=length)
+    rates = [rate(step) for step in range(total + 1)]
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True) and 0.01 <= rates[-1] <= rates[warmup] == 1.0
+    assert len({round(one, 9) for one in rates[warmup:]}) == min(total // length, 2) + 1
+
 
 @pytest.mark.parametrize(
     ("values", "said"),
@@ -63,6 +94,8 @@ def test_rises_then_falls_and_stays_in_its_bounds(total: int, data: st.DataObjec
         ({"peak": 1.0, "warmup_steps": 5, "total_steps": 5}, "warmup_steps is 0 to 4"),
         ({"peak": 1.0, "warmup_steps": -1, "total_steps": 5}, "found -1"),
         ({"peak": 0.1, "warmup_steps": 0, "total_steps": 5, "min_lr": 0.2}, "min_lr is 0 to the peak"),
+        ({"peak": 1.0, "warmup_steps": 0, "total_steps": 5, "fall_steps": 0}, "fall_steps is at least 1, found 0"),
+        ({"peak": 1.0, "warmup_steps": 0, "total_steps": 5, "fall_factor": 0.0}, "fall_factor is above 0 and at most"),
     ],
 )
 def test_what_makes_no_schedule(values: dict[str, float], said: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -97,13 +96,14 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
     on any
     number of processes, and gives the same bytes.
     """
+    from shardtools.cli.launchers import is_one_of_many
     from shardtools.generation import GenerateOptions, generate
 
     wanted = GenerateOptions(out=out or default_out(options["model"]), **options)
     if dry_run:
         _print_estimate(wanted, as_json)
         return
-    if _is_one_of_many():
+    if is_one_of_many():
         import importlib
 
         importlib.import_module("shardtools.pipelines.generate").run_launched(wanted)
@@ -137,11 +137,6 @@ def summary(result: Any) -> str:
     else:
         lines.append(f'  shardtools sql "select prompt, seed, num_bytes from samples limit 5" {place}')
     return "\n".join(lines)
-
-
-def _is_one_of_many() -> bool:
-    """Whether torchrun, accelerate or Slurm started this process as a rank."""
-    return "RANK" in os.environ or ("SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1)
 
 
 def _print_estimate(options: Any, as_json: bool) -> None:

@@ -157,6 +157,9 @@ class Story:
         if self.options.val is None:
             return {}
         columns = read_metrics(self.storage.url)["evaluation"]
+        # One of earlier weights is not what the run came to.
+        if self.end["steps"] not in columns["step"][-1:]:
+            return {}
         return {name: float(columns[name][-1]) for name in _METRICS if name in columns}
 
     def _draw(self) -> None:

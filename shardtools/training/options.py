@@ -27,6 +27,12 @@ AUGMENTATIONS = {
 }
 """What is done to a training image -> what it is."""
 
+SCHEDULES = {
+    "cosine": "half a cosine from the peak to `min_lr`",
+    "step": "the peak, times `step_factor` every `step_epochs`",
+}
+"""How the learning rate falls after the warm-up -> what it is."""
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 DECODERS = ("auto", "cpu", "gpu")
 DEVICES = ("auto", "cpu", "cuda")
@@ -63,7 +69,11 @@ class Recipe:
         base_lr: Learning rate at `lr_batch_size`; it grows in proportion to `batch_size`.
         lr_batch_size: See `base_lr`.
         warmup_epochs: Epochs of linear warm-up from 0; fractions are allowed.
-        min_lr: What the cosine ends at, at most `peak_lr`.
+        schedule: One of `SCHEDULES`.
+        step_epochs: Of "step": epochs between two falls, counted from the start of the run, above 0; fractions are
+            allowed.
+        step_factor: Of "step": what the rate is multiplied by at each fall, above 0 and at most 1.
+        min_lr: What the cosine ends at and the least rate of "step", at most `peak_lr`.
         momentum: Of SGD.
         weight_decay: On weights of two or more dimensions; not on biases and batch norms.
         label_smoothing: 0 to 1.
@@ -100,6 +110,9 @@ class Recipe:
     base_lr: float = 0.1
     lr_batch_size: int = 256
     warmup_epochs: float = 10.0
+    schedule: str = "cosine"
+    step_epochs: float = 30.0
+    step_factor: float = 0.1
     min_lr: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -118,11 +131,11 @@ class Recipe:
         for name in ("memory_momentum", "flip", "momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise self._wrong(name, "0 to 1")
-        for name in ("temperature", "base_lr", "clip_norm"):
+        for name in ("temperature", "base_lr", "step_epochs", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise self._wrong(name, "a number above 0")
-        for name, most in (("scale", 1.0), ("local_scale", self.scale)):
+        for name, most in (("scale", 1.0), ("local_scale", self.scale), ("step_factor", 1.0)):
             if not 0 < getattr(self, name) <= most:
                 raise self._wrong(name, f"above 0 and at most {most}")
         if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
@@ -150,7 +163,7 @@ class Recipe:
         return self.base_lr * self.batch_size / self.lr_batch_size
 
 
-_CHOICES = {"head": HEADS, "augmentation": AUGMENTATIONS, "precision": PRECISIONS}
+_CHOICES = {"head": HEADS, "augmentation": AUGMENTATIONS, "schedule": SCHEDULES, "precision": PRECISIONS}
 _LEAST: dict[str, float] = {
     "projector_layers": -1,
     "projector_hidden": 1,

@@ -22,6 +22,7 @@ from shardtools.training.options import Recipe
 _SUFFIX = ".toml"
 _KEYS = [field.name for field in fields(Recipe) if field.name != "name"]
 _TYPES: dict[str, Any] = get_type_hints(Recipe)
+_DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.name != "name"}
 _WORDS = {True: ("true", "yes", "1"), False: ("false", "no", "0")}
 
 
@@ -69,7 +70,8 @@ def find_recipe(name: str) -> RecipeFile:
 def load_recipe(name_or_path: str, overrides: Mapping[str, str] | Sequence[str] = ()) -> Recipe:
     """A recipe with some values changed.
 
-    Where `epochs` is changed and `warmup_epochs` is not, the warm-up keeps its share of the epochs.
+    Where `epochs` is changed and `warmup_epochs` is not, the warm-up keeps its share of the epochs; so do the epochs
+    between the falls of a schedule of steps.
 
     Args:
         name_or_path: Of a shipped recipe, or a file that ends in ".toml".
@@ -90,11 +92,18 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, str] | Sequence[str] 
         raise OptionError(f"{name_or_path}: expected TOML, found {line}: see `shardtools recipes pytorch`") from None
     values = {key: _of_file(name, key, value) for key, value in content.items()}
     changed = {key: _of_text(name, key, value) for key, value in split_overrides(overrides).items()}
-    if "epochs" in changed and "warmup_epochs" not in changed:
-        standard = Recipe(name=name)
-        share = values.get("warmup_epochs", standard.warmup_epochs) / values.get("epochs", standard.epochs)
-        changed["warmup_epochs"] = share * changed["epochs"]
-    return Recipe(name=name, **{**values, **changed})
+    return Recipe(name=name, **{**values, **_in_proportion(values, changed), **changed})
+
+
+def _in_proportion(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, float]:
+    """The lengths in epochs that follow a changed number of epochs."""
+    if "epochs" not in changed:
+        return {}
+    own = {**_DEFAULTS, **values}
+    # Where nothing falls in steps their length is left alone: it stands in the run's settings.
+    has_steps = changed.get("schedule", own["schedule"]) == "step"
+    names = ("warmup_epochs", "step_epochs") if has_steps else ("warmup_epochs",)
+    return {name: own[name] / own["epochs"] * changed["epochs"] for name in names}
 
 
 def split_overrides(overrides: Mapping[str, str] | Sequence[str]) -> dict[str, str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from typing import Any
 
 from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError
 from shardtools.storage import Storage
-from shardtools.training.options import TrainOptions, TrainResult
+from shardtools.training.options import Recipe, TrainOptions, TrainResult
 
 MODEL_FILE = "model.safetensors"
 CURVES_FILE = "curves.png"
@@ -75,10 +75,16 @@ def read_finished(storage: Storage, options: TrainOptions) -> TrainResult | None
 
 
 def changed_settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Differences between two `TrainOptions.result()`, one line each; the first may come out of a JSON file."""
+    """Differences between two `TrainOptions.result()`, one line each; the first may come out of a JSON file.
+
+    A key of recipes that the first does not have is younger than it, and the default of such a key is what was done
+    before: a run that an earlier release began can be resumed.
+    """
     as_json = json.loads(json.dumps(dict(wanted)))
+    standard = {f"recipe.{field.name}": field.default for field in fields(Recipe) if field.name != "name"}
+    before = {**found, **{name: standard[name] for name in as_json if name in standard and name not in found}}
     return [
-        f"{name} was {found.get(name)!r}, is {as_json.get(name)!r}"
-        for name in {**found, **as_json}
-        if found.get(name) != as_json.get(name)
+        f"{name} was {before.get(name)!r}, is {as_json.get(name)!r}"
+        for name in {**before, **as_json}
+        if before.get(name) != as_json.get(name)
     ]

@@ -1,7 +1,7 @@
 """The learning rate of each optimiser step.
 
-Owns the curve: linear warm-up, then half a cosine. It is a function of the step alone, so a resumed run needs no state
-of a scheduler; the price is that the number of steps is fixed when the run starts.
+Owns the curves: linear warm-up, then half a cosine or steps down. Each is a function of the step alone, so a resumed
+run needs no state of a scheduler; the price is that the number of steps is fixed when the run starts.
 """
 
 from __future__ import annotations
@@ -15,16 +15,23 @@ from shardtools.training.options import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningRate:
-    """Learning rate by optimiser step (thesis, chapters 4 and 5: linear warm-up, cosine decay).
+    """Learning rate by optimiser step.
+
+    After a linear warm-up it falls along half a cosine (thesis, chapters 4 and 5) or, with `fall_steps`, is multiplied
+    by `fall_factor` every so many steps of the run, the warm-up's included: "at epochs 30, 60 and 80" of Goyal et al.,
+    "Accurate, Large Minibatch SGD" (2017), section 5.1, means epochs of the run too.
 
     Step 0 gets 0 where there is a warm-up (it moves no weight, only fills SGD's momentum) and `peak` where there is
-    none; step `warmup_steps` is the first at `peak`; `min_lr` is reached at `total_steps`, one step after the last.
+    none; step `warmup_steps` is the first at `peak`; the cosine reaches `min_lr` at `total_steps`, one step after the
+    last.
 
     Attributes:
         peak: Highest rate.
         warmup_steps: Steps below it at the start, 0 or more, fewer than `total_steps`.
         total_steps: Optimiser steps of the whole run, at least 1.
-        min_lr: What the cosine ends at, 0 to `peak`.
+        min_lr: What the cosine ends at and the least rate of steps down, 0 to `peak`.
+        fall_steps: Steps between two falls, at least 1; `None` for the cosine.
+        fall_factor: What each fall multiplies the rate by, above 0 and at most 1.
 
     Raises:
         OptionError: A value is out of range.
@@ -34,6 +41,8 @@ class LearningRate:
     warmup_steps: int
     total_steps: int
     min_lr: float = 0.0
+    fall_steps: int | None = None
+    fall_factor: float = 0.1
 
     def __post_init__(self) -> None:
         if self.total_steps < 1:
@@ -42,6 +51,10 @@ class LearningRate:
             raise OptionError(f"warmup_steps is 0 to {self.total_steps - 1} (steps - 1), found {self.warmup_steps}")
         if not 0 <= self.min_lr <= self.peak:
             raise OptionError(f"min_lr is 0 to the peak ({self.peak}), found {self.min_lr}")
+        if self.fall_steps is not None and self.fall_steps < 1:
+            raise OptionError(f"fall_steps is at least 1, found {self.fall_steps}: take None for the cosine")
+        if not 0 < self.fall_factor <= 1:
+            raise OptionError(f"fall_factor is above 0 and at most 1, found {self.fall_factor}")
 
     @classmethod
     def of(cls, recipe: Recipe, steps_per_epoch: int) -> LearningRate:
@@ -57,13 +70,21 @@ class LearningRate:
         total = recipe.epochs * steps_per_epoch
         # Rounding up must not swallow the last step of a run of few steps.
         warmup = min(round(recipe.warmup_epochs * steps_per_epoch), max(total - 1, 0))
-        return cls(peak=recipe.peak_lr, warmup_steps=warmup, total_steps=total, min_lr=recipe.min_lr)
+        is_cosine = recipe.schedule == "cosine"
+        return cls(
+            peak=recipe.peak_lr,
+            warmup_steps=warmup,
+            total_steps=total,
+            min_lr=recipe.min_lr,
+            fall_steps=None if is_cosine else max(round(recipe.step_epochs * steps_per_epoch), 1),
+            fall_factor=recipe.step_factor,
+        )
 
     def __call__(self, step: int) -> float:
         """Rate of a step.
 
         Args:
-            step: 0-based, counted over the whole run; `min_lr` from `total_steps` on.
+            step: 0-based, counted over the whole run; a cosine stays at `min_lr` from `total_steps` on.
 
         Raises:
             OptionError: The step is below 0.
@@ -72,5 +93,7 @@ class LearningRate:
             raise OptionError(f"a step is at least 0, found {step}")
         if step < self.warmup_steps:
             return self.peak * step / self.warmup_steps
+        if self.fall_steps is not None:
+            return max(self.peak * self.fall_factor ** (step // self.fall_steps), self.min_lr)
         done = min((step - self.warmup_steps) / (self.total_steps - self.warmup_steps), 1.0)
         return self.min_lr + (self.peak - self.min_lr) * 0.5 * (1.0 + math.cos(math.pi * done))

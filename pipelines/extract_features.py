@@ -15,13 +15,11 @@ part in hand again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -39,6 +37,7 @@ from shardtools.features.layout import Skipped
 from shardtools.features.writer import features_storage
 from shardtools.loader import CenterCropOptions, LoaderOptions, OrderOptions, ResizeOptions
 from shardtools.loader.randomness import Int64s
+from shardtools.pipelines.channel import end_with_error, open_channel
 from shardtools.pipelines.common import Rank, fork_ranks, join_world, translate_slurm
 from shardtools.pipelines.feature_encoders import FeatureEncoder, load_feature_encoder
 from shardtools.pipelines.train_data import DeviceBatches, DeviceImages, Normaliser
@@ -221,13 +220,7 @@ def workers_main(world_size: int, parent_pid: int) -> None:
     """
     die_with_parent(parent_pid)
     stop = stop_on_sigterm()
-    # What a library prints goes to standard error: it must not mix with the messages.
-    channel = os.dup(1)
-    os.dup2(2, 1)
-
-    def report(message: dict[str, Any]) -> None:
-        os.write(channel, (json.dumps(message) + "\n").encode())
-
+    report = open_channel()
     job: Job = pickle.load(sys.stdin.buffer)
     # Counting GPUs does not start CUDA, which a fork would not survive.
     gpus = torch.cuda.device_count() if job.options.device != "cpu" else 0
@@ -240,14 +233,7 @@ def run_worker(job: Job, num_ranks: int, report: Progress, stop: threading.Event
     try:
         run_rank(job, _join(job.options, num_ranks), report, stop)
     except BaseException as error:
-        known = isinstance(error, ShardtoolsError)
-        if not known:
-            traceback.print_exc()
-        line = (str(error).strip().splitlines() or [""])[0][:1000]
-        kind = type(error).__name__
-        failure = {"kind": kind, "message": line} if known else {"kind": "RunError", "message": f"{kind}: {line}"}
-        report({"event": "error", **failure})
-        os._exit(1)
+        end_with_error(error, report)
 
 
 def run_launched(options: FeatureOptions, progress: Progress) -> FeatureResult | None:

@@ -102,9 +102,8 @@ def expectations_table(expected: Expectations | Missing | None, *, least_shown: 
         for cut in expected.cuts
     ]
     caption = f"Cuts and their trade-off, with {expected.confidence:.0%} intervals"
-    return element(
-        "details", element("summary", "What to expect"), rate, table(headings, rows, caption=caption, class_="figures")
-    )
+    figures = table(headings, rows, caption=caption, class_="figures")
+    return element("details", element("summary", "What to expect"), rate, figures, class_="toolbar")
 
 
 def _button(cut: ExpectedCut) -> Markup:

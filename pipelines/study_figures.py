@@ -103,7 +103,7 @@ def _draw_prompts(figure: Figure, options: StudyOptions, found: Sequence[Mean]) 
                 label=f"guidance {guidance:g}",
                 capsize=3,
             )
-        _real_line(axes, found, augmentation)
+        _real_line(axes, found, augmentation, label="trained on photographs")
         middle = width * (len(options.guidances) - 1) / 2
         axes.set_xticks([place + middle for place in range(len(options.templates))], options.templates, rotation=12)
         axes.set_title(augmentation)
@@ -171,8 +171,10 @@ def _errors(cells: Sequence[Mean]) -> list[float]:
     return [cell.deviation or 0.0 for cell in cells]
 
 
-def _real_line(axes: Axes, found: Sequence[Mean], augmentation: str, colour: str = _REAL_COLOUR) -> None:
-    label = f"trained on photographs, {augmentation}"
+def _real_line(
+    axes: Axes, found: Sequence[Mean], augmentation: str, colour: str = _REAL_COLOUR, label: str | None = None
+) -> None:
+    label = label or f"trained on photographs, {augmentation}"
     for cell in find(found, source="real", augmentation=augmentation):
         axes.axhline(cell.top1, color=colour, linestyle="--", linewidth=1, label=label)
 

@@ -12,6 +12,7 @@ import pytest
 
 from shardtools.audit import SCORES
 from shardtools.cli.audit import summary
+from shardtools.cli.class_words import class_words
 from shardtools.labelaudit import NOISE_COLUMNS, LabelAuditOptions, LabelAuditResult, audit_dataset
 from shardtools.overlays import open_overlay
 from shardtools.report import write_report
@@ -186,7 +187,8 @@ def test_the_printed_command_mends_the_flips(
     assert lines[0].startswith("about ") and "of 600 labels are wrong" in lines[0]
     assert lines[1].split()[:2] == ["take", "probability"]
     first = found.suspects[0]
-    assert f"  {first['key']}  1.000  {first['given_wnid']} -> {first['suggested_wnid']}" in lines
+    given, suggested = class_words(first["given_wnid"]), class_words(first["suggested_wnid"])
+    assert f"  {first['key']}  1.000  {given} -> {suggested}" in lines and "(" in given
     printed = next(shlex.split(line) for line in lines if line.startswith("  shardtools apply"))
     assert printed[2] == url and printed[4:] == ["--out", f"{url}-relabelled"]
     mended = tmp_path / "mended"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.cli.class_words import class_words
+
 if TYPE_CHECKING:
     from shardtools.labelaudit import LabelAuditOptions, LabelAuditResult
 
@@ -68,9 +70,9 @@ def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
     ]
     width = max((len(row["key"]) for row in result.suspects), default=0)
     for row in result.suspects:
-        change = row["given_wnid"]
-        change += " (no better label)" if row["suggested_wnid"] == change else f" -> {row['suggested_wnid']}"
-        lines.append(f"  {row['key']:<{width}}  {row['noise_probability']:.3f}  {change}")
+        given, suggested = row["given_wnid"], row["suggested_wnid"]
+        change = "no better label" if suggested == given else f"-> {class_words(suggested)}"
+        lines.append(f"  {row['key']:<{width}}  {row['noise_probability']:.3f}  {class_words(given)} {change}")
     lines += [f"overlay: {result.overlay}", f"summary: {result.summary_file}", "Next:", *_next_lines(result, options)]
     return "\n".join(lines)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from shardtools.cli.class_words import class_words
+
 EPILOG = """\b
 Examples:
   shardtools nearest fashion-real
@@ -48,7 +50,8 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     share = result.num_own / max(result.num_samples, 1)
     click.echo(f"{result.num_own} of {result.num_samples} samples ({share:.1%}) are nearest to their own class")
     for row in result.missed[:_SHOWN]:
-        click.echo(f"  {row['wnid']} misses its mark: nearest is {row['nearest_wnid']}, own {row['share_own']:.1%}")
+        nearest = class_words(row["nearest_wnid"])
+        click.echo(f"  {class_words(row['wnid'])} misses its mark: nearest is {nearest}, own {row['share_own']:.1%}")
     if len(result.missed) > _SHOWN:
         click.echo(f"  and {len(result.missed) - _SHOWN} more classes")
     place = shlex.quote(dataset)

@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=2 python -m benchmarks.audit --json
 
 Hardware: two CPU cores, 3 GB of memory. Time: about 25 minutes for all of it, five of them for the features of 10,000
-images (kept in `--cache`); `--quick` takes one seed. Expected: a mean gain of at least 0.02 (figures: docs/audit.md).
+images (kept in `--cache`); `--quick` takes one seed. Expected: a mean gain of at least 0.02 (figures:
+docs/benchmarks.md).
 
 `cleanlab` is the best of four, setting by setting and seed by seed: its label quality scores by self-confidence,
 normalised margin and confidence-weighted entropy, and confident learning (`find_label_issues`, what it prunes first,
@@ -35,9 +36,9 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.audit_data import NOISES, Known, clusters, digits, fashion
 from shardtools.audit import SCORES, AuditOptions, audit_labels
-from shardtools.audit.evidence import STRENGTHS
+from shardtools.audit.evidence import best_strength
 from shardtools.audit.folds import canonical_order, stratified_folds
-from shardtools.audit.linear import one_hot, out_of_fold
+from shardtools.audit.linear import one_hot
 from shardtools.audit.projection import project
 
 BAR = ("symmetric 5 %", "symmetric 20 %", "symmetric 40 %", "asymmetric 20 %")
@@ -51,9 +52,7 @@ def probabilities(known: Known, labels: np.ndarray, options: AuditOptions) -> tu
     order, groups = canonical_order([known.features], labels, options.seed)
     folds = stratified_folds(labels[order], groups, options.num_folds)
     projected = project(known.features, order, options.num_dimensions)
-    targets = one_hot(labels[order], int(labels.max()) + 1)
-    fits = [out_of_fold(projected, targets, folds, strength=strength)[0] for strength in STRENGTHS]
-    best = min(fits, key=lambda fit: -float(np.vdot(targets, fit)))
+    _, (best, _) = best_strength(projected, one_hot(labels[order], int(labels.max()) + 1), folds)
     probs = np.empty_like(best)
     probs[order] = np.exp(best)
     placed = np.empty_like(folds)

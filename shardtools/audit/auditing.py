@@ -34,10 +34,11 @@ SCORES = {
     "linear_doubt": "1 minus the linear model's out-of-fold probability of the given label (self-confidence)",
     "linear_margin": "largest out-of-fold probability of another class minus the given label's",
     "confident_learning": "linear_doubt, plus 1 where confident learning prunes the sample by noise rate",
+    "kernel_doubt": "1 minus the kernel model's out-of-fold probability of the given label",
     "knn_doubt": "share of the 10 nearest neighbours with another label",
     "knn_weighted_doubt": "the same over all neighbours found, nearer ones counting more",
     "simifeat_vote": "votes of the strongest other class minus the given one's; above 0 SimiFeat-V calls it wrong",
-    "simifeat_rank": "rank within the label minus the rank SimiFeat-R cuts at; above 0 it calls it wrong",
+    "simifeat_rank": "rank within the label minus SimiFeat-R's cut at the mixture's rates; above 0 it calls it wrong",
     "prototype_margin": "cosine to the nearest other class mean minus that to the own, means trimmed",
     "mixture_doubt": "probability that the label is wrong by the noise-aware mixture of linear model and neighbours",
     "second_doubt": "the same after models were fitted again to what the mixture believes",
@@ -153,7 +154,14 @@ def _learn(
         planted = plant(labels, found.posterior, found.mixtures[0].transition, rate=rate, seed=(options.seed, 7, index))
         plantings.append(planted)
         doubts.append(run_pass(encoded, planted.labels, folds, num_classes, found).doubts)
-    vote = learn_vote(found.doubts, folds, plantings, doubts)
+    vote = learn_vote(
+        found.doubts,
+        folds,
+        plantings,
+        doubts,
+        believed=found.believed,
+        anchor=evidence_names(len(encoded)).index("second_mixture"),
+    )
     calibration = calibrate(
         vote.votes,
         plantings,
@@ -202,6 +210,7 @@ def _scores(
         "linear_doubt": doubt,
         "linear_margin": others.max(axis=1) - probs[rows, labels],
         "confident_learning": confident_scores(probs, labels, joint),
+        "kernel_doubt": 1 / (1 + np.exp(-found.doubts[:, names.index("kernel_0")])),
         "knn_doubt": 1 - votes[rows, labels],
         "knn_weighted_doubt": 1 - wide[rows, labels],
         "simifeat_vote": vote_margins(votes, labels),

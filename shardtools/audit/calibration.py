@@ -5,8 +5,9 @@ wrong labels, a sample's label is wrong with probability scale * g / f. The rati
 against not planted; the scale is the largest that no cut contradicts, the least of share above / planted share above
 (Scott, "A rate of convergence for mixture proportion estimation", AISTATS 2015, section 2), averaged with the noise
 rate of the noise-aware mixtures. That probability is averaged with what the mixtures believe of labels with such a
-vote, and the noise rate that is reported is the mean of all. The price: real noise that looks unlike the planted is
-under-counted, which the interval does not know.
+vote, and the noise rate that is reported is the mean of all. The price: noise and ambiguity are told apart by the
+models' word only. Samples whose true class is a matter of opinion are partly counted as wrong labels, and real noise
+that looks unlike the planted is under-counted; the intervals hold what the two opinions differ by, not what both miss.
 """
 
 from __future__ import annotations

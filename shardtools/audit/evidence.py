@@ -1,8 +1,8 @@
 """What the models say about each given label: one pass over a dataset, repeatable with other labels.
 
-Owns the order of work of a pass: linear model, neighbours' votes and prototypes of each encoder; the noise-aware
-mixture of them; then linear model and votes once more, learnt from the mixture's posterior, and their mixture. No
-linear model judges a sample that it was fitted to, and no sample votes for itself. The price of the second round: the
+Owns the order of work of a pass: linear and kernel model, neighbours' votes and prototypes of each encoder; the
+noise-aware mixture of them; then models and votes once more, learnt from the mixture's posterior, and their mixture. No
+model judges a sample that it was fitted to, and no sample votes for itself. The price of the second round: the
 posterior of a neighbour was formed with the sample's own label among its votes, a trace of one in fifty.
 """
 
@@ -14,17 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.audit.linear import Float32s, Int64s, one_hot, out_of_fold
+from shardtools.audit.kernel import Kernel, fit_kernel
+from shardtools.audit.linear import Float32s, Int64s, fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
 from shardtools.audit.neighbours import Neighbours
 from shardtools.audit.prototypes import prototype_cosines
 
-STRENGTHS = (1e-3, 1e-2, 1e-1)
+STRENGTHS = (1e-3, 1e-2, 1e-1, 0.3, 1.0)
 """Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
 NARROW = 20
 WIDE = 50
 """Neighbours of the plain and of the distance-weighted vote; fewer where there are fewer samples."""
 _MOST_ODDS = 12.0
+_OF_AN_ENCODER = ("linear", "kernel", "narrow", "wide", "prototype")
+_ALL_FOLDS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,15 +46,18 @@ class Pass:
         linear: Out-of-fold log probabilities of each encoder's linear model, each [N, C].
         strengths: The penalty of each.
         coefficients: Of each encoder, of each fold: where the next pass starts.
+        kernels: Of each encoder.
         mixtures: First and second round.
         posterior: P(true | x, given) of the first round, [N, C].
-        believed: Probability that each label is wrong by the mixture with the larger share of wrong labels, [N].
+        believed: Probability that each label is wrong by the mixture with the larger share of wrong labels, [N]. Of
+            much noise the second sees too little, since what it learnt from was corrected by the first.
         doubts: Evidence against each given label, larger is more suspect, [N, E]; columns are `evidence_names`.
     """
 
     linear: list[Float32s]
     strengths: list[float]
     coefficients: list[list[Float32s]]
+    kernels: list[Kernel]
     mixtures: tuple[Mixture, Mixture]
     posterior: Float32s
     believed: npt.NDArray[np.float64]
@@ -60,7 +66,7 @@ class Pass:
 
 def evidence_names(num_encoders: int) -> tuple[str, ...]:
     """Columns of `Pass.doubts`."""
-    of_one = [f"{name}_{index}" for index in range(num_encoders) for name in ("linear", "narrow", "wide", "prototype")]
+    of_one = [f"{name}_{index}" for index in range(num_encoders) for name in _OF_AN_ENCODER]
     return ("mixture", "noisy_mixture", "second_mixture", *of_one)
 
 
@@ -78,7 +84,8 @@ def run_pass(
     """
     targets = one_hot(labels, num_classes)
     linear, strengths, coefficients = _linear_models(encoders, targets, folds, before)
-    votes = [_votes(encoder, targets) for encoder in encoders]
+    kernels = before.kernels if before else [fit_kernel(encoder.features, targets, folds) for encoder in encoders]
+    votes = [_votes(encoder, kernel, targets, folds) for encoder, kernel in zip(encoders, kernels, strict=True)]
     models = [model for index, own in enumerate(linear) for model in (own, *votes[index])]
     first = fit_mixture(models, labels, start=before.mixtures[0] if before else None)
     posterior = first.posterior(models, labels)
@@ -91,7 +98,7 @@ def run_pass(
                 encoder.features, posterior, folds, strength=strengths[index], starts=coefficients[index],
                 max_iterations=15,
             )[0],
-            *_votes(encoder, posterior),
+            *_votes(encoder, kernels[index], posterior, folds),
         )
     ]  # fmt: skip
     second = fit_mixture(again, labels, start=before.mixtures[1] if before else None, transition=first.transition)
@@ -108,6 +115,7 @@ def run_pass(
         linear=linear,
         strengths=strengths,
         coefficients=coefficients,
+        kernels=kernels,
         mixtures=(first, second),
         posterior=posterior,
         believed=max((_wrong(posterior, labels), _wrong(second_posterior, labels)), key=np.mean),
@@ -145,17 +153,26 @@ def _linear_models(
             strength, starts = before.strengths[index], before.coefficients[index]
             found = out_of_fold(encoder.features, targets, folds, strength=strength, starts=starts, max_iterations=20)
         else:
-            strength, found = _best_strength(encoder.features, targets, folds)
+            strength, found = best_strength(encoder.features, targets, folds)
         linear.append(found[0])
         strengths.append(strength)
         coefficients.append(found[1])
     return linear, strengths, coefficients
 
 
-def _best_strength(
+def best_strength(
     features: Float32s, targets: Float32s, folds: Int64s
 ) -> tuple[float, tuple[Float32s, list[Float32s]]]:
-    """From the strongest penalty, whose fit is quick, to weaker ones, each from the fit before, until it worsens."""
+    """The linear model's penalty of least out-of-fold log loss, with its log probabilities [N, C] and coefficients.
+
+    From the strongest penalty, whose fit is quick, to weaker ones, each from the fit before, until it worsens. Of a
+    large dataset the first fold decides for all; the models of the others start from zero, since a model of another
+    fold has seen their samples.
+    """
+    if len(features) > _ALL_FOLDS:
+        held = folds == 0
+        strength = _least_loss(features, targets, held)
+        return strength, out_of_fold(features, targets, folds, strength=strength)
     best: tuple[float, tuple[Float32s, list[Float32s]]] | None = None
     least = np.inf
     starts = None
@@ -171,7 +188,21 @@ def _best_strength(
     return best
 
 
-def _votes(encoder: Encoded, targets: Float32s) -> tuple[Float32s, Float32s]:
+def _least_loss(features: Float32s, targets: Float32s, held: npt.NDArray[np.bool_]) -> float:
+    losses: dict[float, float] = {}
+    coefficients = None
+    learnt, judged = features[~held], features[held]
+    for strength in sorted(STRENGTHS, reverse=True):
+        coefficients = fit(learnt, targets[~held], strength=strength, start=coefficients)
+        losses[strength] = -float(np.vdot(targets[held], log_probabilities(judged, coefficients)))
+        if losses[strength] > min(losses.values()):
+            break
+    return min(losses, key=losses.__getitem__)
+
+
+def _votes(encoder: Encoded, kernel: Kernel, targets: Float32s, folds: Int64s) -> tuple[Float32s, Float32s, Float32s]:
+    """Log probabilities by the kernel model and by near and wide neighbours, each [N, C]."""
     count = encoder.neighbours.rows.shape[1]
     narrow = encoder.neighbours.log_probabilities(targets, num_neighbours=min(NARROW, count))
-    return narrow, encoder.neighbours.log_probabilities(targets, num_neighbours=count, by_distance=True)
+    wide = encoder.neighbours.log_probabilities(targets, num_neighbours=count, by_distance=True)
+    return kernel.out_of_fold(encoder.features, targets, folds), narrow, wide

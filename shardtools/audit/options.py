@@ -6,6 +6,7 @@ through the features before anything starts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ from shardtools.audit.linear import Int64s
 from shardtools.errors import OptionError
 
 _SHOWN = 5
+_ARRAYS = 14
+_COPIES = 3
+_NEIGHBOUR_BYTES = 40
+_FIXED_BYTES = 2**28
 _FEWEST_NEIGHBOURS = 10
 
 
@@ -96,7 +101,34 @@ def check_dataset(
         raise OptionError(
             f"an audit needs more than {max(_FEWEST_NEIGHBOURS, options.num_folds)} samples, found {num_samples}"
         )
+    _check_memory(num_samples, count, encoders, options)
     return given.astype(np.int64), count
+
+
+def needed_bytes(num_samples: int, num_classes: int, dimensions: Sequence[int], num_neighbours: int) -> int:
+    """Peak memory of an audit beside the features given; with many classes, 14 arrays of all probabilities rule it.
+
+    Args:
+        num_samples: N.
+        num_classes: C.
+        dimensions: Components kept of each encoder.
+        num_neighbours: Found of each sample.
+    """
+    probabilities = 4 * num_classes * _ARRAYS * (1 + len(dimensions)) // 2
+    each = sum(4 * _COPIES * kept + _NEIGHBOUR_BYTES * num_neighbours for kept in dimensions)
+    return _FIXED_BYTES + num_samples * (probabilities + each)
+
+
+def _check_memory(num_samples: int, num_classes: int, encoders: Sequence[Features], options: AuditOptions) -> None:
+    """Refuses at once what would be stopped by the system after hours."""
+    dimensions = [min(options.num_dimensions, features.shape[1]) for features in encoders]
+    needed = needed_bytes(num_samples, num_classes, dimensions, options.num_neighbours)
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > found:
+        raise OptionError(
+            f"an audit of {num_samples} samples and {num_classes} classes needs about {needed / 2**30:.0f} GiB, found "
+            f"{found / 2**30:.0f} GiB: audit groups of classes that may be mistaken for one another, one by one"
+        )
 
 
 def check_margins(training_margins: npt.ArrayLike, num_samples: int) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from shardtools.audit.linear import Float32s, Int64s
 
 KINDS = ("symmetric", "nearest", "estimated")
-_SHARES = (0.25, 0.25, 0.5)
+_SHARES = (0.15, 0.15, 0.7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

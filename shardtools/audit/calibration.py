@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from shardtools.audit.planting import KINDS, Planted
 
@@ -147,7 +147,7 @@ def cuts(
     above = [int(np.count_nonzero(calibration.probabilities >= threshold)) for threshold in _THRESHOLDS]
     chosen = sorted({count for count in (*counts, *above) if 0 < count <= len(votes)})
     ends = [probs[order] for probs in calibration.ends()]
-    quantile = float(stats.norm.ppf((1 + confidence) / 2))
+    quantile = float(special.ndtri((1 + confidence) / 2))
     found = []
     for count in chosen:
         low, middle, high = (float(probs[:count].mean()) for probs in ends)

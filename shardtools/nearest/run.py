@@ -26,7 +26,7 @@ from shardtools.nearest.options import NearestOptions, NearestResult
 from shardtools.nearest.spread import own_class_distances
 from shardtools.nearest.tables import CLASS_SCHEMA, class_rows, confusion_table, sample_table
 from shardtools.nearest.votes import Votes, count_votes
-from shardtools.overlays import write_overlay
+from shardtools.overlays import OverlayWriter
 
 MADE_BY = "shardtools nearest"
 
@@ -75,31 +75,18 @@ def nearest_classes(options: NearestOptions, *, report: Report | None = None) ->
     say = report or (lambda line: None)
     store = open_features(options.dataset, only_features(options.dataset, options.features))
     other = _open_reference(options, store)
-    say(f"means of the classes of {len(store)} samples")
-    mine = _side(store)
-    reference = mine if other is None else _side(other)
-    if not options.allow_small:
-        # A reference's classes may have one sample each: nothing is left out of their means.
-        check_sizes(mine.means, mine.names, options.dataset)
-    own = _own_places(mine, reference, options)
-    scores = mean_scores(store, own, reference.means, leave_one_out=other is None)
-    say(f"{options.k} nearest neighbours of each")
-    votes = _votes(mine, reference, own, options.k)
-    say("distances within classes")
-    distances = own_class_distances(store, mine.labels)
-    reference_distances = None if other is None else _class_distances(reference)
-    samples = sample_table(
-        store.keys, scores, votes, reference.means, reference.class_names, own, distances, reference_distances
-    )
-    info = write_overlay(
+    # First, so that an overlay that is there, or a place that cannot be written, does not cost the work.
+    with OverlayWriter(
         options.dataset,
         options.overlay,
-        [samples],
         made_by=MADE_BY,
         settings=_settings(options, store, other),
         replace=options.replace,
         out=options.out,
-    )
+    ) as writer:
+        mine, reference, samples = _judge(options, store, other, say)
+        writer.add(samples)
+        info = writer.commit()
     rows = class_rows(
         samples,
         mine.labels,
@@ -122,6 +109,29 @@ def nearest_classes(options: NearestOptions, *, report: Report | None = None) ->
         num_own=sum(bool(value) for value in samples["is_own"].to_pylist()),
         missed=_missed(rows),
     )
+
+
+def _judge(
+    options: NearestOptions, store: FeatureStore, other: FeatureStore | None, say: Report
+) -> tuple[_Side, _Side, pa.Table]:
+    """Both sides, the same where there is no reference, and a row for each sample."""
+    say(f"means of the classes of {len(store)} samples")
+    mine = _side(store)
+    reference = mine if other is None else _side(other)
+    if not options.allow_small:
+        # A reference's classes may have one sample each: nothing is left out of their means.
+        check_sizes(mine.means, mine.names, options.dataset)
+    own = _own_places(mine, reference, options)
+    scores = mean_scores(store, own, reference.means, leave_one_out=other is None)
+    say(f"{options.k} nearest neighbours of each")
+    votes = _votes(mine, reference, own, options.k)
+    say("distances within classes")
+    distances = own_class_distances(store, mine.labels)
+    reference_distances = None if other is None else _class_distances(reference)
+    samples = sample_table(
+        store.keys, scores, votes, reference.means, reference.class_names, own, distances, reference_distances
+    )
+    return mine, reference, samples
 
 
 def _open_reference(options: NearestOptions, store: FeatureStore) -> FeatureStore | None:

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=2 python -m benchmarks.audit --json
 
-Hardware: two CPU cores, 3 GB of memory. Time: about 25 minutes for all of it, five of them for the features of 10,000
-images (kept in `--cache`); `--quick` takes one seed. Expected: a mean gain of at least 0.02 (figures:
-docs/benchmarks.md).
+Hardware: two CPU cores, 3 GB of memory. Time: about an hour of CPU for all of it, ten minutes of it for the features of
+10,000 images (kept in `--cache`); `--datasets fashion` takes half of that, `--quick` one seed. Expected: a mean gain of
+at least 0.02 (figures: docs/benchmarks.md).
 
 `cleanlab` is the best of four, setting by setting and seed by seed: its label quality scores by self-confidence,
 normalised margin and confidence-weighted entropy, and confident learning (`find_label_issues`, what it prunes first,

@@ -33,6 +33,7 @@ from shardtools.execution import (
     die_with_parent,
     failure,
     ignore,
+    importing,
     open_channel,
     stop_on_sigterm,
 )
@@ -319,10 +320,11 @@ def workers_main(parent_pid: int) -> None:
     stop = stop_on_sigterm()
     report = open_channel()
     work: Work = pickle.load(sys.stdin.buffer)
-    for name in _PRELOADED:
-        importlib.import_module(f"shardtools.pipelines.{name}")
-    if importlib.util.find_spec(_OPTIONAL) is not None:
-        importlib.import_module(_OPTIONAL)
+    with importing():
+        for name in _PRELOADED:
+            importlib.import_module(f"shardtools.pipelines.{name}")
+        if importlib.util.find_spec(_OPTIONAL) is not None:
+            importlib.import_module(_OPTIONAL)
     pool = Pool(
         num_processes=work.options.processes,
         run=lambda task: run_task(work.options, task, report, stop),

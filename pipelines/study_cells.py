@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from shardtools.errors import OptionError
+from shardtools.execution import Message
 
 NUM_CLASSES = 10
 REAL = "real"
@@ -253,3 +254,19 @@ def _cell(
     clones = max(options.scales, default=1) if has_scales else 1
     dataset = GeneratedSet(prompt=prompt, guidance=guidance, steps=steps, clones=clones, seed=seed)
     return Cell(dataset=dataset, scale=scale, augmentation=augmentation, seed=seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetMade(Message):
+    """A dataset is whole: its name in the study, its images, and how long it took."""
+
+    name: str
+    images: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellDone(Message):
+    """A training is tested: its line of `results.jsonl`."""
+
+    result: dict[str, Any]

@@ -35,6 +35,8 @@ from shardtools.pipelines.study_cells import (
     SWEEP_GUIDANCE,
     SWEEP_TEMPLATE,
     Cell,
+    CellDone,
+    DatasetMade,
     GeneratedSet,
     StudyOptions,
     Task,
@@ -53,7 +55,7 @@ from shardtools.pipelines.study_results import (
     read_results,
     sweep_table,
 )
-from shardtools.pipelines.study_work import CellDone, DatasetMade, Work, drop_checkpoints
+from shardtools.pipelines.study_work import Work, drop_checkpoints
 from shardtools.storage import open_storage
 
 TABLE_FILE = "table.md"

@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
@@ -44,6 +44,8 @@ from shardtools.pipelines.study_cells import (
     RECIPES,
     TEST,
     Cell,
+    CellDone,
+    DatasetMade,
     GeneratedSet,
     StudyOptions,
     Task,
@@ -62,22 +64,6 @@ _OPTIONAL = "pandas"
 
 LOG_FILE = "errors.log"
 _NEEDED_TO_RESUME = ("checkpoints", "tables")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetMade(Message):
-    """A dataset is whole: its name in the study, its images, and how long it took."""
-
-    name: str
-    images: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellDone(Message):
-    """A training is tested: its line of `results.jsonl`."""
-
-    result: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,7 +217,7 @@ def test_another_encoder_does_not_go_on_with_these_parts(dataset: str, whole: Ex
     save_file(make_encoder("resnet-micro").network.state_dict(), tmp_path / "other.safetensors")
     wanted = FeatureOptions(**{**asdict(whole.wanted), "weights": str(tmp_path / "other.safetensors")})
     error = Extraction(wanted, tmp_path).error()
-    assert error["kind"] == "PlanMismatchError"
+    assert error.kind == "PlanMismatchError"
     assert "holds features of another kind: weights_sha256 is " in error.text and "--replace" in error.text
 
 
@@ -226,7 +226,7 @@ def test_weights_that_give_nan_are_told_by_key(dataset: str, tmp_path: Path) -> 
     state["stem.weight"][0, 0, 0, 0] = float("nan")
     save_file(state, tmp_path / "nan.safetensors")
     error = Extraction(options(dataset, tmp_path, str(tmp_path / "nan.safetensors")), tmp_path).error()
-    assert error["kind"] == "DatasetError"
+    assert error.kind == "DatasetError"
     assert "has nan in dimension" in error.text
 
 

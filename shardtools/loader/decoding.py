@@ -57,6 +57,7 @@ class BatchDecoder:
         draws = Draws(seed=self._options.order.seed, epoch=raw.epoch, keys=self._table.key_hash[raw.rows[good]])
         plan = plan_crops(self._options.crop, draws.for_repeats(repeats[good]), sizes[good])
         is_whole = len(good) == len(raw)
+        # The decoder fills all places of what it is given, so a batch with holes is decoded elsewhere first.
         targets = outs if is_whole else [self.empty((len(good), *out.shape[1:])) for out in outs]
         statuses[good] = self._decoder.decode_crops(
             [raw.buffers[index] for index in good.tolist()],

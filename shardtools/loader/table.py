@@ -170,6 +170,7 @@ class SampleTable:
                 (temporary / _FACTS_FILE).write_text(
                     json.dumps({"version": TABLE_VERSION, **self._facts, "shards": list(self.shards)})
                 )
+                # `mkdtemp` shuts it for all but its owner.
                 temporary.chmod(0o755)
                 temporary.rename(target)
             finally:
@@ -199,6 +200,8 @@ class SampleTable:
                 columns[name] = _mapped(place / name, dtype, num_rows + (name == "key_end"), per_row)
             keys = _mapped(place / _KEYS_FILE, "u1", int(columns["key_end"][-1]), 1)
             table = cls(columns, keys, facts)
+            # The numbers come from a disk: wrong ones would lead outside of the keys, or to another shard, in
+            # mid-epoch.
             table.keys.validate(full=True)
             known = (
                 (table.shard, table.shards),

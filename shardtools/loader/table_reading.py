@@ -142,6 +142,7 @@ class _DatasetReader:
 
     def read(self, split: str | None) -> None:
         for path in self._dataset.manifest_paths:
+            # A part's name says which split it is of; merged files hold several.
             if split is not None and path in self._dataset.part_paths and parse_part_path(path)[0] != split:
                 continue
             where = self._dataset.storage.object_url(path)
@@ -175,6 +176,7 @@ class _DatasetReader:
             raise DatasetError(f"{where} has an image without key: run shardtools verify, then repair")
         columns = {name: _integers(rows, name, where) for name in _INTEGERS}
         columns["shard"] = self._shards(rows["shard"], where)
+        # Manifests are nearly always in order, and then nothing is copied.
         order = np.lexsort((columns["sample_index"], columns["shard"]))
         if bool((np.diff(order) != 1).any()):
             rows, columns = rows.take(from_int64(order)), {name: values[order] for name, values in columns.items()}
@@ -274,6 +276,7 @@ def _in_order(table: SampleTable) -> SampleTable:
 def _check_keys(table: SampleTable) -> None:
     """Refuses a dataset with a key twice: it would be delivered twice an epoch."""
     for start, stop in zip(table.dataset_starts[:-1].tolist(), table.dataset_starts[1:].tolist(), strict=True):
+        # Numbers first: texts are compared only where two hashes are equal.
         hashes = np.sort(table.key_hash[start:stop])
         suspects = hashes[1:][hashes[1:] == hashes[:-1]]
         for suspect in suspects[:1]:

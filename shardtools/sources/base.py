@@ -123,10 +123,12 @@ def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:
         try:
             for call in calls:
                 running.append(pool.submit(call))
+                # The oldest is waited for only when all threads have work.
                 if len(running) > depth:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
         finally:
+            # The caller left early. Closing the pool waits for those that run; the rest need not begin.
             for future in running:
                 future.cancel()

@@ -98,6 +98,8 @@ class BetonSource(Source):
             positions = np.arange(begin, min(stop, begin + _ROWS_TOGETHER))
             numbers = self._order(split, positions)
             files = np.searchsorted(starts, numbers, side="right") - 1
+            # A piece of a random order comes from all files. Each file's table is asked once, and the answers go to
+            # their places.
             found: list[_Row | None] = [None] * len(positions)
             for file in np.unique(files).tolist():
                 own = np.flatnonzero(files == file)
@@ -117,6 +119,7 @@ class BetonSource(Source):
     def _read_group(self, group: list[_Row]) -> tuple[list[_Row], list[dict[int, bytes]]]:
         beton = self.betons[group[0].file]
         wanted: list[int] = [number for number, one in enumerate(beton.fields) if one.type not in SCALAR_TYPES]
+        # The row needs its key and label, the image stays unread.
         if len(group) == 1 and too_large(sum(group[0].lengths)):
             texts = self.roles[group[0].file].texts.values()
             wanted = [number for number in texts if not too_large(group[0].lengths[number])]

@@ -182,6 +182,7 @@ def column_values(
         for row in range(file.num_samples):
             yield bytes(chunk.values(row)[position] or b"")
         return
+    # The lengths of the values stand before them, so a column is found without reading those before it.
     num_sized = sum(column.num_bytes is None for column in columns)
     with storage.open(file.path) as stream:
         for row in range(file.num_samples):

@@ -105,6 +105,8 @@ class ChunkedSource(Source):
 
     def _fetch(self, group: list[Entry]) -> tuple[list[Entry], memoryview]:
         first, last = group[0], group[-1]
+        # Packed files are unpacked where their samples are made, one file at a time; too long a sample is only
+        # recorded.
         if not self.is_plain[first.file] or (len(group) == 1 and too_large(first.num_bytes)):
             return group, memoryview(b"")
         path = self.layout.files[first.file].path

@@ -256,6 +256,7 @@ def _read_pair(storage: Storage, images_path: str, labels_path: str) -> IdxSplit
         raise SourceError(
             f"{storage.object_url(images_path)} has {count} images of {width}x{height} pixels: nothing to write"
         )
+    # Both to their ends now, or damage there would stop the job after hours.
     digest = _digest(storage, images_path, _IMAGES_HEADER_BYTES + count * width * height)
     _digest(storage, labels_path, _LABELS_HEADER_BYTES + count)
     with _open(storage, labels_path) as stream:

@@ -153,6 +153,7 @@ def read_list(content: bytes, sorted_wnids: Sequence[str], where: str) -> dict[s
     for number, text, place in _lines(content, where):
         fields = [field for field in re.split(r"[\s,;]+", text) if field] or [""]
         image = _IMAGE.fullmatch(fields[0])
+        # Only the first line may be a header. From there on lines count one less.
         if number == 1 and image is None and not is_wnid(fields[0]) and not fields[0].isdigit():
             shift = 1
             continue
@@ -161,6 +162,7 @@ def read_list(content: bytes, sorted_wnids: Sequence[str], where: str) -> dict[s
         if named in ([], [""]) or (image is None and len(named) > 1):
             raise SourceError(f"{place}: expected an image and its class, found {text[:80]!r}: set the line right")
         wnid = of_class(named[0], place)
+        # The second condition finds the same label given twice: each line must add one image.
         if found.setdefault(stem, wnid) != wnid or len(found) != number - shift:
             raise SourceError(f"{place}: {stem} has a label in an earlier line: keep one of them")
         other = next((field for field in named[1:] if is_wnid(field) and field != wnid), None)

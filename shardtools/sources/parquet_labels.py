@@ -70,6 +70,7 @@ class RowLabels:
 
     def digest(self) -> str:
         """sha256 over names and indexes, for the plan's fingerprint."""
+        # By `repr`: another name of `Label` or of its fields would change the plan of every dataset that is half made.
         return hashlib.sha256(repr((self.by_index, sorted(self.by_text.items()))).encode()).hexdigest()
 
 
@@ -151,6 +152,7 @@ def check_integers(labels: RowLabels, column: pa.Array, first: int, where: str) 
     Raises:
         SourceError: It does.
     """
+    # Bounds first: going through the values is for the message only.
     bounds = pc.min_max(column)
     low, high = bounds["min"].as_py(), bounds["max"].as_py()
     if low is None or ((-1 if labels.has_names else 0) <= low and high <= labels.last):

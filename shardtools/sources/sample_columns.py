@@ -74,6 +74,7 @@ def _last(column: Column) -> str:
 
 
 def _find_image(columns: Sequence[Column], where: str) -> int:
+    # Names before types. An array that is named as the image is taken too: each row then says why it gives none.
     for kinds in ((*_IMAGE_KINDS, "bytes"), ("array",)):
         for number, column in enumerate(columns):
             if column.kind in kinds and _last(column) in IMAGE_NAMES:

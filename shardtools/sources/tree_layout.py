@@ -171,6 +171,7 @@ class LayoutSurvey:
             self._shared, self._least_folders = list(folders), least
             return
         self._least_folders = min(self._least_folders, least)
+        # Nearly all files lie in folders like those before, so the comparison comes before the narrowing.
         if self._shared != folders[: len(self._shared)]:
             pairs = zip(self._shared, folders, strict=False)
             self._shared = [mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]

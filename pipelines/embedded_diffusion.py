@@ -157,6 +157,7 @@ def train_diffusion(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
         optimizer.step()
+        # Only here does the share of the time change, for all processes alike: so they end after the same step.
         if step % options.meet_every_steps == 0:
             share = _average_processes(networks, (time.monotonic() - started) / options.seconds)
         _update_average(average, networks, min(options.ema_decay, (1 + step) / (10 + step)))

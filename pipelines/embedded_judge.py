@@ -126,6 +126,7 @@ def train_judge(
     order = torch.empty(0, dtype=torch.long)
     judge.train()
     for _ in range(steps):
+        # What is left of a pass is dropped, so that all batches are of one size.
         if len(order) < options.batch_size:
             order = torch.randperm(count, generator=generator)
         chosen, order = order[: options.batch_size], order[options.batch_size :]

@@ -117,6 +117,8 @@ class Beton:
             StorageError: The file is shorter than it was.
         """
         payloads = [b""] * len(places)
+        # By place, so that neighbours meet whatever order they are asked for in; without bytes there is nothing to
+        # read.
         order = sorted((number for number, (_, length) in enumerate(places) if length), key=places.__getitem__)
         group: list[int] = []
         stop = 0
@@ -225,6 +227,7 @@ def _find_row_bytes(
     for row_bytes in range(least, least + _MAX_CUSTOM_BYTES + 1):
         if (count - 1) * row_bytes + least > len(content):
             break
+        # What is unknown of the last row may lie behind what was read.
         padded = content.ljust(count * row_bytes, b"\0")
         rows = np.frombuffer(padded, row_dtype(fields, row_bytes), count)
         found = enumerate(pointers(rows, number, fields[number].type).tolist())

@@ -94,6 +94,7 @@ class _Walk:
             self._referenced.update(state.other_files())
             self._check_whole_files(info)
             self._problems += stray_shards(state)
+            # Sums over some of the parts would differ from the commit's without a fault of its own.
             if self._intact:
                 self._problems += self._totals.compare(info, state.storage.url)
         is_sample = self._options.sample is not None
@@ -156,6 +157,8 @@ class _Walk:
             try:
                 for number, task in enumerate(tasks, start=1):
                     window.append((task, pool.submit(check_part, storage, task, known)))
+                    # Parts are counted in their order, whatever order they are done in; after the last one all are
+                    # waited for.
                     while len(window) > (_AHEAD * num_workers if number < len(tasks) else 0):
                         first, future = window.popleft()
                         self._take(first, future.result(), keys)

@@ -160,8 +160,7 @@ def _own_addresses(tables: Tables, overlay: OverlayTable, column: str) -> str:
         here = open_storage(tables.url).url
         for row in tables.rows(f"select distinct n.{quoted(column)} as address from {overlay.sql} as n"):
             try:
-                # Compared as opened: "DS", "./DS" and the absolute path are one dataset, and a pair within it must not
-                # look foreign.
+                # Compared as opened, which takes "DS", "DS/" and "./DS" for the same.
                 is_own = row["address"] is not None and open_storage(row["address"]).url == here
             except ShardtoolsError:
                 # An address of a kind that is not known here is another dataset's.

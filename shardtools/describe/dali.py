@@ -61,14 +61,13 @@ def read_tars(
 def _read_tar(storage: Storage, shard: ShardFile, expected: int, *, md5: bool) -> TarFacts:
     where = storage.object_url(shard.path)
     with storage.open(shard.path) as stream:
-        # The length before the headers: a tar that is cut at a header's edge reads as a shorter one that is whole.
+        # The length first: it costs no read, where the headers of another tar would be read to their end.
         num_bytes = stream.seek(0, 2)
         if num_bytes != shard.num_bytes:
             raise DatasetError(
                 f"{where} has {num_bytes} bytes, dataset.json says {shard.num_bytes}: run shardtools verify"
             )
         samples = list(read_samples(read_members(stream, where=where), where=where))
-        # In the same open stream, so that count and digest are of the same bytes even if the tar is replaced meanwhile.
         digest = _md5(stream) if md5 else None
     if len(samples) != expected:
         raise DatasetError(

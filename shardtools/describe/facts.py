@@ -116,7 +116,7 @@ class _Counts:
         for name, values in self.settings.items():
             if values is not None:
                 values.update(value for value in pc.unique(table[name]).to_pylist() if value is not None)
-                # Given up for good: a column of prompts would otherwise be held in memory whole.
+                # Given up for good: a column with a value of its own in each row would otherwise be held whole.
                 if len(values) > MAX_VALUES:
                     self.settings[name] = None
 

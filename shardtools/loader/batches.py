@@ -98,6 +98,7 @@ class BatchPlan:
             )
         begin = self.start + step * self.global_batch_size
         left = self.num_positions - begin
+        # Neighbouring shares that differ by one at most: the first ranks take what is over.
         if self.last == "short" and left < self.global_batch_size:
             share, extra = divmod(left, self.world_size)
             first = begin + rank * share + min(rank, extra)

@@ -51,6 +51,8 @@ class BatchDecoder:
     def decode_into(self, raw: RawBatch, repeats: Int64s, outs: Images) -> npt.NDArray[np.int32]:
         """As `decode`, into the given memory."""
         sizes, statuses = self._sizes(raw)
+        # Only images with a known size get draws: a crop of no size has no numbers. Draws go by key, so those of the
+        # others do not change by it.
         good = np.flatnonzero(statuses == DecodeStatus.OK)
         if not len(good):
             return statuses

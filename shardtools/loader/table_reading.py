@@ -72,6 +72,7 @@ def read_split(
             raise OptionError(f"split {split!r} of {name} has no image with status {STATUS_OK}: check the dataset")
     if cache_folder is None:
         return _read(opened, split)
+    # Named by commits, so a dataset that grew has another folder, and nothing that lies there is ever out of date.
     folder = Path(cache_folder) / f"table-{_fingerprint(opened, split)}"
     if not folder.exists():
         table = _read(opened, split)
@@ -157,6 +158,8 @@ class _DatasetReader:
                 source = pa.memory_map(str(storage.local_path(path))) if storage.is_local else stream
                 with pq.ParquetFile(source, read_dictionary=_REPEATED_COLUMNS, pre_buffer=True) as file:
                     for group in range(file.num_row_groups):
+                        # Merged files hold parts in their order, so split by split: most groups are skipped by the smallest and
+                        # largest in their footer.
                         if split is not None and not _may_hold(file, group, split):
                             continue
                         yield _with_image(file.read_row_group(group, columns=_COLUMNS), split)
@@ -202,6 +205,7 @@ class _DatasetReader:
 
     def _formats(self, column: pa.ChunkedArray, where: str) -> npt.NDArray[Any]:
         known = self._writer.image_formats
+        # Appended only: rows that are written already have numbers of the formats before.
         known += sorted(set(pc.unique(column).to_pylist()) - {None, *known})
         if len(known) > _MAX_FORMATS:
             raise DatasetError(f"a table has at most {_MAX_FORMATS} image formats, found {len(known)} up to {where}")
@@ -277,6 +281,8 @@ def _check_keys(table: SampleTable) -> None:
     """Refuses a dataset with a key twice: it would be delivered twice an epoch."""
     for start, stop in zip(table.dataset_starts[:-1].tolist(), table.dataset_starts[1:].tolist(), strict=True):
         # Numbers first: texts are compared only where two hashes are equal.
+        # Sorting 8 bytes a row needs no text. Hashes meet by chance once in billions of datasets, so the first equal
+        # pair decides.
         hashes = np.sort(table.key_hash[start:stop])
         suspects = hashes[1:][hashes[1:] == hashes[:-1]]
         for suspect in suspects[:1]:

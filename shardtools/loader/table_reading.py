@@ -158,8 +158,8 @@ class _DatasetReader:
                 source = pa.memory_map(str(storage.local_path(path))) if storage.is_local else stream
                 with pq.ParquetFile(source, read_dictionary=_REPEATED_COLUMNS, pre_buffer=True) as file:
                     for group in range(file.num_row_groups):
-                        # Merged files hold parts in their order, so split by split: most groups are skipped by the smallest and
-                        # largest in their footer.
+                        # Merged files hold the parts in order, so split by split: most groups are skipped by their
+                        # footer's smallest and largest.
                         if split is not None and not _may_hold(file, group, split):
                             continue
                         yield _with_image(file.read_row_group(group, columns=_COLUMNS), split)
@@ -281,8 +281,6 @@ def _check_keys(table: SampleTable) -> None:
     """Refuses a dataset with a key twice: it would be delivered twice an epoch."""
     for start, stop in zip(table.dataset_starts[:-1].tolist(), table.dataset_starts[1:].tolist(), strict=True):
         # Numbers first: texts are compared only where two hashes are equal.
-        # Sorting 8 bytes a row needs no text. Hashes meet by chance once in billions of datasets, so the first equal
-        # pair decides.
         hashes = np.sort(table.key_hash[start:stop])
         suspects = hashes[1:][hashes[1:] == hashes[:-1]]
         for suspect in suspects[:1]:

@@ -114,6 +114,7 @@ class Source(ABC):
 
 def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:
     """Results of the calls in their order, `depth` of them running ahead in threads; 0 runs each when it is wanted."""
+    # Without a thread: on a local disk it would cost more than the wait it hides.
     if depth == 0:
         for call in calls:
             yield call()

@@ -154,6 +154,7 @@ class BetonSource(Source):
     def _key(self, split: str, row: _Row, payloads: Mapping[int, bytes]) -> str:
         where = _where(self.betons[row.file], row.number)
         stored = self._text(row, KEY_FIELD, payloads)
+        # In the order of trust: the field made for keys, then `json`, then the position, which every sample has.
         if stored:
             try:
                 return check_key(stored.decode(), where=where)
@@ -262,6 +263,8 @@ def open_beton_source(
             roles.append(find_roles(one))
             _check_labels(one, roles[-1].label, last_label)
             digest.update(f"{split} {one.digest()}\n".encode())
+        # Files are one sequence: position p of a split lies in the file whose start is the last not above p. A file
+        # without samples has the start of the next one, and is passed over.
         starts = np.cumsum([0, *(one.num_samples for one in opened)]).tolist()
         files[split] = (len(betons), tuple(starts))
         betons += opened

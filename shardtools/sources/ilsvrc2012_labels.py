@@ -55,6 +55,7 @@ def find_labels(storage: Storage, names: Sequence[str], classes: Sequence[ImageC
     Raises:
         SourceError: There are none or several lists, or a line that is no label.
     """
+    # The kit first: its numbers come with the classes that they mean, where a list of positions does not say its order.
     kits = [name for name in names if _KIT.fullmatch(name)]
     if kits:
         where = storage.object_url(kits[0])

@@ -99,6 +99,7 @@ def label_rows(
     names = columns.label_names
     if classes is None:
         labels = tuple(Label(name, index) for index, name in enumerate(names)) if names else None
+    # Wnids say which class is meant, so the set may order them otherwise; names in words do not, and are only counted.
     elif names and all(_WNID.fullmatch(name) for name in names):
         by_name = _in_set(names, classes, where)
         labels = tuple(by_name[name] for name in names)
@@ -118,6 +119,7 @@ def _in_set(names: Sequence[str], classes: Sequence[ImageClass], where: str) -> 
     for one in classes:
         by_lemma.setdefault(one.lemmas[0], []).append(one)
     known = {lemma: Label(found[0].wnid, found[0].class_index) for lemma, found in by_lemma.items() if len(found) == 1}
+    # Wnids last: they win over a lemma of the same text.
     known |= {one.wnid: Label(one.wnid, one.class_index) for one in classes}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -187,6 +189,7 @@ class KeyCheck:
             except ShardError as error:
                 if self._refuses:
                     raise SourceError(str(error)) from None
+                # Given up for good: one row without a name is enough for keys by position.
                 self.is_usable = False
                 return
             self._hashes.append(hash_text(key or ""))

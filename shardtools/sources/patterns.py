@@ -168,6 +168,7 @@ def by_split(paths: Sequence[str], wanted: str | None) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
+        # The file's own name first: "train/val-notes.tar" says what it is nearer than its folder does.
         names = set(_SPLIT_IN_NAME.findall(name)) or set(_SPLIT_IN_NAME.findall(f"{folder}/"))
         found.setdefault(names.pop() if len(names) == 1 else "", []).append(path)
     # A file whose name says no split, or several: then those of the others are taken to say nothing either.

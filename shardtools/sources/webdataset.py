@@ -238,6 +238,7 @@ def _checked_entry(sample: TarSample, file: int, where: str, flatten_keys: bool)
             f"{'__'.join(parts)!r}"
         )
     key = check_key("__".join(part for part in parts if part != "."), where=place)
+    # Checked now: the writer would refuse it only in the middle of a shard.
     for extension in sample.members:
         if _CONTROL.search(extension) or len(f"{key}.{extension}".encode()) > MAX_MEMBER_NAME_BYTES:
             raise SourceError(

@@ -186,6 +186,7 @@ def label_trust(grey: torch.Tensor, labels: torch.Tensor, *, epochs: float, seed
     """Out-of-fold probability of each given label, `[N]`: two judges, each trained on half."""
     fold = torch.randperm(len(grey), generator=torch.Generator().manual_seed(seed)) % 2
     trust = torch.zeros(len(grey))
+    # Each half is judged by the judge of the other: one that has seen a label would believe it.
     for held_out in (0, 1):
         train, test = (fold != held_out).nonzero()[:, 0], (fold == held_out).nonzero()[:, 0]
         judge = Judge()

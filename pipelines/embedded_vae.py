@@ -78,6 +78,7 @@ def train_vae(
         optimizer.step()
         recent = mse if step == 0 else 0.98 * recent + 0.02 * mse
         if step % 100 == 0:
+            # Pixels go from -1 to 1: their range is 2, and its square 4.
             psnr = -10 * math.log10(recent / 4)
             log(f"vae step {step} psnr {psnr:.2f} dB rate {rate:.1e} {share:.0%}")
         step += 1

@@ -114,6 +114,7 @@ def _latest_run(events: list[dict[str, object]]) -> tuple[tuple[float, int] | No
     if not events:
         return None, None
     last = max(events, key=lambda event: float(str(event["time"])))
+    # The log of a rank is named by its run, so this takes the ranks of the run that wrote last, and no earlier ones.
     run = str(last["log"]).split("-rank")[0]
     speeds: dict[str, float] = {}
     num_processes = 1

@@ -159,6 +159,8 @@ def open_beton(storage: Storage, path: str, folder: Path) -> Beton:
     where = storage.object_url(path)
     num_bytes = storage.size(path)
     beginning = storage.read_range(path, 0, min(num_bytes, HEADER.itemsize))
+    # Step by step, as each part of the file says where the next one is: the header the descriptors, these the length of
+    # a row, and rows and samples the end of the metadata. Nothing is asked of a place that was not checked.
     num_fields, page_bytes, num_samples, table_start = decode_numbers(beginning, where=where, num_bytes=num_bytes)
     descriptors = storage.read_range(path, HEADER.itemsize, num_fields * DESCRIPTOR.itemsize)
     every_field = decode_fields(descriptors, where=where)

@@ -180,6 +180,7 @@ def _compare_rows(state: State, info: DatasetInfo) -> Iterator[Problem]:
     merged = _Cursor(state.storage, info.compact)
     for entry in info.parts:
         part, _ = load_part(state.storage, entry.path, entry)
+        # Only the first difference is said: behind it everything may be shifted.
         if part is not None and not merged.take(part.table.num_rows).equals(part.table):
             yield Problem(
                 kind="compact",

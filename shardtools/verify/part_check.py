@@ -146,6 +146,7 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
     except NotFoundError:
         message = f"{url} is missing though the dataset lists it: {remedy}"
         return None, [Problem(kind="part-missing", message=message, path=path, part=path)]
+    # Before it is decoded: an altered part may well decode, with rows that send every check to the wrong place.
     if entry is not None and digest(content) != entry.sha256:
         message = (
             f"{url}: expected sha256 {shown(entry.sha256)}, found {shown(digest(content))} ({len(content)} bytes), its "

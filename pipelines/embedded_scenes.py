@@ -1,4 +1,4 @@
-"""Painted 32x32 backgrounds for twelve groups of scenes, and products placed in them.
+"""Painted 32x32 backgrounds for thirteen groups of scenes, and products placed in them.
 
 Owns every pixel that does not come from Fashion-MNIST: the backgrounds, the product's
 mask, its tint, and the composite. Backgrounds are procedural, so they need no data and
@@ -312,7 +312,6 @@ def draw_tints(count: int, rng: Generator) -> Array:
 def composite(grey: Array, backgrounds: Array, tints: Array) -> Array:
     """Tinted products over backgrounds: `[N, H, W]`, `[N, H, W, 3]`, `[N, 3]` to RGB."""
     alpha = product_alpha(grey)[..., None]
-    # A floor under the tinted brightness keeps folds visible on black cloth.
     garment = grey[..., None] * tints[:, None, None, :]
     return np.asarray(garment * alpha + backgrounds * (1 - alpha), np.float32)
 

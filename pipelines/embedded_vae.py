@@ -63,6 +63,7 @@ def train_vae(
     optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, weight_decay=1e-4, betas=(0.9, 0.99))
     start, step, recent = time.monotonic(), 0, 0.0
     while (share := (time.monotonic() - start) / seconds) < 1:
+        # By the clock and not by steps: a slower machine takes fewer, and still ends at the lowest rate.
         rate = 2e-3 * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -77,6 +78,7 @@ def train_vae(
         optimizer.step()
         recent = mse if step == 0 else 0.98 * recent + 0.02 * mse
         if step % 100 == 0:
+            # Pixels go from -1 to 1: their range is 2, and its square 4.
             psnr = -10 * math.log10(recent / 4)
             log(f"vae step {step} psnr {psnr:.2f} dB rate {rate:.1e} {share:.0%}")
         step += 1

@@ -118,6 +118,7 @@ class Engine:
         found = {name: tensor for name, tensor in zip(names, outputs, strict=True) if tensor is not None}
         self._cache[prompt] = found
         self._cached_bytes += _num_bytes(found)
+        # Never the last one, which was just asked for.
         while self._cached_bytes > _CACHED_PROMPT_BYTES and len(self._cache) > 1:
             self._cached_bytes -= _num_bytes(self._cache.popitem(last=False)[1])
         return found
@@ -145,6 +146,7 @@ class Engine:
             encoded = [self.encode(prompt) for prompt in prompts]
             arguments |= {name: torch.cat([one[name] for one in encoded]) for name in encoded[0]}
         else:
+            # Other families encode inside of their call, where a prompt may depend on its neighbours.
             arguments["prompt"] = list(prompts)
             if self.settings.negative_prompt is not None:
                 arguments["negative_prompt"] = [self.settings.negative_prompt] * len(prompts)

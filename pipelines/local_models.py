@@ -100,6 +100,7 @@ def load_model(folder: Path, *, unused: tuple[str, ...] = ()) -> Any:
         ) from None
     finally:
         transformers.utils.logging.set_verbosity(verbosity)
+    # Transformers fills what is missing at random, and says so only in a warning.
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(unused or ("\0",)))
     if missing:
         raise OptionError(

@@ -250,6 +250,7 @@ def _sweep_cells(options: StudyOptions, seed: int) -> Iterator[Cell]:
 def _cell(
     options: StudyOptions, prompt: str, guidance: float, steps: int, scale: int, augmentation: str, seed: int
 ) -> Cell:
+    # One dataset with all clones serves every scale, as fewer clones are a prefix of it.
     has_scales = (prompt, guidance, steps) == (SWEEP_TEMPLATE, SCALE_GUIDANCE, options.num_inference_steps)
     clones = max(options.scales, default=1) if has_scales else 1
     dataset = GeneratedSet(prompt=prompt, guidance=guidance, steps=steps, clones=clones, seed=seed)

@@ -169,6 +169,7 @@ def _work(
         child = Child(arguments=arguments, job=work, environment=_THREADS)
         if run_children([child], hear, where=str(out), lost=lost):
             raise RunError(f"stopped, {out} holds what was done: run the same command again, it goes on")
+        # The child ended well, but a task may have waited for a dataset that never came.
         if any(name not in done for name in cells):
             raise RunError(f"{out}: not all trainings ended and none said why: run the same command again")
     return [done[name] for name in cells]

@@ -231,6 +231,7 @@ class Pool:
         waiting = list(tasks)
         while True:
             while len(self._running) < self.num_processes and not (self._failed or self.stop.is_set()):
+                # In their order, but past those whose dataset is still being made.
                 ready = next((task for task in waiting if self.there.issuperset(task.needs)), None)
                 if ready is None:
                     break
@@ -244,6 +245,7 @@ class Pool:
         parent_pid = os.getpid()
         pid = os.fork()
         if pid == 0:
+            # The parent's handler would stop this process's siblings, too.
             signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop.set())
             die_with_parent(parent_pid)
             with self.log.open("a") as log:
@@ -263,6 +265,7 @@ class Pool:
                 log.write(f"{task.name}\n")
                 traceback.print_exc(file=log)
                 found = replace(found, text=f"{task.name}: {found.text} (trace in {self.log})")
+            # That a task was stopped because all were is no news.
             if not (known and self.stop.is_set()):
                 self.report(found)
             return 1
@@ -305,6 +308,7 @@ def workers_main(parent_pid: int) -> None:
     stop = stop_on_sigterm()
     report = open_channel()
     work: Work = pickle.load(sys.stdin.buffer)
+    # Once, before the first fork, so that all tasks share the memory and the seconds that this takes.
     for name in _PRELOADED:
         importlib.import_module(f"shardtools.pipelines.{name}")
     if importlib.util.find_spec(_OPTIONAL) is not None:

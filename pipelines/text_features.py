@@ -175,6 +175,7 @@ def make_class_texts(options: ClassTextOptions) -> tuple[ClassTexts, int]:
         PromptError: A template that they cannot fill.
         AlreadyExistsError: Features are there.
     """
+    # Before the model is loaded, which takes longest.
     storage = check_target(options.out, replace=options.replace)
     classes, texts = class_texts(options)
     encoder = load_text_encoder(options.encoder)

@@ -99,6 +99,7 @@ def save_checkpoint(
     if final.exists():
         # Of the same step of the same run: what is in it is what would be written.
         return
+    # Before writing: what a kill left takes the room that this one needs.
     _remove_partial(run)
     folder = final.with_name(_PARTIAL + final.name)
     try:
@@ -108,6 +109,7 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise not_written(f"{run / _FOLDER}: the checkpoint of step {checkpoint.step}", error) from None
+    # The new name is on the disk before an older checkpoint goes, so there is a whole one at any time.
     sync_folder(final.parent)
     for old in list_checkpoints(run)[: -1 - keep]:
         shutil.rmtree(old.rename(old.with_name(_PARTIAL + old.name)))
@@ -171,6 +173,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
         version = state["version"]
         if version != CHECKPOINT_VERSION:
             raise DatasetError(f"{path}: expected checkpoint version {CHECKPOINT_VERSION}, found {version!r}")
+        # Before the tensors: another run's options say more than shapes that do not fit.
         check_settings(path, state["settings"], settings)
         return Checkpoint(
             step=state["step"],

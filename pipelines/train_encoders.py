@@ -195,6 +195,7 @@ def _load(network: nn.Module, path: str, name: str, removed: tuple[str, ...]) ->
     """
     found = _read(path)
     wanted = network.state_dict()
+    # The one under which most of the network is found; what is missing then is named below.
     prefix = max(_PREFIXES, key=lambda prefix: sum(prefix + key in found for key in wanted))
     own = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
     # What a batch norm counts is in no file of older releases, and changes nothing.

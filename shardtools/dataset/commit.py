@@ -109,6 +109,7 @@ def commit_dataset(
         fields=tuple(fields),
         index_files=indexes.publish(storage),
     )
+    # Last of all: whatever it lists is durable. Killed before, the next run makes the same bytes again.
     publish_changed(storage, DATASET_FILE, info.to_json())
     return info
 
@@ -116,6 +117,7 @@ def commit_dataset(
 def _read_parts(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes, Part]]:
     """Parts in order; a few are fetched ahead, never all."""
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
+        # A group at a time: `map` over all paths would fetch them all, however slow the caller.
         for start in range(0, len(paths), _READ_AHEAD):
             group = paths[start : start + _READ_AHEAD]
             for path, content in zip(group, pool.map(storage.read, group), strict=True):
@@ -154,6 +156,7 @@ class Merger:
     def _write_group(self) -> None:
         if self._file is None:
             self._file = _CompactFile(self._storage, f"compact/{self._stem}-{len(self._entries):06d}.parquet")
+        # Row groups end where parts do, by the rows alone, so that any process writes the same bytes.
         self._file.write(pa.concat_tables(self._pending).combine_chunks())
         self._pending, self._num_pending = [], 0
         if self._file.num_rows >= ROWS_PER_COMPACT_FILE:

@@ -83,6 +83,8 @@ def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Da
     storage = open_storage(place)
     try:
         content = storage.read(file)
+    # Without a commit the parts are all there is to know: some, and a run is on its way or was killed; none, and it is
+    # no dataset.
     except NotFoundError:
         paths = list_parts(storage)
         if not paths:

@@ -89,6 +89,7 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
     """
     stored = read_plan_file(storage)
     if stored is None:
+        # Only where no plan is: a run's own lease and log are there before its plan.
         foreign = [
             stored_object.path
             for stored_object in storage.list()
@@ -101,6 +102,7 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
         try:
             storage.write(PLAN_FILE, wanted.to_json(), if_absent=True)
             return wanted
+        # Another run was faster. Whoever it was, its plan is compared like any other.
         except AlreadyExistsError:
             stored = read_plan_file(storage)
             if stored is None:
@@ -112,6 +114,8 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
             f"{storage.url} holds another plan: {differences(stored.settings, wanted.settings)}: use the same options, "
             "or another --out"
         )
+    # More clones are a longer prefix of the same plan, so a larger scale is no other one; a smaller one changes
+    # nothing.
     if wanted.scale > stored.scale:
         grown = PlanFile(**{**asdict(wanted), "notes": stored.notes})
         storage.write(PLAN_FILE, grown.to_json())

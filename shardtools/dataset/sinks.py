@@ -91,6 +91,7 @@ class _FileSink:
     def publish(self) -> tuple[ShardFile, ...]:
         num_bytes = self._encoder.finish()
         self._finish_hashing()
+        # While the stream is open and the file has no name yet: once closed, it is published.
         sha256 = self._hashing.sha256.hexdigest() if self._hashing else stream_digest(self._stream)
         self._stack.close()
         return (ShardFile(path=self._path, num_bytes=num_bytes, sha256=sha256),)

@@ -61,6 +61,7 @@ def read_tars(
 def _read_tar(storage: Storage, shard: ShardFile, expected: int, *, md5: bool) -> TarFacts:
     where = storage.object_url(shard.path)
     with storage.open(shard.path) as stream:
+        # The length first: it costs no read, where the headers of another tar would be read to their end.
         num_bytes = stream.seek(0, 2)
         if num_bytes != shard.num_bytes:
             raise DatasetError(

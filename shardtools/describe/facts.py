@@ -100,8 +100,11 @@ class _Counts:
     def add(self, table: pa.Table) -> None:
         _count(self.statuses, table, "split", "status")
         images = table.filter(pc.equal(table["status"], STATUS_OK))
+        # Over all rows: a class whose images were all rejected stays in the list, with 0 of them.
         _count(self.classes, table, "class_index", "wnid", "status")
         _count(self.formats, images, "image_format")
+        # Where every image is a file of its own, `shard` names that file: only what the commit calls a shard is
+        # counted.
         in_shards = images.filter(pc.is_in(images["shard"], self._shard_paths))
         _count(self.shards, in_shards, "shard", "split")
         for name in ("width", "height"):
@@ -113,6 +116,7 @@ class _Counts:
         for name, values in self.settings.items():
             if values is not None:
                 values.update(value for value in pc.unique(table[name]).to_pylist() if value is not None)
+                # Given up for good: a column with a value of its own in each row would otherwise be held whole.
                 if len(values) > MAX_VALUES:
                     self.settings[name] = None
 
@@ -166,6 +170,7 @@ def _tables(dataset: Dataset) -> Iterator[pa.Table]:
     calls = (partial(dataset.read_part, path) for path in dataset.part_paths)
     for part in read_ahead(calls, 0 if dataset.storage.is_local else _PARTS_AHEAD):
         pending.append(part.table.select(columns))
+        # Parts may have a few hundred rows, and each call into Arrow costs the same for one as for many.
         if sum(table.num_rows for table in pending) >= _ROWS_TOGETHER:
             yield pa.concat_tables(pending)
             pending = []

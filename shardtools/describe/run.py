@@ -75,6 +75,8 @@ def describe(url: str | os.PathLike[str], options: DescribeOptions | None = None
     description = options.description or summary_line(info, facts)
     notes: list[str] = []
     written: list[DescribedFile] = []
+    # One at a time, each made only when the one before is written: a crash between two leaves files that the next run
+    # writes again with the same bytes.
     for path, content in _files(dataset.storage, info, facts, options, name, description, notes):
         dataset.storage.write(path, content)
         written.append(DescribedFile(path=path, num_bytes=len(content)))
@@ -118,6 +120,7 @@ def _files(
             notes.append(f"{tar.path} has no DALI index: an extension in it has a blank")
         else:
             yield index_path(tar.path), tar.index
+        # Without the index: one of a million samples is long, and wids below only wants the count and the digest.
         found[tar.path] = TarFacts(path=tar.path, num_samples=tar.num_samples, index=None, md5=tar.md5)
     for split in info.splits:
         shards = [

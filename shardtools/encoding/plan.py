@@ -149,6 +149,7 @@ def plan_bytes(
         _planned(trials, index, cost, cores, mean_bytes, num_images, _mean_pixels(rows, one.max_side))
         for index, one in enumerate(trials[0].encodings)
     )
+    # The table goes from large to small, and for each side from high quality to low: the first that is fast enough.
     recommended = next((row for row in (as_is, *table) if row.images_per_second >= images_per_second), None)
     return BytesPlan(
         url=dataset.storage.url,
@@ -230,6 +231,7 @@ def _trials(dataset: Dataset, rows: Sequence[dict[str, Any]], sides: Sequence[in
     trials = []
     failure: Exception | None = None
     for row, content in zip(rows, contents, strict=True):
+        # Each is encoded in dozens of ways: one huge picture would take all the time.
         if row["width"] * row["height"] > _MAX_TRIAL_PIXELS:
             continue
         raw_size = (row["width"], row["height"]) if row["image_format"] == "raw" else None

@@ -60,6 +60,7 @@ def text_parts(texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.u
         return np.zeros(1, np.int64), np.empty(0, np.uint8)
     _, offset_buffer, content_buffer = large.buffers()
     ends = np.frombuffer(offset_buffer, np.int64, len(large) + 1, int(large.offset) * 8)
+    # A slice shares the buffers of its whole: its first text need not begin at 0.
     first, last = int(ends[0]), int(ends[-1])
     content = np.frombuffer(content_buffer, np.uint8, last - first, first) if last > first else np.empty(0, np.uint8)
     return ends - first, content

@@ -269,6 +269,7 @@ def random_resized_crop(
     for first, stop in ((0, 1), (1, _ATTEMPTS)):
         if not open_rows.size:
             break
+        # More draws do not change the first ones, so the second pass makes the first attempt again and leaves it out.
         numbers = draws.for_rows(open_rows).uniform("crop", 4 * stop).reshape(-1, stop, 4)[:, first:]
         full_width, full_height = width[open_rows, None], height[open_rows, None]
         area = (full_width * full_height) * (scale[0] + (scale[1] - scale[0]) * numbers[:, :, 0])

@@ -55,6 +55,7 @@ def replace_row(table: SampleTable, row: int, *, seed: int, epoch: int, attempt:
     stream = stream_key(seed, epoch, f"replace row {row}")
     dataset = int(table.dataset[row])
     start, stop = table.dataset_starts[dataset : dataset + 2].tolist()
+    # Attempts count along one permutation of the candidates, so none is tried twice within either group.
     own = _Candidates(table, row, start, stop, int(table.class_index[row]))
     num_own = min(own.count, SAME_CLASS_ATTEMPTS)
     if attempt < num_own:

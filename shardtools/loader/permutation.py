@@ -47,6 +47,7 @@ def feistel(positions: Int64s, size: int, stream: int) -> Int64s:
     round_keys = hash_counters(np.arange(1, _ROUNDS + 1, dtype=np.uint64), stream)
     places = _network(positions.astype(np.uint64), left_bits, right_bits, round_keys)
     outside = np.flatnonzero(places >= np.uint64(size))
+    # Each walk ends: it follows a cycle of the network on which its start, below `size`, lies.
     while outside.size:
         places[outside] = _network(places[outside], left_bits, right_bits, round_keys)
         outside = outside[places[outside] >= np.uint64(size)]

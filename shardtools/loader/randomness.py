@@ -110,6 +110,8 @@ def hash_keys(keys: pa.Array) -> UInt64s:
     words = np.ndarray((len(content) - _WORD + 1,), "<u8", content, strides=(1,))
     hashes = mix(lengths.astype(np.uint64) + _GOLDEN)
     for begin in range(0, int(lengths.max(initial=0)), _WORD):
+        # Keys that are over drop out. What a word holds behind the end of its key is cut off, and the last key has
+        # padding.
         rows = np.flatnonzero(lengths > begin)
         unused_bits = 8 * np.maximum(_WORD - (lengths[rows] - begin), 0).astype(np.uint64)
         found = words[starts[rows] + begin].astype(np.uint64) << unused_bits >> unused_bits

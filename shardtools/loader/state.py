@@ -83,6 +83,7 @@ class LoaderState:
     def _checked(cls, fields: dict[str, Any]) -> LoaderState:
         types: dict[str, type] = dict.fromkeys(("seed", "epoch", "num_delivered", "num_positions", "num_rows"), int)
         types |= {"table_digest": str, "options": dict}
+        # By exact type, as a truth value is no number here; values are compared only where all types are right.
         wrong = sorted(types.keys() ^ fields.keys())
         wrong += [name for name in types.keys() & fields.keys() if type(fields[name]) is not types[name]]
         if not wrong:
@@ -106,6 +107,7 @@ class LoaderState:
         Raises:
             PlanMismatchError: The table, the seed or an option differs; the message names it.
         """
+        # The table first: another one may be why the rest differs.
         if self.table_digest != current.table_digest:
             rows = f"{self.num_rows} rows" if self.num_rows == current.num_rows else f"{current.num_rows} rows"
             raise PlanMismatchError(

@@ -128,6 +128,8 @@ def _find_rows(table: SampleTable, keys: pa.ChunkedArray, numbers: Int64s | None
         raise _not_one(keys[wrong].as_py(), place, table, session)
     rows = np.empty(len(asked), np.int64)
     rows[question] = by_hash[first]
+    # An equal hash is no proof: an unknown key may share that of a known one. In the order of rows, again for the
+    # pages.
     by_row = np.argsort(rows)
     same = pc.equal(table.keys.take(from_int64(rows[by_row])), keys.take(from_int64(by_row)).combine_chunks())
     if not pc.all(same).as_py():

@@ -102,6 +102,7 @@ class KeyChecker:
         if not isinstance(relation, str):
             self._connection.register("part", relation.select([KEY]))
             relation = "part"
+        # Once: the keys of the dataset are read at the first question and kept for the others.
         if not self._is_ready:
             self._run(f"create table known as select hash({KEY}) as hash from {self._manifest()}")
             self._is_ready = True

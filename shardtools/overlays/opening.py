@@ -223,6 +223,7 @@ def _open(storage: Storage, folder: str) -> Overlay | None:
     except NotFoundError:
         return None
     info = OverlayInfo.from_json(content, where=storage.object_url(path))
+    # SQL finds an overlay by its folder, so the two names must be one.
     if folder and folder != overlay_folder(info.name):
         raise DatasetError(
             f"{storage.object_url(path)} is of an overlay called {info.name}: rename the folder to that name"

@@ -185,10 +185,12 @@ class _Loaded:
 
 def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> _Loaded:
     """The loader itself, through as many epochs as the time allows."""
+    # The loader has made one batch already, which is not counted.
     stages, waited = loader.stage_seconds(), loader.read_counts().wait_seconds
     num_images = num_bytes = 0
     waited_at_start = 0.0
     started, cpu_started = time.perf_counter(), time.process_time()
+    # From epoch 1: the parts before have read epoch 0, whose bytes may be in memory by now.
     for epoch in itertools.count(1):
         before = loader.read_counts().wait_seconds
         for batch in loader.epoch(epoch):

@@ -115,6 +115,7 @@ def _parse(content: bytes, overlay: Overlay, where: str) -> Expectations:
     try:
         fields = json.loads(content)
         found = (fields["format"], fields["format_version"])
+        # Before the figures are read: those of an earlier audit would parse as well, and be about other suspects.
         if found == _FORMAT and fields["overlay_sha256"] != digest(overlay.content):
             raise DatasetError(f"{where} is of another audit than the overlay beside it: run the audit again")
         if found == _FORMAT:

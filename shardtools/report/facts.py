@@ -167,6 +167,7 @@ def _classes(tables: Tables) -> tuple[tuple[ClassFacts, ...], int]:
         if row["class_index"] is None:
             num_unlabelled += row["images"]
             continue
+        # One label may have a name in one split only: the last that is known stands for all.
         images.setdefault(row["class_index"], {})[row["split"]] = row["images"]
         wnids[row["class_index"]] = row["wnid"] or wnids.get(row["class_index"])
     names = class_names(wnids)
@@ -199,10 +200,12 @@ def _spread(tables: Tables, expression: str) -> Spread | None:
     low, high = quantiles[0], quantiles[-1]
     if low == high:
         return Spread(quantiles=quantiles, bins=())
+    # Lengths and sides spread over powers of ten: in even bins almost all images would stand in the first bar.
     in_ratios = low > 0 and high / low > _LOG_RATIO
     scaled = f"ln({expression})" if in_ratios else expression
     first, last = (math.log(low), math.log(high)) if in_ratios else (low, high)
     step = (last - first) / NUM_BINS
+    # Clamped: the largest value lies on the last bin's upper edge, and rounding may put the smallest below the first.
     counts = {
         row["bin"]: row["images"]
         for row in tables.rows(

@@ -93,6 +93,7 @@ def find_outliers(tables: Tables, *, limit: int) -> tuple[OutlierKind, ...] | Mi
     flags, measures = overlay.of_type("bool"), overlay.of_type(*NUMBERS)
     if not flags and not measures:
         return Missing(reason=f"The overlay {OVERLAY} has no number and no truth value.", is_problem=True)
+    # The strongest statement first: the question has thresholds. What follows guesses from the names of columns.
     judged = _by_question(tables, overlay, limit)
     if judged is not None:
         return judged
@@ -100,6 +101,7 @@ def find_outliers(tables: Tables, *, limit: int) -> tuple[OutlierKind, ...] | Mi
     if "status" in overlay.columns:
         kinds.append(_unreadable(tables, overlay, limit))
     kinds.append(_odd_aspect(tables, limit))
+    # Somebody's own truth values are an answer; the ends of measures would dilute it with images that are fine.
     if not flags:
         ends = [end for end in ENDS if end[1] in measures]
         both = [(f"{end} {name}", name, order) for name in measures for end, order in _BOTH][: 2 * _MAX_MEASURES]
@@ -128,6 +130,7 @@ def _place(problem: str) -> tuple[int, str]:
 def _kind(problem: str, rows: list[dict[str, Any]], limit: int) -> OutlierKind:
     measure, sign = PROBLEMS.get(problem, (None, 1))
     found = [Outlier(key=row["key"], value=None if measure is None else row[measure]) for row in rows]
+    # In Python, since each problem has its own measure and direction, and one row may be in several kinds.
     found.sort(key=lambda one: (one.value is None, sign * (one.value or 0.0), one.key))
     return OutlierKind(name=problem, measure=measure, num_all=len(rows), shown=tuple(found[:limit]))
 

@@ -62,6 +62,7 @@ class Pairs:
 
 def find_pairs(tables: Tables, *, limit: int) -> Pairs | Missing:
     """Pairs across splits, then the nearest."""
+    # Not both: `duplicates` has a row a member, and would show pairs with the first of each group once more.
     found = next((name for name in OVERLAYS if name in tables.names), OVERLAYS[-1])
     overlay = tables.overlay(found)
     if isinstance(overlay, Missing):
@@ -159,6 +160,7 @@ def _own_addresses(tables: Tables, overlay: OverlayTable, column: str) -> str:
         here = open_storage(tables.url).url
         for row in tables.rows(f"select distinct n.{quoted(column)} as address from {overlay.sql} as n"):
             try:
+                # Compared as opened, which takes "DS", "DS/" and "./DS" for the same.
                 is_own = row["address"] is not None and open_storage(row["address"]).url == here
             except ShardtoolsError:
                 # An address of a kind that is not known here is another dataset's.

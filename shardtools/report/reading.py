@@ -82,6 +82,7 @@ class Tables:
         if name not in self.names:
             return Missing(reason=f"Nothing yet: `{self._command(name)}` writes the overlay {name}.")
         try:
+            # Both: opening checks the commit, and the empty selection that the database can read the files it names.
             info = self._overlay(name).info
             schema = self.table(f'select * from overlays."{name}" limit 0').schema
         except (DatasetError, QueryError) as error:

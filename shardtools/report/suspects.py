@@ -153,11 +153,15 @@ def _expressions(overlay: OverlayTable) -> dict[str, str]:
     """What it is -> SQL, also where the overlay lacks it."""
     columns = {what: _column(overlay, what) for what in _NAMES}
     given = f"n.{columns['given']}" if columns["given"] else "s.class_index"
+    # An audit that has nothing better writes the given label itself or null, another program may write -1: all three
+    # are no suggestion.
     found = {"given": given, "suggested": f"nullif(nullif(n.{columns['suggested']}, -1), {given})"}
     for what in ("probability", "suspicion"):
         found[what] = number(f"n.{columns[what]}") if columns[what] else "null::double"
     if columns["suspicion"] is None:
+        # An audit without a noise probability has one number to order by, and it is the best there is.
         found["suspicion"] = found["probability"]
+    # Only a real list: another program's `neighbours` may be a count.
     is_list = "list" in overlay.columns.get(columns["neighbours"] or "", "")
     return found | {"neighbours": "n.neighbours" if is_list else "[]"}
 

@@ -68,6 +68,7 @@ def read_files(storage: Storage, path: str, archive: int) -> Iterator[TreeFile]:
         reader = ForwardReader(storage, path)
         try:
             yield from _walk(reader.read_at, place, 0, None)
+            # To its end, past the tar's: only there a compressed stream tells whether it is intact.
             reader.finish()
         finally:
             reader.close()
@@ -117,6 +118,8 @@ def _remote_calls(storage: Storage, path: str, place: _Place) -> Iterator[Callab
     size = storage.size(path)
     window = _Window(storage, path, size)
     files: list[TreeFile] = []
+    # Headers of the outer tar are read here, one after the other. Inner tars are walked by the threads that take the
+    # calls, and what lies between two of them is handed over in lists, so that all files keep the archive's order.
     for entry in read_entries(window.read_at, where=place.where, stop=size):
         inner = _inner(entry, place)
         if inner is None:
@@ -164,6 +167,7 @@ def _files(read_at: ReadAt, entry: TarEntry, place: _Place) -> Iterator[TreeFile
         return
     num_frames = 0
     if is_video(path) and entry.num_bytes <= MAX_SAMPLE_BYTES:
+        # A damaged video is one row too, so that its reason is found in the manifest.
         num_frames = max(1, count_frames(read_at(entry.offset, entry.num_bytes)))
     yield TreeFile(
         place.archive, path, place.form, entry.offset, entry.num_bytes, entry.num_bytes, num_frames=num_frames
@@ -237,6 +241,8 @@ class _Window:
         if stop <= offset:
             return b""
         if offset < self._start or stop > self._start + len(self._content):
+            # Headers close to each other: one large request brings many. Far apart, all but one header of it would be
+            # in vain.
             is_near = offset - self._last <= _LARGE_STRIDE_BYTES
             ahead = _LARGE_WINDOW_BYTES if is_near and self._last else _SMALL_WINDOW_BYTES
             fetched = min(max(ahead, num_bytes), self._size - offset)

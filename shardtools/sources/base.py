@@ -114,6 +114,7 @@ class Source(ABC):
 
 def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:
     """Results of the calls in their order, `depth` of them running ahead in threads; 0 runs each when it is wanted."""
+    # Without a thread: on a local disk it would cost more than the wait it hides.
     if depth == 0:
         for call in calls:
             yield call()
@@ -123,10 +124,12 @@ def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:
         try:
             for call in calls:
                 running.append(pool.submit(call))
+                # The oldest is waited for only when all threads have work.
                 if len(running) > depth:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
         finally:
+            # The caller left early. Closing the pool waits for those that run; the rest need not begin.
             for future in running:
                 future.cancel()

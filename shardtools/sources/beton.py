@@ -98,6 +98,8 @@ class BetonSource(Source):
             positions = np.arange(begin, min(stop, begin + _ROWS_TOGETHER))
             numbers = self._order(split, positions)
             files = np.searchsorted(starts, numbers, side="right") - 1
+            # A piece of a random order comes from all files. Each file's table is asked once, and the answers go to
+            # their places.
             found: list[_Row | None] = [None] * len(positions)
             for file in np.unique(files).tolist():
                 own = np.flatnonzero(files == file)
@@ -117,6 +119,7 @@ class BetonSource(Source):
     def _read_group(self, group: list[_Row]) -> tuple[list[_Row], list[dict[int, bytes]]]:
         beton = self.betons[group[0].file]
         wanted: list[int] = [number for number, one in enumerate(beton.fields) if one.type not in SCALAR_TYPES]
+        # The row needs its key and label, the image stays unread.
         if len(group) == 1 and too_large(sum(group[0].lengths)):
             texts = self.roles[group[0].file].texts.values()
             wanted = [number for number in texts if not too_large(group[0].lengths[number])]
@@ -151,6 +154,7 @@ class BetonSource(Source):
     def _key(self, split: str, row: _Row, payloads: Mapping[int, bytes]) -> str:
         where = _where(self.betons[row.file], row.number)
         stored = self._text(row, KEY_FIELD, payloads)
+        # In the order of trust: the field made for keys, then `json`, then the position, which every sample has.
         if stored:
             try:
                 return check_key(stored.decode(), where=where)
@@ -259,6 +263,8 @@ def open_beton_source(
             roles.append(find_roles(one))
             _check_labels(one, roles[-1].label, last_label)
             digest.update(f"{split} {one.digest()}\n".encode())
+        # Files are one sequence: position p of a split lies in the file whose start is the last not above p. A file
+        # without samples has the start of the next one, and is passed over.
         starts = np.cumsum([0, *(one.num_samples for one in opened)]).tolist()
         files[split] = (len(betons), tuple(starts))
         betons += opened

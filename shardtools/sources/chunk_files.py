@@ -178,10 +178,12 @@ def column_values(
     storage: Storage, file: ChunkFile, chunk: Chunk, columns: Sequence[Column], position: int
 ) -> Iterator[bytes]:
     """One column of every sample; of a plain file only the lengths and the column itself are read."""
+    # Packed bytes give nothing until they are unpacked whole, so there is nothing to save.
     if not chunk.is_plain or file.item_packed or chunk.offsets is None:
         for row in range(file.num_samples):
             yield bytes(chunk.values(row)[position] or b"")
         return
+    # The lengths of the values stand before them, so a column is found without reading those before it.
     num_sized = sum(column.num_bytes is None for column in columns)
     with storage.open(file.path) as stream:
         for row in range(file.num_samples):
@@ -190,6 +192,7 @@ def column_values(
             stream.seek(start)
             stored = iter(struct.unpack(f"<{num_sized}I", _exactly(stream, 4 * num_sized, where)))
             lengths = [next(stored) if column.num_bytes is None else column.num_bytes for column in columns]
+            # Before the seek: lengths that lie would lead into the next sample, whose bytes would pass for this one's.
             if 4 * num_sized + sum(lengths) != stop - start:
                 raise SourceError(f"{where}: its values are not as long as the sample: fetch or make the file again")
             stream.seek(sum(lengths[:position]), 1)

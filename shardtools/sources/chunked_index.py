@@ -57,6 +57,7 @@ def split_folders(storage: Storage, wanted: str | None) -> dict[str, str]:
     Raises:
         SourceError: There is no index file, or no such split.
     """
+    # From the root inwards; the first level that has an index is taken for all.
     if storage.exists(INDEX_FILE):
         return {check_split(wanted or "train"): ""}
     folders: dict[str, str] = {}
@@ -174,6 +175,7 @@ def _add_files(
     ahead = _FILES_INDEXED_TOGETHER if is_light and not storage.is_local else 0
     namer = _Namer(layout, options.flatten_keys)
     is_plain: list[bool] = []
+    # Files are looked at in threads but added in their order, as keys made from positions count on it.
     for number, found in enumerate(read_ahead(calls, ahead)):
         file = layout.files[number]
         if options.shuffle and not found.is_plain:
@@ -226,6 +228,7 @@ class _Namer:
         self._flatten_keys = flatten_keys
 
     def name(self, split: str, found: bytes | None, where: str) -> str:
+        # Counted for every sample, also where the file has a key: positions stay those of the split.
         position = self._positions[split]
         self._positions[split] += 1
         if found is None:

@@ -92,6 +92,7 @@ class DatasetSource(Source):
         """The rows, and in each the part it stands in."""
         ends = [end for _, end in self.parts[split]]
         while start < stop:
+            # A part at a time, so that only one part's rows are in memory.
             number = bisect_right(ends, start)
             first = ends[number - 1] if number else 0
             end = min(stop, ends[number])
@@ -109,6 +110,8 @@ class DatasetSource(Source):
             return map(self._tar_members, group)
         if self.columns is None:
             return itertools.repeat({}, len(group))
+        # Readers of the format know nothing of parts: they count the images of the whole split, and a joined file
+        # counts its own already.
         before = 0 if first["shard"] == joined_path(split) else self.images_before[first[_PART]]
         start = before + first["sample_index"]
         return (sample.extra_members for sample in self.columns.samples(split, start, start + len(group)))
@@ -137,6 +140,8 @@ class DatasetSource(Source):
             return sample
         start = row["member_offset"] - base
         image_bytes = bytes(content[start : start + row["num_bytes"]])
+        # Before anything is made of the bytes: a copy would give the damage a new digest, and nobody would find it
+        # again.
         if digest(image_bytes) != row["sha256"]:
             raise SourceError(
                 f"{self.storage.object_url(row['shard'])}, key {row['key']!r}, byte {row['member_offset']}: the image "
@@ -145,6 +150,7 @@ class DatasetSource(Source):
         image_format = row["image_format"]
         if image_format == "raw":
             image_bytes, image_format = encode_rgb_png(image_bytes, row["width"], row["height"]), "png"
+        # What the next writer makes from the row by itself is no member of the source.
         made = label_members(sample)
         extra = {name: payload for name, payload in members.items() if payload != made.get(name)}
         return replace(sample, image_bytes=image_bytes, image_format=image_format, extra_members=extra)

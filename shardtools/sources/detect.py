@@ -112,6 +112,8 @@ def detect_kind(source: str) -> str:
                 f"{source} is a file of no known kind: expected a folder, {', '.join(ARCHIVE_SUFFIXES)}, .parquet or "
                 ".beton, or give --source-kind"
             )
+    # "photos@1a2b3c4d" is an earlier commit of a dataset; its folder tells the kind. A folder of that very name goes
+    # first.
     place, at, commit = source.rpartition("@")
     storage = open_storage(place if at and not is_local_folder(source) and commit.isalnum() else source)
     try:
@@ -124,6 +126,8 @@ def detect_kind(source: str) -> str:
 
 
 def _kind_of_folder(source: str, storage: Storage, top: TopLevel) -> str:
+    # From the surest sign to the weakest: datasets of this package hold shards of other kinds, and any folder at all
+    # may be one of images.
     if is_dataset(top.files):
         return "dataset"
     if any(is_idx_name(name) for name in top.files):

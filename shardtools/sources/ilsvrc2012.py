@@ -66,6 +66,7 @@ def open_ilsvrc2012(options: SourceOptions, classes: Sequence[ImageClass] | None
             table.add(file)
         finish_table(table, found)
         labels = None
+        # Before any image is indexed: a list of labels that does not fit should cost no more than the headers.
         if "val" in splits:
             labels = find_labels(storage, names, load_classes(_CLASSES))
             _check_count(table, list(splits).index("val"), found, labels)

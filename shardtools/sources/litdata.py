@@ -71,6 +71,7 @@ def open_litdata_source(
             files += _chunks(content["config"], content["chunks"], split, prefix, where)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise SourceError(f"{where} is not what LitData writes ({error!r}): fetch or make it again") from None
+        # All chunks below one index share its config, so only splits can differ.
         if columns is not None and found != columns:
             raise SourceError(f"{where}: its leaves are not those of the split before: give --split")
         columns = found

@@ -71,6 +71,8 @@ def open_mds_source(
                 file, found = _shard(storage, split, prefix, shard, place)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise SourceError(f"{place} is not what MDS writes ({error!r}): fetch or make it again") from None
+            # What the columns mean is found once for all files: in one with another order, values would be taken for
+            # others.
             if columns is not None and found != columns:
                 raise SourceError(
                     f"{place}: its columns are not those of the shards before: give --split, or write the dataset anew"

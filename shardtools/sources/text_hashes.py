@@ -32,6 +32,7 @@ def repeated_rows(hashes: npt.NDArray[np.uint64]) -> tuple[tuple[int, ...], ...]
     is_repeat = np.flatnonzero(arranged[1:] == arranged[:-1])
     if not len(is_repeat):
         return ()
+    # Places that follow each other without a gap are of one hash.
     ends = np.flatnonzero(np.diff(is_repeat) != 1)
     runs = np.split(is_repeat, ends + 1)
     return tuple(sorted(tuple(order[run[0] : run[-1] + 2].tolist()) for run in runs))

@@ -119,6 +119,7 @@ class TreeTable:
 
     def repeated(self) -> tuple[TreeFile, TreeFile] | None:
         """Two files of one archive with one path, if there are any."""
+        # Hashes first, in memory; the texts are read again only for the few that share one.
         wanted = set(itertools.chain.from_iterable(repeated_rows(np.frombuffer(self._hashes, np.uint64))))
         if not wanted:
             return None

@@ -101,6 +101,7 @@ class OverlayTables:
                 found[place] = overlay
         for overlay in self._find_elsewhere().get(name, []):
             owners = [place for place, dataset in self._datasets.items() if fits(overlay.info, dataset)]
+            # With one dataset it is clear which one was meant, and `check_fits` knows what to do.
             if not owners and len(self._datasets) == 1:
                 [dataset] = self._datasets.values()
                 check_fits(overlay.info, dataset, where=overlay.url)

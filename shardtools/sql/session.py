@@ -165,6 +165,7 @@ class Session:
             QueryError: The SQL cannot run, or does something else than reading.
             DatasetError: It names an overlay of another version of its dataset, or a damaged one.
         """
+        # In this order: what is no reading statement opens nothing, and overlays become views before the SQL is bound.
         self._check_reads(sql)
         self._overlays.open(sql)
         if not self._has_events and _mentions(sql, "events"):
@@ -183,6 +184,7 @@ class Session:
         failure = next((handler.failure for handler in handlers if handler.failure), None)
         columns = [name for table, names in _TABLE_COLUMNS.items() if _mentions(sql, table) for name in names]
         columns += self._overlays.columns(sql)
+        # The storage's own error says more than what became of it on the way through Arrow and DuckDB.
         return failure or explain(error, columns, self._overlays.names if _mentions(sql, "overlays") else None)
 
     def _check_reads(self, sql: str) -> None:
@@ -211,6 +213,7 @@ class Session:
         self._connection.execute("create schema overlays")
         # Footers are read once a session, not once a statement.
         self._connection.execute("set parquet_metadata_cache = true")
+        # Last: no statement of a user's can take any of this back.
         self._connection.execute("set lock_configuration = true")
 
     def _samples_branch(self, number: int) -> str:

@@ -100,6 +100,7 @@ class KeyIndex:
         hashes = np.memmap(self._scratch, dtype=np.uint64, mode="r", shape=(self._num_keys,))
         num_passes = -(-self._num_keys // _KEYS_A_PASS)
         found = []
+        # By the remainder of the hash: equal ones are in one pass, wherever they stand.
         for number in range(num_passes):
             some = np.sort(hashes[hashes % np.uint64(num_passes) == number])
             found.append(np.unique(some[1:][some[1:] == some[:-1]]))
@@ -179,6 +180,7 @@ def _compare_rows(state: State, info: DatasetInfo) -> Iterator[Problem]:
     merged = _Cursor(state.storage, info.compact)
     for entry in info.parts:
         part, _ = load_part(state.storage, entry.path, entry)
+        # Only the first difference is said: behind it everything may be shifted.
         if part is not None and not merged.take(part.table.num_rows).equals(part.table):
             yield Problem(
                 kind="compact",

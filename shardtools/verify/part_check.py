@@ -90,6 +90,7 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
     rows = table.select(ROW_COLUMNS).to_pylist() if table is not None else []
     url = storage.object_url(task.path)
     problems += [problem for row in rows if (problem := check_status(row, url=url, part=task.path))]
+    # Shards by the part and by the commit: also one that has no rows is looked at, and rows of none stand out.
     placed: dict[str, list[dict[str, Any]]] = {path: [] for path in listed}
     apart: list[dict[str, Any]] = []
     for row in rows:
@@ -145,6 +146,7 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
     except NotFoundError:
         message = f"{url} is missing though the dataset lists it: {remedy}"
         return None, [Problem(kind="part-missing", message=message, path=path, part=path)]
+    # Before it is decoded: an altered part may well decode, with rows that send every check to the wrong place.
     if entry is not None and digest(content) != entry.sha256:
         message = (
             f"{url}: expected sha256 {shown(entry.sha256)}, found {shown(digest(content))} ({len(content)} bytes), its "

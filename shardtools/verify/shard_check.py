@@ -64,6 +64,7 @@ def check_shard(
             )
             return check.result(0, 0)
         size, found = _digest(stream)
+        # Before the content is looked at: against another shard's rows every image would be wrong.
         twin = known.get(found)
         if found != shard.sha256 and twin is not None and twin != shard.path:
             check.add(
@@ -71,6 +72,7 @@ def check_shard(
             )
             return check.result(0, size)
         num_images = check.content(stream, size, rows)
+        # After the content: whether the images are intact says where the damage is.
         if size != shard.num_bytes or found != shard.sha256:
             check.altered(size, found, rows_known=rows is not None)
         return check.result(num_images, size)

@@ -22,11 +22,12 @@ from shardtools.audit.dynamics import area_under_margin, margin_log_odds
 from shardtools.audit.evidence import Encoded, Pass, evidence_names, run_pass
 from shardtools.audit.folds import canonical_order, stratified_folds
 from shardtools.audit.linear import Float32s, Int64s, one_hot
-from shardtools.audit.neighbours import cosine_doubts, find_neighbours, rank_margins, vote_margins
+from shardtools.audit.neighbours import class_votes, cosine_doubts, rank_margins, vote_margins
 from shardtools.audit.options import AuditOptions, check_dataset, check_margins
 from shardtools.audit.planting import plant
 from shardtools.audit.projection import project
 from shardtools.audit.voting import Vote, learn_vote
+from shardtools.index import knn_graph
 
 Float64s = npt.NDArray[np.float64]
 
@@ -141,7 +142,7 @@ def audit_labels(
 
 def _encode(features: Features, order: Int64s, options: AuditOptions) -> Encoded:
     projected = project(features, order, options.num_dimensions)
-    neighbours = find_neighbours(projected, min(options.num_neighbours, len(projected) - 1))
+    neighbours = knn_graph(projected, min(options.num_neighbours, len(projected) - 1))
     return Encoded(features=projected, neighbours=neighbours)
 
 
@@ -200,8 +201,8 @@ def _scores(
     targets = one_hot(labels, num_classes)
     near = encoded[0].neighbours
     count = near.rows.shape[1]
-    votes = near.votes(targets, num_neighbours=min(_SIMIFEAT_NEIGHBOURS, count))
-    wide = near.votes(targets, num_neighbours=count, by_distance=True)
+    votes = class_votes(near, targets, num_neighbours=min(_SIMIFEAT_NEIGHBOURS, count))
+    wide = class_votes(near, targets, num_neighbours=count, by_distance=True)
     doubts = cosine_doubts(votes, labels)
     first = 1 - found.posterior[rows, labels]
     rates = np.array([first[labels == label].mean() for label in range(num_classes)])

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from shardtools.audit.kernel import Kernel, fit_kernel
 from shardtools.audit.linear import Float32s, Int64s, fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
-from shardtools.audit.neighbours import Neighbours
+from shardtools.audit.neighbours import vote_log_probabilities
 from shardtools.audit.prototypes import prototype_cosines
+from shardtools.index import Neighbors
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 0.3, 1.0)
 """Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
@@ -35,7 +36,7 @@ class Encoded:
     """One encoder's samples: whitened features [N, P] and their neighbours."""
 
     features: Float32s
-    neighbours: Neighbours
+    neighbours: Neighbors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -203,6 +204,6 @@ def _least_loss(features: Float32s, targets: Float32s, held: npt.NDArray[np.bool
 def _votes(encoder: Encoded, kernel: Kernel, targets: Float32s, folds: Int64s) -> tuple[Float32s, Float32s, Float32s]:
     """Log probabilities by the kernel model and by near and wide neighbours, each [N, C]."""
     count = encoder.neighbours.rows.shape[1]
-    narrow = encoder.neighbours.log_probabilities(targets, num_neighbours=min(NARROW, count))
-    wide = encoder.neighbours.log_probabilities(targets, num_neighbours=count, by_distance=True)
+    narrow = vote_log_probabilities(encoder.neighbours, targets, num_neighbours=min(NARROW, count))
+    wide = vote_log_probabilities(encoder.neighbours, targets, num_neighbours=count, by_distance=True)
     return kernel.out_of_fold(encoder.features, targets, folds), narrow, wide

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore
-from shardtools.index.neighbours import METRICS, NO_ROW, Best, Floats, Int64s, Neighbours, prepared
+from shardtools.index.neighbours import METRICS, NO_ROW, Best, Floats, Int64s, Neighbors, prepared
 
 Table = FeatureStore | npt.NDArray[Any]
 """Features [N, D] on the disk or in memory."""
@@ -35,7 +35,7 @@ def knn_graph(
     metric: str = "cosine",
     rows_per_block: int = ROWS_PER_BLOCK,
     report: Report | None = None,
-) -> Neighbours:
+) -> Neighbors:
     """The k nearest other rows of each row, exact up to the rounding of float32.
 
     Args:
@@ -106,7 +106,7 @@ def search_exact(
     metric: str = "cosine",
     rows_per_block: int = ROWS_PER_BLOCK,
     exclude: Int64s | None = None,
-) -> Neighbours:
+) -> Neighbors:
     """The k nearest rows of some vectors, exact up to the rounding of float32.
 
     Args:
@@ -156,7 +156,7 @@ def load(table: Table, start: int, stop: int, metric: str, side: str = "base") -
     return prepared(block, metric, side)
 
 
-def recall(found: Neighbours, exact: Neighbours) -> float:
+def recall(found: Neighbors, exact: Neighbors) -> float:
     """Share of the exact neighbours that were found, 0 to 1; a row at the distance of the last one counts too."""
     last = np.where(np.isfinite(exact.distances), exact.distances, -np.inf).max(axis=1, keepdims=True)
     same = (found.rows[:, :, None] == exact.rows[:, None, :]).any(axis=2)

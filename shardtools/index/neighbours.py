@@ -24,7 +24,7 @@ _ROWS_PER_MERGE = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Neighbours:
+class Neighbors:
     """The nearest rows of each query, nearest first; equal distances in the order of rows.
 
     Attributes:
@@ -82,12 +82,12 @@ class Best:
         sources, targets = sources[order], targets[order]
         self._merge(targets + first_column, sources + first, scores[sources, targets])
 
-    def finish(self, metric: str) -> Neighbours:
+    def finish(self, metric: str) -> Neighbors:
         """All rows with distances, nearest first."""
         rows, scores = self._rows.astype(np.int64), self._scores
         order = np.lexsort((rows, -scores))
         rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        return Neighbours(rows=rows, distances=to_distances(scores, metric))
+        return Neighbors(rows=rows, distances=to_distances(scores, metric))
 
     def _merge(self, targets: Int64s, sources: Int64s, values: Floats) -> None:
         """Takes scores one by one; `targets` never falls."""

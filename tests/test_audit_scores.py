@@ -82,7 +82,7 @@ def test_votes_and_simifeat_by_hand() -> None:
     near = knn_graph(features, 2)
     assert near.rows.tolist() == [[1, 2], [0, 2], [1, 0], [4, 5], [3, 5], [4, 3]]
 
-    votes = class_votes(near, one_hot(labels, 2), num_neighbours=2)
+    votes = class_votes(near, one_hot(labels, 2), num_neighbors=2)
     assert votes.tolist() == [[0.5, 0.5], [0.5, 0.5], [1, 0], [0, 1], [0, 1], [0, 1]]
     assert vote_margins(votes, labels).tolist() == [0, 0, 1, -1, -1, -1]
     doubts = cosine_doubts(votes, labels)

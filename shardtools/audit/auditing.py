@@ -201,8 +201,8 @@ def _scores(
     targets = one_hot(labels, num_classes)
     near = encoded[0].neighbours
     count = near.rows.shape[1]
-    votes = class_votes(near, targets, num_neighbours=min(_SIMIFEAT_NEIGHBOURS, count))
-    wide = class_votes(near, targets, num_neighbours=count, by_distance=True)
+    votes = class_votes(near, targets, num_neighbors=min(_SIMIFEAT_NEIGHBOURS, count))
+    wide = class_votes(near, targets, num_neighbors=count, by_distance=True)
     doubts = cosine_doubts(votes, labels)
     first = 1 - found.posterior[rows, labels]
     rates = np.array([first[labels == label].mean() for label in range(num_classes)])

@@ -204,6 +204,6 @@ def _least_loss(features: Float32s, targets: Float32s, held: npt.NDArray[np.bool
 def _votes(encoder: Encoded, kernel: Kernel, targets: Float32s, folds: Int64s) -> tuple[Float32s, Float32s, Float32s]:
     """Log probabilities by the kernel model and by near and wide neighbours, each [N, C]."""
     count = encoder.neighbours.rows.shape[1]
-    narrow = vote_log_probabilities(encoder.neighbours, targets, num_neighbours=min(NARROW, count))
-    wide = vote_log_probabilities(encoder.neighbours, targets, num_neighbours=count, by_distance=True)
+    narrow = vote_log_probabilities(encoder.neighbours, targets, num_neighbors=min(NARROW, count))
+    wide = vote_log_probabilities(encoder.neighbours, targets, num_neighbors=count, by_distance=True)
     return kernel.out_of_fold(encoder.features, targets, folds), narrow, wide

@@ -25,18 +25,18 @@ def distance_weights(near: Neighbors) -> Float32s:
     return np.asarray(np.exp(falls / np.float32(scale)), np.float32)
 
 
-def class_votes(near: Neighbors, targets: Float32s, *, num_neighbours: int, by_distance: bool = False) -> Float32s:
+def class_votes(near: Neighbors, targets: Float32s, *, num_neighbors: int, by_distance: bool = False) -> Float32s:
     """Share of the votes for each class; rows sum to 1 where targets do, [N, C].
 
     Args:
         near: The k nearest others of each sample, [N, k].
         targets: Probabilities, [N, C].
-        num_neighbours: The nearest that vote, 1 to k.
+        num_neighbors: The nearest that vote, 1 to k.
         by_distance: Whether nearer ones count more.
     """
-    rows = near.rows[:, :num_neighbours]
+    rows = near.rows[:, :num_neighbors]
     num_samples, count = rows.shape
-    weights = distance_weights(near)[:, :num_neighbours] if by_distance else np.ones(rows.shape, np.float32)
+    weights = distance_weights(near)[:, :num_neighbors] if by_distance else np.ones(rows.shape, np.float32)
     weights = weights / weights.sum(axis=1, keepdims=True)
     starts = np.arange(num_samples + 1) * count
     graph = sparse.csr_array((weights.ravel(), rows.ravel(), starts), shape=(num_samples, num_samples))
@@ -44,13 +44,13 @@ def class_votes(near: Neighbors, targets: Float32s, *, num_neighbours: int, by_d
 
 
 def vote_log_probabilities(
-    near: Neighbors, targets: Float32s, *, num_neighbours: int, by_distance: bool = False
+    near: Neighbors, targets: Float32s, *, num_neighbors: int, by_distance: bool = False
 ) -> Float32s:
     """Logarithms of `class_votes`, with half a vote more that is spread as the classes are, [N, C]."""
-    votes = class_votes(near, targets, num_neighbours=num_neighbours, by_distance=by_distance)
-    effective = float(num_neighbours)
+    votes = class_votes(near, targets, num_neighbors=num_neighbors, by_distance=by_distance)
+    effective = float(num_neighbors)
     if by_distance:
-        weights = distance_weights(near)[:, :num_neighbours]
+        weights = distance_weights(near)[:, :num_neighbors]
         effective = float((weights.sum(axis=1) ** 2 / (weights * weights).sum(axis=1)).mean())
     share = _SMOOTHING / effective
     votes += share * targets.mean(axis=0) / targets.mean(axis=0).sum()

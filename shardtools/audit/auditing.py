@@ -101,14 +101,18 @@ def audit_labels(
     encoders: list[Features] = [features] if isinstance(features, np.ndarray) else list(features)
     given, count = check_dataset(encoders, labels, num_classes, options)
     margins = None if training_margins is None else check_margins(training_margins, len(given))
+    # From here to `_table` rows stand in canonical order, so that the order given changes no result.
     order, groups = canonical_order(encoders, given, options.seed)
     ordered = given[order]
     folds = stratified_folds(ordered, groups, options.num_folds)
     encoded = [_encode(one, order, options) for one in encoders]
     found = run_pass(encoded, ordered, folds, count)
+    # One pass over the labels as given has found what seems wrong; noise planted in the likeness of that now teaches
+    # how far each kind of evidence can be trusted.
     vote, calibration, plantings = _learn(encoded, ordered, folds, count, found, options)
     votes, probabilities = vote.votes, calibration.probabilities
     if margins is not None:
+        # The training saw the given labels, so its word cannot be learnt with the others: it is added to their verdict.
         areas = area_under_margin(margins[order])
         added = margin_log_odds(areas, probabilities)
         votes = votes + added

@@ -109,6 +109,8 @@ def finish(options: FeatureOptions, storage: Storage, tally: Tally, *, stopped: 
     Raises:
         RunError: Parts are missing: the run was stopped.
     """
+    # Three ends: no plan, so nothing was begun; parts missing, so it stopped on the way; all there, and that is the
+    # commit.
     if not storage.exists(PLAN_FILE):
         raise RunError(f"stopped before the first part in {storage.url}: run the same command again")
     info = commit_features(storage, source=options.source)

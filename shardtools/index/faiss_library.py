@@ -120,6 +120,7 @@ def set_effort(index: Any, kind: str, effort: int) -> None:
     """How much of the index a search looks at."""
     faiss = library()
     name = "efSearch" if kind == "hnsw" else "nprobe"
+    # An index that is sharded over GPUs has no nprobe of its own: it is set in every shard.
     if count_gpus() and hasattr(faiss, "GpuParameterSpace") and not hasattr(index, "nprobe") and kind != "hnsw":
         faiss.GpuParameterSpace().set_index_parameter(index, name, effort)
         return

@@ -54,6 +54,7 @@ def neighbour_graph(
     if not 1 <= k < len(store):
         raise OptionError(f"k is 1 to {len(store) - 1} of {len(store)} rows, found {k}")
     found = _kept(store, k, metric, kind)
+    # Kept for these features, this long or longer: nothing to do, and no index is opened for it.
     if found is not None:
         return found
     if kind == "flat":
@@ -89,6 +90,7 @@ def _stem(kind: str, metric: str, k: int) -> str:
 
 def _write(store: FeatureStore, graph: Neighbors, k: int, metric: str, kind: str) -> None:
     stem, small = _stem(kind, metric, k), len(store) < 2**31
+    # The facts make a graph whole: gone before its numbers change, back after.
     store.storage.delete(f"{stem}.json")
     for name, values in (
         ("rows", graph.rows.astype(np.int32) if small else graph.rows),

@@ -138,8 +138,10 @@ def near_pairs(
     check_similarity(min_similarity)
     asked = np.ones(sum(map(len, stores)), np.bool_) if is_asked is None else is_asked
     starts = np.cumsum([0, *map(len, stores)]).tolist()
+    # All indexes first: one that cannot be had ends the search before it has begun.
     indexes = [_index_of(store, exact_rows, report) for store in stores]
     found = PairList(min_similarity)
+    # Each pair of stores once, itself included: the smaller asks the larger, whose index makes a question cheap.
     for one, other in ((i, j) for i in range(len(stores)) for j in range(i, len(stores))):
         few, many = sorted((one, other), key=lambda number: len(stores[number]))
         report(f"searching the features at {stores[many].storage.url} for those at {stores[few].storage.url}")
@@ -163,6 +165,8 @@ def _search_rows(
     queries = store.take(rows)
     k, most = min(_FIRST_NEIGHBOURS, len(index.store)), min(MOST_NEIGHBOURS, len(index.store))
     is_self = index.store is store
+    # Most rows have few near ones. Where even the farthest found is near there may be more: only those rows ask again,
+    # with k four times as large, until the bound or `MOST_NEIGHBOURS` cuts them off.
     while len(rows):
         near = index.search(queries, k, exclude=rows if is_self else None)
         is_near = (1 - near.distances >= min_similarity) & (near.rows >= 0)

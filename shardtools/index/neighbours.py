@@ -54,6 +54,7 @@ class Best:
 
     def begin(self, first: int, scores: Floats, first_column: int) -> None:
         """Takes the first scores of some rows; arguments as `update`."""
+        # Some columns are sorted out in full, for a bound; the rest need only beat it, as all later scores do.
         columns = min(max(_FIRST_COLUMNS, self._k), scores.shape[1])
         part = scores[:, :columns]
         if columns > self._k:
@@ -78,6 +79,8 @@ class Best:
         """Takes the same scores for the rows across."""
         least = self._least[first_column : first_column + scores.shape[1]]
         sources, targets = _above(scores > least)
+        # They are found row by row of the block; the targets are its columns, and merging wants one target after the
+        # other.
         order = np.argsort(targets, kind="stable")
         sources, targets = sources[order], targets[order]
         self._merge(targets + first_column, sources + first, scores[sources, targets])
@@ -95,6 +98,7 @@ class Best:
             return
         starts = np.flatnonzero(np.concatenate(([True], targets[1:] != targets[:-1])))
         counts = np.diff(np.concatenate((starts, [len(targets)])))
+        # A bounded number of targets at a time: the table of a merge is as wide as the target with the most new scores.
         for begin in range(0, len(starts), _ROWS_PER_MERGE):
             part = slice(begin, begin + _ROWS_PER_MERGE)
             first = int(starts[begin])

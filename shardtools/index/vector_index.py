@@ -70,6 +70,8 @@ class VectorIndex:
 
     def _search_block(self, queries: Floats, k: int, exclude: Int64s | None) -> Neighbors:
         info = self.info
+        # One more where one is to be left out. Codes are rough: of several times as many, the features themselves
+        # choose.
         wanted = k + (exclude is not None)
         if info.kind == "ivf-pq":
             rough = faiss_library.search(self._index, queries, min(wanted * info.rerank, info.num_rows), info.metric)
@@ -102,6 +104,7 @@ def rerank(store: FeatureStore, queries: Floats, rows: Int64s, k: int, metric: s
         k: How many are kept.
         metric: "cosine" or "l2".
     """
+    # Queries of a block share candidates: each row is read once.
     known, places = np.unique(np.maximum(rows, 0), return_inverse=True)
     scores = np.empty(rows.shape, np.float32)
     left = prepared(queries, metric, "query")
@@ -163,6 +166,7 @@ def build_index(store: FeatureStore, options: IndexOptions) -> VectorIndex:
         settings={name: value for name, value in asdict(options).items() if name not in ("kind", "metric", "device")},
     )
     built = VectorIndex(store, info, index)
+    # The time is that of filling; measuring is not in it.
     changes: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 3)}
     if index is not None:
         searched = faiss_library.to_gpus(index) if wants_gpus and _fits_gpu(info) else index
@@ -170,6 +174,7 @@ def build_index(store: FeatureStore, options: IndexOptions) -> VectorIndex:
         faiss_library.set_effort(index, info.kind, changes["effort"])
         faiss_library.write(index, str(_local(store, data_path(info.kind))))
         built._index = searched
+    # The data are on the disk; the facts, by which readers find them, are written last.
     files = [stored for stored in store.storage.list("index/") if stored.path in _data_paths(info.kind)]
     changes["num_bytes"] = sum(stored.num_bytes for stored in files)
     built.info = IndexInfo(**{**{name: getattr(info, name) for name in info.__slots__}, **changes})
@@ -204,6 +209,7 @@ def _filled(store: FeatureStore, options: IndexOptions) -> Any:
     count = min(options.train_rows, num_rows)
     sample = np.sort(random.choice(num_rows, count, replace=False))
     index.train(_plain(_checked(store, sample), options.metric))
+    # What fits is filled in memory, block by block, and written once it is whole.
     if not on_disk:
         for start, block in store.blocks(_ROWS_PER_BLOCK):
             store.check_finite(block, start)
@@ -220,6 +226,8 @@ def _filled_on_disk(store: FeatureStore, options: IndexOptions, index: Any, num_
         faiss_library.write(index, trained)
         files = []
         for first in range(0, len(store), per_file):
+            # Each file begins as the same trained, empty index: a list then holds the same region in all files, and
+            # merging joins lists of one number.
             part = faiss_library.read(trained)
             for start in range(first, min(first + per_file, len(store)), _ROWS_PER_BLOCK):
                 block = store.read(start, min(start + _ROWS_PER_BLOCK, first + per_file))
@@ -254,6 +262,8 @@ def _measure(index: VectorIndex, options: IndexOptions) -> dict[str, Any]:
     exact = search_exact(store, queries, k, metric=info.metric, exclude=rows)
     most = len(store) if info.kind == "hnsw" else faiss_library.num_lists(options, len(store))
     effort = min(_FIRST_EFFORT if info.kind != "hnsw" else max(_FIRST_EFFORT, 2 * k), most)
+    # Until the recall is met, or the whole index is looked at and nothing more can be done: then the recall that is
+    # reached is what is written down.
     while True:
         index.with_effort(effort)
         found = recall(index.search(queries, k, exclude=rows), exact)

@@ -7,7 +7,7 @@
     ├── PlanError                   options that make no plan
     │   └── PlanMismatchError       the target holds another plan
     ├── ModelError                  a generator that cannot be loaded
-    ├── RunError                    a run that was stopped, or a process of it that failed or was killed
+    ├── RunError                    a run that was stopped, failed or was killed, or lacks a library
     ├── SourceError                 an outside layout that cannot be read
     ├── StorageError                a place that cannot be read or written
     │   ├── NotFoundError           nothing is there
@@ -59,7 +59,7 @@ class ModelError(ShardtoolsError):
 
 
 class RunError(ShardtoolsError):
-    """A run was stopped, or a process of it failed or was killed; what is committed stays."""
+    """A run was stopped or lacks a library, or a process of it failed or was killed; what is committed stays."""
 
 
 class SourceError(ShardtoolsError):

@@ -79,11 +79,11 @@ def test_the_overlay_has_every_score(flipped: tuple[str, dict[str, int]], found:
 
 
 def test_neighbours_are_the_nearest_photographs(flipped: tuple[str, dict[str, int]], found: LabelAuditResult) -> None:
-    from shardtools.audit import find_neighbours
     from shardtools.audit.projection import project
+    from shardtools.index import knn_graph
 
     features = project(pixel_features().astype(np.float16), np.arange(NUM_IMAGES), 256)
-    expected = find_neighbours(features, 10).rows
+    expected = knn_graph(features, 10).rows
     noise = list(read_rows(flipped[0]).values())
     same = [
         len(set(row["neighbours"]) & {f"train_{near:05d}" for near in nearest})

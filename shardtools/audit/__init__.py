@@ -4,7 +4,6 @@ from shardtools.audit.auditing import SCORES, Audit, audit_labels
 from shardtools.audit.calibration import Calibration, Cut, Interval
 from shardtools.audit.confident import ConfidentJoint, confident_joint, prune_by_noise_rate
 from shardtools.audit.dynamics import area_under_margin
-from shardtools.audit.neighbours import Neighbours, find_neighbours
 from shardtools.audit.options import AuditOptions
 
 __all__ = [
@@ -15,10 +14,8 @@ __all__ = [
     "ConfidentJoint",
     "Cut",
     "Interval",
-    "Neighbours",
     "area_under_margin",
     "audit_labels",
     "confident_joint",
-    "find_neighbours",
     "prune_by_noise_rate",
 ]

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from shardtools.features import FeatureStore
-    from shardtools.index import Neighbours
+    from shardtools.index import Neighbors
 
 EPILOG = """\b
 Examples:
@@ -138,7 +138,7 @@ def _open(dataset: str, features: str | None) -> FeatureStore:
     return open_features(dataset, only_features(dataset, features))
 
 
-def _records(store: FeatureStore, query: str, found: Neighbours) -> list[dict[str, Any]]:
+def _records(store: FeatureStore, query: str, found: Neighbors) -> list[dict[str, Any]]:
     rows = [row for row in found.rows[0].tolist() if row >= 0]
     names, labels = store.class_names, store.labels
     return [

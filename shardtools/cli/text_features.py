@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from shardtools.features import ClassTexts
-    from shardtools.index import Neighbours
+    from shardtools.index import Neighbors
 
 EPILOG = """\b
 Examples:
@@ -64,7 +64,7 @@ def command(out: str, prompts: tuple[str, ...], as_json: bool, **options: Any) -
         click.echo("\n".join(_lines(found, near)))
 
 
-def _nearest(found: ClassTexts) -> Neighbours | None:
+def _nearest(found: ClassTexts) -> Neighbors | None:
     """The nearest other class of each, where there is one."""
     import numpy as np
 
@@ -74,7 +74,7 @@ def _nearest(found: ClassTexts) -> Neighbours | None:
     return None if count < 2 else search_exact(found.features, found.features, 1, exclude=np.arange(count))
 
 
-def _record(found: ClassTexts, near: Neighbours | None, out: str, num_cut: int) -> dict[str, Any]:
+def _record(found: ClassTexts, near: Neighbors | None, out: str, num_cut: int) -> dict[str, Any]:
     nearest = [] if near is None else near.rows[:, 0].tolist()
     distances = [] if near is None else near.distances[:, 0].tolist()
     return {
@@ -89,7 +89,7 @@ def _record(found: ClassTexts, near: Neighbours | None, out: str, num_cut: int) 
     }
 
 
-def _lines(found: ClassTexts, near: Neighbours) -> list[str]:
+def _lines(found: ClassTexts, near: Neighbors) -> list[str]:
     from shardtools.cli.columns import format_columns, terminal_width
 
     order = near.distances[:, 0].argsort(kind="stable").tolist()

@@ -107,6 +107,7 @@ def embedding_pairs(tables: Sequence[FeatureRows], min_similarity: float, is_ask
     check_similarity(min_similarity)
     found = PairList(min_similarity)
     spans = list(_spans(tables))
+    # Upper triangle of blocks, with the diagonal: each pair of blocks once, the left one in memory for its whole row.
     for number, one in enumerate(spans):
         left, left_rows = _asked_rows(one, is_asked)
         if not len(left_rows):
@@ -133,6 +134,7 @@ def distinct_rows(tables: Sequence[FeatureRows]) -> Int64s:
         has_direction.append((block != 0).max(axis=1))
         lines = block.view(np.uint8).reshape(len(block), -1)
         digests += [hashlib.blake2b(line.data, digest_size=_DIGEST_BYTES).digest() for line in lines]
+    # Digests stand for features: equal ones get one number, in no order that matters; zeros keep none.
     rows = np.flatnonzero(np.concatenate(has_direction))
     numbers = np.full(len(digests), NO_NUMBER, np.int64)
     whole = np.frombuffer(b"".join(digests), np.dtype((np.void, _DIGEST_BYTES)))
@@ -193,6 +195,7 @@ class PairList:
         """All pairs, the smaller row left, in the order of rows; a pair that came twice once, at its smallest."""
         one, other, distance = (np.concatenate([part[column] for part in self._parts]) for column in range(3))
         left, right = np.minimum(one, other), np.maximum(one, other)
+        # Sorted by pair, then distance: the first of each pair is the one to keep.
         order = np.lexsort((distance, right, left))
         left, right, distance = left[order], right[order], distance[order]
         new = np.ones(len(left), np.bool_)

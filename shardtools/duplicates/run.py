@@ -97,6 +97,7 @@ def find_duplicates(options: DuplicatesOptions, embeddings: Embeddings | None = 
     samples = read_samples(options)
     if options.write:
         _check_overlays(options)
+    # What may be refused has been looked at; from here on it is the long search, and what it finds is written last.
     pairs = find_pairs(samples, options, embeddings)
     result = DuplicatesResult(
         pairs=_pairs_table(samples, pairs),

@@ -90,6 +90,7 @@ def read_samples(options: DuplicatesOptions) -> Samples:
     )
     rows = query(sql, options.datasets, overlays=options.overlays if options.uses_hashes else ())
     numbers = pc.index_in(rows["dataset"], value_set=pa.array(options.datasets))
+    # Datasets in the order they were given, whatever SQL made of it: of a pair, the earlier one is `a`.
     order = pc.sort_indices(
         pa.table({"dataset": numbers, "key": rows["key"]}), sort_keys=[("dataset", "ascending"), ("key", "ascending")]
     )
@@ -103,6 +104,8 @@ def read_samples(options: DuplicatesOptions) -> Samples:
         keys=rows["key"],
         splits=rows["split"],
         dataset=dataset,
+        # Splits are numbered over all datasets, from -1 (none) on: two more than the largest number keeps datasets
+        # apart.
         place=dataset * (int(split.max(initial=0)) + 2) + split + 1,
         label=_codes(rows["wnid"]),
         preference=_preference(rows["split"], rows["source"]),

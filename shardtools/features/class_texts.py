@@ -172,6 +172,7 @@ def write_class_texts(storage: Storage, found: ClassTexts) -> None:
         raise DatasetError(
             f"the feature of class {found.wnids[int(wrong[0])]} is not finite: are the encoder's weights damaged?"
         )
+    # Without its commit there are no class texts: it goes first where some are replaced, and comes last below.
     storage.delete(TEXTS_FILE)
     sink = io.BytesIO()
     np.save(sink, found.features, allow_pickle=False)

@@ -70,6 +70,7 @@ class FeatureStore:
                     f"{storage.object_url(part.path)}: expected {part.num_bytes} bytes and its keys, found "
                     f"{sizes.get(part.path, 'nothing')}: extract the features again with replace (--replace)"
                 )
+        # First row of each part, and N: where a row lies is one binary search.
         self._starts = np.concatenate(([0], np.cumsum([part.num_rows for part in info.parts]))).astype(np.int64)
         self._mapped: dict[int, npt.NDArray[Any]] = {}
 
@@ -114,6 +115,8 @@ class FeatureStore:
         with open(self._path(part.path), "rb", buffering=0) as stream:
             stream.seek(header + first * row_bytes)
             view = out.reshape(-1).view(np.uint8).data
+            # A read may return less than was asked for, by a signal or a limit of the system; nothing at all is the
+            # end.
             while len(view):
                 count = stream.readinto(view)
                 if not count:
@@ -133,6 +136,7 @@ class FeatureStore:
                 f"rows of {self.storage.url} are 0 to {len(self) - 1}, found {wanted.min()}..{wanted.max()}"
             )
         found = np.empty((len(wanted), self.shape[1]), self.dtype)
+        # Part by part, whatever the order of rows: each is mapped once, and its rows go to where they were asked for.
         numbers = np.searchsorted(self._starts, wanted, side="right") - 1
         for number in np.unique(numbers).tolist():
             here = np.flatnonzero(numbers == number)
@@ -204,6 +208,7 @@ class FeatureStore:
 
         names = list(dict.fromkeys(("key", *columns)))
         found = query(f"select {', '.join(names)} from samples where status = 'ok'", [self.dataset])
+        # SQL answers in an order of its own; features stand in theirs, and the columns are brought beside them.
         places = pc.index_in(self.keys, value_set=found["key"].cast(pa.large_string()).combine_chunks())
         if places.null_count:
             row = int(pc.index(pc.is_null(places), True).as_py())
@@ -259,11 +264,13 @@ class FeatureStore:
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
         """Parts that hold some rows, and which of their own rows."""
         number = int(np.searchsorted(self._starts, start, side="right")) - 1
+        # From the part that holds the first row on, until one begins at or after `stop`.
         while number < len(self.info.parts) and (first := int(self._starts[number])) < stop:
             yield number, range(max(start - first, 0), min(stop, int(self._starts[number + 1])) - first)
             number += 1
 
     def _part(self, number: int) -> npt.NDArray[Any]:
+        # Taken out and put back at the end, the part in use becomes the youngest.
         found = self._mapped.pop(number, None)
         if found is None:
             part = self.info.parts[number]

@@ -3,7 +3,7 @@
 from shardtools.index.exact import knn_graph, recall, search_exact
 from shardtools.index.graph import neighbour_graph
 from shardtools.index.near import SEARCHES, NearOptions, near_pairs, open_embeddings
-from shardtools.index.neighbours import METRICS, NO_ROW, Neighbours
+from shardtools.index.neighbours import METRICS, NO_ROW, Neighbors
 from shardtools.index.options import INDEX_VERSION, KINDS, IndexInfo, IndexOptions
 from shardtools.index.vector_index import VectorIndex, build_index, open_index
 
@@ -16,7 +16,7 @@ __all__ = [
     "IndexInfo",
     "IndexOptions",
     "NearOptions",
-    "Neighbours",
+    "Neighbors",
     "VectorIndex",
     "build_index",
     "knn_graph",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from shardtools.duplicates import Embeddings, FeatureRows, IndexPairs, PairList, check_similarity, embedding_pairs
 from shardtools.errors import AccessError, OptionError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
+from shardtools.index import faiss_library
 from shardtools.index.neighbours import Int64s
 from shardtools.index.options import KINDS, IndexOptions, index_path
 from shardtools.index.vector_index import VectorIndex, build_index, open_index
@@ -75,6 +76,7 @@ def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told 
         OptionError: A dataset has no features, or several and none is named, or names are too many.
         DatasetError: There are none of that name, or they are of another version of their dataset.
         PlanMismatchError: They are not all of one encoder.
+        RunError: An index is needed, and FAISS is missing.
     """
     names: Sequence[str | None] = options.features or (None,)
     if len(names) not in (1, len(datasets)):
@@ -89,12 +91,17 @@ def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told 
             store.info.encoder, stores[0].info.encoder, where=store.storage.url, whose=stores[0].storage.url
         )
 
+    most = options.exact_rows if options.search == "auto" else min(options.exact_rows, _FEWEST_INDEXED)
+    if options.search != "exact" and any(len(store) > most for store in stores):
+        # Now, not when the search has come to the index. With "auto" so many copies may be among the rows that none
+        # is needed in the end; that is known only when all were read.
+        faiss_library.library()
+
     def search(tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools) -> IndexPairs:
         count = int(is_asked.sum())
         if options.search == "exact" or (options.search == "auto" and count <= options.exact_rows):
             report(f"comparing {count} features with each other")
             return embedding_pairs(tables, min_similarity, is_asked)
-        most = options.exact_rows if options.search == "auto" else min(options.exact_rows, _FEWEST_INDEXED)
         return near_pairs(stores, min_similarity, is_asked, exact_rows=most, report=report)
 
     return Embeddings(
@@ -124,14 +131,17 @@ def near_pairs(
         Pairs with 1 - cosine as their distance, in the order of rows.
 
     Raises:
-        OptionError: The bound is out of range, too many pairs pass it, or FAISS is not installed.
+        OptionError: The bound is out of range, or too many pairs pass it.
+        RunError: A store needs an index, and FAISS is missing.
         AccessError: An index is to be built where nothing can be written.
     """
     check_similarity(min_similarity)
     asked = np.ones(sum(map(len, stores)), np.bool_) if is_asked is None else is_asked
     starts = np.cumsum([0, *map(len, stores)]).tolist()
+    # All indexes first: one that cannot be had ends the search before it has begun.
     indexes = [_index_of(store, exact_rows, report) for store in stores]
     found = PairList(min_similarity)
+    # Each pair of stores once, itself included: the smaller asks the larger, whose index makes a question cheap.
     for one, other in ((i, j) for i in range(len(stores)) for j in range(i, len(stores))):
         few, many = sorted((one, other), key=lambda number: len(stores[number]))
         report(f"searching the features at {stores[many].storage.url} for those at {stores[few].storage.url}")
@@ -155,6 +165,8 @@ def _search_rows(
     queries = store.take(rows)
     k, most = min(_FIRST_NEIGHBOURS, len(index.store)), min(MOST_NEIGHBOURS, len(index.store))
     is_self = index.store is store
+    # Most rows have few near ones. Where even the farthest found is near there may be more: only those rows ask again,
+    # with k four times as large, until the bound or `MOST_NEIGHBOURS` cuts them off.
     while len(rows):
         near = index.search(queries, k, exclude=rows if is_self else None)
         is_near = (1 - near.distances >= min_similarity) & (near.rows >= 0)
@@ -170,6 +182,7 @@ def _index_of(store: FeatureStore, exact_rows: int, report: Told) -> VectorIndex
         # Exact, whatever metric a flat index was built with.
         flat = open_index(store, "flat")
         return VectorIndex(store, replace(flat.info, metric="cosine"), None)
+    faiss_library.library()
     for kind in reversed([kind for kind in KINDS if kind != "flat"]):
         if store.storage.exists(index_path(kind)):
             index = open_index(store, kind)

@@ -78,6 +78,7 @@ def read_margins(dataset_url: str | os.PathLike[str], overlay: Overlay, keys: pa
         raise DatasetError(f"training overlay {overlay.url} has no record of any of the {len(keys)} samples audited")
     epochs, epoch_places = np.unique(records.epochs, return_inverse=True)
     _check_doubled(records, epoch_places, overlay, keys)
+    # A cell is a sample in an epoch. One that was drawn several times in it counts once, by its mean.
     cells = records.rows * len(epochs) + epoch_places
     seen = ~np.isnan(records.margins)
     size = len(keys) * len(epochs)
@@ -161,6 +162,7 @@ def _lots(overlay: Overlay, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def _check_doubled(records: _Records, epochs: Int64s, overlay: Overlay, keys: pa.Array) -> None:
+    # Sorted, a record that comes twice stands beside itself.
     order = np.lexsort((records.draws, epochs, records.rows))
     same = np.ones(max(len(order) - 1, 0), bool)
     for column in (records.rows, records.epochs, records.draws):

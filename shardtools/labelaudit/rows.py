@@ -78,6 +78,7 @@ def choose_rows(
     others = [_places(store, keys) for store in stores[1:]]
     encoded = np.all([places >= 0 for places in others], axis=0) if others else np.ones(len(keys), bool)
     labelled = labels >= 0
+    # A class is as large as what is left of it: a sample that one encoder lacks is no company for another.
     classes, counts = np.unique(labels[labelled & encoded], return_counts=True)
     lonely = classes[counts < 2]
     if lonely.size and not allow_small:
@@ -109,6 +110,7 @@ def features_of(store: FeatureStore, places: Int64s) -> npt.NDArray[Any]:
     Raises:
         DatasetError: One of the store is not finite.
     """
+    # The file is read once from front to back, whatever order is asked for; each block fills the places that are its.
     order = np.argsort(places, kind="stable")
     ordered = places[order]
     found = np.empty((len(places), store.shape[1]), store.dtype)

@@ -65,6 +65,8 @@ def audit_dataset(options: LabelAuditOptions, *, report: Report | None = None) -
         for start in range(0, table.num_rows, ROWS_PER_PART):
             writer.add(table.slice(start, ROWS_PER_PART))
         writer.commit()
+    # The overlay is there from here on. The summary names its digest, so it comes after; a kill between the two leaves
+    # the scores without a summary.
     content = summary(found, rows, confidence=options.audit_options().confidence)
     summary_file = _write_summary(options, content)
     return LabelAuditResult(

@@ -67,6 +67,7 @@ def class_means(table: Table, labels: Int64s) -> ClassMeans:
     sums = np.zeros((len(classes), table.shape[1]))
     for start in range(0, len(table), ROWS_PER_BLOCK):
         block, here = load(table, start, start + ROWS_PER_BLOCK, "cosine"), labels[start : start + ROWS_PER_BLOCK]
+        # Rows of a class side by side, so that one call sums them all; those without a class come first and are cut.
         order = np.argsort(here, kind="stable")
         order = order[here[order] >= 0]
         if not len(order):
@@ -124,11 +125,14 @@ def _block_scores(block: Floats, own: Int64s, means: ClassMeans, leave_one_out: 
     scores: Floats = block @ means.means.T
     lines = np.arange(len(block))
     has_own = own >= 0
+    # The own class's score is replaced before anything is ranked, or each sample would be judged by a mean that holds
+    # it.
     mine = _own_similarity(block, own, means, scores, leave_one_out)
     scores[lines[has_own], own[has_own]] = np.where(np.isnan(mine[has_own]), -np.inf, mine[has_own])
     nearest = scores.argmax(axis=1)
     nearest_similarity = scores[lines, nearest].copy()
     rank = np.where(np.isnan(mine), 0, 1 + (scores > np.nan_to_num(mine, nan=np.inf)[:, None]).sum(axis=1))
+    # Now without the own class: the nearest that is left is what the sample may be mistaken for.
     scores[lines[has_own], own[has_own]] = -np.inf
     other = scores.argmax(axis=1)
     other_similarity = scores[lines, other]

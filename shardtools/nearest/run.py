@@ -87,6 +87,8 @@ def nearest_classes(options: NearestOptions, *, report: Report | None = None) ->
         mine, reference, samples = _judge(options, store, other, say)
         writer.add(samples)
         info = writer.commit()
+    # The overlay is committed, and the tables are made of its rows. A kill from here on leaves them out: --replace
+    # makes all anew.
     rows = class_rows(
         samples,
         mine.labels,

@@ -117,6 +117,7 @@ def _detail(
     squares = np.zeros((len(luma), _TILES, _TILES))
     # Pixels of the working size from one stored pixel to the next: 1 for all photographs, 7 for 28 x 28.
     steps = np.clip(np.rint(SIDE / np.maximum(np.where(sizes < 1, SIDE, sizes), 1)), 1, _MAX_STEP).astype(np.int64)
+    # Most batches have one step and go through whole; mixed ones are measured group by group.
     for across, down in np.unique(steps, axis=0).tolist():
         rows = np.flatnonzero((steps == (across, down)).all(axis=1))
         chosen = luma if len(rows) == len(luma) else luma[rows]

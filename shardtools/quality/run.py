@@ -132,6 +132,7 @@ def measure_dataset(
     # Decoders are checked here: an option that none of them has stops the run before it reads an image.
     decoder = Decoder(options.decode_options())
     found = None if options.replace else _existing(options)
+    # Everything is there, for this version of the dataset: nothing is opened for writing.
     if found is not None and is_complete(found.info) and fits(found.info, open_dataset(options.dataset)):
         return QualityResult(info=found.info, num_images=len(table), num_measured=0, num_failed=0)
     num_done = 0 if found is None else found.info.num_rows
@@ -146,6 +147,8 @@ def measure_dataset(
         made_by=MADE_BY,
         settings=_settings(table, decoder),
         replace=options.replace,
+        # Parts are committed in the order of the table, so the rows that are there are a prefix, and their number is
+        # where to go on.
         resume_parts=None if options.replace else len(found.info.parts) if found else 0,
         out=options.out,
     ) as writer:
@@ -199,6 +202,7 @@ def _measure_part(job: _Job, part: range, report: Progress) -> TaskFacts:
         order=OrderOptions(shuffle="none"),
         read=ReadOptions(max_bad_share=1.0),
     )
+    # A decoder serves one thread at a time: threads take one that is idle and put it back.
     idle: queue.SimpleQueue[BatchDecoder] = queue.SimpleQueue()
     for _ in range(options.threads):
         idle.put(BatchDecoder(loading, table, Decoder(options.decode_options())))
@@ -227,6 +231,8 @@ def _in_order(
 ) -> Iterator[pa.Table]:
     under_way: deque[Future[pa.Table]] = deque()
     try:
+        # Results leave in the order they were asked for. Beyond `ahead` under way the oldest is waited for, so that
+        # reading does not run away from decoding.
         for raw in raws:
             under_way.append(threads.submit(work, raw))
             if len(under_way) > ahead:
@@ -234,6 +240,7 @@ def _in_order(
         while under_way:
             yield under_way.popleft().result()
     finally:
+        # Stopped half-way: what has not begun is not begun any more.
         for left in under_way:
             left.cancel()
 

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from shardtools.audit import evidence
 from shardtools.audit.calibration import calibrate
 from shardtools.audit.evidence import best_strength
-from shardtools.audit.kernel import LANDMARKS, fit_kernel
+from shardtools.audit.kernel import LANDMARKS, RIDGES, fit_kernel
 from shardtools.audit.linear import one_hot
 from shardtools.audit.options import AuditOptions, check_dataset, needed_bytes
 from shardtools.audit.planting import KINDS, Planted, plant
@@ -44,21 +44,51 @@ def test_the_kernel_model_never_judges_with_the_label_it_judges() -> None:
     assert np.abs(after[folds != 2] - before[folds != 2]).max() > 0.1
 
 
-def test_the_kernel_model_is_ridge_regression_on_the_landmarks() -> None:
-    features, labels, folds = rings(60)
+def spread() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Directions of four dimensions, whose class says whether the first two coordinates have the same sign."""
+    features = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    return features, (features[:, 0] * features[:, 1] > 0).astype(np.int64), np.arange(60) % 4
+
+
+def regress(expanded: np.ndarray, targets: np.ndarray, folds: np.ndarray, ridge: float) -> np.ndarray:
+    """Ridge regression out of fold by the textbook's formula, in float64."""
+    found = np.empty(targets.shape)
+    for fold in range(folds.max() + 1):
+        seen = expanded[folds != fold]
+        system = seen.T @ seen + ridge * len(seen) * np.eye(seen.shape[1])
+        found[folds == fold] = expanded[folds == fold] @ np.linalg.solve(system, seen.T @ targets[folds != fold])
+    return found
+
+
+@pytest.mark.parametrize(("points", "most"), [(rings(60), 3e-2), (spread(), 1e-4)], ids=["rings", "spread"])
+def test_the_kernel_model_is_ridge_regression_on_the_landmarks(
+    points: tuple[np.ndarray, np.ndarray, np.ndarray], most: float
+) -> None:
+    features, labels, folds = points
     targets = one_hot(labels, 2)
     kernel = fit_kernel(features, targets, folds)
     assert len(kernel.landmarks) == 30 <= LANDMARKS
-    similar = np.exp(2 * (features @ kernel.landmarks.T - 1)).astype(np.float64) @ kernel.root
-    learnt = folds != 1
+    assert np.linalg.norm(kernel.landmarks, axis=1) == pytest.approx(np.ones(30), abs=1e-6)
+    directions = features / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    similarities = np.exp(2 * (directions @ kernel.landmarks.T.astype(np.float64) - 1))
+    expanded = similarities @ kernel.root
     # The penalty is not kept: it is what the factored system has beyond the sum of outer products.
-    lower = np.triu(kernel.factors[1][0])
-    system = lower.T @ lower
-    penalty = np.diag(system - similar[learnt].T @ similar[learnt])
-    assert penalty == pytest.approx(np.full(len(penalty), penalty.mean()), abs=1e-3)
-    logits = kernel.sharpness * similar[~learnt] @ np.linalg.solve(system, similar[learnt].T @ targets[learnt])
-    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(kernel.out_of_fold(features, targets, folds)[~learnt], expected, atol=2e-3)
+    lower, seen = np.triu(kernel.factors[1][0]), expanded[folds != 1]
+    penalty = np.diag(lower.T @ lower - seen.T @ seen).mean() / len(seen)
+    ridge = min(RIDGES, key=lambda value: abs(value - penalty))
+    assert penalty == pytest.approx(ridge, rel=1e-2)
+    expected = kernel.sharpness * regress(expanded, targets, folds, ridge)
+    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    # The library works in float32: eight roundings make a similarity, one comes with each term of the sums over
+    # landmarks and samples, each its own way on each processor. How far they carry depends on the landmarks (on a ring
+    # they are so much alike that the system nearly has no one solution): random errors of that size say how far. A
+    # softmax at most doubles what moves its logits.
+    rounding = np.finfo(np.float32).eps / 2 * np.sqrt((8 + 30 + 60) * similarities**2 @ kernel.root**2)
+    rng = np.random.default_rng(1)
+    draws = [regress(expanded + rng.normal(size=rounding.shape) * rounding, targets, folds, ridge) for _ in range(20)]
+    bound = 2 * kernel.sharpness * np.abs(np.array(draws) - regress(expanded, targets, folds, ridge)).max()
+    assert bound < most
+    np.testing.assert_allclose(kernel.out_of_fold(features, targets, folds), expected, rtol=0, atol=bound)
 
 
 def planting(rng: np.random.Generator, num_samples: int, count: int) -> Planted:

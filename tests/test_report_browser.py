@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shardtools.curation.edits import check_edits
 from shardtools.curation.edits_file import read_edits_file
@@ -20,6 +20,12 @@ from shardtools.report import ReportOptions, write_report
 from tests.reported import HOSTILE, HOSTILE_KEY, fashion_dataset, write, write_noise
 
 NUM_SUSPECTS = 40
+# A busy machine is no bug.
+TIMEOUT_MILLISECONDS = 300_000
+
+# What the page does on an event is done when the event is; `expect` waits for what the browser does in its own time: it
+# fills cards, and draws those that are filled or moved, with its next frame.
+expect.set_options(timeout=TIMEOUT_MILLISECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,7 @@ class Opened:
 
     def keys(self) -> list[str]:
         """Keys of the cards that are shown, in order; those far below the screen are not filled."""
+        expect(self.page.locator(".view:not([hidden]) .card").first).not_to_be_empty()
         found: list[str] = self.page.evaluate(
             "[...document.querySelectorAll('.view:not([hidden]) .card .key bdi')].map((one) => one.textContent)"
         )
@@ -104,8 +111,7 @@ class Opened:
 @pytest.fixture
 def opened(browser: Browser, report: Path) -> Iterator[Opened]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    # A busy machine is no bug.
-    context.set_default_timeout(300_000)
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
     found = Opened(context.new_page())
     found.page.on("console", lambda message: found.words.append(message.text))
     found.page.on("pageerror", lambda error: found.words.append(str(error)))
@@ -156,6 +162,15 @@ def test_sections_filters_and_order(opened: Opened) -> None:
         page.keyboard.press(str(number))
         assert page.locator(".view:visible").get_attribute("id") == anchor
         assert page.locator("nav a[aria-current]").get_attribute("href") == f"#{anchor}"
+
+
+def test_a_key_acts_on_the_section_of_the_key_before(opened: Opened) -> None:
+    page = opened.page
+    press = "(key) => document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }))"
+    page.evaluate(f"['4', 'd'].forEach({press})")
+    assert page.locator(".view:visible").get_attribute("id") == "quality"
+    assert page.evaluate("document.activeElement.closest('.view').id") == "quality"
+    assert page.locator("#quality .card[data-decision=drop]").count() == 1
 
 
 def test_suspects_by_keyboard(opened: Opened, report: Path, tmp_path: Path) -> None:
@@ -226,13 +241,13 @@ def test_decisions_stay_and_are_shared_by_the_sections(opened: Opened) -> None:
     assert opened.shown("suspects") == "39 of 40 shown"
     page.reload()
     assert page.locator("#decided").inner_text() == "1 to drop"
-    assert page.locator(".card").first.get_attribute("data-decision") == "drop"
+    expect(page.locator(".card").first).to_have_attribute("data-decision", "drop")
 
     page.click("nav a[href='#duplicates']")
     assert opened.shown("pairs") == "3 of 3 shown"
     first = page.locator("#pairs-list > .card").first
-    assert first.locator(".badge.leak").inner_text() == "leak: test / train"
-    assert [side.inner_text() for side in first.locator(".key").all()] == ["image00054", HOSTILE_KEY]
+    expect(first.locator(".badge.leak")).to_have_text("leak: test / train", use_inner_text=True)
+    expect(first.locator(".key")).to_have_text(["image00054", HOSTILE_KEY], use_inner_text=True)
     assert first.locator(".copy").get_attribute("data-decision") == "drop"
     first.get_by_role("button", name="Drop right").click()
     assert page.locator("#decided").inner_text() == "Nothing decided yet"
@@ -245,7 +260,9 @@ def test_decisions_stay_and_are_shared_by_the_sections(opened: Opened) -> None:
     assert page.locator("#decided").inner_text() == "1 to drop"
     page.select_option("#pairs-kind", "leak")
     assert opened.shown("pairs") == "2 of 3 shown"
-    assert page.locator("#pairs-list .side").nth(2).inner_text().count("s3://bucket/other") == 1
+    elsewhere = page.locator("#pairs-list .side").nth(2)
+    expect(elsewhere).to_contain_text("s3://bucket/other", use_inner_text=True)
+    assert elsewhere.inner_text().count("s3://bucket/other") == 1
 
     page.click("nav a[href='#quality']")
     assert opened.shown("outliers") == "6 of 6 shown"
@@ -292,6 +309,7 @@ def test_a_phone_and_a_browser_that_keeps_nothing(opened: Opened, report: Path) 
     page.reload()
     for anchor in ("overview", "suspects", "duplicates", "quality", "classes", "prompts"):
         page.click(f"nav a[href='#{anchor}']")
+        expect(page.locator(f"#{anchor}")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), anchor
     page.click("nav a[href='#suspects']")
     assert not page.locator("#suspects-given").is_visible()
@@ -304,8 +322,8 @@ def test_cards_are_filled_when_they_come_near(opened: Opened) -> None:
     page.set_viewport_size({"width": 600, "height": 400})
     page.reload()
     assert page.locator("#suspects-list > .card").count() == NUM_SUSPECTS
-    filled = "document.querySelectorAll('#suspects-list > .card:not(:empty)').length"
-    assert 1 <= page.evaluate(filled) < NUM_SUSPECTS
+    expect(page.locator("#suspects-list > .card").first).not_to_be_empty()
+    assert page.locator("#suspects-list > .card:not(:empty)").count() < NUM_SUSPECTS
     page.keyboard.press("j")
     page.keyboard.press("End")
     assert opened.focused() == opened.keys()[-1]

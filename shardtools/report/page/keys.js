@@ -71,13 +71,19 @@ function onKey(event) {
   act();
 }
 
+// Shown at once: the event of a new address comes later, and a key pressed before it would act on the section left.
 function goTo(id) {
   location.hash = `#${id}`;
+  showView();
 }
 
 // Sections are pages of one file: the address says which one is shown.
+let shownView = null;
+
 function showView() {
   const wanted = views.find((view) => `#${view.id}` === location.hash) || views[0];
+  if (wanted === shownView) return;
+  shownView = wanted;
   for (const view of views) view.hidden = view !== wanted;
   for (const link of document.querySelectorAll("nav a")) {
     const isCurrent = link.getAttribute("href") === `#${wanted.id}`;

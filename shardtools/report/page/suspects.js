@@ -178,5 +178,5 @@ function showSuspectsOf(given, suggested) {
   choose("suspects-given", given);
   choose("suspects-suggested", suggested);
   filterSuspects();
-  location.hash = "#suspects";
+  goTo("suspects");
 }

@@ -3,15 +3,18 @@
 from shardtools.sources.base import CHECKS, SOURCE_KINDS, Source, SourceOptions
 from shardtools.sources.detect import detect_kind, open_source
 from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+from shardtools.sources.samples import GivenSample, open_samples
 
 __all__ = [
     "CHECKS",
     "SOURCE_KINDS",
+    "GivenSample",
     "ImageFacts",
     "Rejection",
     "Source",
     "SourceOptions",
     "check_image",
     "detect_kind",
+    "open_samples",
     "open_source",
 ]

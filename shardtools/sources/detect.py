@@ -74,11 +74,11 @@ _OPEN: dict[str, _Open] = {
 """Kind -> what opens it."""
 
 
-def open_source(options: SourceOptions, folder: Path) -> Source:
+def open_source(options: SourceOptions | Source, folder: Path) -> Source:
     """Indexes a source.
 
     Args:
-        options: What to read, and as what.
+        options: What to read, and as what; a source that is open already comes back as it is.
         folder: An empty folder for the index; the source can be read as long as it exists.
 
     Raises:
@@ -87,6 +87,8 @@ def open_source(options: SourceOptions, folder: Path) -> Source:
         TaxonomyError: No such classes.
         OptionError: Options that this kind of source does not have.
     """
+    if isinstance(options, Source):
+        return options
     kind = detect_kind(options.source) if options.kind == "auto" else options.kind
     if kind == "archive" and options.kind == "auto" and options.flatten_keys:
         # Only tars of samples have keys to flatten.

@@ -2,8 +2,9 @@
 
 from shardtools.sources.base import CHECKS, SOURCE_KINDS, Source, SourceOptions
 from shardtools.sources.detect import detect_kind, open_source
+from shardtools.sources.given import GivenSample
 from shardtools.sources.image_check import ImageFacts, Rejection, check_image
-from shardtools.sources.samples import GivenSample, open_samples
+from shardtools.sources.samples import open_samples
 
 __all__ = [
     "CHECKS",

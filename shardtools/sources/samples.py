@@ -43,6 +43,7 @@ KIND = "samples"
 ORIGINS = ("real", "generated", "rendered", "corrupted")
 """What the manifest's column `source` may say of samples in hand."""
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ENTRY = pa.schema(
     [
         ("key", pa.string()),
@@ -262,7 +263,9 @@ def _spill(stream: BinaryIO, payload: memoryview, number: int) -> None:
         while payload:
             payload = payload[stream.write(payload) :]
     except OSError as error:
-        kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        # Room for the index to be closed in: its file lies on the same disk.
+        stream.truncate(0)
+        kind = NoSpaceError if error.errno in _NO_SPACE else StorageError
         raise kind(
             f"{stream.name}: {error.strerror} at sample {number}: samples wait there until they are written, set "
             "TMPDIR to a folder with room for all of them"

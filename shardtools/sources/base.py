@@ -16,21 +16,9 @@ from typing import Any, TypeVar
 
 from shardtools.errors import OptionError
 from shardtools.sample import Sample
+from shardtools.sources.kinds import SOURCE_KINDS
 from shardtools.storage import Storage
 
-SOURCE_KINDS = (
-    "auto",
-    "dataset",
-    "imagefolder",
-    "archive",
-    "ilsvrc2012",
-    "webdataset",
-    "parquet",
-    "beton",
-    "mds",
-    "litdata",
-    "idx",
-)
 CHECKS = ("decode", "header")
 REQUESTS_IN_FLIGHT = 16
 """Files or ranges that one process fetches ahead from an object store, where waiting costs more than reading."""

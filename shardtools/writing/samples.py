@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from shardtools.encoding import EncodingOptions
 from shardtools.errors import SourceError
-from shardtools.processes import Progress
+from shardtools.execution import Progress
 from shardtools.sources import GivenSample, SourceOptions, open_samples
 from shardtools.writing.options import DEFAULT_SAMPLES_PER_SHARD, WriteOptions
 from shardtools.writing.run import WriteResult, write_dataset

@@ -1,17 +1,22 @@
 """Sources: outside layouts (class folders, idx files, WebDataset tars) as samples with positions."""
 
-from shardtools.sources.base import CHECKS, SOURCE_KINDS, Source, SourceOptions
+from shardtools.sources.base import CHECKS, Source, SourceOptions
 from shardtools.sources.detect import detect_kind, open_source
+from shardtools.sources.given import GivenSample
 from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+from shardtools.sources.kinds import SOURCE_KINDS
+from shardtools.sources.samples import open_samples
 
 __all__ = [
     "CHECKS",
     "SOURCE_KINDS",
+    "GivenSample",
     "ImageFacts",
     "Rejection",
     "Source",
     "SourceOptions",
     "check_image",
     "detect_kind",
+    "open_samples",
     "open_source",
 ]

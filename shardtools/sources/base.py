@@ -16,21 +16,9 @@ from typing import Any, TypeVar
 
 from shardtools.errors import OptionError
 from shardtools.sample import Sample
+from shardtools.sources.kinds import SOURCE_KINDS
 from shardtools.storage import Storage
 
-SOURCE_KINDS = (
-    "auto",
-    "dataset",
-    "imagefolder",
-    "archive",
-    "ilsvrc2012",
-    "webdataset",
-    "parquet",
-    "beton",
-    "mds",
-    "litdata",
-    "idx",
-)
 CHECKS = ("decode", "header")
 REQUESTS_IN_FLIGHT = 16
 """Files or ranges that one process fetches ahead from an object store, where waiting costs more than reading."""
@@ -81,11 +69,11 @@ class Source(ABC):
     """An indexed source. Instances may be pickled and read in other processes while the index's folder exists.
 
     Attributes:
-        kind: One of `SOURCE_KINDS`, not "auto".
+        kind: One of `SOURCE_KINDS`, not "auto"; another name where no address leads to it ("samples").
         storage: The root below which all of its files lie.
         splits: Split name -> number of samples.
-        settings: Option name -> JSON value: all of the source and its options that changes the samples or their order;
-            no paths, so that a source that moved is still the same.
+        settings: Option name -> JSON value: all of the source and its options that changes the samples or their order,
+            a digest of what it holds among them; no paths, so that a source that moved is still the same.
         parent: sha256 of the `dataset.json` that the source is, if it is a dataset of this package.
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from shardtools.encoding import RAW_MODES, EncodingOptions
 from shardtools.errors import OptionError
 from shardtools.shards import check_fields
-from shardtools.sources import SourceOptions
+from shardtools.sources import Source, SourceOptions
 
 DEFAULT_SAMPLES_PER_SHARD = 1000
 
@@ -18,7 +18,7 @@ class WriteOptions:
     """A source, a dataset, and how to get from one to the other.
 
     Attributes:
-        source: What to read.
+        source: What to read: an address with options, or a source that is open and stays so while it is written.
         out: The dataset: a folder or s3://bucket/prefix.
         layout: Format of the shards: one of `shards.LAYOUT_NAMES`.
         fields: Members written beside image and label by formats that name their columns.
@@ -34,7 +34,7 @@ class WriteOptions:
         OptionError: A number is out of range, or two options contradict each other.
     """
 
-    source: SourceOptions
+    source: SourceOptions | Source
     out: str
     layout: str = "tar"
     fields: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from typing import Any
 
 from shardtools.dataset import CommittedShard, EventLog
 from shardtools.errors import RunError, ShardtoolsError
-from shardtools.generation.prepare import Job
+from shardtools.generation.preparing import Job
 from shardtools.pipelines.channel import end_with_error, open_channel
 from shardtools.plan import PlanRow
 from shardtools.processes import Progress, die_with_parent, stop_on_sigterm
@@ -121,7 +121,7 @@ def run_launched(options: Any) -> int:
 
     from shardtools.dataset import acquire
     from shardtools.generation.launch import commit_if_whole
-    from shardtools.generation.prepare import begin, prepare
+    from shardtools.generation.preparing import begin, prepare
     from shardtools.pipelines.common import join_world
 
     prepared = prepare(options)

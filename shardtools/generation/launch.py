@@ -15,9 +15,9 @@ from typing import Any
 from shardtools.dataset import DatasetInfo, acquire, commit_dataset
 from shardtools.dataset.opening import list_parts
 from shardtools.errors import RunError
-from shardtools.generation.estimate import remember_speed
+from shardtools.generation.estimating import remember_speed
 from shardtools.generation.options import GenerateOptions
-from shardtools.generation.prepare import Job, Prepared, begin, prepare
+from shardtools.generation.preparing import Job, Prepared, begin, prepare
 from shardtools.processes import Child, Progress, run_children
 from shardtools.storage import Storage, open_storage
 

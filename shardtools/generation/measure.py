@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 from shardtools.errors import RunError
-from shardtools.generation.estimate import Estimate, estimate, remember_speed
+from shardtools.generation.estimating import Estimate, estimate, remember_speed
 from shardtools.generation.launch import run_processes
-from shardtools.generation.prepare import Job, Prepared
+from shardtools.generation.preparing import Job, Prepared
 from shardtools.plan import Plan
 
 MEASURED_STEPS = 4

@@ -2,9 +2,9 @@
 
 from shardtools.verify.checks import verify
 from shardtools.verify.options import RegenerateOptions, RepairOptions, VerifyOptions
-from shardtools.verify.regenerate import RegeneratedImage, RegenerateReport, regenerate
+from shardtools.verify.regenerating import RegeneratedImage, RegenerateReport, regenerate
 from shardtools.verify.remake import RepairedShard
-from shardtools.verify.repair import RepairReport, repair
+from shardtools.verify.repairing import RepairReport, repair
 from shardtools.verify.report import KINDS, Problem, VerifyReport
 
 __all__ = [

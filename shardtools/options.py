@@ -88,6 +88,11 @@ def flag_of(of: Field[Any]) -> str:
     return declared.flag if declared is not None and declared.flag else f"--{of.name.replace('_', '-')}"
 
 
+def default_of(kind: type, name: str) -> Any:
+    """Default of a field of an options dataclass; with slots it is not an attribute of the class."""
+    return next(one.default for one in fields(kind) if one.name == name)
+
+
 def same(kind: type, name: str, **changes: Any) -> Any:
     """A field as another options dataclass declares it, with its default, so that what two share is typed once.
 

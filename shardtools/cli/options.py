@@ -78,6 +78,9 @@ def _option(kind: type, of: Field[Any], changes: dict[str, Any]) -> Decorator:
     assert declared is not None and changes.get("default") is None
     flag = changes.pop("flag", None) or flag_of(of)
     settings: dict[str, Any] = {"help": _help(declared), "metavar": declared.metavar, **_value(of, declared, flag)}
+    if "default" in changes:
+        # The command finds out the default: it is said here all the same.
+        changes |= {"show_default": False, "help": changes.get("help", f"{declared.help}  [default: {of.default}]")}
     if settings.pop("is_switch", False):
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
     return click.option(flag, of.name, cls=FieldOption, kind=kind, field=of, **{**settings, **changes})

@@ -25,7 +25,7 @@ from shardtools.prompts import PromptOptions, check_template, load_scenes, parse
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import Storage
-from shardtools.taxonomy import ImageClass, load_classes
+from shardtools.taxonomy import DEFAULT_CLASSES, ImageClass, load_classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ def _classes(options: GenerateOptions) -> list[ImageClass]:
         raise OptionError(
             f"--model {options.model} needs --classes: a class set (shardtools classes lists them), wnids or a file"
         )
-    return load_classes("fashion")
+    return load_classes(DEFAULT_CLASSES)
 
 
 def _prompts(options: GenerateOptions, classes: list[ImageClass]) -> PromptOptions:

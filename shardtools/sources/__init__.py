@@ -1,8 +1,16 @@
 """Sources: outside layouts (class folders, idx files, WebDataset tars) as samples with positions."""
 
-from shardtools.sources.base import CHECKS, SOURCE_KINDS, Source, SourceOptions
-from shardtools.sources.detect import detect_kind, open_source
-from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
+from shardtools.sources.options import CHECKS, SOURCE_KINDS, SourceOptions
+
+if TYPE_CHECKING:
+    from shardtools.sources.base import Source
+    from shardtools.sources.detect import detect_kind, open_source
+    from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CHECKS",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shardtools.errors import NotFoundError, SourceError
 from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive, open_archives
-from shardtools.sources.base import Source, SourceOptions
+from shardtools.sources.base import Source
 from shardtools.sources.beton import open_beton_source
 from shardtools.sources.dataset import is_dataset, open_dataset_source
 from shardtools.sources.idx import is_idx_name, open_idx
@@ -22,6 +22,7 @@ from shardtools.sources.imagefolder import open_imagefolder
 from shardtools.sources.listing import TopLevel, list_top_level
 from shardtools.sources.litdata import open_litdata_source
 from shardtools.sources.mds import open_mds_source
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.parquet import open_parquet
 from shardtools.sources.patterns import find_files, has_pattern, is_local_folder
 from shardtools.sources.webdataset import open_webdataset

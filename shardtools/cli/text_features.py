@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -36,8 +35,10 @@ def command(as_json: bool, **options: Any) -> None:
 
     Writes texts.npy (float32, rows of length 1), texts.parquet (wnid, class_index, texts) and texts.json to --out.
     """
+    from shardtools.pipelines.text_features import make_class_texts
+
     wanted = ClassTextOptions(**options)
-    found, num_cut = importlib.import_module("shardtools.pipelines.text_features").make_class_texts(wanted)
+    found, num_cut = make_class_texts(wanted)
     near = _nearest(found)
     if as_json:
         click.echo(json.dumps(_record(found, near, wanted.out, num_cut), ensure_ascii=False))

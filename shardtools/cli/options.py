@@ -77,7 +77,7 @@ def _option(kind: type, of: Field[Any], changes: dict[str, Any]) -> Decorator:
     declared = option_of(of)
     assert declared is not None and changes.get("default") is None
     flag = changes.pop("flag", None) or flag_of(of)
-    settings: dict[str, Any] = {"help": _help(declared), "metavar": declared.metavar, **_value(of, declared, flag)}
+    settings: dict[str, Any] = {"help": _help(declared), "metavar": declared.metavar, **_value(of, declared)}
     if "default" in changes:
         # The command finds out the default: it is said here all the same.
         changes |= {"show_default": False, "help": changes.get("help", f"{declared.help}  [default: {of.default}]")}
@@ -91,13 +91,14 @@ def _help(declared: Option) -> str | None:
     return "  ".join(filter(None, (declared.help, unset))) or None
 
 
-def _value(of: Field[Any], declared: Option, flag: str) -> dict[str, Any]:
+def _value(of: Field[Any], declared: Option) -> dict[str, Any]:
     """What click is told of a field's type and default."""
     annotation, default = str(of.type), of.default
     bare = annotation.removesuffix(" | None")
     if bare == "bool":
         return _flag(declared, default, is_open=annotation != bare)
     found: dict[str, Any] = {"show_default": bool(default is not MISSING and default not in (None, "", ()))}
+    # A default of `None` or () is not given to click, which would print it.
     if default is MISSING:
         found["required"] = True
     elif not (default is None or default == ()):
@@ -134,8 +135,10 @@ def _flag(declared: Option, default: Any, *, is_open: bool) -> dict[str, Any]:
     """A switch: on, on and off, or, with a flag of its own where the default is on, off."""
     if is_open:
         return {"default": None, "is_switch": True}
+    # Off is what click has flags for.
     if default is False:
         return {"is_flag": True, "default": False}
     if declared.flag is None or "/" in declared.flag:
         return {"default": True, "show_default": True, "is_switch": declared.flag is None}
+    # "--full" of a field that is true: what is typed is turned round.
     return {"is_flag": True, "default": False, "callback": lambda ctx, param, value: not value}

@@ -22,7 +22,6 @@ KINDS = {
 
 DEFAULT_KINDS = ("exact", "perceptual", "mirrored")
 HASH_BITS = 256
-
 DEFAULT_RADIUS = 31
 """Bits of 256 that Meta gives as the bound of "the same picture" for PDQ."""
 

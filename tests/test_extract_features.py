@@ -20,7 +20,6 @@ from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError, PlanMismatchError, RunError, SourceError
 from shardtools.execution import Ended, Notice, Planned, Ready, TaskDone
 from shardtools.features import FeatureOptions, open_features
-from shardtools.features.launch import Tally, finish
 from shardtools.index import search_exact
 from shardtools.pipelines.extract_features import share
 from shardtools.pipelines.feature_encoders import load_feature_encoder, weights_digest
@@ -138,7 +137,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(dataset: str, weights: st
     stopped.stop()
     assert stopped.end().of(Ended)[0].reason == "stopped"
     with pytest.raises(RunError, match=rf"stopped with \d of {NUM_PARTS} parts in .*run the same command again"):
-        finish(wanted, stopped.storage, Tally(lambda message: None), stopped=True)
+        stopped.launch.finish(stopped=True)
 
 
 def test_lite0_sees_fashion_as_its_own_preprocessing_says(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from shardtools.dataset import CommittedShard, ShardWriter, replace_part
-from shardtools.generation.prepare import Job
+from shardtools.generation.preparing import Job
 from shardtools.manifest import decode_part
 from shardtools.plan import GeneratorSettings, PlanRow
 from shardtools.sample import STATUS_OK, Sample

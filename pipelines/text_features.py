@@ -26,7 +26,6 @@ import transformers
 
 from shardtools.errors import OptionError
 from shardtools.features.class_texts import (
-    ClassTextOptions,
     ClassTexts,
     TextEncoderFacts,
     averaged,
@@ -34,6 +33,7 @@ from shardtools.features.class_texts import (
     class_texts,
     write_class_texts,
 )
+from shardtools.features.text_options import ClassTextOptions
 from shardtools.pipelines.local_models import is_dual, load_model, local_folder, model_name, pooled, weights_digest
 
 TEXTS_PER_BATCH = 32

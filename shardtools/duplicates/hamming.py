@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.duplicates.options import HASH_BITS
 from shardtools.errors import OptionError
 
-HASH_BITS = 256
 HASH_BYTES = HASH_BITS // 8
 MAX_PAIRS = 100_000_000
 

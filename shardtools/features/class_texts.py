@@ -24,7 +24,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardtools.errors import AlreadyExistsError, DatasetError, FormatVersionError, NotFoundError, OptionError
+from shardtools.errors import AlreadyExistsError, DatasetError, FormatVersionError, NotFoundError
+from shardtools.features.text_options import ClassTextOptions
 from shardtools.manifest import digest
 from shardtools.prompts import PromptOptions, check_template, parse_template, render
 from shardtools.storage import Storage, open_storage
@@ -64,37 +65,6 @@ class TextEncoderFacts:
     def fingerprint(self) -> str:
         """sha256 over all fields, in hexadecimal digits."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassTextOptions:
-    """Texts of which classes, by what, and where to.
-
-    Attributes:
-        classes: As `taxonomy.load_classes` takes them.
-        encoder: Local folder of a dual encoder or a sentence encoder of transformers.
-        out: A folder or s3:// address for the features alone.
-        prompts: Templates of `prompts.template`, without scenes; several are averaged.
-        lemmas: "all" or "first"; see `PromptOptions`.
-        hypernyms: Likewise.
-        replace: Whether features that are there are written anew.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-
-    classes: str
-    encoder: str
-    out: str
-    prompts: tuple[str, ...] = ("c, d_c",)
-    lemmas: str = "all"
-    hypernyms: str = "all"
-    replace: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.prompts or len(set(self.prompts)) != len(self.prompts):
-            raise OptionError(f"prompts are different templates, at least one, found {list(self.prompts)}")
-        PromptOptions(lemmas=self.lemmas, hypernyms=self.hypernyms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore
-from shardtools.index.neighbours import METRICS, NO_ROW, Best, Floats, Int64s, Neighbors, prepared
+from shardtools.index.neighbours import NO_ROW, Best, Floats, Int64s, Neighbors, prepared
+from shardtools.index.options import METRICS
 
 Table = FeatureStore | npt.NDArray[Any]
 """Features [N, D] on the disk or in memory."""

@@ -9,22 +9,19 @@ is not there yet is built, and kept beside the features.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from shardtools.duplicates import Embeddings, FeatureRows, IndexPairs, PairList, check_similarity, embedding_pairs
+from shardtools.duplicates.near_options import EXACT_ROWS, NearOptions
 from shardtools.errors import AccessError, OptionError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
 from shardtools.index import faiss_library
 from shardtools.index.neighbours import Int64s
 from shardtools.index.options import KINDS, IndexOptions, index_path
 from shardtools.index.vector_index import VectorIndex, build_index, open_index
-
-SEARCHES = ("auto", "exact", "index")
-EXACT_ROWS = 100_000
-"""Rows of all datasets up to which "auto" compares all with all: some minutes on two cores."""
 
 MOST_NEIGHBOURS = 1024
 """Neighbours of a row that are asked for at most: FAISS on a GPU gives 2048."""
@@ -38,30 +35,6 @@ _FEWEST_INDEXED = 10_000
 Bools = npt.NDArray[np.bool_]
 Told = Callable[[str], None]
 """Takes a line on what is done next."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NearOptions:
-    """Which features are compared, and how.
-
-    Attributes:
-        features: Their name in every dataset, or one for each; none takes the only ones of each dataset.
-        search: "exact" compares all with all, "index" asks an index, "auto" takes the first up to `exact_rows`.
-        exact_rows: Rows that are compared all with all at most.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-
-    features: tuple[str, ...] = ()
-    search: str = "auto"
-    exact_rows: int = EXACT_ROWS
-
-    def __post_init__(self) -> None:
-        if self.search not in SEARCHES:
-            raise OptionError(f"search is one of {', '.join(SEARCHES)}, found {self.search!r}")
-        if self.exact_rows < 0:
-            raise OptionError(f"exact_rows is at least 0, found {self.exact_rows}")
 
 
 def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told = lambda line: None) -> Embeddings:

@@ -16,7 +16,6 @@ Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-METRICS = ("cosine", "l2")
 NO_ROW = -1
 
 _FIRST_COLUMNS = 512

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shardtools.errors import DatasetError, FormatVersionError, OptionError
-from shardtools.index.neighbours import METRICS
+from shardtools.options import option
 
 INDEX_VERSION = 1
+METRICS = ("cosine", "l2")
 KINDS = {
     "flat": "every row is looked at: exact, no file beside the features",
     "ivf": "rows in float16, in lists around centres, of which a few are looked at",
@@ -53,19 +54,23 @@ class IndexOptions:
         OptionError: A value is out of range.
     """
 
-    kind: str = "flat"
-    metric: str = "cosine"
-    num_lists: int | None = None
-    code_bytes: int | None = None
-    links: int = 32
+    kind: str = field(default="ivf-pq", metadata=option(choices=KINDS))
+    metric: str = field(default="cosine", metadata=option(choices=METRICS))
+    num_lists: int | None = field(default=None, metadata=option("Lists of ivf and ivf-pq.", unset="4 * sqrt(N)"))
+    code_bytes: int | None = field(
+        default=None, metadata=option("Bytes of a code of ivf-pq.", unset="D / 8, at most 128")
+    )
+    links: int = field(default=32, metadata=option("Links of a row of hnsw."))
     train_rows: int = 100_000
     rerank: int = 8
-    recall: float = 0.95
+    recall: float = field(default=0.95, metadata=option("Share of neighbours to be found."))
     recall_k: int = 20
     recall_queries: int = 500
-    memory_bytes: int = 4 << 30
+    memory_bytes: int = field(
+        default=4 * 10**9, metadata=option("Codes beyond it stay on the disk.", flag="--memory-gb", unit=10**9)
+    )
     seed: int = 0
-    device: str = "auto"
+    device: str = field(default="auto", metadata=option(choices=DEVICES))
 
     def __post_init__(self) -> None:
         for name, known in (("kind", tuple(KINDS)), ("metric", METRICS), ("device", DEVICES)):

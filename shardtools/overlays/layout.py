@@ -13,11 +13,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from shardtools.errors import DatasetError, FormatVersionError, OptionError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OVERLAY_VERSION = 1
 OVERLAY_FILE = "overlay.json"
@@ -187,5 +188,5 @@ def check_schema(schema: pa.Schema, unique: Sequence[str], *, where: str) -> Non
             raise DatasetError(f"{where} has a column called {name!r}: expected a name without control characters")
         if name.lower() in _RESERVED_COLUMNS:
             raise DatasetError(f"{where} has a column {name!r}, which SQL adds itself: rename it")
-    if schema.field(KEY).type != pa.string():
+    if str(schema.field(KEY).type) != "string":
         raise DatasetError(f"{where} has a column key of {schema.field(KEY).type}, expected text: cast it to string")

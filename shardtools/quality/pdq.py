@@ -21,8 +21,6 @@ GRID = 64
 SIDE = 3 * GRID
 """Pixels of a side: three a cell, of which the middle one is the cell's centre, whatever way the picture is turned."""
 HASH_BYTES = 32
-MIN_QUALITY = 50
-"""Hashes of less are as good as random: Meta advises against comparing them."""
 
 _FREQUENCIES = 16
 _WEIGHTS = (1, 2, 1)

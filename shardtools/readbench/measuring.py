@@ -34,8 +34,9 @@ from shardtools.readbench.decoding import (
     share_of_large_crops,
     take_sample,
 )
+from shardtools.readbench.options import ReadBenchOptions
 from shardtools.readbench.residency import resident_share
-from shardtools.readbench.result import ReadBench, ReadBenchOptions, Speed, StageShares
+from shardtools.readbench.result import ReadBench, Speed, StageShares
 from shardtools.storage import open_storage
 from shardtools.storage.s3 import S3Storage
 

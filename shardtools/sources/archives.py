@@ -17,10 +17,11 @@ from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.sources.archive_forward import ForwardReader
 from shardtools.sources.archive_members import ARCHIVE_SUFFIXES as ARCHIVE_SUFFIXES
 from shardtools.sources.archive_members import first_names, read_files, tree_parts
-from shardtools.sources.base import SourceOptions, read_ahead
+from shardtools.sources.base import read_ahead
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.imagefolder import stored_files
 from shardtools.sources.listing import check_name
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import SourceFiles, find_files, has_pattern, is_local_folder
 from shardtools.sources.tree import TreeSource
 from shardtools.sources.tree_index import index_tree

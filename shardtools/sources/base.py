@@ -14,54 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from shardtools.errors import OptionError
 from shardtools.sample import Sample
-from shardtools.sources.kinds import SOURCE_KINDS
 from shardtools.storage import Storage
 
-CHECKS = ("decode", "header")
 REQUESTS_IN_FLIGHT = 16
 """Files or ranges that one process fetches ahead from an object store, where waiting costs more than reading."""
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceOptions:
-    """Which samples to read, and as what.
-
-    Attributes:
-        source: A folder, a file, or a pattern of files; local or s3://.
-        kind: One of `SOURCE_KINDS`.
-        split: For a source without splits the name to give it, for one with several the one to read; `None` for the
-            source's own.
-        classes: Specification for `taxonomy.load_classes` whose order gives the labels; `None` for the source's own.
-        check: "decode" decodes every image in full, "header" only reads what it says it is.
-        flatten_keys: Whether "a/b" in a tar becomes "a__b" instead of an error.
-        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders and
-            archives yes, others no).
-        shuffle_seed: Base of that order, at least 0.
-
-    Raises:
-        OptionError: A value is not one of those.
-    """
-
-    source: str
-    kind: str = "auto"
-    split: str | None = None
-    classes: str | None = None
-    check: str = "decode"
-    flatten_keys: bool = False
-    shuffle: bool | None = None
-    shuffle_seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in SOURCE_KINDS:
-            raise OptionError(f"--source-kind is one of {', '.join(SOURCE_KINDS)}, found {self.kind!r}")
-        if self.check not in CHECKS:
-            raise OptionError(f"--check is one of {', '.join(CHECKS)}, found {self.check!r}")
-        if self.shuffle_seed < 0:
-            raise OptionError(f"--shuffle-seed is at least 0, found {self.shuffle_seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

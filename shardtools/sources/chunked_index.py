@@ -22,13 +22,14 @@ import pyarrow as pa
 
 from shardtools.errors import NotFoundError, OptionError, SourceError
 from shardtools.shards.names import check_key, check_split
-from shardtools.sources.base import SourceOptions, read_ahead
+from shardtools.sources.base import read_ahead
 from shardtools.sources.chunk_files import ChunkFile, Column, column_values
 from shardtools.sources.chunk_opening import open_chunk
 from shardtools.sources.chunked import ChunkedSource, Entry, Layout
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.listing import list_top_level
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.sample_columns import find_roles
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass

@@ -26,8 +26,9 @@ from shardtools.manifest import PROVENANCE_COLUMNS, digest
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, joined_path, read_members, read_samples
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.base import Source, SourceOptions, read_ahead
+from shardtools.sources.base import Source, read_ahead
 from shardtools.sources.labels import labels_digest
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.png import encode_rgb_png
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass

@@ -18,9 +18,10 @@ from typing import BinaryIO, cast
 from shardtools.errors import OptionError, SourceError
 from shardtools.sample import Sample
 from shardtools.shards.names import check_split
-from shardtools.sources.base import Source, SourceOptions
+from shardtools.sources.base import Source
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.listing import list_top_level
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.png import encode_grey_png
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass, load_classes

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from shardtools.sources.base import Source, SourceOptions
+    from shardtools.sources.base import Source
+    from shardtools.sources.options import SourceOptions
     from shardtools.storage import Storage
     from shardtools.taxonomy import ImageClass
 
@@ -28,8 +29,8 @@ def _dataset(options: SourceOptions, classes: Classes, folder: Path) -> Source:
 
 def _columns(storage: Storage, layout: str, paths: Sequence[str], folder: Path) -> Source:
     """The shards of a dataset as their format reads them; images are not looked into."""
-    from shardtools.sources.base import SourceOptions
     from shardtools.sources.beton import open_beton_source
+    from shardtools.sources.options import SourceOptions
     from shardtools.storage import open_storage
 
     if layout == "beton":

@@ -13,10 +13,10 @@ from typing import Any
 
 from shardtools.errors import SourceError
 from shardtools.shards.mds import MDS_VERSION
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.chunk_files import ChunkFile, Column, check_codec
 from shardtools.sources.chunked import ChunkedSource, Layout
 from shardtools.sources.chunked_index import INDEX_FILE, open_chunked, read_index, split_folders
+from shardtools.sources.options import SourceOptions
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
 

@@ -22,8 +22,9 @@ import pyarrow as pa
 
 from shardtools.errors import OptionError, SourceError
 from shardtools.sample import STATUS_OK, Sample
-from shardtools.sources.base import Source, SourceOptions
+from shardtools.sources.base import Source
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, extension_of, make_sample, too_large
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.parquet_columns import Columns
 from shardtools.sources.parquet_labels import (
     KeyCheck,

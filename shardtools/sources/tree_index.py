@@ -13,11 +13,11 @@ from pathlib import Path
 
 from shardtools.errors import SourceError
 from shardtools.shards.names import check_split
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.ilsvrc2012_labels import SOLUTION, ValidationLabels, read_list
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import label_folders, labels_digest
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource, read_file
 from shardtools.sources.tree_keys import make_key, rename_repeats
 from shardtools.sources.tree_layout import VAL_FOLDERS, Layout, Place, are_splits

@@ -27,6 +27,9 @@ CLASS_SETS: dict[str, str] = {
 }
 """Class set -> one line of description."""
 
+DEFAULT_CLASSES = "fashion"
+"""Those of the embedded generator."""
+
 TABLE_FILE = "classes.tsv.gz"
 COLUMNS = ("wnid", "synset", "lemmas", "hypernym_wnids", "definition", "class_sets")
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 from shardtools.dataset import PlanFile
 from shardtools.errors import ModelError, RunError
 from shardtools.generation.model import ResolvedModel, resolve_model
-from shardtools.generation.prepare import count_gpus
+from shardtools.generation.preparing import count_gpus
 from shardtools.plan import GeneratorSettings, PlanRow
 from shardtools.sample import Sample
 

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from shardtools.encoding import EncodingOptions
 from shardtools.errors import SourceError
 from shardtools.execution import Progress
+from shardtools.options import default_of
 from shardtools.sources import GivenSample, SourceOptions, open_samples
-from shardtools.writing.options import DEFAULT_SAMPLES_PER_SHARD, WriteOptions
+from shardtools.writing.options import WriteOptions
 from shardtools.writing.run import WriteResult, write_dataset
 
 _END = object()
@@ -41,7 +42,7 @@ def write_samples(
     encoding: EncodingOptions | None = None,
     layout: str = "tar",
     append: bool = False,
-    samples_per_shard: int = DEFAULT_SAMPLES_PER_SHARD,
+    samples_per_shard: int = default_of(WriteOptions, "samples_per_shard"),
     num_processes: int | None = None,
     progress: Progress | None = None,
 ) -> WriteResult:

@@ -16,7 +16,7 @@ import sys
 import traceback
 from typing import Any
 
-from shardtools.errors import RunError, ShardtoolsError
+from shardtools.errors import RunError, ShardtoolsError, first_line
 from shardtools.processes import die_with_parent
 from shardtools.sample import Sample
 from shardtools.verify.rendering import RenderRequest, RenderSetup
@@ -86,8 +86,9 @@ def worker_main(parent_pid: int) -> None:
             answer = error
         except Exception as error:
             traceback.print_exc()
-            line = str(error).splitlines()[0] if str(error) else "no message"
-            answer = RunError(f"rendering failed: {type(error).__name__}: {line}: mend the cause and run it again")
+            answer = RunError(
+                f"rendering failed: {type(error).__name__}: {first_line(error)}: mend the cause and run it again"
+            )
         pickle.dump(answer, channel)
         channel.flush()
 

@@ -24,7 +24,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardtools.errors import AlreadyExistsError, DatasetError, FormatVersionError, NotFoundError, OptionError
+from shardtools.errors import (
+    AlreadyExistsError,
+    DatasetError,
+    FormatVersionError,
+    NotFoundError,
+    OptionError,
+    first_line,
+)
 from shardtools.manifest import digest
 from shardtools.prompts import PromptOptions, check_template, parse_template, render
 from shardtools.storage import Storage, open_storage
@@ -230,7 +237,7 @@ def open_class_texts(folder: str | os.PathLike[str]) -> ClassTexts:
         raise DatasetError(f"{storage.url} has no {TEXTS_FILE}: `shardtools text-features` makes it") from None
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise DatasetError(
-            f"{where} is not a file of class texts ({_named(error)}): make them again with --replace"
+            f"{where} is not a file of class texts ({first_line(error)}): make them again with --replace"
         ) from None
 
 
@@ -244,7 +251,3 @@ def _read(storage: Storage, path: str, sha256: str) -> bytes:
     if digest(content) != sha256:
         raise ValueError(f"{path} was altered")
     return content
-
-
-def _named(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

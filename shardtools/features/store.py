@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError
+from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError, first_line
 from shardtools.features.layout import (
     FEATURES_FILE,
     FEATURES_FOLDER,
@@ -383,5 +383,6 @@ def _check_version(info: FeaturesInfo, dataset: Dataset, where: str) -> None:
 
 
 def _damaged(where: str, error: Exception | str) -> DatasetError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DatasetError(f"{where} is damaged ({reason}): extract the features again with replace (--replace)")
+    return DatasetError(
+        f"{where} is damaged ({first_line(error)}): extract the features again with replace (--replace)"
+    )

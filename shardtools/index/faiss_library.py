@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.errors import OptionError
+from shardtools.errors import OptionError, first_line
 from shardtools.index.neighbours import NO_ROW, Floats, Neighbours, to_distances
 from shardtools.index.options import IndexOptions
 
@@ -150,7 +150,7 @@ def read(path: str) -> Any:
     try:
         return library().read_index(path)
     except RuntimeError as error:
-        raise OSError(str(error).splitlines()[0]) from None
+        raise OSError(first_line(error)) from None
 
 
 def merge_on_disk(trained: Any, files: list[str], lists: str) -> None:

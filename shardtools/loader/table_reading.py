@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError
+from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
 from shardtools.loader.arrow import from_int64, from_texts, text_parts, to_numpy
 from shardtools.loader.randomness import Int64s, hash_keys
 from shardtools.loader.table import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
@@ -165,7 +165,7 @@ class _DatasetReader:
             ) from None
         except (pa.ArrowException, OSError) as error:
             raise DatasetError(
-                f"{where} is no intact manifest ({str(error).splitlines()[0]}): restore it, or run the job again"
+                f"{where} is no intact manifest ({first_line(error)}): restore it, or run the job again"
             ) from None
 
     def _append(self, rows: pa.Table, where: str) -> None:

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from shardtools.dataset import Dataset
-from shardtools.errors import DatasetError, ShardtoolsError
+from shardtools.errors import DatasetError, ShardtoolsError, first_line
 from shardtools.manifest import SCHEMA
 from shardtools.overlays.layout import KEY
 from shardtools.storage import StoredObject
@@ -160,9 +160,8 @@ class KeyChecker:
             return self._connection.execute(sql).fetchall()
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             failure: ShardtoolsError | None = self._handler.failure if self._handler else None
-            reason = str(error).strip().splitlines()[0]
             raise failure or DatasetError(
-                f"cannot check the keys against {self._dataset.storage.url}: {reason}"
+                f"cannot check the keys against {self._dataset.storage.url}: {first_line(error)}"
             ) from None
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError
+from shardtools.errors import DatasetError, NotFoundError, first_line
 from shardtools.overlays.layout import OVERLAY_FILE, OVERLAYS_FOLDER, OverlayInfo, check_name, overlay_folder
 from shardtools.overlays.versions import check_fits
 from shardtools.storage import Storage, StoredObject, open_storage
@@ -231,5 +231,6 @@ def _open(storage: Storage, folder: str) -> Overlay | None:
 
 
 def _damaged(where: str, error: Exception) -> DatasetError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DatasetError(f"{where} is no intact Parquet file ({reason}): restore it, or write the overlay again")
+    return DatasetError(
+        f"{where} is no intact Parquet file ({first_line(error)}): restore it, or write the overlay again"
+    )

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.errors import NotFoundError, OptionError, SourceError
+from shardtools.errors import NotFoundError, OptionError, SourceError, first_line
 from shardtools.shards.names import check_key, check_split
 from shardtools.sources.base import SourceOptions, read_ahead
 from shardtools.sources.chunk_files import ChunkFile, Column, column_values
@@ -101,8 +101,7 @@ def read_index(storage: Storage, folder: str) -> dict[str, Any]:
     try:
         content = json.loads(storage.read(path).decode())
     except (ValueError, RecursionError) as error:
-        line = next(iter(str(error).splitlines()), "")
-        raise SourceError(f"{where} is no intact index: {line}: fetch or make it again") from None
+        raise SourceError(f"{where} is no intact index: {first_line(error)}: fetch or make it again") from None
     if not isinstance(content, dict):
         raise SourceError(f"{where}: expected a JSON object, found a {type(content).__name__}: fetch or make it again")
     return content

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from shardtools.arrays import Int64s
 from shardtools.dataset import acquire, open_dataset
 from shardtools.errors import OptionError, RunError, ShardtoolsError
 from shardtools.features import EncoderFacts, FeatureOptions, FeatureResult, FeatureWriter, Job, make_plan
@@ -36,7 +37,6 @@ from shardtools.features.launch import Tally, begin, finish, open_target
 from shardtools.features.layout import Skipped
 from shardtools.features.writer import features_storage
 from shardtools.loader import CenterCropOptions, LoaderOptions, OrderOptions, ResizeOptions
-from shardtools.loader.randomness import Int64s
 from shardtools.pipelines.channel import end_with_error, open_channel
 from shardtools.pipelines.common import Rank, fork_ranks, join_world, translate_slurm
 from shardtools.pipelines.feature_encoders import FeatureEncoder, load_feature_encoder

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Float32s, Int64s
 from shardtools.audit.kernel import Kernel, fit_kernel
-from shardtools.audit.linear import Float32s, Int64s, fit, log_probabilities, one_hot, out_of_fold
+from shardtools.audit.linear import fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
 from shardtools.audit.neighbours import Neighbours
 from shardtools.audit.prototypes import prototype_cosines

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Int64s
 
 _QUERIES = 4096
 _SMOOTHING = 0.5

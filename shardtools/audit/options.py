@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.analysis.checking import Features, check_features
-from shardtools.audit.linear import Int64s
+from shardtools.arrays import Int64s
 from shardtools.errors import OptionError
 
 _SHOWN = 5

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Float32s
 from shardtools.errors import (
     AlreadyExistsError,
     DatasetError,
@@ -43,8 +43,6 @@ TEXTS_FILE = "texts.json"
 _FORMAT_NAME = "shardtools-class-texts"
 _FEATURES_FILE = "texts.npy"
 _ROWS_FILE = "texts.parquet"
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +118,7 @@ class ClassTexts:
     wnids: tuple[str, ...]
     class_indexes: tuple[int, ...]
     texts: tuple[tuple[str, ...], ...]
-    features: Floats
+    features: Float32s
     encoder: TextEncoderFacts
     settings: Mapping[str, Any]
 
@@ -143,7 +141,7 @@ def class_texts(options: ClassTextOptions) -> tuple[list[ImageClass], list[tuple
     return classes, [tuple(own) for own in texts]
 
 
-def averaged(features: Floats, num_templates: int) -> Floats:
+def averaged(features: Float32s, num_templates: int) -> Float32s:
     """One row a class of length 1 out of its texts' rows, [C * T, D] to [C, D]; the texts of a class lie together."""
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     means = unit.reshape(-1, num_templates, features.shape[1]).mean(axis=1)

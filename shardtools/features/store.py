@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Int64s, from_int64, to_numpy
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError, first_line
 from shardtools.features.layout import (
@@ -31,15 +32,12 @@ from shardtools.features.layout import (
 )
 from shardtools.features.writer import clear_features, features_storage, parts_done
 from shardtools.loader import NO_CLASS
-from shardtools.loader.arrow import from_int64, to_numpy
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 
 ROWS_PER_BLOCK = 8192
 _MAX_MAPPED = 64
 """Parts that are mapped at a time: each holds a file descriptor."""
-
-Int64s = npt.NDArray[np.int64]
 
 
 class FeatureStore:

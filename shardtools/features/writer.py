@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardtools.arrays import from_texts
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, OptionError
 from shardtools.features.layout import (
@@ -35,7 +36,6 @@ from shardtools.features.layout import (
     part_path,
     rows_per_part,
 )
-from shardtools.loader.arrow import from_texts
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 

@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from shardtools.arrays import Int64s, UInt64s, from_int64, text_parts
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError, first_line
-from shardtools.loader.arrow import from_int64, text_parts
-from shardtools.loader.randomness import Int64s, UInt64s
 from shardtools.loader.shard_paths import ShardPaths
 
 TABLE_VERSION = 1

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Int64s, from_int64, from_texts, text_parts, to_numpy
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
-from shardtools.loader.arrow import from_int64, from_texts, text_parts, to_numpy
-from shardtools.loader.randomness import Int64s, hash_keys
+from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
 from shardtools.sample import STATUS_OK
 from shardtools.shards import IMAGEFOLDER

@@ -12,9 +12,9 @@ from typing import Any
 from shardtools.dataset import DatasetInfo, open_dataset
 from shardtools.errors import DatasetError
 from shardtools.manifest import COLUMNS, digest
+from shardtools.quoting import quoted_text
 from shardtools.sample import STATUS_OK
 from shardtools.sql import Session
-from shardtools.storage.arrow import quoted_text
 
 KINDS: dict[str, str] = {
     "only_a": "rows that only the first dataset has",

@@ -26,8 +26,7 @@ from shardtools.manifest import Part, digest
 from shardtools.processes import die_with_parent, stop_on_sigterm
 from shardtools.shards import IMAGEFOLDER
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, read_ahead
-from shardtools.storage import Storage, open_storage
+from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, open_storage, read_ahead
 from shardtools.storage.copying import copy_object
 
 Report = Callable[[dict[str, Any]], None]

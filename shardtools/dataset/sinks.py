@@ -17,7 +17,6 @@ from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER, LAYOUTS, Layout, ShardSample, shard_path
 from shardtools.storage import Storage
 
-_READ_BYTES = 1 << 20
 _NOT_IN_FOLDER_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -132,7 +131,4 @@ def stream_digest(stream: BinaryIO) -> str:
     """sha256 of everything in a seekable stream, which was open for writing and can be read."""
     stream.flush()
     stream.seek(0)
-    sha256 = hashlib.sha256()
-    while chunk := stream.read(_READ_BYTES):
-        sha256.update(chunk)
-    return sha256.hexdigest()
+    return hashlib.file_digest(stream, "sha256").hexdigest()

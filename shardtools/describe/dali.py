@@ -17,11 +17,9 @@ from typing import BinaryIO
 from shardtools.errors import DatasetError
 from shardtools.manifest import ShardFile
 from shardtools.shards import TarSample, read_members, read_samples
-from shardtools.sources.base import read_ahead
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 
 _TARS_AHEAD = 4
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +94,5 @@ def _has_blank(text: str) -> bool:
 
 
 def _md5(stream: BinaryIO) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
     stream.seek(0)
-    while chunk := stream.read(_CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()
+    return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

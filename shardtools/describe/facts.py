@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from shardtools.dataset import Dataset
 from shardtools.sample import STATUS_OK
-from shardtools.sources.base import read_ahead
+from shardtools.storage import read_ahead
 from shardtools.taxonomy.table import find_synset
 
 SETTING_COLUMNS = (

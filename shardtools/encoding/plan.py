@@ -28,7 +28,7 @@ from shardtools.encoding.cost import DecodeCost, fit_decode_cost
 from shardtools.encoding.encode import fit_size
 from shardtools.encoding.trial import Trial, try_encodings
 from shardtools.errors import DatasetError, OptionError
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, read_ahead
+from shardtools.storage import REQUESTS_IN_FLIGHT, read_ahead
 
 DEFAULT_NUM_SAMPLES = 16
 QUALITIES = (95, 90, 85, 80, 75)

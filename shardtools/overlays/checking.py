@@ -21,6 +21,7 @@ from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, ShardtoolsError, first_line
 from shardtools.manifest import SCHEMA
 from shardtools.overlays.layout import KEY
+from shardtools.quoting import quoted_name
 from shardtools.storage import StoredObject
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 
@@ -46,9 +47,9 @@ class KeyChecker:
         """
         self._dataset = dataset
         self._unique = tuple(unique)
-        self._columns = ", ".join('"' + name.replace('"', '""') + '"' for name in unique)
+        self._columns = ", ".join(map(quoted_name, unique))
         # The second hash is of another text, so that it says something new where the first ones agree.
-        others = ", ".join('"' + name.replace('"', '""') + '"' for name in unique if name != KEY)
+        others = ", ".join(quoted_name(name) for name in unique if name != KEY)
         self._hashes = f"hash({self._columns}) as first, hash({KEY} || '.'{', ' if others else ''}{others}) as second"
         self._handler: StorageHandler | None = None
         spill = os.path.join(tempfile.gettempdir(), f"shardtools-overlay-{os.getpid()}-{id(self)}")

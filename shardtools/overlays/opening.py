@@ -21,7 +21,6 @@ from shardtools.overlays.versions import check_fits
 from shardtools.storage import Storage, StoredObject, open_storage
 
 ROWS_PER_BATCH = 65_536
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +102,8 @@ class Overlay:
         """
         self.files()
         for part in self.info.parts:
-            sha256 = hashlib.sha256()
             with self.storage.open(self.folder + part.path) as stream:
-                while chunk := stream.read(_READ_BYTES):
-                    sha256.update(chunk)
-            found = sha256.hexdigest()
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
             if found != part.sha256:
                 raise DatasetError(
                     f"{self.storage.object_url(self.folder + part.path)} was altered: expected sha256 "

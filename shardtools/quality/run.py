@@ -8,10 +8,9 @@ the last part, and the result is the same. The price: until it is finished, read
 from __future__ import annotations
 
 import queue
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from shardtools.overlays.layout import OVERLAY_FILE
 from shardtools.quality.measures import Measures, measure
 from shardtools.quality.options import MADE_BY, OVERLAY_NAME, QualityOptions
 from shardtools.quality.pdq import HASH_BYTES, SIDE
-from shardtools.storage import open_storage
+from shardtools.storage import open_storage, read_ahead
 
 _IMAGES_AT_A_TIME = 8
 """What is measured at once: its intermediate arrays then stay in a core's cache."""
@@ -165,29 +164,14 @@ def _measure_rows(
             idle.put(decoder)
 
     batches, num_done = [], part.start
-    with BatchReader(table, loading.read) as reader, ThreadPoolExecutor(len(decoders), "shardtools-quality") as threads:
-        for batch in _in_order(reader.batches(steps), work, threads, len(decoders) * _BATCHES_PER_THREAD):
+    with BatchReader(table, loading.read) as reader:
+        calls = (partial(work, raw) for raw in reader.batches(steps))
+        for batch in read_ahead(calls, len(decoders) * _BATCHES_PER_THREAD, num_threads=len(decoders)):
             batches.append(batch)
             num_done += batch.num_rows
             if progress is not None:
                 progress(num_done, len(table))
     return pa.concat_tables(batches)
-
-
-def _in_order(
-    raws: Iterable[RawBatch], work: Callable[[RawBatch], pa.Table], threads: ThreadPoolExecutor, ahead: int
-) -> Iterator[pa.Table]:
-    under_way: deque[Future[pa.Table]] = deque()
-    try:
-        for raw in raws:
-            under_way.append(threads.submit(work, raw))
-            if len(under_way) > ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        for left in under_way:
-            left.cancel()
 
 
 def _measure_batch(raw: RawBatch, decoder: BatchDecoder, table: SampleTable) -> pa.Table:

@@ -124,11 +124,6 @@ class Tables:
         return overlay
 
 
-def quoted(name: str) -> str:
-    """A column's name as SQL takes it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def number(expression: str) -> str:
     """SQL for a number as double, null where it is NaN or infinite.
 

@@ -8,11 +8,9 @@ end before the first shard is written.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from shardtools.errors import OptionError
 from shardtools.sample import Sample
@@ -32,10 +30,6 @@ SOURCE_KINDS = (
     "idx",
 )
 CHECKS = ("decode", "header")
-REQUESTS_IN_FLIGHT = 16
-"""Files or ranges that one process fetches ahead from an object store, where waiting costs more than reading."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,23 +104,3 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027  # most sources keep nothing open
         """Closes what `samples` left open in this process; the source may be read again."""
-
-
-def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:
-    """Results of the calls in their order, `depth` of them running ahead in threads; 0 runs each when it is wanted."""
-    if depth == 0:
-        for call in calls:
-            yield call()
-        return
-    with ThreadPoolExecutor(depth) as pool:
-        running: deque[Future[_T]] = deque()
-        try:
-            for call in calls:
-                running.append(pool.submit(call))
-                if len(running) > depth:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from shardtools.errors import NotFoundError, OptionError, SourceError, first_line
 from shardtools.shards.names import check_key, check_split
-from shardtools.sources.base import SourceOptions, read_ahead
+from shardtools.sources.base import SourceOptions
 from shardtools.sources.chunk_files import ChunkFile, Column, column_values
 from shardtools.sources.chunk_opening import open_chunk
 from shardtools.sources.chunked import ChunkedSource, Entry, Layout
@@ -30,7 +30,7 @@ from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.listing import list_top_level
 from shardtools.sources.sample_columns import find_roles
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 INDEX_FILE = "index.json"

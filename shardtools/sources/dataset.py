@@ -26,10 +26,10 @@ from shardtools.manifest import PROVENANCE_COLUMNS, digest
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, joined_path, read_members, read_samples
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.base import Source, SourceOptions, read_ahead
+from shardtools.sources.base import Source, SourceOptions
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.png import encode_rgb_png
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _RANGE_BYTES = 8 * 1024 * 1024

@@ -21,8 +21,8 @@ from shardtools.errors import ShardError, SourceError
 from shardtools.shards import check_key
 from shardtools.sources.labels import Label, label_folders
 from shardtools.sources.parquet_columns import Columns
-from shardtools.sources.text_hashes import hash_text, repeated_rows
 from shardtools.taxonomy import ImageClass
+from shardtools.text_hashes import hash_text, repeated_rows
 
 MAX_CLASSES = 100_000
 """More different texts than these in a label column are captions, not class names."""

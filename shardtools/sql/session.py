@@ -24,10 +24,11 @@ from shardtools.dataset import Dataset, open_dataset, read_plan_file
 from shardtools.dataset.events import read_events
 from shardtools.errors import DatasetError, OptionError, QueryError, ShardtoolsError
 from shardtools.manifest import COLUMNS, SCHEMA
+from shardtools.quoting import quoted_text
 from shardtools.sql.explain import explain
 from shardtools.sql.overlay_tables import OverlayTables
 from shardtools.storage import StoredObject
-from shardtools.storage.arrow import StorageHandler, local_source, quoted_text, scan_storage
+from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 
 ROWS_PER_BATCH = 20_000
 """Rows of a result that are in Python's memory at a time."""

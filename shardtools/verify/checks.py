@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections import deque
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from shardtools.dataset import DatasetInfo
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER
-from shardtools.storage import open_storage
+from shardtools.storage import open_storage, read_ahead
 from shardtools.verify.manifest_check import KeyIndex, Totals, check_compact, duplicate_keys
 from shardtools.verify.options import VerifyOptions
 from shardtools.verify.part_check import PartResult, PartTask, check_part
@@ -151,19 +150,12 @@ class _Walk:
         tasks, storage = self._tasks(), self._state.storage
         known = {shard.sha256: shard.path for shard in self._state.info.shards} if self._state.info else {}
         num_workers = self._options.num_workers or len(os.sched_getaffinity(0))
-        window: deque[tuple[PartTask, Future[PartResult]]] = deque()
-        with ThreadPoolExecutor(num_workers, thread_name_prefix="verify") as pool:
-            try:
-                for number, task in enumerate(tasks, start=1):
-                    window.append((task, pool.submit(check_part, storage, task, known)))
-                    while len(window) > (_AHEAD * num_workers if number < len(tasks) else 0):
-                        first, future = window.popleft()
-                        self._take(first, future.result(), keys)
-                        if self._options.sample is None:
-                            self._progress(self._num_parts, len(tasks))
-            finally:
-                for _, future in window:
-                    future.cancel()
+        calls = (partial(check_part, storage, task, known) for task in tasks)
+        results = read_ahead(calls, _AHEAD * num_workers, num_threads=num_workers)
+        for task, result in zip(tasks, results, strict=True):
+            self._take(task, result, keys)
+            if self._options.sample is None:
+                self._progress(self._num_parts, len(tasks))
 
     def _take(self, task: PartTask, result: PartResult, keys: KeyIndex) -> None:
         self._problems += result.problems

@@ -23,15 +23,14 @@ from shardtools.errors import NotFoundError
 from shardtools.manifest import SCHEMA
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.text_hashes import hash_texts
 from shardtools.storage import Storage
+from shardtools.text_hashes import hash_texts
 from shardtools.verify.image_check import shown
 from shardtools.verify.part_check import PartResult, load_part
 from shardtools.verify.report import Problem
 from shardtools.verify.state import State
 
 _KEYS_A_PASS = 4_000_000
-_READ_BYTES = 1 << 20
 _BATCH_ROWS = 50_000
 
 
@@ -157,12 +156,9 @@ def check_compact(state: State, *, compare_rows: bool) -> Iterator[Problem]:
 
 def _check_compact_file(storage: Storage, entry: PartEntry) -> Problem | None:
     url = storage.object_url(entry.path)
-    sha256 = hashlib.sha256()
     try:
         with storage.open(entry.path) as stream:
-            while chunk := stream.read(_READ_BYTES):
-                sha256.update(chunk)
-        found = f"sha256 {shown(sha256.hexdigest())}"
+            found = f"sha256 {shown(hashlib.file_digest(stream, 'sha256').hexdigest())}"
     except NotFoundError:
         found = "no file"
     if found == f"sha256 {shown(entry.sha256)}":

@@ -259,9 +259,6 @@ def check_file(storage: Storage, file: ShardFile, *, part: str | None) -> Proble
 
 def _digest(stream: BinaryIO) -> tuple[int, str]:
     """Length and sha256 of everything in the stream."""
-    sha256 = hashlib.sha256()
-    size = stream.seek(0)
-    while chunk := stream.read(_READ_BYTES):
-        sha256.update(chunk)
-        size += len(chunk)
-    return size, sha256.hexdigest()
+    stream.seek(0)
+    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return stream.tell(), sha256

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardtools.errors import OptionError, ShardtoolsError
-from shardtools.text_hashes import hash_texts
+from shardtools.hashes import hash_texts
 
 DROP, RELABEL, REWEIGHT = ACTIONS = ("drop", "relabel", "reweight")
 MAX_REASON_CHARACTERS = 500

@@ -13,6 +13,7 @@ from typing import BinaryIO, Protocol, cast
 
 from shardtools.dataset.hashing import HashThread
 from shardtools.errors import ShardError
+from shardtools.hashes import stream_digest
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER, LAYOUTS, Layout, ShardSample, shard_path
 from shardtools.storage import Storage
@@ -125,10 +126,3 @@ def class_folder(wnid: str | None, class_index: int | None) -> str:
         name = _NOT_IN_FOLDER_NAMES.sub("_", wnid)
         return f"_{name}" if name.startswith(".") else name
     return "unlabelled" if class_index is None else f"{class_index:05d}"
-
-
-def stream_digest(stream: BinaryIO) -> str:
-    """sha256 of everything in a seekable stream, which was open for writing and can be read."""
-    stream.flush()
-    stream.seek(0)
-    return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,7 +6,6 @@ mapping: they must lie on this machine's disks, so features in an object store a
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -31,6 +30,7 @@ from shardtools.features.layout import (
     check_same_encoder,
 )
 from shardtools.features.writer import clear_features, features_storage, parts_done
+from shardtools.hashes import stream_digest
 from shardtools.loader import NO_CLASS
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
@@ -241,7 +241,7 @@ class FeatureStore:
         """
         for part in self.info.parts:
             with open(self._path(part.path), "rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
+                found = stream_digest(stream)
             if found != part.sha256:
                 raise DatasetError(
                     f"{self.storage.object_url(part.path)} was altered: expected sha256 {part.sha256[:16]}..., found "

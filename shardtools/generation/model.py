@@ -17,6 +17,7 @@ from typing import Any
 
 from shardtools.errors import ModelError, first_line
 from shardtools.generation.options import EMBEDDED_MODEL
+from shardtools.hashes import stream_digest
 
 _WEIGHT_FOLDERS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")
@@ -135,7 +136,7 @@ class _DigestCache:
 
 def _file_digest(file: Path) -> str:
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream_digest(stream)
 
 
 def _download(hub_id: str) -> Path:

@@ -6,7 +6,6 @@ refused where it is opened; the price is one small file read before the first ro
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, first_line
+from shardtools.hashes import stream_digest
 from shardtools.overlays.layout import OVERLAY_FILE, OVERLAYS_FOLDER, OverlayInfo, check_name, overlay_folder
 from shardtools.overlays.versions import check_fits
 from shardtools.storage import Storage, StoredObject, open_storage
@@ -103,7 +103,7 @@ class Overlay:
         self.files()
         for part in self.info.parts:
             with self.storage.open(self.folder + part.path) as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
+                found = stream_digest(stream)
             if found != part.sha256:
                 raise DatasetError(
                     f"{self.storage.object_url(self.folder + part.path)} was altered: expected sha256 "

@@ -6,7 +6,6 @@ read once for every four million rows, and a second look at the parts where two 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -20,11 +19,11 @@ import pyarrow.parquet as pq
 from shardtools.dataset import DatasetInfo, PartEntry
 from shardtools.dataset.layout import DATASET_FILE
 from shardtools.errors import NotFoundError
+from shardtools.hashes import hash_texts, stream_digest
 from shardtools.manifest import SCHEMA
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import Storage
-from shardtools.text_hashes import hash_texts
 from shardtools.verify.image_check import shown
 from shardtools.verify.part_check import PartResult, load_part
 from shardtools.verify.report import Problem
@@ -158,7 +157,7 @@ def _check_compact_file(storage: Storage, entry: PartEntry) -> Problem | None:
     url = storage.object_url(entry.path)
     try:
         with storage.open(entry.path) as stream:
-            found = f"sha256 {shown(hashlib.file_digest(stream, 'sha256').hexdigest())}"
+            found = f"sha256 {shown(stream_digest(stream))}"
     except NotFoundError:
         found = "no file"
     if found == f"sha256 {shown(entry.sha256)}":

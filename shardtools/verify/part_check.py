@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from shardtools.dataset import PartEntry
 from shardtools.errors import DatasetError, NotFoundError, first_line
+from shardtools.hashes import hash_texts
 from shardtools.manifest import Part, ShardFile, decode_part, digest
 from shardtools.storage import Storage
-from shardtools.text_hashes import hash_texts
 from shardtools.verify.image_check import PLACE_COLUMNS, ROW_COLUMNS, check_status, shown
 from shardtools.verify.report import Problem
 from shardtools.verify.shard_check import check_image_file, check_row, check_shard

@@ -24,6 +24,7 @@ from shardtools.overlays.layout import KEY
 from shardtools.quoting import quoted_name
 from shardtools.storage import StoredObject
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
+from shardtools.words import counted
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -114,8 +115,8 @@ class KeyChecker:
         if unknown:
             keys = _shown([repr(row[0]) for row in unknown], unknown[0][-1])
             raise DatasetError(
-                f"{where} has {_count(unknown[0][-1])} not in {self._dataset.storage.url}: {keys}: leave them out, or "
-                "give the dataset that has them"
+                f"{where} has {counted(unknown[0][-1], 'key')} not in {self._dataset.storage.url}: {keys}: leave them "
+                "out, or give the dataset that has them"
             )
 
     def _check_doubled(self, where: str) -> None:
@@ -136,7 +137,7 @@ class KeyChecker:
             if len(self._unique) > 1
             else "once: keep one row of each, or declare what tells them apart (unique)"
         )
-        raise DatasetError(f"{where} has {_count(total)} more than once: {found}: a key comes {advice}")
+        raise DatasetError(f"{where} has {counted(total, 'key')} more than once: {found}: a key comes {advice}")
 
     def _manifest(self) -> str:
         storage, paths = self._dataset.storage, self._dataset.manifest_paths
@@ -164,10 +165,6 @@ class KeyChecker:
             raise failure or DatasetError(
                 f"cannot check the keys against {self._dataset.storage.url}: {first_line(error)}"
             ) from None
-
-
-def _count(number: int) -> str:
-    return f"{number} key{'s' if number > 1 else ''}"
 
 
 def _shown(keys: list[str], total: int) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from shardtools.words import duration
+
 EPILOG = """\b
 Examples:
   shardtools gen-sd --prompt "c, d_c"
@@ -163,7 +165,7 @@ def split_ratio(ratio: str) -> tuple[int, ...]:
 
 def summary(result: Any, options: Any) -> str:
     """What a run came to, where its files are, and the next commands worth typing."""
-    from shardtools.cli.train_progress import duration, evaluation_words
+    from shardtools.cli.train_progress import evaluation_words
     from shardtools.training import CURVES_FILE, MODEL_FILE
 
     run = Path(result.out)

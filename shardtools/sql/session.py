@@ -178,6 +178,15 @@ class Session:
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._explained(sql, error) from None
 
+    def table(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The whole result of `stream`."""
+        rows = self.stream(sql, parameters)
+        return pa.Table.from_batches(rows, schema=rows.schema)
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The same as dictionaries."""
+        return self.table(sql, parameters).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped
+
     def _explained(self, sql: str, error: Exception) -> ShardtoolsError:
         """The error to raise for one of DuckDB's or Arrow's: the storage's own where reading failed."""
         handlers = [*self._handlers, *self._overlays.handlers]

@@ -24,7 +24,6 @@ from shardtools.audit.prototypes import prototype_cosines
 STRENGTHS = (1e-3, 1e-2, 1e-1, 0.3, 1.0)
 """Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
 NARROW = 20
-WIDE = 50
 """Neighbours of the plain and of the distance-weighted vote; fewer where there are fewer samples."""
 _MOST_ODDS = 12.0
 _OF_AN_ENCODER = ("linear", "kernel", "narrow", "wide", "prototype")

@@ -89,7 +89,7 @@ def count_rows(dataset: Dataset) -> DatasetFacts:
             ),
             num_unlabelled=num_unlabelled,
             formats=dict(sorted(formats, key=str)),
-            shards=_shards(session, {shard.path for shard in dataset.info.shards} if dataset.info else set()),
+            shards=_shards(session, {shard.path for shard in dataset.commit.shards}),
             widths=None if sizes["w0"] is None else (sizes["w0"], sizes["w1"]),
             heights=None if sizes["h0"] is None else (sizes["h0"], sizes["h1"]),
             settings={name: values for name in SETTING_COLUMNS if (values := _values(session, name)) != ()},

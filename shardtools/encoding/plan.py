@@ -185,7 +185,7 @@ def _check(images_per_second: float, cores: int, num_samples: int, seed: int) ->
 
 
 def _totals(dataset: Dataset) -> tuple[int, int]:
-    splits = dataset.info.splits.values() if dataset.info is not None else ()
+    splits = dataset.commit.splits.values()
     num_images = sum(split.num_images for split in splits)
     if num_images == 0:
         raise DatasetError(f"{dataset.storage.url} holds no image to measure: give a dataset that has some")

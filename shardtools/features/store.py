@@ -372,11 +372,10 @@ def _check_version(info: FeaturesInfo, dataset: Dataset, where: str) -> None:
     if info.plan.dataset_sha256 == now:
         return
     then = info.plan.dataset_sha256[:8]
-    rows = 0 if dataset.info is None else dataset.info.num_rows
     raise DatasetError(
         f"features at {where} are of commit {then} ({info.plan.dataset_num_rows} rows) of their dataset, "
-        f"{dataset.storage.url} is at commit {now[:8]} ({rows} rows): extract them again with replace (--replace), or "
-        f"read {dataset.storage.url}@{then}"
+        f"{dataset.storage.url} is at commit {now[:8]} ({dataset.commit.num_rows} rows): extract them again with "
+        f"replace (--replace), or read {dataset.storage.url}@{then}"
     )
 
 

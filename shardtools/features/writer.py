@@ -235,7 +235,7 @@ def make_plan(
         name=name,
         encoder=encoder,
         dataset_sha256=digest(dataset.content),
-        dataset_num_rows=0 if dataset.info is None else dataset.info.num_rows,
+        dataset_num_rows=dataset.commit.num_rows,
         split=split,
         num_rows=num_rows,
         batch_size=batch_size,

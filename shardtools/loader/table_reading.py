@@ -65,7 +65,7 @@ def read_split(
     """
     opened = _open_all(urls)
     for name, dataset in opened:
-        splits = dataset.info.splits if dataset.info else {}
+        splits = dataset.commit.splits
         if split not in splits:
             raise OptionError(f"{name} has no split {split!r}: it has {', '.join(splits) or 'none'}")
         if splits[split].num_images == 0:

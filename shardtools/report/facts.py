@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardtools.dataset import Dataset, DatasetInfo, read_plan_file
-from shardtools.errors import DatasetError
 from shardtools.manifest import digest
 from shardtools.report.charts import Bin
 from shardtools.report.reading import Tables
@@ -98,8 +97,6 @@ def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
     Raises:
         DatasetError: It is not finished, or its manifest is damaged.
     """
-    if dataset.info is None:
-        raise DatasetError(f"{tables.url} is not finished: run the job that makes it again, it resumes")
     plan = read_plan_file(dataset.storage)
     classes, num_unlabelled = _classes(tables)
     sizes = tables.rows(
@@ -109,7 +106,7 @@ def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
     return DatasetFacts(
         url=tables.url,
         sha256=digest(dataset.content),
-        info=dataset.info,
+        info=dataset.commit,
         settings=plan.settings if plan is not None else {},
         classes=classes,
         num_unlabelled=num_unlabelled,

@@ -231,10 +231,8 @@ def open_dataset_source(
     if options.shuffle:
         raise OptionError("a dataset is copied in its own order: drop --shuffle")
     dataset = open_dataset(options.source)
-    if dataset.info is None:
-        raise SourceError(f"{options.source} is not finished: run the job that makes it again, it resumes")
     entries: dict[str, list[tuple[str, int]]] = {}
-    for entry in dataset.info.parts:
+    for entry in dataset.commit.parts:
         entries.setdefault(parse_part_path(entry.path)[0], []).append((entry.path, entry.num_rows))
     if options.split is not None:
         if options.split not in entries:

@@ -130,8 +130,8 @@ def open_chunked(
         read_files: The files and their columns, out of an index file.
 
     Raises:
-        SourceError: There is no index file, are no samples, no image column, or a key that two samples have; or a file is missing or
-            damaged.
+        SourceError: There is no index file, are no samples, no image column, or a key that two samples have; or a file
+            is missing or damaged.
         ShardError: A file's table is damaged, or a key may not be used.
         OptionError: A shuffle of packed files is asked for.
     """

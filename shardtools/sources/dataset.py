@@ -231,8 +231,9 @@ def open_dataset_source(
     if options.shuffle:
         raise OptionError("a dataset is copied in its own order: drop --shuffle")
     dataset = open_dataset(options.source)
+    info = dataset.commit
     entries: dict[str, list[tuple[str, int]]] = {}
-    for entry in dataset.commit.parts:
+    for entry in info.parts:
         entries.setdefault(parse_part_path(entry.path)[0], []).append((entry.path, entry.num_rows))
     if options.split is not None:
         if options.split not in entries:
@@ -245,7 +246,6 @@ def open_dataset_source(
         for split, of_split in entries.items()
     }
     parent = digest(dataset.content)
-    info = dataset.info
     columns = None
     if info.layout != "tar" and set(info.fields) - {"key"}:
         columns = open_columns(dataset.storage, info.layout, [shard.path for shard in info.shards], folder)

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from shardtools.dataset import read_events
+from shardtools.execution import read_events
 from shardtools.generation import GenerateOptions, Prepared, generate, prepare
 from shardtools.storage import open_storage
 

@@ -16,8 +16,8 @@ import sys
 import traceback
 from typing import Any
 
-from shardtools.errors import RunError, ShardtoolsError, first_line
-from shardtools.processes import die_with_parent
+from shardtools.errors import RunError, ShardtoolsError
+from shardtools.execution import die_with_parent, failure
 from shardtools.sample import Sample
 from shardtools.verify.rendering import RenderRequest, RenderSetup
 
@@ -26,9 +26,9 @@ class Answerer:
     """A loaded pipeline that makes samples of rows."""
 
     def __init__(self, setup: RenderSetup) -> None:
-        from shardtools.pipelines.common import join_world
         from shardtools.pipelines.engine import Engine
         from shardtools.pipelines.finishing import common_provenance
+        from shardtools.pipelines.ranks import join_world
 
         world = join_world(setup.settings.device, setup.settings.threads_per_process)
         self._settings = setup.settings
@@ -86,9 +86,8 @@ def worker_main(parent_pid: int) -> None:
             answer = error
         except Exception as error:
             traceback.print_exc()
-            answer = RunError(
-                f"rendering failed: {type(error).__name__}: {first_line(error)}: mend the cause and run it again"
-            )
+            line = failure(error).text
+            answer = RunError(f"rendering failed: {line}: mend the cause and run it again")
         pickle.dump(answer, channel)
         channel.flush()
 

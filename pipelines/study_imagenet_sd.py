@@ -21,7 +21,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any
 
 from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
+from shardtools.execution import Child, Message, run_children
 from shardtools.pipelines.study_cells import (
     SHORT,
     SWEEP_GUIDANCE,
@@ -52,8 +53,7 @@ from shardtools.pipelines.study_results import (
     read_results,
     sweep_table,
 )
-from shardtools.pipelines.study_work import Work, drop_checkpoints
-from shardtools.processes import Child, run_children
+from shardtools.pipelines.study_work import CellDone, DatasetMade, Work, drop_checkpoints
 from shardtools.storage import open_storage
 
 TABLE_FILE = "table.md"
@@ -146,20 +146,19 @@ def _work(
     clock = Clock(options, {task.name: task for task in left})
     started = time.monotonic()
 
-    def hear(message: dict[str, Any]) -> None:
-        if message["event"] == "cell":
-            result = {name: value for name, value in message.items() if name != "event"}
+    def hear(message: Message) -> None:
+        if isinstance(message, CellDone):
+            result = message.result
             add_result(out, result)
             done[result["cell"]] = result
             drop_checkpoints(options, result["cell"])
             clock.done(result["cell"], result["seconds"])
             num_done = sum(name in done for name in cells)
-            show(
-                f"[{num_done}/{len(cells)}] {result['cell']}: {result['top1']:.2f} %, {_times(result, started, clock)}"
-            )
-        elif message["event"] == "dataset":
-            clock.done(message["name"], message["seconds"])
-            show(f"{message['name']}: {message['images']} images, {_times(message, started, clock)}")
+            times = _times(result["seconds"], started, clock)
+            show(f"[{num_done}/{len(cells)}] {result['cell']}: {result['top1']:.2f} %, {times}")
+        elif isinstance(message, DatasetMade):
+            clock.done(message.name, message.seconds)
+            show(f"{message.name}: {message.images} images, {_times(message.seconds, started, clock)}")
 
     if left:
         show(f"{sum(isinstance(task, Cell) for task in left)} trainings and {len(sets - there)} datasets to go")
@@ -173,10 +172,10 @@ def _work(
     return [done[name] for name in cells]
 
 
-def _times(message: Mapping[str, Any], started: float, clock: Clock) -> str:
+def _times(seconds: float, started: float, clock: Clock) -> str:
     passed, left = timedelta(seconds=round(time.monotonic() - started)), clock.left()
     rest = "" if left is None else f", about {timedelta(seconds=round(left))} left"
-    return f"{message['seconds']:.0f} s ({passed} so far{rest})"
+    return f"{seconds:.0f} s ({passed} so far{rest})"
 
 
 def make_report(options: StudyOptions, results: Sequence[dict[str, Any]]) -> str:

@@ -20,15 +20,24 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
+from shardtools.execution import (
+    Failed,
+    Message,
+    Progress,
+    die_with_parent,
+    failure,
+    ignore,
+    open_channel,
+    stop_on_sigterm,
+)
 from shardtools.generation import GenerateOptions, begin, prepare
 from shardtools.generation.launch import commit_if_whole
-from shardtools.pipelines.channel import error_message, open_channel
 from shardtools.pipelines.study_cells import (
     BATCH_SIZE,
     NUM_CLASSES,
@@ -41,8 +50,8 @@ from shardtools.pipelines.study_cells import (
     dataset_folder,
     photographs,
 )
-from shardtools.processes import Progress, die_with_parent, stop_on_sigterm
 from shardtools.storage import open_storage
+from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions
 from shardtools.training.recipes import load_recipe
@@ -53,6 +62,22 @@ _OPTIONAL = "pandas"
 
 LOG_FILE = "errors.log"
 _NEEDED_TO_RESUME = ("checkpoints", "tables")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetMade(Message):
+    """A dataset is whole: its name in the study, its images, and how long it took."""
+
+    name: str
+    images: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellDone(Message):
+    """A training is tested: its line of `results.jsonl`."""
+
+    result: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +145,8 @@ def make_dataset(options: StudyOptions, wanted: GeneratedSet, report: Progress, 
         RunError: `stop` was set before the end.
         ShardtoolsError: The folder holds another plan, or the disk is full.
     """
-    from shardtools.pipelines.common import join_world
     from shardtools.pipelines.generate import run_rank
+    from shardtools.pipelines.ranks import join_world
 
     started = time.perf_counter()
     generation = generate_options(options, wanted)
@@ -130,12 +155,12 @@ def make_dataset(options: StudyOptions, wanted: GeneratedSet, report: Progress, 
     with acquire(storage, purpose="study"):
         job = begin(prepared, storage, retry_failed=False)
         if job.tasks:
-            run_rank(job, 0, 1, join_world("cpu", 1).device, lambda message: None, stop)
+            run_rank(job, 0, 1, join_world("cpu", 1).device, ignore, stop)
         info = commit_if_whole(prepared, storage)
     if info is None:
         raise RunError(f"stopped before {wanted.name} was finished: run the same command again, it resumes")
     seconds = round(time.perf_counter() - started, 2)
-    report({"event": "dataset", "name": wanted.name, "images": info.num_images, "seconds": seconds})
+    report(DatasetMade(name=wanted.name, images=info.num_images, seconds=seconds))
 
 
 def train_cell(options: StudyOptions, cell: Cell, report: Progress, stop: threading.Event) -> None:
@@ -145,38 +170,36 @@ def train_cell(options: StudyOptions, cell: Cell, report: Progress, stop: thread
         RunError: `stop` was set before the end.
         ShardtoolsError: See `shardtools.pipelines.train.run_rank`.
     """
-    from shardtools.pipelines.common import join_world
+    from shardtools.pipelines.ranks import join_world
     from shardtools.pipelines.train import run_rank
 
     started = time.perf_counter()
     training = train_options(options, cell)
-    ends: list[dict[str, Any]] = []
-    facts: dict[str, Any] = {}
+    begins: list[TrainingReady] = []
+    ends: list[TrainingEnded] = []
 
-    def hear(message: dict[str, Any]) -> None:
-        if message["event"] == "ready":
-            facts.update(message)
-        elif message["event"] == "end":
+    def hear(message: Message) -> None:
+        if isinstance(message, TrainingReady):
+            begins.append(message)
+        elif isinstance(message, TrainingEnded):
             ends.append(message)
 
     run_rank(training, join_world("cpu", 1), hear, stop)
-    if not ends or ends[0]["reason"] != "done":
+    if not ends or ends[0].reason != "done":
         raise RunError(f"stopped before {cell.name} was finished: run the same command again, it resumes")
     # From the file and not from a message: a run that was killed after its last epoch does not evaluate again.
     last = {name: float(column[-1]) for name, column in read_metrics(training.out)["evaluation"].items()}
-    report(
-        {
-            "event": "cell",
-            **cell.facts(),
-            "images": facts["samples"],
-            "steps": ends[0]["steps"],
-            "epochs": ends[0]["epochs"],
-            "top1": last["val_top1"],
-            "loss": last["val_loss"],
-            "test_images": int(last["val_images"]),
-            "seconds": round(time.perf_counter() - started, 2),
-        }
-    )
+    result = {
+        **cell.facts(),
+        "images": begins[0].samples,
+        "steps": ends[0].steps,
+        "epochs": ends[0].epochs,
+        "top1": last["val_top1"],
+        "loss": last["val_loss"],
+        "test_images": int(last["val_images"]),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    report(CellDone(result=result))
 
 
 def run_folder(options: StudyOptions, cell_name: str) -> Path:
@@ -248,14 +271,14 @@ class Pool:
         try:
             self.run(task)
         except BaseException as error:
-            failure = error_message(error)
+            found = failure(error)
             known = isinstance(error, ShardtoolsError)
             if not known:
                 log.write(f"{task.name}\n")
                 traceback.print_exc(file=log)
-                failure["message"] = f"{task.name}: {failure['message']} (trace in {self.log})"
+                found = replace(found, text=f"{task.name}: {found.text} (trace in {self.log})")
             if not (known and self.stop.is_set()):
-                self.report(failure)
+                self.report(found)
             return 1
         return 0
 
@@ -268,7 +291,7 @@ class Pool:
             return
         if code < 0:
             line = f"{task.name} was killed by signal {-code}: what is done stays, run the same command again"
-            self.report({"event": "error", "kind": "RunError", "message": line})
+            self.report(Failed(kind="RunError", text=line))
         self._failed = True
         self._stop_all()
 
@@ -291,7 +314,7 @@ def run_task(options: StudyOptions, task: Task, report: Progress, stop: threadin
 
 
 def workers_main(parent_pid: int) -> None:
-    """Child of the study: pickled `Work` on standard input, JSON lines on standard output."""
+    """Child of the study: pickled `Work` on standard input, messages on standard output."""
     die_with_parent(parent_pid)
     stop = stop_on_sigterm()
     report = open_channel()

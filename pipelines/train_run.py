@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +23,7 @@ from torch import nn
 from torch.distributed import ProcessGroup
 
 from shardtools.errors import OptionError, RunError
+from shardtools.execution import EndReason, Progress
 from shardtools.pipelines.sync_batch_norm import convert_sync_batch_norm
 from shardtools.pipelines.train_checkpoint import Checkpoint, newest_checkpoint, not_written, save_tensors, sync_folder
 from shardtools.pipelines.train_data import DeviceBatches, Normaliser
@@ -30,7 +31,6 @@ from shardtools.pipelines.train_evaluate import evaluate
 from shardtools.pipelines.train_loop import Parts, Trainer
 from shardtools.pipelines.train_models import Classifier, build_classifier, parameter_groups
 from shardtools.pipelines.train_watch import Watch
-from shardtools.processes import Progress
 from shardtools.training.data import (
     Share,
     check_labels,
@@ -39,6 +39,7 @@ from shardtools.training.data import (
     read_classes,
     training_loader,
 )
+from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.options import TrainOptions
 from shardtools.training.record import MODEL_FILE
 from shardtools.training.records import RecordsOverlay
@@ -105,20 +106,19 @@ class Run:
 
     def _facts(
         self, steps_per_epoch: int, num_classes: int, share: Share, checkpoint: Checkpoint | None
-    ) -> dict[str, Any]:
-        """What the message "ready" and the record of the run say."""
-        return {
-            "steps_per_epoch": steps_per_epoch,
-            "epochs": self._options.recipe.epochs,
-            "first_step": self._trainer.step,
-            "images_per_step": self._options.recipe.batch_size,
-            "num_processes": share.world_size,
-            "classes": num_classes,
-            "samples": len(self._batches.loader.table),
-            "resumed_from": checkpoint.step if checkpoint else None,
-            "decoder": self._batches.decoder,
-            "device": str(self._device),
-        }
+    ) -> TrainingReady:
+        return TrainingReady(
+            steps_per_epoch=steps_per_epoch,
+            epochs=self._options.recipe.epochs,
+            first_step=self._trainer.step,
+            images_per_step=self._options.recipe.batch_size,
+            num_processes=share.world_size,
+            classes=num_classes,
+            samples=len(self._batches.loader.table),
+            resumed_from=checkpoint.step if checkpoint else None,
+            decoder=self._batches.decoder,
+            device=str(self._device),
+        )
 
     def _open_val(self, share: Share, classes: dict[int, str]) -> DeviceBatches | None:
         options = self._options
@@ -223,17 +223,16 @@ class Run:
             raise not_written(str(run / MODEL_FILE), error) from None
         sync_folder(run)
 
-    def _end(self, reason: str, epochs: int, first_images: int) -> None:
+    def _end(self, reason: EndReason, epochs: int, first_images: int) -> None:
         if self._is_main:
             self._report(
-                {
-                    "event": "end",
-                    "reason": reason,
-                    "epochs": epochs,
-                    "steps": self._trainer.step,
-                    "images": self._trainer.images - first_images,
-                    "seconds": round(time.perf_counter() - self._started, 3),
-                }
+                TrainingEnded(
+                    reason=reason,
+                    epochs=epochs,
+                    steps=self._trainer.step,
+                    images=self._trainer.images - first_images,
+                    seconds=round(time.perf_counter() - self._started, 3),
+                )
             )
 
     def close(self) -> None:

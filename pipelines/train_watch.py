@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import torch
 
 from shardtools.errors import OptionError
-from shardtools.processes import Progress
+from shardtools.execution import Notice, Progress
+from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingReady
 from shardtools.training.metrics import MetricsLog
 from shardtools.training.options import TrainOptions
 
@@ -100,10 +101,10 @@ class Watch:
         self._reported_at, self._num_notices = 0.0, 0
         self._speed, self._data_wait, self._lr = 0.0, 0.0, 0.0
 
-    def ready(self, facts: dict[str, Any]) -> None:
+    def ready(self, message: TrainingReady) -> None:
         """That the first step is about to begin."""
         if self._is_main:
-            self._report({"event": "ready", **facts})
+            self._report(message)
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -127,7 +128,7 @@ class Watch:
         if self._is_main and now - self._reported_at > _REPORT_SECONDS:
             self._reported_at = now
             self._measure(now)
-            self._report({"event": "step", "step": step, "loss": loss, "lr": self._lr, **self._speeds()})
+            self._report(StepDone(step=step, loss=loss, lr=self._lr, **self._speeds()))
 
     def _measure(self, now: float) -> None:
         seconds = now - self._since
@@ -150,22 +151,20 @@ class Watch:
         """The result of an evaluation."""
         self._tell("evaluation", step, values)
         if self._is_main:
-            self._report({"event": "evaluation", "epoch": step // self._steps_per_epoch, **values})
+            self._report(Evaluated(epoch=step // self._steps_per_epoch, **values))
 
     def checkpoint(self, step: int) -> None:
         """That a checkpoint is written."""
         if self._is_main:
-            self._report({"event": "checkpoint", "step": step})
+            self._report(CheckpointWritten(step=step))
 
     def notice(self, text: str) -> None:
         """One line for the user; after many of them no more are shown."""
         self._num_notices += 1
         if self._num_notices <= _MAX_NOTICES:
-            self._report({"event": "notice", "text": text})
+            self._report(Notice(text=text))
         elif self._num_notices == _MAX_NOTICES + 1:
-            self._report(
-                {"event": "notice", "text": f"more than {_MAX_NOTICES} such lines: further ones are not shown"}
-            )
+            self._report(Notice(text=f"more than {_MAX_NOTICES} such lines: further ones are not shown"))
 
     def _tell(self, kind: str, step: int, values: dict[str, float]) -> None:
         if self._log is not None:

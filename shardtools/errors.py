@@ -25,7 +25,7 @@ A message says what was expected, what was found, where, and what to do next, on
 
 from __future__ import annotations
 
-_MAX_LINE_CHARACTERS = 500
+_MAX_LINE_CHARACTERS = 1000
 
 
 class ShardtoolsError(Exception):

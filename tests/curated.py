@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from shardtools.curation import ApplyOptions, CurationResult, UndoOptions, apply_view, undo
-from shardtools.curation.job import Job
-from shardtools.curation.worker import run_rank
 from shardtools.dataset import open_dataset
 from shardtools.sources import SourceOptions
 from shardtools.storage import open_storage
 from shardtools.writing import WriteOptions
+from tests.engines import run_here
 from tests.pictures import drawing, encode, jpeg, write_files
 from tests.writing_here import write_in_process
 
@@ -47,20 +44,6 @@ def make_dataset(photos: Path, out: Path | str, layout: str = "tar", **options: 
     )
     write_in_process(wanted)
     return str(out)
-
-
-def run_here(job: Job, num_processes: int, show: Callable[[dict[str, Any]], None], _lost: Callable[[], bool]) -> int:
-    """The ranks one after the other in this process: no interpreter is started for every case."""
-    num_rows = 0
-
-    def report(message: dict[str, Any]) -> None:
-        nonlocal num_rows
-        num_rows += message["rows"] if message["event"] == "shard" else 0
-        show(message)
-
-    for rank in range(num_processes):
-        run_rank(job, rank, num_processes, report, threading.Event())
-    return num_rows
 
 
 def apply_here(dataset: str, view: str, out: Path | str, **options: Any) -> CurationResult:

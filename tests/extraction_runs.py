@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -12,11 +11,15 @@ import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from shardtools.execution import Ended, Failed, Message, ignore, run_forks, stop_on_sigterm
+from shardtools.execution.channel import pack, unpack
 from shardtools.features import FeatureOptions, Job
-from shardtools.features.launch import begin, open_target
+from shardtools.features.launch import Extraction as Launch
 from shardtools.features.writer import commit_features
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 _PATIENCE_SECONDS = 120.0
 
@@ -25,8 +28,9 @@ class Extraction:
     """A run on its way, in processes of this machine; `finish` does what the launcher does after them."""
 
     def __init__(self, wanted: FeatureOptions, log_folder: Path, num_processes: int = 1) -> None:
-        self.wanted, self.storage = wanted, open_target(wanted)
-        job = begin(wanted, self.storage)
+        launch = Launch(wanted, ignore)
+        self.wanted, self.storage = wanted, launch.storage
+        job = launch.begin()
         self._log = log_folder / f"messages-{time.monotonic_ns()}"
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["shardtools.pipelines.extract_features"])
@@ -35,19 +39,18 @@ class Extraction:
         )
         self.process.start()
 
-    def of(self, event: str) -> list[dict[str, Any]]:
+    def of(self, kind: type[MessageT]) -> list[MessageT]:
         """Messages of one kind that were told in full."""
         if not self._log.exists():
             return []
-        messages = [json.loads(line) for line in self._log.read_bytes().split(b"\n")[:-1]]
-        return [message for message in messages if message["event"] == event]
+        return [message for message in unpack(bytearray(self._log.read_bytes())) if isinstance(message, kind)]
 
     def wait_for(self, is_there: Callable[[Extraction], bool]) -> None:
         """Waits until something was told."""
         end = time.monotonic() + _PATIENCE_SECONDS
         while not is_there(self):
             if time.monotonic() > end or (not self.process.is_alive() and not is_there(self)):
-                raise AssertionError(f"not told: {self.of('error') or self.of('end')}")
+                raise AssertionError(f"not told: {self.of(Failed) or self.of(Ended)}")
             time.sleep(0.002)
 
     def kill(self) -> None:
@@ -68,13 +71,13 @@ class Extraction:
 
     def done(self) -> Extraction:
         """Waits for it to end well, and commits."""
-        assert self.end().of("error") == []
+        assert self.end().of(Failed) == []
         assert commit_features(self.storage, source=self.wanted.source) is not None
         return self
 
-    def error(self) -> dict[str, Any]:
+    def error(self) -> Failed:
         """Waits for it to fail with one line."""
-        errors = self.end().of("error")
+        errors = self.end().of(Failed)
         assert errors and self.process.exitcode == 1
         return errors[0]
 
@@ -89,15 +92,13 @@ class Extraction:
 
 def _run(job: Job, num_processes: int, log: str, environment: dict[str, str]) -> None:
     """In a fork of the server that has imported torch."""
-    from shardtools.pipelines.common import fork_ranks
-    from shardtools.pipelines.extract_features import run_worker
-    from shardtools.processes import stop_on_sigterm
+    from shardtools.pipelines.extract_features import run_fork
 
     os.environ.update(environment)
     stop: threading.Event = stop_on_sigterm()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def report(message: dict[str, Any]) -> None:
-        os.write(file, (json.dumps(message) + "\n").encode())
+    def report(message: Message) -> None:
+        os.write(file, pack(message))
 
-    sys.exit(fork_ranks(num_processes, lambda rank: run_worker(job, num_processes, report, stop), report, stop, 20.0))
+    sys.exit(run_forks(job, num_processes, run_fork, report, stop, 20.0))

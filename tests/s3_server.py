@@ -27,7 +27,7 @@ import pytest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from shardtools.processes import die_with_parent
+from shardtools.execution import die_with_parent
 
 _READY_SECONDS = 60.0
 _SERVICES = ("master", "volume", "filer", "s3")

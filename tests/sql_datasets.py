@@ -8,7 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from shardtools.dataset import DatasetInfo, EventLog, PlanFile, ShardWriter, commit_dataset, store_plan_file
+from shardtools.dataset import DatasetInfo, PlanFile, ShardWriter, commit_dataset, store_plan_file
+from shardtools.execution import EventLog
 from shardtools.sample import Sample
 from shardtools.shards import part_path
 from shardtools.storage import open_storage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import pytest
 from shardtools.cli import main
 from shardtools.dataset import open_dataset, read_status
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError, ShardtoolsError, SourceError
+from shardtools.execution import Work, ignore
 from shardtools.sources import SourceOptions, open_source
 from shardtools.sql import query
 from shardtools.storage import open_storage
 from shardtools.verify import verify
 from shardtools.writing import WriteOptions, discard_unfinished_append
 from shardtools.writing.targets import AppendTarget
-from shardtools.writing.worker import run_rank
+from shardtools.writing.tasks import make_shard
+from tests.engines import run_here
 from tests.pictures import jpeg, write_files
 from tests.writing_here import write_in_process
 
@@ -127,9 +129,8 @@ def begin(wanted: WriteOptions, tmp_path: Path, num_tasks: int) -> None:
     folder.mkdir()
     source = open_source(wanted.source, folder)
     job = AppendTarget(storage, wanted).begin(source, "killed")
-    shown = {name: getattr(job, name) for name in job.__dataclass_fields__}
-    part = type(job)(**{**shown, "tasks": job.tasks[:num_tasks]})
-    run_rank(part, 0, 1, lambda message: None, threading.Event())
+    part = replace(job, tasks=job.tasks[:num_tasks])
+    run_here(Work(job=part, make_task=make_shard), 1, ignore, lambda: False)
 
 
 def test_an_unfinished_append_is_dropped(dataset: Path, more: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from shardtools.curation import ApplyOptions, UndoOptions, apply_view, diff_datasets, undo
 from shardtools.dataset import open_dataset
-from shardtools.dataset.events import read_events
 from shardtools.errors import DatasetBusyError, DatasetError
+from shardtools.execution import read_events
 from shardtools.overlays import open_overlay
 from shardtools.sources import SourceOptions
 from shardtools.storage import open_storage

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shardtools.errors import OptionError, RunError, ShardtoolsError
-from shardtools.pipelines.channel import error_message
-from shardtools.processes import Child, run_children
+from shardtools.execution import Child, Failed, Message, Notice, TaskDone, TaskFacts, failure, run_children
+from shardtools.execution.channel import pack, unpack
 
 NOISY = """
 import os, sys
-from shardtools.pipelines.channel import open_channel
+from shardtools.execution import Notice, open_channel
 report = open_channel()
 print("printed", flush=True)
 os.write(1, b"of native code\\n")
 pid = os.fork()
 for number in range(50):
-    report({"event": "step", "of": "fork" if pid == 0 else "parent", "step": number})
+    report(Notice(text=f"{'fork' if pid == 0 else 'parent'} {number}"))
 if pid == 0:
     print("printed in a fork", flush=True)
     os._exit(0)
@@ -30,9 +32,9 @@ os.waitpid(pid, 0)
 FAILING = """
 import atexit
 from shardtools.errors import OptionError
-from shardtools.pipelines.channel import end_with_error, open_channel
+from shardtools.execution import Notice, end_with_error, open_channel
 report = open_channel()
-atexit.register(report, {{"event": "teardown"}})
+atexit.register(report, Notice(text="teardown"))
 try:
     raise {error}
 except BaseException as error:
@@ -40,16 +42,18 @@ except BaseException as error:
 """
 
 
-def run(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+def run(program: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120, check=False)
 
 
 def test_messages_are_alone_on_the_standard_output() -> None:
     done = run(NOISY)
-    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    buffer = bytearray(done.stdout)
+    told = [message.text for message in unpack(buffer) if isinstance(message, Notice)]
+    assert not buffer
     for who in ("fork", "parent"):
-        assert [one["step"] for one in messages if one["of"] == who] == list(range(50))
-    assert sorted(done.stderr.splitlines()) == ["of native code", "printed", "printed in a fork"]
+        assert [text for text in told if text.startswith(who)] == [f"{who} {number}" for number in range(50)]
+    assert sorted(done.stderr.splitlines()) == [b"of native code", b"printed", b"printed in a fork"]
 
 
 @pytest.mark.parametrize(
@@ -62,12 +66,26 @@ def test_messages_are_alone_on_the_standard_output() -> None:
     ],
 )
 def test_an_error_is_one_line_that_names_its_kind(error: BaseException, expected: tuple[str, str]) -> None:
-    message = error_message(error)
-    assert message == {"event": "error", "kind": expected[0], "message": expected[1]}
+    assert failure(error) == Failed(kind=expected[0], text=expected[1])
 
 
-def test_a_message_of_an_error_may_share_a_pipe() -> None:
-    assert len(json.dumps(error_message(RuntimeError("x" * 100_000)))) < 4096
+@pytest.mark.parametrize("letter", ["x", "\N{GRINNING FACE}", "\ud800"])
+def test_a_message_of_an_error_may_share_a_pipe(letter: str) -> None:
+    """Shorter than what Linux writes to a pipe at once."""
+    message = failure(RuntimeError(letter * 100_000))
+    assert len(message.text.encode()) > 2000 and len(pack(message)) < 4096
+
+
+@given(st.lists(st.integers(0, 70_000)), st.randoms(use_true_random=False))
+def test_messages_come_whole_however_their_bytes_do(sizes: list[int], chance: random.Random) -> None:
+    sent: list[Message] = [TaskDone(task=n, facts=TaskFacts(result=b"x" * size)) for n, size in enumerate(sizes)]
+    content, buffer, heard = b"".join(map(pack, sent)), bytearray(), list[Message]()
+    while content:
+        length = chance.choice((1, 3, 5, 100, 65_536))
+        buffer += content[:length]
+        content = content[length:]
+        heard += unpack(buffer)
+    assert heard == sent and not buffer
 
 
 @pytest.mark.parametrize(
@@ -91,12 +109,12 @@ def test_the_launcher_raises_what_ended_the_worker(
 
 def test_only_an_error_that_nobody_expected_leaves_a_trace() -> None:
     known, unknown = run(FAILING.format(error="OptionError('no')")), run(FAILING.format(error="ValueError('odd')"))
-    assert (known.returncode, known.stderr) == (1, "")
-    assert unknown.returncode == 1 and unknown.stderr.startswith("Traceback") and "ValueError: odd" in unknown.stderr
+    assert (known.returncode, known.stderr) == (1, b"")
+    assert unknown.returncode == 1 and unknown.stderr.startswith(b"Traceback") and b"ValueError: odd" in unknown.stderr
 
 
 def test_a_study_starts_without_torch() -> None:
     """Its process has torch only where it does the work."""
     heavy = "{'torch', 'accelerate', 'diffusers'}"
     done = run(f"import sys; from shardtools.pipelines import study_work; print(sorted({heavy} & sys.modules.keys()))")
-    assert (done.returncode, done.stdout) == (0, "[]\n")
+    assert (done.returncode, done.stdout) == (0, b"[]\n")

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,26 @@ from shardtools.cli import train as train_command
 from shardtools.cli.train import split_ratio, summary, to_options
 from shardtools.cli.train_progress import TrainProgress
 from shardtools.errors import OptionError
+from shardtools.execution import Notice
 from shardtools.storage import open_storage
 from shardtools.training import MODEL_FILE, MetricsLog, TrainOptions, TrainResult, load_recipe, write_record
+from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingEnded, TrainingReady
 from shardtools.training.options import DECODERS, DEVICES
 
-READY = {
-    "event": "ready",
-    "steps_per_epoch": 5,
-    "epochs": 2,
-    "first_step": 0,
-    "images_per_step": 8,
-    "num_processes": 1,
-    "classes": 10,
-    "samples": 40,
-    "resumed_from": None,
-    "decoder": "cpu",
-    "device": "cpu",
-}
-STEP = {"event": "step", "step": 7, "loss": 1.5, "lr": 0.1, "images_per_second": 912.4, "data_wait": 0.012}
-EVALUATION = {"event": "evaluation", "epoch": 2, "val_top1": 71.234, "val_top5": 93.0, "val_loss": 1.1}
+READY = TrainingReady(
+    steps_per_epoch=5,
+    epochs=2,
+    first_step=0,
+    images_per_step=8,
+    num_processes=1,
+    classes=10,
+    samples=40,
+    resumed_from=None,
+    decoder="cpu",
+    device="cpu",
+)
+STEP = StepDone(step=7, loss=1.5, lr=0.1, images_per_second=912.4, data_wait=0.012)
+EVALUATION = Evaluated(epoch=2, val_top1=71.234, val_top5=93.0, val_loss=1.1, val_images=40)
 
 
 def call(command: click.Command, *words: str) -> Result:
@@ -213,12 +214,12 @@ def test_progress_without_a_terminal_is_lines(
     monkeypatch.setattr("shardtools.cli.train_progress._LINE_SECONDS", -1.0)
     with TrainProgress() as progress:
         for message in (
-            READY | {"resumed_from": 5, "first_step": 5},
+            replace(READY, resumed_from=5, first_step=5),
             STEP,
-            {"event": "notice", "text": "a sample is damaged"},
+            Notice(text="a sample is damaged"),
             EVALUATION,
-            {"event": "checkpoint", "step": 10},
-            {"event": "end", "reason": "done", "epochs": 2, "steps": 10, "images": 80, "seconds": 1.0},
+            CheckpointWritten(step=10),
+            TrainingEnded(reason="done", epochs=2, steps=10, images=80, seconds=1.0),
         ):
             progress(message)
 
@@ -237,8 +238,10 @@ def test_progress_on_a_terminal_is_a_bar_with_lines_above() -> None:
     """In a process whose standard error is a real terminal."""
     program = (
         "from shardtools.cli.train_progress import TrainProgress\n"
+        "from shardtools.execution import Notice\n"
+        "from shardtools.training.messages import Evaluated, StepDone, TrainingReady\n"
         "with TrainProgress() as progress:\n"
-        f"    for message in {[READY, STEP, {'event': 'notice', 'text': 'see [red] here'}, EVALUATION]!r}:\n"
+        f"    for message in {[READY, STEP, Notice(text='see [red] here'), EVALUATION]!r}:\n"
         "        progress(message)\n"
     )
     ours, theirs = os.openpty()

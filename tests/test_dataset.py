@@ -13,12 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardtools.dataset import (
-    EventLog,
     PlanFile,
     ShardWriter,
     commit_dataset,
     open_dataset,
-    read_events,
     read_plan_file,
     read_status,
     replace_part,
@@ -35,6 +33,7 @@ from shardtools.errors import (
     ShardError,
     ShardtoolsError,
 )
+from shardtools.execution import EventLog, read_events
 from shardtools.manifest import COLUMNS, SCHEMA, ShardFile, decode_part, encode_part, rows_to_table
 from shardtools.sample import Sample
 from shardtools.storage import Storage, open_storage

@@ -11,7 +11,7 @@ from shardtools.errors import first_line
         ("\nlate\nmore", "late"),
         ("plain", "plain"),
         ("a\x1b[31m red", "a[31m red"),
-        ("x" * 900, "x" * 500),
+        ("x" * 1900, "x" * 1000),
     ],
 )
 def test_the_first_line_of_an_error_is_never_empty(message: str, line: str) -> None:

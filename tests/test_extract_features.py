@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from shardtools.cli.features import command
 from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError, PlanMismatchError, RunError, SourceError
+from shardtools.execution import Ended, Notice, Planned, Ready, TaskDone
 from shardtools.features import FeatureOptions, open_features
 from shardtools.features.launch import Tally, finish
 from shardtools.index import search_exact
@@ -110,9 +111,9 @@ def test_an_image_file_finds_its_own_sample(dataset: str, whole: Extraction, tmp
 
 def test_two_processes_write_what_one_writes(dataset: str, weights: str, whole: Extraction, tmp_path: Path) -> None:
     both = Extraction(options(dataset, tmp_path, weights), tmp_path, 2).done()
-    assert both.of("plan")[0]["num_processes"] == 2
-    assert len(both.of("ready")) == len(both.of("end")) == 2
-    assert [message["images"] for message in both.of("end")] == [NUM_IMAGES // 2] * 2
+    assert both.of(Planned)[0].num_processes == 2
+    assert len(both.of(Ready)) == len(both.of(Ended)) == 2
+    assert [message.images for message in both.of(Ended)] == [NUM_IMAGES // 2] * 2
     assert both.files() == whole.files()
 
 
@@ -121,21 +122,21 @@ def test_a_killed_run_goes_on_on_another_number_of_processes(
 ) -> None:
     wanted = options(dataset, tmp_path, weights)
     killed = Extraction(wanted, tmp_path)
-    killed.wait_for(lambda run: len(run.of("part")) >= 2)
+    killed.wait_for(lambda run: len(run.of(TaskDone)) >= 2)
     killed.kill()
     assert "features.json" not in killed.files()
 
     resumed = Extraction(wanted, tmp_path, 2).done()
-    assert resumed.of("plan")[0]["rows_to_make"] <= NUM_IMAGES - 2 * 4 * BATCH
+    assert resumed.of(Planned)[0].rows_to_make <= NUM_IMAGES - 2 * 4 * BATCH
     assert resumed.files() == whole.files()
 
 
 def test_a_run_that_is_asked_to_stop_says_how_to_go_on(dataset: str, weights: str, tmp_path: Path) -> None:
     wanted = options(dataset, tmp_path, weights)
     stopped = Extraction(wanted, tmp_path)
-    stopped.wait_for(lambda run: bool(run.of("part")))
+    stopped.wait_for(lambda run: bool(run.of(TaskDone)))
     stopped.stop()
-    assert stopped.end().of("end")[0]["reason"] == "stopped"
+    assert stopped.end().of(Ended)[0].reason == "stopped"
     with pytest.raises(RunError, match=rf"stopped with \d of {NUM_PARTS} parts in .*run the same command again"):
         finish(wanted, stopped.storage, Tally(lambda message: None), stopped=True)
 
@@ -209,7 +210,7 @@ def test_a_bad_image_has_no_feature_and_a_reason(dataset: str, weights: str, tmp
     assert row["key"] not in store.keys.to_pylist()
     (skipped,) = store.info.skipped
     assert skipped.key == row["key"] and "shardtools verify" in skipped.reason
-    assert row["key"] in run.of("notice")[0]["text"]
+    assert row["key"] in run.of(Notice)[0].text
 
 
 def test_another_encoder_does_not_go_on_with_these_parts(dataset: str, whole: Extraction, tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_another_encoder_does_not_go_on_with_these_parts(dataset: str, whole: Ex
     wanted = FeatureOptions(**{**asdict(whole.wanted), "weights": str(tmp_path / "other.safetensors")})
     error = Extraction(wanted, tmp_path).error()
     assert error["kind"] == "PlanMismatchError"
-    assert "holds features of another kind: weights_sha256 is " in error["message"] and "--replace" in error["message"]
+    assert "holds features of another kind: weights_sha256 is " in error.text and "--replace" in error.text
 
 
 def test_weights_that_give_nan_are_told_by_key(dataset: str, tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_weights_that_give_nan_are_told_by_key(dataset: str, tmp_path: Path) -> 
     save_file(state, tmp_path / "nan.safetensors")
     error = Extraction(options(dataset, tmp_path, str(tmp_path / "nan.safetensors")), tmp_path).error()
     assert error["kind"] == "DatasetError"
-    assert "has nan in dimension" in error["message"]
+    assert "has nan in dimension" in error.text
 
 
 def test_the_command_starts_processes_and_lists(dataset: str, weights: str, whole: Extraction) -> None:

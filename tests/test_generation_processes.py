@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shardtools.dataset import open_dataset, read_events, read_status
+from shardtools.dataset import open_dataset, read_status
+from shardtools.execution import read_events
 from shardtools.storage import open_storage
 from tests import tiny_models
 from tests.generating import arguments, command, files, generate_here, options, run
@@ -128,12 +129,12 @@ def test_two_runs_on_one_target(model: Path, tmp_path: Path) -> None:
 
 
 def _world(launcher: list[str], words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", *launcher, *words[1:]], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", *launcher, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_torchrun_starts_the_same_job(model: Path, tmp_path: Path) -> None:
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "shardtools.pipelines.generate"]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "shardtools"]
     _world(launcher, arguments(model, tmp_path / "out"))
     assert {event["num_processes"] for event in starts(tmp_path / "out")} == {2}
     generate_here(options(model, tmp_path / "here"))
@@ -151,27 +152,50 @@ def test_accelerate_launch_starts_the_same_job(model: Path, tmp_path: Path) -> N
         "--mixed_precision",
         "no",
     ]
-    _world(
-        [*launcher, "--dynamo_backend", "no", "-m", "shardtools.pipelines.generate"], arguments(model, tmp_path / "out")
-    )
+    _world([*launcher, "--dynamo_backend", "no", "-m", "shardtools"], arguments(model, tmp_path / "out"))
     assert read_status(str(tmp_path / "out")).committed
 
 
 def test_slurm_starts_the_same_job(model: Path, tmp_path: Path) -> None:
     """Two processes with what `srun --ntasks 2` sets; Slurm itself is no package's to install for one user."""
+    words = [*arguments(model, tmp_path / "out"), "--json"]
+    (code, output, errors), (other_code, other_output, other_errors) = map(end, slurm(words))
+    assert (code, other_code) == (0, 0), (errors, other_errors)
+    assert {event["num_processes"] for event in starts(tmp_path / "out")} == {2}
+    assert read_status(str(tmp_path / "out")).committed
+    # The first rank speaks for all.
+    found = json.loads(output)
+    assert (found["num_made"], found["num_images"], found["num_processes"]) == (20, 20, 2)
+    assert other_output == "" and "images in" not in other_errors
+
+
+def slurm(words: list[str]) -> list[subprocess.Popen[str]]:
+    """The two processes of `srun --ntasks 2`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "7", "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "MASTER_PORT": port}
-    words = arguments(model, tmp_path / "out")
-    processes = [
-        command(*words, environment={**shared, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}) for rank in ("0", "1")
-    ]
-    for process in processes:
-        code, _, errors = end(process)
-        assert code == 0, errors
-    assert {event["num_processes"] for event in starts(tmp_path / "out")} == {2}
-    assert read_status(str(tmp_path / "out")).committed
+    return [command(*words, environment={**shared, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}) for rank in "01"]
+
+
+@pytest.mark.parametrize("stopped", [(0, 1), (1,)])
+def test_a_launched_job_that_is_stopped_says_so(model: Path, tmp_path: Path, stopped: tuple[int, ...]) -> None:
+    """All ranks get SIGTERM, as from a scheduler, or one does, whose machine is taken away: a job behind it must not
+    start on what is not finished."""
+    out = tmp_path / "out"
+    words = [*arguments(model, out), *KILL_ARGUMENTS, "--samples-per-shard", "4"]
+    ranks = slurm(words)
+    wait_for(ranks[0], out, 1)
+    for number in stopped:
+        ranks[number].terminate()
+    for process in ranks:
+        code, output, errors = end(process)
+        assert code == 1 and output == ""
+        assert "is not finished: run the same command again, it resumes" in errors.splitlines()[-1]
+        assert "stopped after" in errors.splitlines()[-1] and "Traceback" not in errors
+    assert 1 <= num_parts(out) < 80 and not (out / "dataset.json").exists()
+    assert not list(out.glob("lease/*"))
+    assert run(*words)[0] == 0
 
 
 def test_an_object_store_gets_the_same_bytes(model: Path, tmp_path: Path, s3_environment: S3Server) -> None:

@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 from shardtools.dataset import open_dataset
 from shardtools.decode import Decoder, whole_crops
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError
+from shardtools.execution import Batch, Message, Planned, Progress
 from shardtools.overlays import open_overlay, open_overlay_at
 from shardtools.quality import (
     SCHEMA,
@@ -165,9 +166,9 @@ def run(dataset: str, **options: object) -> int:
 
 
 def test_every_image_has_one_row_and_bad_ones_a_reason(dataset: str) -> None:
-    seen: list[tuple[int, int]] = []
+    seen: list[Message] = []
     options = QualityOptions(dataset=dataset, num_threads=2, batch_size=4)
-    result = measure_dataset(options, lambda done, total: seen.append((done, total)))
+    result = measure_dataset(options, seen.append)
     overlay = open_overlay(dataset, "quality")
     rows = overlay.read()
 
@@ -180,21 +181,18 @@ def test_every_image_has_one_row_and_bad_ones_a_reason(dataset: str) -> None:
     for row in bad:
         assert row["reason"]
         assert {row[name] for name in SCHEMA.names[3:]} == {None}
-    assert seen[0] == (0, len(keys))
-    assert seen[-1] == (len(keys), len(keys))
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[0] == Planned(rows=len(keys), rows_to_make=len(keys), num_tasks=1, num_processes=1)
+    assert sum(message.rows for message in seen if isinstance(message, Batch)) == len(keys)
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same(dataset: str, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     run(dataset, out=str(whole))
 
-    def stop(done: int, total: int) -> None:
-        if done > 14:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        measure_dataset(QualityOptions(dataset=dataset, num_threads=2, batch_size=4, rows_per_part=6), stop)
+        measure_dataset(
+            QualityOptions(dataset=dataset, num_threads=2, batch_size=4, rows_per_part=6), interrupted_after(14)
+        )
     stopped = open_overlay(dataset, "quality")
     assert stopped.info.num_rows == 12
     assert not is_complete(stopped.info)
@@ -220,14 +218,22 @@ def test_pillow_measures_the_same(dataset: str, tmp_path: Path) -> None:
 
 def test_other_settings_are_not_mixed(dataset: str) -> None:
     with pytest.raises(KeyboardInterrupt):
-        measure_dataset(QualityOptions(dataset=dataset, rows_per_part=4, batch_size=4), _stop_late)
+        measure_dataset(QualityOptions(dataset=dataset, rows_per_part=4, batch_size=4), interrupted_after(8))
     with pytest.raises(PlanMismatchError, match="was made otherwise: settings"):
         run(dataset, allow_scaled=False)
 
 
-def _stop_late(done: int, total: int) -> None:
-    if done > 8:
-        raise KeyboardInterrupt
+def interrupted_after(rows: int) -> Progress:
+    """Ctrl-C while more rows than these are measured."""
+    done = 0
+
+    def hear(message: Message) -> None:
+        nonlocal done
+        done += message.rows if isinstance(message, Batch) else 0
+        if done > rows:
+            raise KeyboardInterrupt
+
+    return hear
 
 
 def test_an_unfinished_dataset_is_refused(tmp_path: Path) -> None:

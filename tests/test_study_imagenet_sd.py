@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError, SourceError
+from shardtools.execution.channel import pack, unpack
 from shardtools.pipelines.study_cells import (
     SHORT,
     Cell,
@@ -219,7 +220,7 @@ def test_missing_photographs_are_one_line(tmp_path: Path) -> None:
         run_study(StudyOptions(out=str(tmp_path / "out"), data=str(tmp_path), **TINY))
 
 
-def work_off(folder: str, bad: str) -> tuple[bool, list[dict[str, Any]]]:
+def work_off(folder: str, bad: str) -> tuple[bool, list[Any]]:
     """A pool on three tasks, the second of which is bad; each leaves a file."""
 
     def run(task: Task) -> None:
@@ -229,12 +230,11 @@ def work_off(folder: str, bad: str) -> tuple[bool, list[dict[str, Any]]]:
             os.kill(os.getpid(), signal.SIGKILL)
         (Path(folder) / task.name).touch()
 
-    messages: list[dict[str, Any]] = []
     read, write = os.pipe()
     pool = Pool(
         num_processes=1,
         run=run,
-        report=lambda message: void(os.write(write, json.dumps(message).encode() + b"\n")),
+        report=lambda message: void(os.write(write, pack(message))),
         stop=threading.Event(),
         log=Path(folder) / "errors.log",
         there=set(),
@@ -243,8 +243,8 @@ def work_off(folder: str, bad: str) -> tuple[bool, list[dict[str, Any]]]:
         tuple(GeneratedSet(prompt="c", guidance=g, steps=1, clones=1, seed=0) for g in (1.0, 2.0, 3.0))
     )
     os.close(write)
-    with os.fdopen(read) as stream:
-        messages = [json.loads(line) for line in stream]
+    with os.fdopen(read, "rb") as stream:
+        messages = list(unpack(bytearray(stream.read())))
     return is_good, messages
 
 
@@ -264,8 +264,8 @@ def test_the_first_failure_ends_a_pool(tmp_path: Path, bad: str, kind: str | Non
         one.close()
         one.join()
     assert is_good == (not bad)
-    assert [one["kind"] for one in messages] == ([kind] if kind else [])
-    assert not message or message in messages[0]["message"]
+    assert [one.kind for one in messages] == ([kind] if kind else [])
+    assert not message or message in messages[0].text
     assert len(list(tmp_path.glob("c-guidance*"))) == (1 if bad else 3)
 
 

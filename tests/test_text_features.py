@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from shardtools.errors import (
     PlanMismatchError,
     PromptError,
 )
-from shardtools.features import FeatureOptions, open_class_texts, open_features, write_features
-from shardtools.features.launch import Tally, begin, finish, open_target
+from shardtools.execution import Progress, ignore, run_as_rank
+from shardtools.features import FeatureOptions, Job, open_class_texts, open_features, write_features
+from shardtools.features.launch import Extraction
 from shardtools.loader import read_all
-from shardtools.pipelines.common import Rank
 from shardtools.pipelines.extract_features import run_rank
 from shardtools.pipelines.feature_encoders import load_feature_encoder
 from shardtools.pipelines.local_models import Preprocessing, read_preprocessing
+from shardtools.pipelines.ranks import Rank
 from shardtools.pipelines.text_features import load_text_encoder, pool_tokens
 from tests.featured import make_labelled, with_features
 from tests.text_encoders import DIM, MAX_TOKENS, PREPROCESSING, SIDE, clip, sentences, siglip
@@ -46,15 +48,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def extract(world: Rank, job: Job, report: Progress) -> None:
+    run_rank(job, world, report, threading.Event())
+
+
 @pytest.fixture(scope="module")
 def dataset(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Twelve drawings with features of the dual encoder's image tower, through the whole pipeline."""
     url = make_labelled(tmp_path_factory.mktemp("searched") / "dataset", [n % 3 for n in range(12)])
     wanted = FeatureOptions(dataset=url, encoder=f"clip:{folders / 'clip'}", dtype="float32", device="cpu", threads=1)
-    storage = open_target(wanted)
     world = Rank(rank=0, world_size=1, device=torch.device("cpu"))
-    run_rank(begin(wanted, storage), world, lambda message: None, threading.Event())
-    finish(wanted, storage, Tally(lambda message: None), stopped=False)
+    run_as_rank(Extraction(wanted, ignore), world, partial(extract, world), threading.Event())
     return url
 
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from shardtools.errors import OptionError, PlanMismatchError, QueryError, RunError, ShardtoolsError
+from shardtools.execution import Message
 from shardtools.pipelines import train_run
-from shardtools.pipelines.train import on_this_machine
 from shardtools.pipelines.train_checkpoint import list_checkpoints
 from shardtools.sources import SourceOptions
 from shardtools.training.data import Share
+from shardtools.training.messages import TrainingReady
 from shardtools.training.options import TrainOptions
 from shardtools.writing import WriteOptions
 from tests.pictures import jpeg, write_files
@@ -42,9 +43,9 @@ def trained(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Here(options(dataset, tmp_path_factory.mktemp("trained"), recipe_epochs=1)).out
 
 
-def begin(wanted: TrainOptions, share: Share | None = None) -> list[dict[str, Any]]:
+def begin(wanted: TrainOptions, share: Share | None = None) -> list[Message]:
     """Puts a run together in this process; what it told."""
-    messages: list[dict[str, Any]] = []
+    messages: list[Message] = []
     run = train_run.Run(wanted, share or Share(), torch.device("cpu"), messages.append, threading.Event())
     run.close()
     return messages
@@ -92,7 +93,7 @@ def test_an_evaluation_numbers_classes_as_the_training_does(dataset: str, tmp_pa
     )
     with pytest.raises(PlanMismatchError, match="class 0 is class2, expected the training data's numbers, where it is"):
         begin(options(dataset, tmp_path / "run", val=str(other)))
-    assert begin(options(dataset, tmp_path / "run", val=dataset, val_split="train"))[0]["event"] == "ready"
+    assert isinstance(begin(options(dataset, tmp_path / "run", val=dataset, val_split="train"))[0], TrainingReady)
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(finished: TrainOptions) -> None:
@@ -134,24 +135,5 @@ def test_too_little_memory_names_what_to_lower(dataset: str, tmp_path: Path) -> 
     wanted = options(dataset, tmp_path, recipe_image_size=1024, recipe_eval_resize=1024, recipe_augmentation="plain")
     error = Run(wanted, memory_bytes=1600 * 2**20).error()
     assert error["kind"] == "RunError"
-    assert "out of memory on cpu:0 with 16 images x 1 crops of up to 1024 pixels in one pass" in error["message"]
-    assert "--accumulation" in error["message"]
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, 16),
-        ({"LOCAL_WORLD_SIZE": "8"}, 8),
-        ({"SLURM_STEP_TASKS_PER_NODE": "4(x4)"}, 4),
-        ({"SLURM_STEP_TASKS_PER_NODE": "1", "LOCAL_WORLD_SIZE": "8"}, 8),
-    ],
-)
-def test_cores_are_shared_by_the_processes_of_a_machine(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: int
-) -> None:
-    for name in ("LOCAL_WORLD_SIZE", "SLURM_STEP_TASKS_PER_NODE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert on_this_machine(16) == expected
+    assert "out of memory on cpu:0 with 16 images x 1 crops of up to 1024 pixels in one pass" in error.text
+    assert "--accumulation" in error.text

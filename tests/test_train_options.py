@@ -19,12 +19,14 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from shardtools.errors import OptionError, QueryError
+from shardtools.execution import Notice
 from shardtools.loader import Loader
 from shardtools.overlays import write_overlay
 from shardtools.pipelines.train_data import DeviceBatches, Normaliser
 from shardtools.pipelines.train_models import build_classifier
 from shardtools.sql import query
 from shardtools.training.data import Share, evaluation_loader, training_loader
+from shardtools.training.messages import CheckpointWritten, TrainingReady
 from shardtools.training.options import TrainOptions
 from tests.training_runs import NUM_CLASSES, NUM_IMAGES, RECIPE, STEPS_PER_EPOCH, Here, options, write_drawings
 
@@ -100,14 +102,14 @@ def test_compiling_changes_no_weight_and_no_name(
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     wanted = options(dataset, tmp_path / "compiled", recipe=PLAIN, compile=True, checkpoint_steps=3)
-    stopped = Here(wanted, stop_at=lambda message: message["event"] == "checkpoint")
+    stopped = Here(wanted, stop_at=lambda message: isinstance(message, CheckpointWritten))
     assert graphs and stopped.checkpoints() == [3, 4]
     in_checkpoint = load_file(stopped.out / "checkpoints" / "step-000000004" / "model.safetensors")
     assert in_checkpoint.keys() == weights(plain).keys()
 
     shutil.copytree(stopped.out, tmp_path / "eager")
     for resumed in (Here(wanted), Here(replace(wanted, out=str(tmp_path / "eager"), compile=False))):
-        assert resumed.of("ready")[0]["resumed_from"] == 4
+        assert resumed.of(TrainingReady)[0].resumed_from == 4
         assert resumed.losses() == pytest.approx(plain.losses(), rel=1e-4)
         assert weights(resumed).keys() == weights(plain).keys() and distance(resumed, plain) < 1e-4
 
@@ -184,7 +186,7 @@ def test_a_condition_chooses_the_samples(dataset: str, tmp_path: Path) -> None:
     run = Here(options(dataset, tmp_path, recipe=PLAIN, where="class_index < 2 -- of three"))
     rows = run.records(0)
     assert len(rows) == 2 * NUM_IMAGES // NUM_CLASSES and {row["label"] for row in rows} == {0, 1}
-    assert run.of("ready")[0]["classes"] == NUM_CLASSES
+    assert run.of(TrainingReady)[0].classes == NUM_CLASSES
 
 
 def test_two_datasets_in_a_ratio_have_records_of_their_own(dataset: str, tmp_path: Path) -> None:
@@ -230,7 +232,7 @@ def test_labels_come_from_an_overlay(dataset: str, plain: Here, tmp_path: Path) 
 
 def test_decoding_where_a_gpu_would_changes_pixels_alone(dataset: str, plain: Here, tmp_path: Path) -> None:
     run = Here(options(dataset, tmp_path, recipe=PLAIN, decoder="gpu"))
-    assert run.of("ready")[0]["decoder"] == "gpu"
+    assert run.of(TrainingReady)[0].decoder == "gpu"
     assert run.losses() == pytest.approx(plain.losses(), rel=0.05)
     ours, theirs = run.records(0), plain.records(0)
     for name in ("key", "label", "step"):
@@ -245,7 +247,7 @@ def test_a_damaged_sample_is_told_and_its_stand_in_is_noted(tmp_path: Path) -> N
         file.seek(row["member_offset"])
         file.write(bytes(row["num_bytes"]))
     run = Here(options(dataset, tmp_path / "run", recipe=PLAIN))
-    assert [message["text"].split(" replaced")[0] for message in run.of("notice")] == [f"sample {row['key']!r}"]
+    assert [message.text.split(" replaced")[0] for message in run.of(Notice)] == [f"sample {row['key']!r}"]
     rows = run.records(0)
     assert Counter(row["draw"] for row in rows) == {0: 31, 1: 1}
     assert row["key"] not in {row["key"] for row in rows}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load
 
+from shardtools.training.messages import CheckpointWritten, StepDone, TrainingEnded, TrainingReady
 from shardtools.training.options import TrainOptions
 from tests.s3_server import S3Server
 from tests.training_runs import NUM_IMAGES, STEPS_PER_EPOCH, Run, options, write_drawings
@@ -33,7 +34,7 @@ def assert_each_sample_once(run: Run) -> None:
 
 
 def test_two_processes_share_each_step(whole: Run) -> None:
-    (ready,) = whole.of("ready")
+    (ready,) = whole.of(TrainingReady)
     assert ready["num_processes"] == 2
     assert ready["steps_per_epoch"] == STEPS_PER_EPOCH
     assert ready["resumed_from"] is None
@@ -54,7 +55,7 @@ def test_one_process_learns_what_two_learn(dataset: str, tmp_path: Path) -> None
     changes |= {"val": one_image, "val_split": "train"}
     alone = Run(options(dataset, tmp_path / "one", **changes)).done()
     both = Run(options(dataset, tmp_path / "two", **changes), 2).done()
-    assert [run.of("ready")[0]["num_processes"] for run in (alone, both)] == [1, 2]
+    assert [run.of(TrainingReady)[0].num_processes for run in (alone, both)] == [1, 2]
     ours, theirs = load(alone.weights()), load(both.weights())
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
@@ -71,13 +72,13 @@ def test_one_process_learns_what_two_learn(dataset: str, tmp_path: Path) -> None
 def test_a_killed_run_ends_in_the_same_bits(dataset: str, whole: Run, tmp_path: Path, saved: int) -> None:
     wanted = options(dataset, tmp_path, checkpoint_steps=saved)
     killed = Run(wanted, 2)
-    killed.wait_for(lambda run: any(message["step"] == saved for message in run.of("checkpoint")))
+    killed.wait_for(lambda run: any(message.step == saved for message in run.of(CheckpointWritten)))
     killed.kill()
     assert saved in killed.checkpoints()
     assert not (tmp_path / "model.safetensors").exists()
 
     resumed = Run(wanted, 2).done()
-    assert resumed.of("ready")[0]["resumed_from"] in (saved, STEPS_PER_EPOCH, 2 * saved)
+    assert resumed.of(TrainingReady)[0].resumed_from in (saved, STEPS_PER_EPOCH, 2 * saved)
     assert resumed.weights() == whole.weights()
     assert resumed.metrics() == whole.metrics()
     for epoch in range(2):
@@ -87,25 +88,25 @@ def test_a_killed_run_ends_in_the_same_bits(dataset: str, whole: Run, tmp_path: 
 def test_another_number_of_processes_takes_the_rest(dataset: str, tmp_path: Path) -> None:
     wanted = options(dataset, tmp_path, checkpoint_steps=4)
     killed = Run(wanted, 2)
-    killed.wait_for(lambda run: any(message["step"] == 4 for message in run.of("checkpoint")))
+    killed.wait_for(lambda run: any(message.step == 4 for message in run.of(CheckpointWritten)))
     killed.kill()
 
     resumed = Run(wanted, 1).done()
-    assert resumed.of("ready")[0]["num_processes"] == 1
+    assert resumed.of(TrainingReady)[0].num_processes == 1
     assert_each_sample_once(resumed)
 
 
 def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint(dataset: str, whole: Run, tmp_path: Path) -> None:
     wanted = options(dataset, tmp_path)
     stopped = Run(wanted, 2)
-    stopped.wait_for(lambda run: bool(run.of("step")))
+    stopped.wait_for(lambda run: bool(run.of(StepDone)))
     stopped.stop()
-    assert [message["reason"] for message in stopped.end() if message["event"] == "end"] == ["stopped"]
-    step = stopped.of("end")[0]["steps"]
+    assert [message.reason for message in stopped.end() if isinstance(message, TrainingEnded)] == ["stopped"]
+    step = stopped.of(TrainingEnded)[0].steps
     assert stopped.checkpoints()[-1] == step < 2 * STEPS_PER_EPOCH
 
     resumed = Run(wanted, 2).done()
-    assert resumed.of("ready")[0]["resumed_from"] == step
+    assert resumed.of(TrainingReady)[0].resumed_from == step
     assert resumed.weights() == whole.weights()
 
 
@@ -113,7 +114,7 @@ def test_a_server_that_dies_costs_no_sample(s3_environment: S3Server, whole: Run
     url = write_drawings(s3_environment.url("training/drawings"), tmp_path / "source")
     wanted: TrainOptions = options(url, tmp_path / "run", checkpoint_steps=1, keep_checkpoints=20)
     run = Run(wanted, 2)
-    run.wait_for(lambda run: bool(run.of("step")))
+    run.wait_for(lambda run: bool(run.of(StepDone)))
     s3_environment.kill()
     s3_environment.restart()
     run.done()

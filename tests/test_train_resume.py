@@ -13,7 +13,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shardtools.errors import NoSpaceError, PlanMismatchError, RunError, StorageError
+from shardtools.execution import Notice
 from shardtools.pipelines.train_checkpoint import Checkpoint, list_checkpoints, save_checkpoint
+from shardtools.training.messages import CheckpointWritten, Evaluated, TrainingEnded, TrainingReady
 from tests.training_runs import NUM_IMAGES, RECIPE, STEPS_PER_EPOCH, Here, options, write_drawings
 
 PLAIN = replace(RECIPE, head="linear", projector_layers=-1, augmentation="plain")
@@ -36,19 +38,19 @@ def whole(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> Here:
 
 
 def reason(run: Here) -> str:
-    (end,) = run.of("end")
-    return str(end["reason"])
+    (end,) = run.of(TrainingEnded)
+    return str(end.reason)
 
 
 def test_a_stop_during_an_evaluation_ends_behind_it(dataset: str, whole: Here, tmp_path: Path) -> None:
     asked = wanted(dataset, tmp_path, checkpoint_steps=3)
-    stopped = Here(asked, stop_at=lambda message: message["event"] == "evaluation")
-    assert (reason(stopped), stopped.of("end")[0]["steps"]) == ("stopped", STEPS_PER_EPOCH)
+    stopped = Here(asked, stop_at=lambda message: isinstance(message, Evaluated))
+    assert (reason(stopped), stopped.of(TrainingEnded)[0].steps) == ("stopped", STEPS_PER_EPOCH)
     assert stopped.checkpoints() == [3, STEPS_PER_EPOCH]
     assert len(stopped.records(0)) == NUM_IMAGES
 
     resumed = Here(asked)
-    assert resumed.of("ready")[0]["resumed_from"] == STEPS_PER_EPOCH
+    assert resumed.of(TrainingReady)[0].resumed_from == STEPS_PER_EPOCH
     assert resumed.weights() == whole.weights()
     # Each evaluation once, though a checkpoint was due at the step of the first.
     assert resumed.metrics() == whole.metrics()
@@ -56,12 +58,12 @@ def test_a_stop_during_an_evaluation_ends_behind_it(dataset: str, whole: Here, t
 
 
 def test_a_stop_before_the_first_step_and_one_in_the_last(dataset: str, whole: Here, tmp_path: Path) -> None:
-    first = Here(wanted(dataset, tmp_path / "first"), stop_at=lambda message: message["event"] == "ready")
+    first = Here(wanted(dataset, tmp_path / "first"), stop_at=lambda message: isinstance(message, TrainingReady))
     assert (reason(first), first.checkpoints()) == ("stopped", [1])
     assert Here(wanted(dataset, tmp_path / "first")).weights() == whole.weights()
 
     def is_last_checkpoint(message: dict[str, Any]) -> bool:
-        return message["event"] == "checkpoint" and message["step"] == 2 * STEPS_PER_EPOCH - 1
+        return isinstance(message, CheckpointWritten) and message.step == 2 * STEPS_PER_EPOCH - 1
 
     asked = wanted(dataset, tmp_path / "last", checkpoint_steps=2 * STEPS_PER_EPOCH - 1)
     last = Here(asked, stop_at=is_last_checkpoint)
@@ -75,15 +77,15 @@ def test_a_run_killed_behind_its_last_checkpoint_still_gets_its_weights(
     shutil.copytree(whole.out, tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()
     again = Here(wanted(dataset, tmp_path / "run"))
-    assert (reason(again), again.of("end")[0]["images"]) == ("done", 0)
+    assert (reason(again), again.of(TrainingEnded)[0].images) == ("done", 0)
     assert again.weights() == whole.weights()
     assert again.metrics() == whole.metrics()
 
 
 def test_tensorboard_shows_no_step_twice(dataset: str, tmp_path: Path) -> None:
     asked = wanted(dataset, tmp_path, tensorboard=True, checkpoint_steps=2, keep_checkpoints=9)
-    stopped = Here(asked, stop_at=lambda message: message["event"] == "checkpoint" and message["step"] == 8)
-    assert stopped.of("end")[0]["steps"] == 9
+    stopped = Here(asked, stop_at=lambda message: isinstance(message, CheckpointWritten) and message.step == 8)
+    assert stopped.of(TrainingEnded)[0].steps == 9
     # As if it had been killed when its checkpoint of step 4 was the last.
     for folder in list_checkpoints(tmp_path)[2:]:
         shutil.rmtree(folder)
@@ -97,15 +99,15 @@ def test_tensorboard_shows_no_step_twice(dataset: str, tmp_path: Path) -> None:
 
 def test_notes_that_begin_late(dataset: str, whole: Here, tmp_path: Path) -> None:
     asked = replace(wanted(dataset, tmp_path), record=False)
-    Here(asked, stop_at=lambda message: message["event"] == "checkpoint")
+    Here(asked, stop_at=lambda message: isinstance(message, CheckpointWritten))
     late = Here(replace(asked, record=True))
     assert late.records(0) == []
     assert late.records(1) == whole.records(1)
 
     asked = replace(asked, out=str(tmp_path / "middle"), checkpoint_steps=4)
-    Here(asked, stop_at=lambda message: message["event"] == "checkpoint")
+    Here(asked, stop_at=lambda message: isinstance(message, CheckpointWritten))
     late = Here(replace(asked, record=True))
-    assert [message["text"] for message in late.of("notice")] == [
+    assert [message.text for message in late.of(Notice)] == [
         "no notes were taken of this epoch so far: its records begin here"
     ]
     assert {row["step"] for row in late.records(0)} == {5}
@@ -115,7 +117,7 @@ def test_data_that_has_changed_is_named(dataset: str, whole: Here, tmp_path: Pat
     """More classes would not fit the weights, either: the data is the reason."""
     other = write_drawings(tmp_path / "dataset", tmp_path / "source")
     asked = wanted(other, tmp_path / "run")
-    Here(asked, stop_at=lambda message: message["event"] == "checkpoint")
+    Here(asked, stop_at=lambda message: isinstance(message, CheckpointWritten))
     shutil.rmtree(other)
     write_drawings(other, tmp_path / "larger", count=NUM_IMAGES + 1)
     with pytest.raises(PlanMismatchError, match=r"the state is of another table: expected 96 rows"):

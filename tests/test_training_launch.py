@@ -17,30 +17,42 @@ import pytest
 
 from shardtools.dataset import acquire
 from shardtools.errors import DatasetBusyError, DatasetError, OptionError, PlanMismatchError, RunError
+from shardtools.execution import CHILD_DECIDES, Message, Notice, Progress, ignore, run_in_child
 from shardtools.storage import open_storage
 from shardtools.training import MODEL_FILE, RECORD_FILE, Recipe, TrainOptions, TrainResult, train, write_record
-from shardtools.training.launch import CHILD_DECIDES, open_run, processes_to_ask, run_child
+from shardtools.training.launch import Training, processes_to_ask
+from shardtools.training.messages import (
+    AlreadyTrained,
+    CheckpointWritten,
+    Evaluated,
+    StepDone,
+    TrainingEnded,
+    TrainingReady,
+)
 from shardtools.training.metrics import MetricsLog
 from shardtools.training.record import read_finished
 
 CHILD = """
-import json, os, pickle, signal, sys, time
-assert sys.argv[1] == "--workers" and int(sys.argv[3]) == os.getppid()
-options = pickle.load(sys.stdin.buffer)
-def tell(event, **values):
-    print(json.dumps({"event": event, **values}), flush=True)
+import os, pickle, signal, sys
+from shardtools.errors import PlanMismatchError
+from shardtools.execution import Notice, end_with_error, open_channel
+from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingEnded, TrainingReady
+options, num_ranks, parent_pid = pickle.load(sys.stdin.buffer)
+assert parent_pid == os.getppid()
+tell = open_channel()
 def end(reason, steps):
-    tell("end", reason=reason, epochs=2, steps=steps, images=80, seconds=0.5)
-READY = dict(steps_per_epoch=5, epochs=2, first_step=0, images_per_step=8, num_processes=int(sys.argv[2]), classes=10,
-             samples=40, resumed_from=None, decoder=os.environ["OMP_NUM_THREADS"], device=options.device)
+    tell(TrainingEnded(reason=reason, epochs=2, steps=steps, images=80, seconds=0.5))
 """
-READY = "tell('ready', **READY)\n"
+READY = """
+tell(TrainingReady(steps_per_epoch=5, epochs=2, first_step=0, images_per_step=8, num_processes=num_ranks, classes=10,
+                   samples=40, resumed_from=None, decoder=os.environ["OMP_NUM_THREADS"], device=options.device))
+"""
 TRAINED = """
-tell("step", step=5, loss=2.0, lr=0.1, images_per_second=100.0, data_wait=0.0)
-tell("evaluation", epoch=1, val_top1=10.0, val_top5=50.0, val_loss=2.3)
-tell("checkpoint", step=5)
-tell("evaluation", epoch=2, val_top1=20.0, val_top5=60.0, val_loss=2.1)
-tell("checkpoint", step=10)
+tell(StepDone(step=5, loss=2.0, lr=0.1, images_per_second=100.0, data_wait=0.0))
+tell(Evaluated(epoch=1, val_top1=10.0, val_top5=50.0, val_loss=2.3, val_images=40))
+tell(CheckpointWritten(step=5))
+tell(Evaluated(epoch=2, val_top1=20.0, val_top5=60.0, val_loss=2.1, val_images=40))
+tell(CheckpointWritten(step=10))
 """
 
 
@@ -49,10 +61,9 @@ def options(out: Path | str, **changes: Any) -> TrainOptions:
     return TrainOptions(**{**values, **changes})
 
 
-def run(wanted: TrainOptions, program: str, heard: list[dict[str, Any]] | None = None) -> TrainResult:
+def run(wanted: TrainOptions, program: str, show: Progress = ignore) -> TrainResult:
     """Launches a child that runs the text."""
-    messages = [] if heard is None else heard
-    return run_child(wanted, open_run(wanted), messages.append, program=("-c", CHILD + program))
+    return run_in_child(Training(wanted, show, program=("-c", CHILD + program)))
 
 
 def finish(out: Path, **changes: Any) -> TrainOptions:
@@ -65,19 +76,21 @@ def finish(out: Path, **changes: Any) -> TrainOptions:
 
 
 def test_messages_become_a_result_and_a_record(tmp_path: Path) -> None:
-    heard: list[dict[str, Any]] = []
+    heard: list[Message] = []
     wanted = options(tmp_path / "run", compute_threads=3, num_processes=2)
-    result = run(wanted, READY + TRAINED + "end('done', 10)", heard)
+    result = run(wanted, READY + TRAINED + "end('done', 10)", heard.append)
 
     metrics = {"val_top1": 20.0, "val_top5": 60.0, "val_loss": 2.1}
     assert result == TrainResult(
         out=str(tmp_path / "run"), epochs=2, steps=10, images=80, seconds=0.5, metrics=metrics, finished=True
     )
-    assert [message["event"] for message in heard] == [
-        *("ready", "step", "evaluation", "checkpoint", "evaluation", "checkpoint", "end", "notice")
+    ready, *between, notice = heard
+    assert [type(message) for message in between] == [
+        *(StepDone, Evaluated, CheckpointWritten, Evaluated, CheckpointWritten, TrainingEnded)
     ]
-    assert "no curves.png" in heard[-1]["text"], "there are no metrics to draw"
-    assert (heard[0]["num_processes"], heard[0]["decoder"], heard[0]["device"]) == (2, "3", "cpu")
+    assert isinstance(notice, Notice) and "no curves.png" in notice.text, "there are no metrics to draw"
+    assert isinstance(ready, TrainingReady)
+    assert (ready.num_processes, ready.decoder, ready.device) == (2, "3", "cpu")
     record = json.loads((tmp_path / "run" / RECORD_FILE).read_text())
     assert record["options"]["recipe"]["name"] == "own" and record["result"]["steps"] == 10
     assert record["facts"]["samples"] == 40 and record["facts"]["steps_per_epoch"] == 5
@@ -109,19 +122,19 @@ def test_sigterm_stops_after_a_checkpoint_in_one_line(tmp_path: Path) -> None:
     """The launcher passes the signal on; the child ends its step, writes a checkpoint and says that it was stopped."""
     program = READY + (
         "signal.signal(signal.SIGTERM, lambda *_: None)\n"
-        "tell('notice', text='signal me')\n"
+        "tell(Notice(text='signal me'))\n"
         "signal.pause()\n"
-        "tell('checkpoint', step=3)\n"
+        "tell(CheckpointWritten(step=3))\n"
         "end('stopped', 3)\n"
     )
 
-    def show(message: dict[str, Any]) -> None:
-        if message["event"] == "notice":
+    def show(message: Message) -> None:
+        if isinstance(message, Notice):
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
     wanted = options(tmp_path)
     with pytest.raises(RunError, match=r"stopped at step \d, .* with a checkpoint of step 3: .* it resumes") as error:
-        run_child(wanted, open_run(wanted), show, program=("-c", CHILD + program))
+        run(wanted, program, show)
     assert "\n" not in str(error.value)
     assert json.loads((tmp_path / RECORD_FILE).read_text())["result"] is None
     assert read_finished(open_storage(tmp_path), wanted) is None
@@ -133,7 +146,7 @@ def test_a_stop_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_child_is_the_launchers(tmp_path: Path) -> None:
-    refused = "tell('error', kind='PlanMismatchError', message='a checkpoint of another run')\nsys.exit(1)"
+    refused = "end_with_error(PlanMismatchError('a checkpoint of another run'), tell)"
     with pytest.raises(PlanMismatchError, match="a checkpoint of another run"):
         run(options(tmp_path), refused)
     assert not (tmp_path / RECORD_FILE).exists(), "options that were refused are not the folder's"
@@ -148,10 +161,10 @@ def test_a_child_that_is_killed_or_silent(tmp_path: Path) -> None:
 
 def test_a_finished_folder_returns_at_once(tmp_path: Path) -> None:
     wanted = finish(tmp_path)
-    heard: list[dict[str, Any]] = []
+    heard: list[Message] = []
     result = train(options(tmp_path, log_steps=7, num_processes=3), progress=heard.append)
 
-    assert heard == [{"event": "finished", "epochs": 2, "steps": 10}]
+    assert heard == [AlreadyTrained(epochs=2, steps=10)]
     assert (result.out, result.images, result.seconds, result.steps) == (str(tmp_path), 0, 0.0, 10)
     assert result.metrics == {"val_top1": 20.0} and result.finished
     assert not (tmp_path / "lease").exists()

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardtools.errors import FormatVersionError, OptionError
+from shardtools.execution import Batch, Message, Planned
 from shardtools.manifest import SCHEMA, digest
 from shardtools.verify import RegenerateOptions, RepairOptions, VerifyOptions, manifest_check, verify
 from tests.verify_datasets import (
@@ -57,9 +58,9 @@ class TestSound:
         assert (report.num_parts, report.num_shards, report.num_rows, report.num_images) == (3, 2, 6, 4)
 
     def test_progress_counts_parts(self, real_once: Path) -> None:
-        steps: list[tuple[int, int]] = []
-        verify(real_once, progress=lambda done, total: steps.append((done, total)))
-        assert steps == [(1, 3), (2, 3), (3, 3)]
+        steps: list[Message] = []
+        verify(real_once, VerifyOptions(num_workers=2), progress=steps.append)
+        assert steps == [Planned(rows_to_make=3, num_tasks=3, num_processes=2), *[Batch(rows=1)] * 3]
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ import pytest
 
 from shardtools.cli import main
 from shardtools.dataset import open_dataset, read_status
-from shardtools.dataset.events import read_events
 from shardtools.errors import DatasetError
+from shardtools.execution import read_events
 from shardtools.storage import open_storage
 from shardtools.verify import VerifyOptions, verify
 from tests.written_photos import NUM_PHOTOS, PER_SHARD, content, photos, write, write_here

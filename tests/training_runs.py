@@ -13,14 +13,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from shardtools.execution import Failed, Message, run_forks, stop_on_sigterm
+from shardtools.execution.channel import pack, unpack
 from shardtools.overlays import open_overlay_at
 from shardtools.sources import SourceOptions
+from shardtools.training.messages import TrainingEnded
 from shardtools.training.options import Recipe, TrainOptions
 from shardtools.writing import WriteOptions
 from tests.pictures import jpeg, write_files
 from tests.writing_here import write_in_process
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 NUM_IMAGES = 96
 NUM_CLASSES = 3
@@ -82,15 +87,13 @@ class Run:
         )
         self.process.start()
 
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[Message]:
         """Those that were told in full."""
-        if not self._log.exists():
-            return []
-        return [json.loads(line) for line in self._log.read_bytes().split(b"\n")[:-1]]
+        return list(unpack(bytearray(self._log.read_bytes()))) if self._log.exists() else []
 
-    def of(self, event: str) -> list[dict[str, Any]]:
+    def of(self, kind: type[MessageT]) -> list[MessageT]:
         """Messages of one kind."""
-        return [message for message in self.messages() if message["event"] == event]
+        return [message for message in self.messages() if isinstance(message, kind)]
 
     def wait_for(self, is_there: Callable[[Run], bool]) -> None:
         """Waits until something was told."""
@@ -112,7 +115,7 @@ class Run:
         assert self.process.pid is not None
         os.kill(self.process.pid, signal.SIGTERM)
 
-    def end(self) -> list[dict[str, Any]]:
+    def end(self) -> list[Message]:
         """Waits for it; its messages."""
         self.process.join(_PATIENCE_SECONDS)
         assert self.process.exitcode is not None
@@ -121,12 +124,12 @@ class Run:
     def done(self) -> Run:
         """Waits for it to end well."""
         messages = self.end()
-        assert [m["reason"] for m in messages if m["event"] == "end"] == ["done"], messages
+        assert [m.reason for m in messages if isinstance(m, TrainingEnded)] == ["done"], messages
         return self
 
-    def error(self) -> dict[str, Any]:
+    def error(self) -> Failed:
         """Waits for it to fail with one line."""
-        errors = [message for message in self.end() if message["event"] == "error"]
+        errors = [message for message in self.end() if isinstance(message, Failed)]
         assert errors and self.process.exitcode == 1
         return errors[0]
 
@@ -156,9 +159,7 @@ class Run:
 class Here(Run):
     """The same in this process, as one of one: without the seconds that a fork of torch takes."""
 
-    def __init__(
-        self, wanted: TrainOptions, *, stop_at: Callable[[dict[str, Any]], bool] = lambda message: False
-    ) -> None:
+    def __init__(self, wanted: TrainOptions, *, stop_at: Callable[[Message], bool] = lambda message: False) -> None:
         """Trains to the end, or until the step after a message for which `stop_at` is true."""
         import torch
         from accelerate.state import AcceleratorState
@@ -169,9 +170,9 @@ class Here(Run):
         # Accelerate keeps the precision of the first run of a process.
         AcceleratorState._reset_state(reset_partial_state=True)
         torch.set_num_threads(1)
-        self.out, self._messages, stop = Path(wanted.out), list[dict[str, Any]](), threading.Event()
+        self.out, self._messages, stop = Path(wanted.out), list[Message](), threading.Event()
 
-        def hear(message: dict[str, Any]) -> None:
+        def hear(message: Message) -> None:
             self._messages.append(message)
             if stop_at(message):
                 stop.set()
@@ -182,7 +183,7 @@ class Here(Run):
         finally:
             run.close()
 
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[Message]:
         return self._messages
 
 
@@ -192,9 +193,7 @@ def _run(
     """In a fork of the server that has imported torch."""
     import resource
 
-    from shardtools.pipelines.common import fork_ranks
-    from shardtools.pipelines.train import run_worker
-    from shardtools.processes import stop_on_sigterm
+    from shardtools.pipelines.train import run_fork
 
     if memory_bytes is not None:
         held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -204,9 +203,7 @@ def _run(
     stop: threading.Event = stop_on_sigterm()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def report(message: dict[str, Any]) -> None:
-        os.write(file, (json.dumps(message) + "\n").encode())
+    def report(message: Message) -> None:
+        os.write(file, pack(message))
 
-    sys.exit(
-        fork_ranks(num_processes, lambda rank: run_worker(wanted, num_processes, report, stop), report, stop, 20.0)
-    )
+    sys.exit(run_forks(wanted, num_processes, run_fork, report, stop, 20.0))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from pathlib import Path
 
 from shardtools.dataset import DatasetInfo
+from shardtools.execution import Work, ignore
 from shardtools.sources import open_source
 from shardtools.storage import open_storage
 from shardtools.writing import WriteOptions
 from shardtools.writing.targets import AppendTarget, NewTarget
-from shardtools.writing.worker import run_rank
+from shardtools.writing.tasks import make_shard
+from tests.engines import run_here
 
 
 def write_in_process(options: WriteOptions, num_processes: int = 1) -> DatasetInfo:
@@ -21,8 +22,7 @@ def write_in_process(options: WriteOptions, num_processes: int = 1) -> DatasetIn
         source = open_source(options.source, Path(folder))
         target = AppendTarget(storage, options) if options.append else NewTarget(storage, options)
         job = target.begin(source, "here")
-        for rank in range(num_processes):
-            run_rank(job, rank, num_processes, lambda message: None, threading.Event())
+        run_here(Work(job=job, make_task=make_shard), num_processes, ignore, lambda: False)
         info = target.commit_if_whole(source)
     assert info is not None
     return info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shlex
 from dataclasses import asdict
@@ -21,7 +20,7 @@ Examples:
 
 \b
 The same command resumes a run that was stopped or killed, also on another number of processes. torchrun, accelerate
-launch and srun start the same command as `-m shardtools.pipelines.extract_features`.
+launch and srun start it too: torchrun --nproc-per-node 8 -m shardtools features ...
 """
 
 
@@ -62,25 +61,21 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
     if encoder is None:
         _print_list(dataset, as_json=as_json)
         return
-    from shardtools.cli.launchers import is_one_of_many
+    from shardtools.cli.launched import run_job
     from shardtools.cli.progress import RunProgress
     from shardtools.features import FeatureOptions, extract_features
 
     wanted = FeatureOptions(dataset=dataset, encoder=encoder, **options)
-    with RunProgress(noun="images", before="loading the encoder") as progress:
 
-        def show(message: dict[str, Any]) -> None:
-            if message["event"] == "notice":
-                click.echo(message["text"], err=True)
-            progress(message)
+    def as_rank(progress: Any) -> Any:
+        from shardtools.pipelines.extract_features import run_launched
 
-        if is_one_of_many():
-            result = importlib.import_module("shardtools.pipelines.extract_features").run_launched(wanted, show)
-            if result is None:
-                return
-        else:
-            result = extract_features(wanted, progress=show)
-    click.echo(json.dumps(asdict(result)) if as_json else _summary(result, dataset))
+        return run_launched(wanted, progress)
+
+    shown = RunProgress(noun="images", before="loading the encoder")
+    result = run_job(shown, alone=lambda progress: extract_features(wanted, progress=progress), as_rank=as_rank)
+    if result is not None:
+        click.echo(json.dumps(asdict(result)) if as_json else _summary(result, dataset))
 
 
 def _summary(result: Any, dataset: str) -> str:

@@ -20,7 +20,8 @@ Examples:
     --num-processes 2 --out s3://bucket/in100-sd
 
 \b
-The same command resumes a run that was stopped or killed. SIGTERM and Ctrl-C finish the shard in hand.
+The same command resumes a run that was stopped or killed. SIGTERM and Ctrl-C finish the shard in hand. It is the
+command for torchrun, accelerate launch and srun too: torchrun --nproc-per-node 8 -m shardtools gen-sd ...
 Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 """
 
@@ -98,23 +99,24 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
     on any
     number of processes, and gives the same bytes.
     """
-    from shardtools.cli.launchers import is_one_of_many
+    from shardtools.cli.launched import run_job
     from shardtools.generation import GenerateOptions, generate
 
     wanted = GenerateOptions(out=out or default_out(options["model"]), **options)
     if dry_run:
         _print_estimate(wanted, as_json)
         return
-    if is_one_of_many():
-        import importlib
-
-        importlib.import_module("shardtools.pipelines.generate").run_launched(wanted)
-        return
     from shardtools.cli.progress import RunProgress
 
-    with RunProgress(noun="images", before="loading the model") as progress:
-        result = generate(wanted, progress=progress)
-    click.echo(json.dumps(asdict(result)) if as_json else summary(result))
+    def as_rank(progress: Any) -> Any:
+        from shardtools.pipelines.generate import run_launched
+
+        return run_launched(wanted, progress)
+
+    shown = RunProgress(noun="images", before="loading the model")
+    result = run_job(shown, alone=lambda progress: generate(wanted, progress=progress), as_rank=as_rank)
+    if result is not None:
+        click.echo(json.dumps(asdict(result)) if as_json else summary(result))
 
 
 def default_out(model: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from dataclasses import asdict
@@ -91,11 +90,12 @@ def search_command(
         for key in keys:
             records += _records(store, key, index.neighbours_of(key, k))
     else:
-        search = importlib.import_module("shardtools.pipelines.search_image")
+        from shardtools.pipelines import search_image
+
         if texts:
-            vectors = search.text_features(store, texts, encoder=encoder)
+            vectors = search_image.text_features(store, texts, encoder=encoder)
         else:
-            vectors = search.image_features(store, images, encoder=encoder, weights=weights)
+            vectors = search_image.image_features(store, images, encoder=encoder, weights=weights)
         for number, query in enumerate(texts or images):
             records += _records(store, query, index.search(vectors[number : number + 1], k))
     if as_json:

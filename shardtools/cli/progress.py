@@ -9,14 +9,38 @@ from typing import Any
 
 import click
 
+from shardtools.execution import Batch, Message, Notice, Planned, Ready
+
 _LINE_SECONDS = 10.0
 
 
-class RunProgress:
-    """Shows the messages of `generation.generate` or `writing.write_dataset` on the standard error."""
+def open_bar(*, transient: bool = False) -> Any:
+    """A bar of `rich` on the standard error, not started yet; its tasks have a field "speed"."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, *, noun: str, before: str) -> None:
-        """Says what is counted ("images") and what happens before the first one ("loading the model")."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=transient,
+    )
+
+
+class RunProgress:
+    """Shows the messages of a job on the standard error."""
+
+    def __init__(self, *, noun: str, before: str | None = None) -> None:
+        """Shows nothing yet.
+
+        Args:
+            noun: What is counted: "images".
+            before: What happens before the first one ("loading the model"); `None` for a job that begins at once, of
+                which nothing is left to see when it is done.
+        """
         self._noun = noun
         self._before = before
         self._bar: Any = None
@@ -35,16 +59,22 @@ class RunProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, message: dict[str, Any]) -> None:
-        event = message["event"]
-        if event == "plan":
-            self._begin(message["rows_to_make"], message["tasks"], message["num_processes"])
-        elif event == "ready" and self._started is None:
-            self._started = self._shown_at = time.monotonic()
-            if self._bar is not None:
-                self._bar.reset(self._task, total=self._total or None, description=self._noun)
-        elif event == "batch":
-            self._advance(message["images"])
+    def __call__(self, message: Message) -> None:
+        if isinstance(message, Planned):
+            self._begin(message.rows_to_make, message.num_tasks, message.num_processes)
+        elif isinstance(message, Ready):
+            self._start()
+        elif isinstance(message, Batch):
+            self._advance(message.rows)
+        elif isinstance(message, Notice):
+            self._say(message.text)
+
+    def _say(self, line: str) -> None:
+        if self._bar is None:
+            click.echo(line, err=True)
+        else:
+            # Above the bar, and as it is: a path in brackets is no markup.
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _begin(self, total: int, shards: int, processes: int) -> None:
         self._total = total
@@ -52,23 +82,22 @@ class RunProgress:
             return
         where = f"{shards} shard{'s' if shards > 1 else ''}"
         whom = f"{processes} process{'es' if processes > 1 else ''}"
-        text = f"{total or 'failed'} {self._noun} in {where} on {whom}: {self._before}"
-        if not sys.stderr.isatty():
+        text = f"{total or 'failed'} {self._noun} in {where} on {whom}: {self._before or 'starting'}"
+        if sys.stderr.isatty():
+            self._bar = open_bar(transient=self._before is None)
+            self._task = self._bar.add_task(text, total=None, speed="")
+            self._bar.start()
+        elif self._before is not None:
             click.echo(text, err=True)
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        if self._before is None:
+            self._start()
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task(text, total=None, speed="")
-        self._bar.start()
+    def _start(self) -> None:
+        if self._started is not None:
+            return
+        self._started = self._shown_at = time.monotonic()
+        if self._bar is not None:
+            self._bar.reset(self._task, total=self._total or None, description=self._noun)
 
     def _advance(self, count: int) -> None:
         self._done += count

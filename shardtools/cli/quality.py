@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
@@ -47,7 +46,7 @@ def command(
     options = QualityOptions(
         dataset=dataset, num_threads=threads, allow_scaled=not full, backend=backend, replace=replace, out=out
     )
-    with _Bar() as progress:
+    with RunProgress(noun="images", before="measuring") as progress:
         result = measure_dataset(options, progress)
     place = out or f"{dataset.rstrip('/')}/overlays/{result.info.name}"
     if as_json:
@@ -66,22 +65,3 @@ def command(
     failed = f", {result.num_failed} of them without measures (status is not ok)" if result.num_failed else ""
     click.echo(f"wrote {result.num_measured} rows to {place}{failed}", err=True)
     click.echo(f"look at them: shardtools query image-quality {dataset}", err=True)
-
-
-class _Bar(RunProgress):
-    """The run's bar, told of totals instead of messages."""
-
-    def __init__(self) -> None:
-        super().__init__(noun="images", before="measuring")
-        self._seen: int | None = None
-
-    def __enter__(self) -> Any:
-        return self._show
-
-    def _show(self, done: int, total: int) -> None:
-        if self._seen is None:
-            self({"event": "plan", "rows_to_make": total - done, "tasks": 1, "num_processes": 1})
-            self({"event": "ready"})
-        else:
-            self({"event": "batch", "images": done - self._seen})
-        self._seen = done

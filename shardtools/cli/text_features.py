@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -49,9 +48,10 @@ def command(out: str, prompts: tuple[str, ...], as_json: bool, **options: Any) -
     Writes texts.npy (float32, rows of length 1), texts.parquet (wnid, class_index, texts) and texts.json to --out.
     """
     from shardtools.features import ClassTextOptions
+    from shardtools.pipelines.text_features import make_class_texts
 
     wanted = ClassTextOptions(out=out, prompts=prompts or ("c, d_c",), **options)
-    found, num_cut = importlib.import_module("shardtools.pipelines.text_features").make_class_texts(wanted)
+    found, num_cut = make_class_texts(wanted)
     near = _nearest(found)
     if as_json:
         click.echo(json.dumps(_record(found, near, out, num_cut), ensure_ascii=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shlex
 from dataclasses import asdict
@@ -23,8 +22,8 @@ Examples:
 
 \b
 The same command resumes a run that was stopped or killed, also on another number of processes. SIGTERM and Ctrl-C
-finish the step in hand and write a checkpoint. torchrun, accelerate launch and srun start the same command as
-`-m shardtools.pipelines.train`.
+finish the step in hand and write a checkpoint. torchrun, accelerate launch and srun start it too:
+torchrun --nproc-per-node 8 -m shardtools train ...
 Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 """
 
@@ -91,16 +90,18 @@ def command(
         print_recipes(as_json=as_json)
         return
     wanted = to_options(datasets, changes, **options)
-    from shardtools.cli.launchers import is_one_of_many
+    from shardtools.cli.launched import run_job
     from shardtools.cli.train_progress import TrainProgress
     from shardtools.training import train
 
-    with TrainProgress() as progress:
-        if is_one_of_many():
-            importlib.import_module("shardtools.pipelines.train").run_launched(wanted, progress)
-            return
-        result = train(wanted, progress=progress)
-    click.echo(json.dumps(asdict(result)) if as_json else summary(result, wanted))
+    def as_rank(progress: Any) -> Any:
+        from shardtools.pipelines.train import run_launched
+
+        return run_launched(wanted, progress)
+
+    result = run_job(TrainProgress(), alone=lambda progress: train(wanted, progress=progress), as_rank=as_rank)
+    if result is not None:
+        click.echo(json.dumps(asdict(result)) if as_json else summary(result, wanted))
 
 
 def to_options(

@@ -9,6 +9,9 @@ from typing import Any
 
 import click
 
+from shardtools.cli.progress import open_bar
+from shardtools.execution import Message, Notice
+from shardtools.training.messages import Evaluated, StepDone, TrainingEnded, TrainingReady
 from shardtools.words import counted, duration
 
 _LINE_SECONDS = 10.0
@@ -35,49 +38,37 @@ class TrainProgress:
     ) -> None:
         self._end_bar()
 
-    def __call__(self, message: dict[str, Any]) -> None:
-        event = message["event"]
-        if event == "ready":
+    def __call__(self, message: Message) -> None:
+        if isinstance(message, TrainingReady):
             self._begin(message)
-        elif event == "step":
+        elif isinstance(message, StepDone):
             self._step(message)
-        elif event == "evaluation":
+        elif isinstance(message, Evaluated):
             self._say(evaluation_line(message))
-        elif event == "notice":
-            self._say(message["text"])
-        elif event == "end":
+        elif isinstance(message, Notice):
+            self._say(message.text)
+        elif isinstance(message, TrainingEnded):
             self._end_bar()
 
     @property
     def _total(self) -> int:
         return self._steps_per_epoch * self._epochs
 
-    def _begin(self, message: dict[str, Any]) -> None:
-        self._steps_per_epoch, self._epochs = max(1, message["steps_per_epoch"]), message["epochs"]
-        self._first = message["first_step"]
+    def _begin(self, message: TrainingReady) -> None:
+        self._steps_per_epoch, self._epochs = max(1, message.steps_per_epoch), message.epochs
+        self._first = message.first_step
         self._started = self._shown_at = time.monotonic()
         self._say(ready_line(message))
         if not sys.stderr.isatty():
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-        )
+        self._bar = open_bar()
         self._task = self._bar.add_task(self._epoch(self._first), total=self._total, completed=self._first, speed="")
         self._bar.start()
 
-    def _step(self, message: dict[str, Any]) -> None:
-        step = message["step"]
+    def _step(self, message: StepDone) -> None:
+        step = message.step
         speed = (
-            f"{message['images_per_second']:.0f} images/s, waits for data {message['data_wait']:.1%}, "
-            f"loss {message['loss']:.3f}"
+            f"{message.images_per_second:.0f} images/s, waits for data {message.data_wait:.1%}, loss {message.loss:.3f}"
         )
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=self._epoch(step - 1), speed=speed)
@@ -105,20 +96,20 @@ class TrainProgress:
             self._bar = None
 
 
-def ready_line(message: dict[str, Any]) -> str:
+def ready_line(message: TrainingReady) -> str:
     """What is about to run."""
-    steps = message["steps_per_epoch"] * message["epochs"]
-    resumed = f"; goes on after step {message['resumed_from']}" if message["resumed_from"] is not None else ""
+    steps = message.steps_per_epoch * message.epochs
+    resumed = f"; goes on after step {message.resumed_from}" if message.resumed_from is not None else ""
     return (
-        f"{message['samples']} images of {message['classes']} classes, {message['epochs']} epochs, {steps} steps of "
-        f"{message['images_per_step']} images on {counted(message['num_processes'], 'process', 'processes')} "
-        f"({message['device']}, decoding on the {message['decoder']}){resumed}"
+        f"{message.samples} images of {message.classes} classes, {message.epochs} epochs, {steps} steps of "
+        f"{message.images_per_step} images on {counted(message.num_processes, 'process', 'processes')} "
+        f"({message.device}, decoding on the {message.decoder}){resumed}"
     )
 
 
-def evaluation_line(message: dict[str, Any]) -> str:
+def evaluation_line(message: Evaluated) -> str:
     """What an evaluation found, after how many epochs."""
-    return f"after epoch {message['epoch']}: {evaluation_words(message)}"
+    return f"after epoch {message.epoch}: {evaluation_words(message.metrics())}"
 
 
 def evaluation_words(metrics: dict[str, Any]) -> str:

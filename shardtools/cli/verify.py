@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -69,15 +66,16 @@ def command(
     if (model is not None or device != "auto") and not repair and regenerate is None:
         raise click.UsageError("--model and --device go with --repair or --regenerate")
     from shardtools import verify as library
+    from shardtools.cli.progress import RunProgress
 
     if regenerate is not None:
         wanted = library.RegenerateOptions(count=regenerate, seed=seed, model=model, device=device)
-        with _bar("images") as progress:
+        with RunProgress(noun="images") as progress:
             images = library.regenerate(dataset, wanted, progress=progress)
         click.echo(json.dumps(_regenerate_facts(images)) if as_json else "\n".join(_regenerate_lines(images)))
         return int(images.num_bit_exact < len(images.images))
     if repair:
-        with _bar("shards") as progress:
+        with RunProgress(noun="shards") as progress:
             done = library.repair(
                 dataset,
                 library.RepairOptions(model=model, device=device, num_workers=num_workers),
@@ -85,27 +83,12 @@ def command(
             )
         click.echo(json.dumps(_repair_facts(done)) if as_json else "\n".join(_repair_lines(done)))
         return int(not done.report.sound)
-    with _bar("images" if sample else "shards") as progress:
+    with RunProgress(noun="images" if sample else "shards") as progress:
         report = library.verify(
             dataset, library.VerifyOptions(sample=sample, seed=seed, num_workers=num_workers), progress=progress
         )
     click.echo(json.dumps(_report_facts(report)) if as_json else "\n".join(_report_lines(report)))
     return int(not report.sound)
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Any]:
-    """A progress bar on standard error where that is a terminal, else nothing."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _report_facts(report: Any) -> dict[str, Any]:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import tempfile
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shardtools.curation.changes import Changes, find_changes
-from shardtools.curation.job import Job, tasks_of_changes, tasks_of_undo
+from shardtools.curation.job import Job, Task, tasks_of_changes, tasks_of_undo
 from shardtools.curation.labels import read_classes
 from shardtools.curation.options import ApplyOptions, UndoOptions, max_processes
 from shardtools.curation.overlays import MADE_BY, carry, find_carried, left_behind, write_changes, write_weights
-from shardtools.curation.target import CurationResult, Runner, Target, plan_message, run_job
+from shardtools.curation.parts import make_part
+from shardtools.curation.target import CurationResult, Target
 from shardtools.curation.view import read_edits
 from shardtools.dataset import Dataset, DatasetInfo, acquire, open_dataset, read_plan_file
 from shardtools.dataset.opening import commit_path
 from shardtools.errors import DatasetError, NotFoundError, RunError
+from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.manifest import digest
-from shardtools.processes import Progress
 from shardtools.sources import SourceOptions, open_source
 from shardtools.storage import Storage, open_storage
 
@@ -32,7 +34,9 @@ _APPLY, _UNDO = "apply", "undo"
 _VIEW_CHARACTERS = 4000
 
 
-def apply_view(options: ApplyOptions, *, progress: Progress | None = None, run: Runner = run_job) -> CurationResult:
+def apply_view(
+    options: ApplyOptions, *, progress: Progress | None = None, run: Executor = run_in_processes
+) -> CurationResult:
     """Writes a new version of a dataset, and only the shards of it that are not there yet.
 
     Args:
@@ -49,7 +53,7 @@ def apply_view(options: ApplyOptions, *, progress: Progress | None = None, run: 
         RunError: The run was stopped or killed; what is committed stays, and the same command resumes.
     """
     started = time.monotonic()
-    show = progress or (lambda message: None)
+    show = progress or ignore
     storage, dataset = open_storage(options.out), open_dataset(options.dataset)
     info, parent = dataset.commit, digest(dataset.content)
     with tempfile.TemporaryDirectory(prefix="shardtools-") as name:
@@ -68,8 +72,7 @@ def apply_view(options: ApplyOptions, *, progress: Progress | None = None, run: 
             job = replace(job, source=source, changes=changes.file)
             job = target.begin(tasks, job, {"view": view[:_VIEW_CHARACTERS]})
             num_processes = min(max_processes(options.num_processes), len(job.tasks))
-            show(plan_message(tasks, job.tasks, num_processes))
-            num_written = run(job, num_processes, show, lambda: lease.lost)
+            num_written = _run(run, job, tasks, num_processes, show, lambda: lease.lost)
             made = _whole(target.commit_if_whole(parent), storage, num_written)
             if len(made.parts) == len(tasks):
                 # With more parts samples were appended since, and the overlays are there already.
@@ -89,7 +92,7 @@ def apply_view(options: ApplyOptions, *, progress: Progress | None = None, run: 
     )
 
 
-def undo(options: UndoOptions, *, progress: Progress | None = None, run: Runner = run_job) -> CurationResult:
+def undo(options: UndoOptions, *, progress: Progress | None = None, run: Executor = run_in_processes) -> CurationResult:
     """Writes the dataset that a dataset was made from by `apply_view`, with what was appended to it since.
 
     All of it is taken over, from the parent or from the appended shards, byte for byte.
@@ -99,7 +102,7 @@ def undo(options: UndoOptions, *, progress: Progress | None = None, run: Runner 
         PlanMismatchError, DatasetBusyError, RunError: As `apply_view`.
     """
     started = time.monotonic()
-    show = progress or (lambda message: None)
+    show = progress or ignore
     storage, dataset = open_storage(options.out), open_dataset(options.dataset)
     info = dataset.commit
     parent = _open_parent(dataset, options.parent)
@@ -112,8 +115,7 @@ def undo(options: UndoOptions, *, progress: Progress | None = None, run: Runner 
         storage.clean_temporary()
         job = target.begin(tasks, _job(storage, origins, info, link=options.link), {})
         num_processes = min(max_processes(options.num_processes), len(job.tasks))
-        show(plan_message(tasks, job.tasks, num_processes))
-        num_written = run(job, num_processes, show, lambda: lease.lost)
+        num_written = _run(run, job, tasks, num_processes, show, lambda: lease.lost)
         made = _whole(target.commit_if_whole(sha256), storage, num_written)
         if len(made.parts) == len(tasks):
             write_weights(options.out, parent, [])
@@ -159,14 +161,22 @@ def _open_parent(dataset: Dataset, url: str) -> Dataset:
 def _job(storage: Storage, origins: list[Storage], info: DatasetInfo, *, link: bool) -> Job:
     return Job(
         run_id=uuid.uuid4().hex[:8],
-        url=storage.url,
+        storage=storage,
         origins=tuple(origins),
         tasks=(),
-        launcher_pid=0,
         layout=info.layout,
         fields=info.fields,
         link=link,
     )
+
+
+def _run(
+    run: Executor, job: Job, tasks: Sequence[Task], num_processes: int, show: Progress, lost: Callable[[], bool]
+) -> int:
+    """Makes the parts that are left of all; returns the number of rows that it committed."""
+    rows, rows_to_make = (sum(task.num_rows for task in some) for some in (tasks, job.tasks))
+    show(Planned(rows=rows, rows_to_make=rows_to_make, num_tasks=len(job.tasks), num_processes=num_processes))
+    return run(Work(job=job, make_task=make_part), num_processes, show, lost).rows
 
 
 def _whole(info: DatasetInfo | None, storage: Storage, num_written: int) -> DatasetInfo:

@@ -47,10 +47,9 @@ class Job:
 
     Attributes:
         run_id: Names the run in the event log.
-        url: The new dataset.
+        storage: The new dataset.
         origins: Where parts come from.
-        tasks: Parts to make; process r takes every num_processes-th from r on.
-        launcher_pid: The process to die with.
+        tasks: Parts to make.
         layout: Format of the shards.
         fields: Members that they hold beside image and label.
         link: Whether local files may become second names.
@@ -59,15 +58,24 @@ class Job:
     """
 
     run_id: str
-    url: str
+    storage: Storage
     origins: tuple[Storage, ...]
     tasks: tuple[Task, ...]
-    launcher_pid: int
     layout: str
     fields: tuple[str, ...]
     link: bool
     source: Source | None = None
     changes: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """The dataset."""
+        return self.storage.url
+
+    def close(self) -> None:
+        """Closes the source's files."""
+        if self.source is not None:
+            self.source.close()
 
 
 def is_joined(info: DatasetInfo, split: str) -> bool:

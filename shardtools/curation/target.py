@@ -6,8 +6,7 @@ command resumes and another one is refused, wherever the files lie.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,17 +14,12 @@ from shardtools.curation.job import Job, Task, is_joined
 from shardtools.dataset import DatasetInfo, PlanFile, commit_dataset, current_commit, store_plan_file
 from shardtools.dataset.opening import list_parts
 from shardtools.dataset.plan_file import fingerprint
-from shardtools.processes import Child, Progress, run_children
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import Storage
 from shardtools.writing.job import check_apart
 from shardtools.writing.joining import join_splits, remove_joined
 
 KIND = "derived"
-
-Runner = Callable[[Job, int, Progress, Callable[[], bool]], int]
-"""Makes the parts of a job: takes it, the number of processes, what shows messages, and what tells that the lease was
-lost; returns the rows that it committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +106,7 @@ class Target:
         self._plan, self._tasks = plan, tuple(tasks)
         done = set(list_parts(self._storage))
         left = tuple(task for task in tasks if task.path not in done)
-        return replace(job, tasks=left, launcher_pid=os.getpid())
+        return replace(job, tasks=left)
 
     def commit_if_whole(self, parent_sha256: str) -> DatasetInfo | None:
         """Commits the dataset if every part is there."""
@@ -146,36 +140,3 @@ class Target:
             for task in self._tasks
             if task.rewrites and is_joined(self._parent, parse_part_path(task.path)[0])
         ]
-
-
-def run_job(job: Job, num_processes: int, show: Progress, lost: Callable[[], bool]) -> int:
-    """Makes the job's parts in processes of this machine; returns the number of rows they committed."""
-    num_written = 0
-
-    def handle(message: dict[str, Any]) -> None:
-        nonlocal num_written
-        if message["event"] == "shard":
-            num_written += message["rows"]
-        show(message)
-
-    children = [
-        Child(
-            arguments=("-m", "shardtools.curation.worker"),
-            job=(job, rank, num_processes),
-            environment={"OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(num_processes)
-    ]
-    run_children(children, handle, where=job.url, lost=lost)
-    return num_written
-
-
-def plan_message(tasks: Sequence[Task], left: Sequence[Task], num_processes: int) -> dict[str, Any]:
-    """The first message of a run."""
-    return {
-        "event": "plan",
-        "rows": sum(task.num_rows for task in tasks),
-        "tasks": len(left),
-        "num_processes": num_processes,
-        "rows_to_make": sum(task.num_rows for task in left),
-    }

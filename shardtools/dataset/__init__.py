@@ -2,7 +2,6 @@
 
 from shardtools.dataset.appends import Append, begin_append, current_commit, discard_append
 from shardtools.dataset.commit import commit_dataset
-from shardtools.dataset.events import EventLog, read_events
 from shardtools.dataset.layout import DatasetInfo, PartEntry, SplitInfo
 from shardtools.dataset.lease import Lease, acquire
 from shardtools.dataset.opening import Dataset, open_dataset
@@ -16,7 +15,6 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "DatasetStatus",
-    "EventLog",
     "Lease",
     "PartEntry",
     "PlanFile",
@@ -28,7 +26,6 @@ __all__ = [
     "current_commit",
     "discard_append",
     "open_dataset",
-    "read_events",
     "read_plan_file",
     "read_status",
     "replace_part",

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from shardtools.dataset.appends import num_rows_planned, num_shards_planned
-from shardtools.dataset.events import read_events
 from shardtools.dataset.layout import DATASET_FILE
 from shardtools.dataset.opening import list_parts, open_dataset
 from shardtools.dataset.plan_file import read_plan_file
 from shardtools.errors import DatasetError
+from shardtools.execution import read_events
 from shardtools.manifest import decode_part
 from shardtools.storage import Storage, open_storage
 

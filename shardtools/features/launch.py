@@ -1,30 +1,35 @@
-"""An extraction on this machine: the folder, the lease, the process, the commit.
+"""An extraction: the folder, the lease, what is left to do, the ranks, the commit.
 
-Owns the order of these. The work is in `shardtools.pipelines.extract_features`, in a process that imports torch and
-forks one more for each further rank. The price: the plan is made there, because only torch can tell the digest of the
-weights.
+Owns what is features' of a launch; the order is `execution.launch`'s. The work is in
+`shardtools.pipelines.extract_features`. The price: the plan is made there, because only torch can tell the digest of
+the weights.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from shardtools.dataset import acquire, open_dataset
 from shardtools.errors import RunError
+from shardtools.execution import (
+    CHILD_DECIDES,
+    Child,
+    Ended,
+    Held,
+    Message,
+    Progress,
+    ignore,
+    run_in_child,
+)
 from shardtools.features.layout import PLAN_FILE, FeaturePlan, FeaturesInfo
 from shardtools.features.options import FeatureOptions, FeatureResult
 from shardtools.features.writer import clear_features, commit_features, features_storage, parts_done
-from shardtools.processes import Child, Progress, run_children
 from shardtools.storage import Storage
 
 EXTRACTOR = ("-m", "shardtools.pipelines.extract_features")
 """What follows the interpreter on the command line of the process that extracts."""
-
-CHILD_DECIDES = 0
-"""Number of processes that leaves the choice to the child, which can count GPUs."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30)}
@@ -45,31 +50,12 @@ class Job:
     done: frozenset[int] = frozenset()
 
 
-@dataclass(slots=True)
-class Tally:
-    """What the processes of a run told, added up."""
-
-    show: Progress
-    images: int = 0
-    seconds: float = 0.0
-    stopped: bool = field(default=False)
-
-    def hear(self, message: dict[str, Any]) -> None:
-        """Takes a message."""
-        if message["event"] == "batch":
-            self.images += message["images"]
-        elif message["event"] == "end":
-            self.seconds = max(self.seconds, message["seconds"])
-            self.stopped |= message["reason"] == "stopped"
-        self.show(message)
-
-
 def extract_features(options: FeatureOptions, *, progress: Progress | None = None) -> FeatureResult:
     """Extracts features, or goes on with those that a run left unfinished.
 
     Args:
         options: What, by what, and where to.
-        progress: Called with each message: "plan", "ready", "batch", "part", "notice", "end".
+        progress: Called with each message: `Planned`, `Ready`, `Batch`, `TaskDone`, `Notice`, `Ended`.
 
     Raises:
         DatasetError: The dataset is not finished, or a feature is not finite.
@@ -77,44 +63,84 @@ def extract_features(options: FeatureOptions, *, progress: Progress | None = Non
         DatasetBusyError: Another run writes to the folder.
         RunError: The run was stopped, or a process failed; parts stay, and the same command resumes.
     """
-    storage = open_target(options)
-    tally = Tally(progress or (lambda message: None))
-    with acquire(storage, purpose="features") as lease:
-        job = begin(options, storage)
-        stopped = _run_child(job, storage, tally, lambda: lease.lost)
-        return finish(options, storage, tally, stopped=stopped)
+    return run_in_child(Extraction(options, progress or ignore))
 
 
-def open_target(options: FeatureOptions) -> Storage:
-    """The folder of the features, which can be written.
+class Extraction:
+    """A run of `extract_features`, for ranks of any launcher; an `execution.Launch`.
 
-    Raises:
-        AccessError: It cannot.
+    Attributes:
+        storage: The folder of the features.
     """
-    storage = features_storage(open_dataset(options.dataset), options.features_name, options.out)
-    storage.check_writable()
-    return storage
 
+    def __init__(self, options: FeatureOptions, show: Progress) -> None:
+        """Opens the dataset; writes nothing.
 
-def begin(options: FeatureOptions, storage: Storage) -> Job:
-    """What is left to do in a folder that this process holds."""
-    if options.replace:
-        clear_features(storage)
-    return Job(options=options, done=parts_done(storage) if storage.exists(PLAN_FILE) else frozenset())
+        Raises:
+            DatasetError: There is none.
+        """
+        self._options, self._show = options, show
+        self.storage = features_storage(open_dataset(options.dataset), options.features_name, options.out)
+        self._images, self._seconds, self._stopped = 0, 0.0, False
 
+    @property
+    def where(self) -> str:
+        """The folder of the features."""
+        return self.storage.url
 
-def finish(options: FeatureOptions, storage: Storage, tally: Tally, *, stopped: bool) -> FeatureResult:
-    """Commits the parts and says what they came to.
+    def hold(self) -> contextlib.AbstractContextManager[Held]:
+        """Takes the folder's lease.
 
-    Raises:
-        RunError: Parts are missing: the run was stopped.
-    """
-    if not storage.exists(PLAN_FILE):
-        raise RunError(f"stopped before the first part in {storage.url}: run the same command again")
-    info = commit_features(storage, source=options.source)
-    if info is None:
-        raise RunError(_unfinished(storage, stopped=stopped or tally.stopped))
-    return _result(info, storage, tally)
+        Raises:
+            AccessError: It cannot be written.
+        """
+        self.storage.check_writable()
+        return acquire(self.storage, purpose="features")
+
+    def begin(self) -> Job:
+        """What is done already."""
+        if self._options.replace:
+            clear_features(self.storage)
+        done = parts_done(self.storage) if self.storage.exists(PLAN_FILE) else frozenset()
+        return Job(options=self._options, done=done)
+
+    def child(self, job: Job) -> Child:
+        """The process that imports torch and forks the ranks."""
+        options = job.options
+        num_ranks = options.num_processes or (os.cpu_count() or 1 if options.device == "cpu" else CHILD_DECIDES)
+        return Child(
+            arguments=EXTRACTOR,
+            job=(job, num_ranks, os.getpid()),
+            environment={**{name: str(options.compute_threads) for name in _THREAD_VARIABLES}, **_KEPT_MEMORY},
+        )
+
+    def hear(self, message: Message) -> None:
+        """Counts what a rank read."""
+        if isinstance(message, Ended):
+            self._images += message.images
+            self._seconds = max(self._seconds, message.seconds)
+            self._stopped |= message.reason == "stopped"
+        self._show(message)
+
+    def finish(self, *, stopped: bool) -> FeatureResult:
+        """Commits the parts if all are there."""
+        if not self.storage.exists(PLAN_FILE):
+            raise RunError(f"stopped before the first part in {self.where}: run the same command again")
+        info = commit_features(self.storage, source=self._options.source)
+        if info is None:
+            raise RunError(_unfinished(self.storage, stopped=stopped or self._stopped))
+        return self._result(info)
+
+    def _result(self, info: FeaturesInfo) -> FeatureResult:
+        return FeatureResult(
+            url=self.where,
+            name=info.plan.name,
+            encoder=asdict(info.encoder),
+            num_rows=info.num_rows,
+            num_skipped=len(info.skipped),
+            images=self._images,
+            seconds=round(self._seconds, 3),
+        )
 
 
 def _unfinished(storage: Storage, *, stopped: bool) -> str:
@@ -124,26 +150,3 @@ def _unfinished(storage: Storage, *, stopped: bool) -> str:
         f"{how} with {len(parts_done(storage))} of {plan.num_parts} parts in {storage.url}: run the same command "
         "again, it resumes"
     )
-
-
-def _result(info: FeaturesInfo, storage: Storage, tally: Tally) -> FeatureResult:
-    return FeatureResult(
-        url=storage.url,
-        name=info.plan.name,
-        encoder=asdict(info.encoder),
-        num_rows=info.num_rows,
-        num_skipped=len(info.skipped),
-        images=tally.images,
-        seconds=round(tally.seconds, 3),
-    )
-
-
-def _run_child(job: Job, storage: Storage, tally: Tally, lost: Callable[[], bool]) -> bool:
-    options = job.options
-    world_size = options.num_processes or (os.cpu_count() or 1 if options.device == "cpu" else CHILD_DECIDES)
-    child = Child(
-        arguments=(*EXTRACTOR, "--workers", str(world_size), str(os.getpid())),
-        job=job,
-        environment={**{name: str(options.compute_threads) for name in _THREAD_VARIABLES}, **_KEPT_MEMORY},
-    )
-    return run_children([child], tally.hear, where=storage.url, lost=lost)

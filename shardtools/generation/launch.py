@@ -1,25 +1,37 @@
-"""A generation run on this machine: the lease, the processes, the commit.
+"""A generation run: the lease, what is left to do, the ranks, the commit.
 
-Owns the order of these. The price of messages over a pipe: progress is seen only by the launcher; anyone else reads
-`shardtools status`.
+Owns what is generation's of a launch; the order is `execution.launch`'s.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from shardtools.dataset import DatasetInfo, acquire, commit_dataset
 from shardtools.dataset.opening import list_parts
 from shardtools.errors import RunError
+from shardtools.execution import (
+    Child,
+    Held,
+    Message,
+    Planned,
+    Progress,
+    Ready,
+    Tally,
+    ignore,
+    run_children,
+    run_in_child,
+)
 from shardtools.generation.estimate import remember_speed
 from shardtools.generation.options import GenerateOptions
 from shardtools.generation.prepare import Job, Prepared, begin, prepare
-from shardtools.processes import Child, Progress, run_children
 from shardtools.storage import Storage, open_storage
+
+GENERATOR = ("-m", "shardtools.pipelines.generate")
+"""What follows the interpreter on the command line of the process that generates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +46,6 @@ class GenerateResult:
         num_made: Rows made by this run.
         seconds: Wall time of this run.
         num_processes: Processes that made them (0 where nothing was left to do).
-        committed: Whether the dataset is whole and committed.
     """
 
     url: str
@@ -44,7 +55,6 @@ class GenerateResult:
     num_made: int
     seconds: float
     num_processes: int
-    committed: bool
 
 
 def generate(options: GenerateOptions, *, progress: Progress | None = None) -> GenerateResult:
@@ -57,43 +67,92 @@ def generate(options: GenerateOptions, *, progress: Progress | None = None) -> G
     Raises:
         PlanMismatchError: The target holds another plan.
         DatasetBusyError: Another run writes to the target.
-        RunError: A process failed; what is committed stays, and the same command resumes.
+        RunError: The run was stopped, or a process failed; what is committed stays, and the same command resumes.
     """
-    started = time.monotonic()
-    show = progress or (lambda message: None)
-    prepared = prepare(options)
-    storage = open_storage(options.out)
-    storage.check_writable()
-    with acquire(storage, purpose="gen-sd") as lease:
-        job = begin(prepared, storage, retry_failed=options.retry_failed)
-        num_processes = min(prepared.num_processes, len(job.tasks))
-        show(
-            {
-                "event": "plan",
-                "rows": prepared.plan.num_rows,
-                "tasks": len(job.tasks),
-                "num_processes": num_processes,
-                "rows_to_make": _rows_to_make(job),
-            }
+    return run_in_child(Generation(options, progress or ignore))
+
+
+class Generation:
+    """A run of `generate`, for ranks of any launcher; an `execution.Launch`.
+
+    Attributes:
+        prepared: The plan and what serves it.
+    """
+
+    def __init__(self, options: GenerateOptions, show: Progress, *, num_ranks: int | None = None) -> None:
+        """Checks the options; writes nothing.
+
+        Args:
+            options: What to make and where.
+            show: Called with each message.
+            num_ranks: Ranks that are there already; `None` for as many as the options ask for.
+
+        Raises:
+            ShardtoolsError: An option, the template, a class or the model is wrong.
+        """
+        self._started = time.monotonic()
+        self.prepared = prepare(options)
+        self._retry_failed = options.retry_failed
+        self._storage, self._show, self._num_ranks = open_storage(options.out), show, num_ranks
+        self._num_tasks = self._num_processes = 0
+        self._tally = GenerationTally()
+
+    @property
+    def where(self) -> str:
+        """The dataset."""
+        return self._storage.url
+
+    def hold(self) -> contextlib.AbstractContextManager[Held]:
+        """Takes the dataset's lease."""
+        self._storage.check_writable()
+        return acquire(self._storage, purpose="gen-sd")
+
+    def begin(self) -> Job | None:
+        """Stores or compares the plan; what is left to make."""
+        job = begin(self.prepared, self._storage, retry_failed=self._retry_failed)
+        self._num_tasks = len(job.tasks)
+        self._num_processes = self._num_ranks or min(self.prepared.num_processes, self._num_tasks)
+        rows = 0 if job.retry_failed else sum(stop - start for start, stop in map(job.plan.shard_range, job.tasks))
+        self._show(
+            Planned(
+                rows=self.prepared.plan.num_rows,
+                rows_to_make=rows,
+                num_tasks=len(job.tasks),
+                num_processes=self._num_processes,
+            )
         )
-        made = run_processes(job, num_processes, show, lost=lambda: lease.lost) if job.tasks else Tally()
-        info = commit_if_whole(prepared, storage)
-    if made.images:
-        remember_speed(prepared, images=made.images, num_bytes=made.num_bytes, seconds=made.seconds)
-    if made.stopped:
-        raise RunError(
-            f"stopped after {made.images} images, {storage.url} is not finished: run the same command again, it resumes"
+        return job if job.tasks else None
+
+    def child(self, job: Job) -> Child:
+        """The process that imports torch and forks the ranks."""
+        return generating_child(job, self._num_processes)
+
+    def hear(self, message: Message) -> None:
+        """Counts what a rank made."""
+        self._tally.hear(message)
+        self._show(message)
+
+    def finish(self, *, stopped: bool) -> GenerateResult:
+        """Commits the dataset if it is whole."""
+        info = commit_if_whole(self.prepared, self._storage)
+        made = self._tally
+        if made.images and self._num_ranks is None:
+            remember_speed(self.prepared, images=made.rows, num_bytes=made.num_bytes, seconds=made.seconds)
+        if made.tasks < self._num_tasks or info is None:
+            # A dataset whose failed images are made again is whole all along, so the tasks count too.
+            how = "stopped" if stopped or made.stopped else "ended"
+            raise RunError(
+                f"{how} after {made.rows} images, {self.where} is not finished: run the same command again, it resumes"
+            )
+        return GenerateResult(
+            url=self.where,
+            plan_id=self.prepared.plan_file.plan_id,
+            num_rows=info.num_rows,
+            num_images=info.num_images,
+            num_made=made.rows,
+            seconds=time.monotonic() - self._started,
+            num_processes=self._num_processes,
         )
-    return GenerateResult(
-        url=storage.url,
-        plan_id=job.plan_id,
-        num_rows=info.num_rows if info else 0,
-        num_images=info.num_images if info else 0,
-        num_made=made.images,
-        seconds=time.monotonic() - started,
-        num_processes=num_processes,
-        committed=info is not None,
-    )
 
 
 def commit_if_whole(prepared: Prepared, storage: Storage) -> DatasetInfo | None:
@@ -106,67 +165,50 @@ def commit_if_whole(prepared: Prepared, storage: Storage) -> DatasetInfo | None:
     return commit_dataset(storage, kind="generated", plan_id=prepared.plan_file.plan_id, scale=scale, part_paths=whole)
 
 
-def _rows_to_make(job: Job) -> int:
-    if job.retry_failed:
-        return 0
-    return sum(stop - start for start, stop in map(job.plan.shard_range, job.tasks))
-
-
 @dataclass(slots=True)
-class Tally:
-    """What the processes made.
+class GenerationTally(Tally):
+    """What the ranks made, and in which time.
 
     Attributes:
-        images: Rows.
-        num_bytes: Of their images.
-        seconds: From the first loaded model on.
-        stopped: Whether a signal ended the run early.
+        ready_at: When the first model was loaded; `None` before.
     """
 
-    images: int = 0
-    num_bytes: int = 0
-    seconds: float = 0.0
-    stopped: bool = False
+    ready_at: float | None = None
+
+    def hear(self, message: Message) -> None:
+        """Adds what a message tells."""
+        if isinstance(message, Ready) and self.ready_at is None:
+            self.ready_at = time.monotonic()
+        Tally.hear(self, message)
+
+    @property
+    def seconds(self) -> float:
+        """Since the first model was loaded."""
+        return 0.0 if self.ready_at is None else time.monotonic() - self.ready_at
 
 
-def run_processes(job: Job, num_processes: int, show: Progress, *, lost: Callable[[], bool] = lambda: False) -> Tally:
-    """Runs the job's tasks in `num_processes` processes of this machine and waits for them.
+def generating_child(job: Job, num_processes: int) -> Child:
+    """The process that makes a job's tasks in so many ranks."""
+    threads = str(job.plan.options.generator.threads_per_process)
+    return Child(
+        arguments=GENERATOR,
+        job=(job, num_processes, os.getpid()),
+        environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"},
+    )
 
-    One child imports torch and forks the ranks.
 
-    Args:
-        job: The job.
-        num_processes: 1 or more.
-        show: Called with each message.
-        lost: Asked now and then whether the dataset was taken over by another run.
+def run_ranks(job: Job, num_processes: int, show: Progress) -> GenerationTally:
+    """Makes the job's tasks in `num_processes` ranks of this machine, without lease, plan or commit.
 
     Raises:
         ModelError: The pipeline cannot be loaded.
         RunError: A process failed or was killed.
-        DatasetBusyError: The dataset was taken over.
     """
-    tally = Tally()
-    ready_at: float | None = None
+    tally = GenerationTally()
 
-    def handle(message: dict[str, Any]) -> None:
-        nonlocal ready_at
-        event = message["event"]
-        if event == "ready" and ready_at is None:
-            ready_at = time.monotonic()
-        elif event == "shard":
-            tally.images += message["rows"]
-            tally.num_bytes += message["bytes"]
-        elif event == "end" and message["reason"] == "stopped":
-            tally.stopped = True
+    def hear(message: Message) -> None:
+        tally.hear(message)
         show(message)
 
-    threads = str(job.plan.options.generator.threads_per_process)
-    child = Child(
-        arguments=("-m", "shardtools.pipelines.generate", "--workers", str(num_processes), str(os.getpid())),
-        job=job,
-        environment={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"},
-    )
-    tally.stopped |= run_children([child], handle, where=job.url, lost=lost)
-    if ready_at is not None:
-        tally.seconds = time.monotonic() - ready_at
+    tally.stopped |= run_children([generating_child(job, num_processes)], hear, where=job.url)
     return tally

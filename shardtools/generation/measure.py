@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from typing import Any
 
 from shardtools.errors import RunError
+from shardtools.execution import Ended, Message
 from shardtools.generation.estimate import Estimate, estimate, remember_speed
-from shardtools.generation.launch import run_processes
+from shardtools.generation.launch import run_ranks
 from shardtools.generation.prepare import Job, Prepared
 from shardtools.plan import Plan
 
@@ -49,10 +49,10 @@ def _measure(prepared: Prepared) -> None:
             generator=dataclasses.replace(options.generator, num_inference_steps=measured_steps),
         )
     )
-    ends: list[dict[str, Any]] = []
+    ends: list[Ended] = []
 
-    def note(message: dict[str, Any]) -> None:
-        if message["event"] == "end":
+    def note(message: Message) -> None:
+        if isinstance(message, Ended):
             ends.append(message)
 
     with tempfile.TemporaryDirectory(prefix="shardtools-measure-") as folder:
@@ -66,6 +66,6 @@ def _measure(prepared: Prepared) -> None:
             tasks=tuple(range(prepared.num_processes)),
             retry_failed=False,
         )
-        tally = run_processes(job, prepared.num_processes, note)
-    seconds = max(end["seconds"] + end["denoiser_seconds"] * (steps / measured_steps - 1) for end in ends)
-    remember_speed(prepared, images=tally.images, num_bytes=tally.num_bytes, seconds=seconds)
+        tally = run_ranks(job, prepared.num_processes, note)
+    seconds = max(end.seconds + end.details["denoiser_seconds"] * (steps / measured_steps - 1) for end in ends)
+    remember_speed(prepared, images=tally.rows, num_bytes=tally.num_bytes, seconds=seconds)

@@ -8,8 +8,8 @@ the last part, and the result is the same. The price: until it is finished, read
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import uuid
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,19 @@ import pyarrow as pa
 from shardtools.dataset import open_dataset
 from shardtools.decode import Decoder, DecodeStatus
 from shardtools.errors import DatasetError
+from shardtools.execution import (
+    Batch,
+    Executor,
+    Planned,
+    Progress,
+    Ready,
+    TaskDone,
+    TaskFacts,
+    Work,
+    ignore,
+    in_task_order,
+    run_in_threads,
+)
 from shardtools.loader import LoaderOptions, OrderOptions, ResizeOptions, SampleTable, read_all
 from shardtools.loader.decoding import BatchDecoder
 from shardtools.loader.reading import BatchReader
@@ -37,7 +50,7 @@ _IMAGES_AT_A_TIME = 8
 
 _BATCHES_PER_THREAD = 2
 
-MEASURES = tuple(field.name for field in fields(Measures) if field.name != "hashes")
+MEASURES = tuple(one.name for one in fields(Measures) if one.name != "hashes")
 
 SCHEMA = pa.schema(
     [
@@ -51,9 +64,6 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of the overlay. `status` is ok, undecodable or unreadable; measures are null where it is not ok."""
-
-Progress = Callable[[int, int], None]
-"""Called with the images done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +83,40 @@ class QualityResult:
     num_failed: int
 
 
-def measure_dataset(options: QualityOptions, progress: Progress | None = None) -> QualityResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """The parts of the overlay that are to be measured; an `execution.Job`.
+
+    Attributes:
+        run_id: Of no log: the overlay itself tells what is done.
+        options: What was asked for.
+        table: The dataset's images.
+        tasks: Rows of each part.
+    """
+
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    options: QualityOptions
+    table: SampleTable
+    tasks: tuple[range, ...]
+
+    @property
+    def url(self) -> str:
+        """The dataset."""
+        return self.options.dataset
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def measure_dataset(
+    options: QualityOptions, progress: Progress | None = None, *, run: Executor = run_in_threads
+) -> QualityResult:
     """Measures all images of a dataset, or those that an earlier run left, and writes the overlay `quality`.
+
+    Args:
+        options: Which dataset, and how much at a time.
+        progress: Called with `Planned`, `Ready` and, as images are done, `Batch`.
+        run: Measures the parts, one after the other: a part has threads of its own.
 
     Raises:
         DatasetError: The dataset is not finished, or an overlay that is there is of another version of it.
@@ -83,31 +125,39 @@ def measure_dataset(options: QualityOptions, progress: Progress | None = None) -
         ShardError: A whole shard cannot be read.
         AccessError: The place of the overlay cannot be written.
     """
+    show = progress or ignore
     table = read_all([options.dataset])
-    decoders = [Decoder(options.decode_options()) for _ in range(options.threads)]
+    # Decoders are checked here: an option that none of them has stops the run before it reads an image.
+    decoder = Decoder(options.decode_options())
     found = None if options.replace else _existing(options)
     if found is not None and is_complete(found.info) and fits(found.info, open_dataset(options.dataset)):
         return QualityResult(info=found.info, num_images=len(table), num_measured=0, num_failed=0)
     num_done = 0 if found is None else found.info.num_rows
+    starts = range(num_done, len(table), options.rows_per_part)
+    tasks = tuple(range(start, min(start + options.rows_per_part, len(table))) for start in starts)
+    job = _Job(options=options, table=table, tasks=tasks)
     num_failed = 0
+    info = None if found is None else found.info
     with OverlayWriter(
         options.dataset,
         OVERLAY_NAME,
         made_by=MADE_BY,
-        settings=_settings(table, decoders[0]),
+        settings=_settings(table, decoder),
         replace=options.replace,
         resume_parts=None if options.replace else len(found.info.parts) if found else 0,
         out=options.out,
     ) as writer:
-        info = None if found is None else found.info
-        if progress is not None:
-            progress(num_done, len(table))
-        for start in range(num_done, len(table), options.rows_per_part):
-            part = range(start, min(start + options.rows_per_part, len(table)))
-            rows = _measure_rows(table, part, options, decoders, progress)
+
+        def take(done: TaskDone) -> None:
+            nonlocal info, num_failed
+            rows: pa.Table = done.facts.result
             num_failed += int(rows["pdq"].null_count)
             writer.add(rows)
             info = writer.commit()
+
+        show(Planned(rows=len(table), rows_to_make=len(table) - num_done, num_tasks=len(tasks), num_processes=1))
+        show(Ready())
+        run(Work(job=job, make_task=_measure_part, keeps_log=False), 1, in_task_order(take, show), lambda: False)
     if info is None:
         raise DatasetError(f"{options.dataset} has no image to measure: check the dataset")
     return QualityResult(info=info, num_images=len(table), num_measured=len(table) - num_done, num_failed=num_failed)
@@ -138,10 +188,9 @@ def _settings(table: SampleTable, decoder: Decoder) -> dict[str, Any]:
     }
 
 
-def _measure_rows(
-    table: SampleTable, part: range, options: QualityOptions, decoders: list[Decoder], progress: Progress | None
-) -> pa.Table:
+def _measure_part(job: _Job, part: range, report: Progress) -> TaskFacts:
     """The rows of one part, in the table's order."""
+    options, table = job.options, job.table
     loading = LoaderOptions(
         datasets=(options.dataset,),
         crop=ResizeOptions(height=SIDE, width=SIDE),
@@ -149,8 +198,8 @@ def _measure_rows(
         read=ReadOptions(max_bad_share=1.0),
     )
     idle: queue.SimpleQueue[BatchDecoder] = queue.SimpleQueue()
-    for decoder in decoders:
-        idle.put(BatchDecoder(loading, table, decoder))
+    for _ in range(options.threads):
+        idle.put(BatchDecoder(loading, table, Decoder(options.decode_options())))
     steps = (
         np.arange(start, min(start + options.batch_size, part.stop), dtype=np.int64)
         for start in range(part.start, part.stop, options.batch_size)
@@ -163,15 +212,13 @@ def _measure_rows(
         finally:
             idle.put(decoder)
 
-    batches, num_done = [], part.start
+    batches, num_threads = [], options.threads
     with BatchReader(table, loading.read) as reader:
         calls = (partial(work, raw) for raw in reader.batches(steps))
-        for batch in read_ahead(calls, len(decoders) * _BATCHES_PER_THREAD, num_threads=len(decoders)):
+        for batch in read_ahead(calls, num_threads * _BATCHES_PER_THREAD, num_threads=num_threads):
             batches.append(batch)
-            num_done += batch.num_rows
-            if progress is not None:
-                progress(num_done, len(table))
-    return pa.concat_tables(batches)
+            report(Batch(rows=batch.num_rows))
+    return TaskFacts(rows=len(part), result=pa.concat_tables(batches))
 
 
 def _measure_batch(raw: RawBatch, decoder: BatchDecoder, table: SampleTable) -> pa.Table:

@@ -21,8 +21,8 @@ import duckdb
 import pyarrow as pa
 
 from shardtools.dataset import Dataset, open_dataset, read_plan_file
-from shardtools.dataset.events import read_events
 from shardtools.errors import DatasetError, OptionError, QueryError, ShardtoolsError
+from shardtools.execution import read_events
 from shardtools.manifest import COLUMNS, SCHEMA
 from shardtools.quoting import quoted_text
 from shardtools.sql.explain import explain

@@ -1,29 +1,32 @@
-"""A training run on this machine: the folder, the lease, the process, the result.
+"""A training run: the folder, the lease, the ranks, the record, the result.
 
-Owns the order of these. Training itself is in `shardtools.pipelines.train`, in a process of its own that imports torch
-and forks one more for each further rank. The price: progress is seen only by the launcher; anyone else reads
-`metrics.jsonl`.
+Owns what is training's of a launch; the order is `execution.launch`'s. Training itself is in
+`shardtools.pipelines.train`. The price: progress is seen only by the launcher; anyone else reads `metrics.jsonl`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 from shardtools.dataset import acquire
 from shardtools.errors import OptionError, RunError, ShardtoolsError
-from shardtools.processes import Child, Progress, run_children
+from shardtools.execution import CHILD_DECIDES, Child, Held, Message, Notice, Progress, ignore, run_in_child
 from shardtools.storage import Storage, open_storage
 from shardtools.training.curves import draw_curves
+from shardtools.training.messages import (
+    AlreadyTrained,
+    CheckpointWritten,
+    Evaluated,
+    StepDone,
+    TrainingEnded,
+    TrainingReady,
+)
 from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions, TrainResult
 from shardtools.training.record import CURVES_FILE, read_finished, write_record
-
-CHILD_DECIDES = 0
-"""Number of processes that leaves the choice to the child, which can count GPUs: one a GPU, or one on a CPU."""
 
 TRAINER = ("-m", "shardtools.pipelines.train")
 """What follows the interpreter on the command line of the process that trains."""
@@ -37,8 +40,7 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> TrainRe
 
     Args:
         options: What to train, how, and where to.
-        progress: Called with each message: "ready", "step", "notice", "evaluation", "checkpoint", "end"; "finished"
-            where nothing was left to do.
+        progress: Called with each message: `Notice` and those of `training.messages`.
 
     Raises:
         OptionError: The folder is not one that a run can write to.
@@ -46,14 +48,7 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> TrainRe
         DatasetBusyError: Another run writes to the folder.
         RunError: The run was stopped, or a process failed; the last checkpoint stays, and the same command resumes.
     """
-    show = progress or (lambda message: None)
-    storage = open_run(options)
-    with acquire(storage, purpose="train") as lease:
-        finished = read_finished(storage, options)
-        if finished is not None:
-            show({"event": "finished", "epochs": finished.epochs, "steps": finished.steps})
-            return finished
-        return run_child(options, storage, show, lost=lambda: lease.lost)
+    return run_in_child(Training(options, progress or ignore))
 
 
 def open_run(options: TrainOptions) -> Storage:
@@ -82,122 +77,140 @@ def processes_to_ask(options: TrainOptions) -> int:
     return 1 if options.device == "cpu" else CHILD_DECIDES
 
 
-@dataclass(slots=True)
-class Story:
-    """What the processes of a run told, and what of it is written down.
+class Training:
+    """A run of `train`, for ranks of any launcher; an `execution.Launch`."""
 
-    Attributes:
-        options: What was asked for.
-        storage: The run's folder.
-        show: Called with each message.
-        ready: The first message, without the event's name; empty before.
-        step: The last step heard of.
-        saved: Step of the last checkpoint; `None` before the first.
-        metrics: The last evaluation.
-        end: The last message; empty while it runs.
-    """
-
-    options: TrainOptions
-    storage: Storage
-    show: Progress
-    ready: dict[str, Any] = field(default_factory=dict)
-    step: int = 0
-    saved: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    end: dict[str, Any] = field(default_factory=dict)
-
-    def hear(self, message: dict[str, Any]) -> None:
-        """Takes a message."""
-        event = message["event"]
-        if event == "ready":
-            self.ready = {name: value for name, value in message.items() if name != "event"}
-            self.step = message["first_step"]
-            self.saved = message["resumed_from"]
-            # Not before: a run that refuses these options must not leave them as the folder's.
-            write_record(self.storage, self.options, self.ready)
-        elif event == "step":
-            self.step = message["step"]
-        elif event == "checkpoint":
-            self.saved = message["step"]
-        elif event == "evaluation":
-            self.metrics = {name: message[name] for name in _METRICS if message.get(name) is not None}
-        elif event == "end":
-            self.end = message
-        self.show(message)
-
-    def finish(self, *, stopped: bool = False) -> TrainResult:
-        """What the run ended with, written down.
+    def __init__(self, options: TrainOptions, show: Progress, *, program: tuple[str, ...] = TRAINER) -> None:
+        """Looks at nothing yet.
 
         Args:
-            stopped: Whether a signal asked for the end.
+            options: What to train.
+            show: Called with each message.
+            program: What trains; it takes `(TrainOptions, ranks, parent's pid)` pickled on its standard input and
+                reports as `shardtools.pipelines.train` does.
+        """
+        self._options, self._show, self._program = options, show, program
+        self._storage = open_storage(options.out)
+        self._finished: TrainResult | None = None
+        self._told = _Told()
+
+    @property
+    def where(self) -> str:
+        """The run's folder."""
+        return self._storage.url
+
+    def hold(self) -> contextlib.AbstractContextManager[Held]:
+        """Takes the folder's lease.
 
         Raises:
-            RunError: It was stopped, or ended without a word.
+            OptionError: The folder is not one that a run can write to.
         """
-        if self.end.get("reason") != "done":
-            raise RunError(self._unfinished(stopped=stopped or self.end.get("reason") == "stopped"))
-        numbers = {name: self.end[name] for name in ("epochs", "steps", "images", "seconds")}
-        result = TrainResult(out=self.storage.url, metrics=self.metrics or self._earlier_metrics(), **numbers)
-        write_record(self.storage, self.options, self.ready, result)
+        return acquire(open_run(self._options), purpose="train")
+
+    def begin(self) -> TrainOptions | None:
+        """The options; `None` where the training is done."""
+        self._finished = read_finished(self._storage, self._options)
+        if self._finished is None:
+            return self._options
+        self._show(AlreadyTrained(epochs=self._finished.epochs, steps=self._finished.steps))
+        return None
+
+    def child(self, job: TrainOptions) -> Child:
+        """The process that imports torch and forks the ranks."""
+        threads = job.compute_threads
+        return Child(
+            arguments=self._program,
+            job=(job, processes_to_ask(job), os.getpid()),
+            # Where nothing is asked for the child shares the cores itself, once it knows how many processes there are.
+            environment={} if threads is None else {name: str(threads) for name in _THREAD_VARIABLES},
+        )
+
+    def hear(self, message: Message) -> None:
+        """Takes a message of the first rank, and writes down what a record keeps."""
+        self._told.hear(message)
+        if isinstance(message, TrainingReady):
+            # Not before: a run that refuses these options must not leave them as the folder's.
+            write_record(self._storage, self._options, asdict(message))
+        self._show(message)
+
+    def finish(self, *, stopped: bool) -> TrainResult:
+        """What the run ended with, written down."""
+        if self._finished is not None:
+            return self._finished
+        told, end = self._told, self._told.end
+        if end is None or told.ready is None or end.reason != "done":
+            was_stopped = stopped or (end is not None and end.reason == "stopped")
+            raise RunError(told.unfinished(self.where, stopped=was_stopped))
+        metrics = told.metrics or self._earlier_metrics(end.steps)
+        result = TrainResult(
+            out=self.where,
+            metrics=metrics,
+            epochs=end.epochs,
+            steps=end.steps,
+            images=end.images,
+            seconds=end.seconds,
+        )
+        write_record(self._storage, self._options, asdict(told.ready), result)
         self._draw()
         return result
 
-    def _unfinished(self, *, stopped: bool) -> str:
-        kept = "before the first checkpoint" if self.saved is None else f"with a checkpoint of step {self.saved}"
-        if not stopped:
-            return (
-                f"expected the end of the training in {self.storage.url}, found a process that ended at step "
-                f"{self.step} {kept} and gave no reason: run the same command again"
-            )
-        again = "it begins anew" if self.saved is None else "it resumes"
-        return f"stopped at step {self.step}, {self.storage.url} is left {kept}: run the same command again, {again}"
-
-    def _earlier_metrics(self) -> dict[str, float]:
+    def _earlier_metrics(self, steps: int) -> dict[str, float]:
         """The last evaluation of a run that was killed after it and had nothing left but to write its weights."""
-        if self.options.val is None:
+        if self._options.val is None:
             return {}
-        columns = read_metrics(self.storage.url)["evaluation"]
+        columns = read_metrics(self.where)["evaluation"]
         # One of earlier weights is not what the run came to.
-        if self.end["steps"] not in columns["step"][-1:]:
+        if steps not in columns["step"][-1:]:
             return {}
         return {name: float(columns[name][-1]) for name in _METRICS if name in columns}
 
     def _draw(self) -> None:
         """Draws the run's curves; training that is done does not fail for a plot."""
         try:
-            draw_curves([self.storage.url], self.storage.object_url(CURVES_FILE))
+            draw_curves([self.where], self._storage.object_url(CURVES_FILE))
         except ShardtoolsError as error:
-            self.show({"event": "notice", "text": f"no {CURVES_FILE}: {error}"})
+            self._show(Notice(text=f"no {CURVES_FILE}: {error}"))
 
 
-def run_child(
-    options: TrainOptions,
-    storage: Storage,
-    show: Progress,
-    *,
-    lost: Callable[[], bool] = lambda: False,
-    program: tuple[str, ...] = TRAINER,
-) -> TrainResult:
-    """Runs the process that trains and waits for it.
+@dataclass(slots=True)
+class _Told:
+    """What the ranks told so far.
 
-    Args:
-        options: What to train.
-        storage: The run's folder, held by this process.
-        show: Called with each message.
-        lost: Asked now and then whether another run took the folder over.
-        program: What trains; it takes pickled `TrainOptions` on its standard input and reports as
-            `shardtools.pipelines.train` does.
-
-    Raises:
-        ShardtoolsError: What the child reported.
-        RunError: The child was stopped, killed, or ended without a word.
+    Attributes:
+        ready: The first message; `None` before.
+        step: The last step heard of.
+        saved: Step of the last checkpoint; `None` before the first.
+        metrics: The last evaluation.
+        end: The last message; `None` while it runs.
     """
-    story = Story(options, storage, show)
-    threads = options.compute_threads
-    child = Child(
-        arguments=(*program, "--workers", str(processes_to_ask(options)), str(os.getpid())),
-        job=options,
-        # Where nothing is asked for the child shares the cores itself, once it knows how many processes there are.
-        environment={} if threads is None else {name: str(threads) for name in _THREAD_VARIABLES},
-    )
-    return story.finish(stopped=run_children([child], story.hear, where=storage.url, lost=lost))
+
+    ready: TrainingReady | None = None
+    step: int = 0
+    saved: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    end: TrainingEnded | None = None
+
+    def hear(self, message: Message) -> None:
+        if isinstance(message, TrainingReady):
+            self.ready = message
+            self.step = message.first_step
+            self.saved = message.resumed_from
+        elif isinstance(message, StepDone):
+            self.step = message.step
+        elif isinstance(message, CheckpointWritten):
+            self.saved = message.step
+        elif isinstance(message, Evaluated):
+            self.metrics = message.metrics()
+        elif isinstance(message, TrainingEnded):
+            self.end = message
+
+    def unfinished(self, where: str, *, stopped: bool) -> str:
+        """The line about a run that did not come to its end."""
+        kept = "before the first checkpoint" if self.saved is None else f"with a checkpoint of step {self.saved}"
+        if not stopped:
+            return (
+                f"expected the end of the training in {where}, found a process that ended at step {self.step} {kept} "
+                "and gave no reason: run the same command again"
+            )
+        again = "it begins anew" if self.saved is None else "it resumes"
+        return f"stopped at step {self.step}, {where} is left {kept}: run the same command again, {again}"

@@ -1,21 +1,34 @@
 """`verify`: everything a dataset promises, held against its bytes.
 
-Owns the order of the checks and what runs beside what. Parts with their shards go through threads, one shard each in
-memory; the price is that results come in the order of shards, so one slow shard holds back the report of the next.
+Owns the order of the checks. A task is a part with its shards, one shard in memory; results are taken in the order of
+parts, and the price is that one slow shard holds back the report of the next.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 import warnings
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from shardtools.dataset import DatasetInfo
+from shardtools.execution import (
+    Batch,
+    Executor,
+    Planned,
+    Progress,
+    TaskDone,
+    TaskFacts,
+    Work,
+    ignore,
+    in_task_order,
+    run_in_threads,
+)
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER
-from shardtools.storage import open_storage, read_ahead
+from shardtools.storage import Storage, open_storage
 from shardtools.verify.manifest_check import KeyIndex, Totals, check_compact, duplicate_keys
 from shardtools.verify.options import VerifyOptions
 from shardtools.verify.part_check import PartResult, PartTask, check_part
@@ -24,29 +37,58 @@ from shardtools.verify.sampling import check_rows, draw_rows, part_entries
 from shardtools.verify.shard_check import check_file
 from shardtools.verify.state import State, orphans, part_of_shard, read_state, stray_shards
 
-_AHEAD = 4
-"""Parts in work or waiting to be counted, per worker."""
 
-Progress = Callable[[int, int], None]
-"""Takes the number of steps done and of all steps."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """The parts to check; an `execution.Job`.
+
+    Attributes:
+        run_id: Of no log: checks leave nothing behind.
+        storage: The dataset.
+        tasks: The parts.
+        known: sha256 -> path of the shards that the commit lists.
+    """
+
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    storage: Storage
+    tasks: tuple[PartTask, ...]
+    known: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """The dataset."""
+        return self.storage.url
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def _check(job: _Job, task: PartTask, _report: Progress) -> TaskFacts:
+    result = check_part(job.storage, task, job.known)
+    return TaskFacts(images=result.num_images, num_bytes=result.num_bytes, result=result)
 
 
 def verify(
-    url: str | os.PathLike[str], options: VerifyOptions | None = None, *, progress: Progress | None = None
+    url: str | os.PathLike[str],
+    options: VerifyOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    run: Executor = run_in_threads,
 ) -> VerifyReport:
     """Checks the dataset at `url`; changes nothing.
 
     Args:
         url: A folder or s3:// address.
         options: How much to check; `None`: everything.
-        progress: Called after each part with its shards, or each image of a sample.
+        progress: Called with `Planned`, and with `Batch` after each part with its shards or each image of a sample.
+        run: Checks the parts: in threads of this process.
 
     Raises:
         DatasetError: There is no dataset.
         FormatVersionError: Written by another format version.
         StorageError: The place cannot be read.
     """
-    return verify_parts(read_state(open_storage(url)), options or VerifyOptions(), progress=progress)
+    return verify_parts(read_state(open_storage(url)), options or VerifyOptions(), progress=progress, run=run)
 
 
 def verify_parts(
@@ -55,6 +97,7 @@ def verify_parts(
     *,
     only_shards_of: Collection[str] | None = None,
     progress: Progress | None = None,
+    run: Executor = run_in_threads,
 ) -> VerifyReport:
     """Checks a dataset of which the first look is taken.
 
@@ -63,8 +106,9 @@ def verify_parts(
         options: How much to check.
         only_shards_of: Parts whose shards are read; `None`: all. Every part itself is always read.
         progress: As in `verify`.
+        run: Likewise.
     """
-    walk = _Walk(state, options, only_shards_of, progress or (lambda done, total: None))
+    walk = _Walk(state, options, only_shards_of, progress or ignore, run)
     with tempfile.TemporaryFile() as scratch, warnings.catch_warnings():
         # Odd images warn. Decoding changes the filters in every thread, and this puts back what was there before.
         warnings.simplefilter("ignore")
@@ -74,11 +118,13 @@ def verify_parts(
 class _Walk:
     """One pass over a dataset."""
 
-    def __init__(self, state: State, options: VerifyOptions, only: Collection[str] | None, progress: Progress) -> None:
+    def __init__(
+        self, state: State, options: VerifyOptions, only: Collection[str] | None, show: Progress, run: Executor
+    ) -> None:
         self._state = state
         self._options = options
         self._only = only
-        self._progress = progress
+        self._show, self._execute = show, run
         self._problems: list[Problem] = list(state.problems)
         self._referenced: set[str] = set(state.part_paths)
         self._totals = Totals()
@@ -147,15 +193,20 @@ class _Walk:
         self._num_shards += len(self._state.joined_shards())
 
     def _check_parts(self, keys: KeyIndex) -> None:
-        tasks, storage = self._tasks(), self._state.storage
         known = {shard.sha256: shard.path for shard in self._state.info.shards} if self._state.info else {}
+        job = _Job(storage=self._state.storage, tasks=tuple(self._tasks()), known=known)
         num_workers = self._options.num_workers or len(os.sched_getaffinity(0))
-        calls = (partial(check_part, storage, task, known) for task in tasks)
-        results = read_ahead(calls, _AHEAD * num_workers, num_threads=num_workers)
-        for task, result in zip(tasks, results, strict=True):
-            self._take(task, result, keys)
-            if self._options.sample is None:
-                self._progress(self._num_parts, len(tasks))
+        counts = self._options.sample is None
+        if counts:
+            self._show(Planned(rows_to_make=len(job.tasks), num_tasks=len(job.tasks), num_processes=num_workers))
+
+        def take(done: TaskDone) -> None:
+            self._take(job.tasks[done.task], done.facts.result, keys)
+            if counts:
+                self._show(Batch(rows=1))
+
+        work = Work(job=job, make_task=_check, keeps_log=False)
+        self._execute(work, num_workers, in_task_order(take, ignore), lambda: False)
 
     def _take(self, task: PartTask, result: PartResult, keys: KeyIndex) -> None:
         self._problems += result.problems
@@ -194,8 +245,9 @@ class _Walk:
         entries = [entry for entry in part_entries(self._state) if entry.path not in lost]
         drawn = draw_rows(self._state.storage, entries, count, self._options.seed)
         total = sum(len(numbers) for _, _, numbers in drawn)
-        for done, (num_bytes, problems) in enumerate(check_rows(self._state.storage, drawn), start=1):
+        self._show(Planned(rows_to_make=total, num_tasks=total, num_processes=1))
+        for num_bytes, problems in check_rows(self._state.storage, drawn):
             self._num_images += 1
             self._num_bytes += num_bytes
             self._problems += problems
-            self._progress(done, total)
+            self._show(Batch(rows=1))

@@ -20,12 +20,12 @@ from PIL import Image
 
 from shardtools.dataset import PlanFile
 from shardtools.errors import DatasetError, ShardError
+from shardtools.execution import Batch, Planned, Progress, ignore
 from shardtools.generation.plan_notes import generator_settings
 from shardtools.manifest import Part, digest
 from shardtools.plan import GeneratorSettings
 from shardtools.sample import Sample
 from shardtools.storage import Storage, open_storage
-from shardtools.verify.checks import Progress
 from shardtools.verify.options import RegenerateOptions
 from shardtools.verify.rendering import Renderer, RenderSetup, find_model, on_device
 from shardtools.verify.rows import attempt_rows, recorded_settings
@@ -107,7 +107,7 @@ def regenerate(
     Args:
         url: A folder or s3:// address.
         options: How many, which model, which device.
-        progress: Called after each image.
+        progress: Called with `Planned`, and with `Batch` after each image.
 
     Raises:
         DatasetError: There is no dataset, its images are real, or it has no plan.json or no image.
@@ -120,15 +120,16 @@ def regenerate(
     drawn = draw_rows(state.storage, part_entries(state), options.count, options.seed)
     if not drawn:
         raise DatasetError(f"{state.storage.url} has no image to render anew: run shardtools verify")
-    show = progress or (lambda done, total: None)
+    show = progress or ignore
     total = sum(len(numbers) for _, _, numbers in drawn)
+    show(Planned(rows_to_make=total, num_tasks=len(drawn), num_processes=1))
     images: list[RegeneratedImage] = []
     renderers = _Renderers(plan_file, options)
     try:
         for _, part, numbers in drawn:
             for row, sample in _render_rows(part, numbers, renderers, generator_settings(plan_file)):
                 images.append(compare(state.storage, row, sample))
-                show(len(images), total)
+                show(Batch(rows=1))
     finally:
         renderers.close()
     return RegenerateReport(url=state.storage.url, seed=options.seed, device=renderers.device, images=tuple(images))

@@ -13,13 +13,14 @@ import uuid
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from shardtools.dataset import EventLog, Lease, PlanFile, acquire, commit_dataset
+from shardtools.dataset import Lease, PlanFile, acquire, commit_dataset
 from shardtools.errors import DatasetBusyError, DatasetError, PlanError
+from shardtools.execution import EventLog, Progress
 from shardtools.generation.plan_notes import generator_settings, rebuild_plan
 from shardtools.plan import GeneratorSettings, Plan
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import open_storage
-from shardtools.verify.checks import Progress, verify_parts
+from shardtools.verify.checks import verify_parts
 from shardtools.verify.options import RepairOptions, VerifyOptions
 from shardtools.verify.part_check import load_part
 from shardtools.verify.remake import RepairedShard, holds_all_rows, read_back, remake_from_plan, remake_tars

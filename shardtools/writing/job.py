@@ -38,10 +38,9 @@ class Job:
 
     Attributes:
         run_id: Names the run in the event log.
-        url: The dataset.
+        storage: The dataset.
         source: The indexed source.
-        tasks: Shards to make; process r takes every num_processes-th from r on.
-        launcher_pid: The process to die with.
+        tasks: Shards to make.
         layout: Format of the shards.
         fields: Members written beside image and label.
         drop_members: Whether others may be left out.
@@ -51,16 +50,24 @@ class Job:
     """
 
     run_id: str
-    url: str
+    storage: Storage
     source: Source
     tasks: tuple[Task, ...]
-    launcher_pid: int
     layout: str = "tar"
     fields: tuple[str, ...] = ()
     drop_members: bool = False
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
     key_prefix: str = ""
     labels: KnownLabels = field(default_factory=KnownLabels)
+
+    @property
+    def url(self) -> str:
+        """The dataset."""
+        return self.storage.url
+
+    def close(self) -> None:
+        """Closes the source's files."""
+        self.source.close()
 
 
 def plan_tasks(source: Source, samples_per_shard: int, first_shards: Mapping[str, int]) -> list[Task]:
@@ -103,10 +110,9 @@ def make_job(
     done = {parse_part_path(path) for path in list_parts(storage)}
     return Job(
         run_id=run_id,
-        url=storage.url,
+        storage=storage,
         source=source,
         tasks=tuple(task for task in tasks if (task.split, task.shard_index) not in done),
-        launcher_pid=os.getpid(),
         layout=options.layout,
         fields=options.fields,
         drop_members=options.drop_members,

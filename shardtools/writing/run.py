@@ -10,19 +10,18 @@ from __future__ import annotations
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from shardtools.dataset import acquire
 from shardtools.errors import RunError
-from shardtools.processes import Child, Progress, run_children
+from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.sources import open_source
 from shardtools.storage import open_storage
-from shardtools.writing.job import Job, check_apart
+from shardtools.writing.job import check_apart
 from shardtools.writing.options import WriteOptions
 from shardtools.writing.targets import AppendTarget, NewTarget
+from shardtools.writing.tasks import make_shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +59,15 @@ class WriteResult:
     num_processes: int
 
 
-def write_dataset(options: WriteOptions, *, progress: Progress | None = None) -> WriteResult:
+def write_dataset(
+    options: WriteOptions, *, progress: Progress | None = None, run: Executor = run_in_processes
+) -> WriteResult:
     """Writes the images of a source as a dataset, and only the shards that are not there yet.
 
     Args:
         options: What to read and where to write.
         progress: Called with each message of each process.
+        run: Makes the shards: in processes of this machine.
 
     Raises:
         SourceError: The source cannot be read, or changed while it was.
@@ -74,7 +76,7 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
         RunError: The run was stopped or killed; what is committed stays, and the same command resumes.
     """
     started = time.monotonic()
-    show = progress or (lambda message: None)
+    show = progress or ignore
     storage = open_storage(options.out)
     with tempfile.TemporaryDirectory(prefix="shardtools-") as folder:
         source = open_source(options.source, Path(folder))
@@ -85,21 +87,15 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
             target = AppendTarget(storage, options) if options.append else NewTarget(storage, options)
             job = target.begin(source, uuid.uuid4().hex[:8])
             num_processes = min(options.max_processes(), len(job.tasks))
-            show(
-                {
-                    "event": "plan",
-                    "rows": sum(source.splits.values()),
-                    "tasks": len(job.tasks),
-                    "num_processes": num_processes,
-                    "rows_to_make": sum(task.stop - task.start for task in job.tasks),
-                }
-            )
-            num_written = _run(job, num_processes, show, lambda: lease.lost)
+            rows = sum(source.splits.values())
+            rows_to_make = sum(task.stop - task.start for task in job.tasks)
+            num_tasks = len(job.tasks)
+            show(Planned(rows=rows, rows_to_make=rows_to_make, num_tasks=num_tasks, num_processes=num_processes))
+            made = run(Work(job=job, make_task=make_shard), num_processes, show, lambda: lease.lost)
             info = target.commit_if_whole(source)
     if info is None:
         raise RunError(
-            f"stopped after {num_written} samples, {storage.url} is not finished: run the same command again, "
-            "it resumes"
+            f"stopped after {made.rows} samples, {storage.url} is not finished: run the same command again, it resumes"
         )
     return WriteResult(
         url=storage.url,
@@ -112,29 +108,7 @@ def write_dataset(options: WriteOptions, *, progress: Progress | None = None) ->
         num_bytes=sum(totals.num_bytes for totals in info.splits.values()),
         num_shards=len(info.shards),
         statuses=info.statuses,
-        num_written=num_written,
+        num_written=made.rows,
         seconds=time.monotonic() - started,
         num_processes=num_processes,
     )
-
-
-def _run(job: Job, num_processes: int, show: Progress, lost: Callable[[], bool]) -> int:
-    """Runs the job's tasks in processes of this machine; returns the number of rows they committed."""
-    num_written = 0
-
-    def handle(message: dict[str, Any]) -> None:
-        nonlocal num_written
-        if message["event"] == "shard":
-            num_written += message["rows"]
-        show(message)
-
-    children = [
-        Child(
-            arguments=("-m", "shardtools.writing.worker"),
-            job=(job, rank, num_processes),
-            environment={"OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(num_processes)
-    ]
-    run_children(children, handle, where=job.url, lost=lost)
-    return num_written

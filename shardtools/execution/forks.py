@@ -1,62 +1,83 @@
-"""What every accelerate-launched job shares: which rank am I, how many threads, when to stop.
+"""Ranks as forks of one process: what is imported before is imported once.
 
-Owns process set-up. The job runs the same under the launcher of this package, `accelerate launch`, `torchrun` and
-`srun`; the price is that Slurm's variables are translated by hand, because accelerate does not read them.
+Owns the process that a `Launch` starts, and what becomes of its forks. Importing torch and diffusers costs seconds of
+CPU a process, and forked ranks share it; the price is that no thread may have been started before the fork.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from typing import Any, NoReturn
 
-import torch
-from accelerate import PartialState
+from shardtools.execution.channel import end_with_error, open_channel
+from shardtools.execution.lifetime import die_with_parent, stop_on_sigterm
+from shardtools.execution.messages import Failed, Progress
 
-from shardtools.processes import Progress, die_with_parent
-
-_COLLECTIVE_TIMEOUT = timedelta(days=7)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rank:
-    """One process of a job: its 0-based number, how many there are, and its device."""
-
-    rank: int
-    world_size: int
-    device: torch.device
+GRACE_SECONDS = 20.0
+"""What ranks get to end once one has died, where they may wait for it in an exchange that never comes."""
 
 
-def join_world(device: str, num_threads: int, *, is_exact: bool = True) -> Rank:
-    """Sets up this process: threads, determinism and its place among the others.
+def serve(
+    run: Callable[[Any, int, Progress, threading.Event], None],
+    count: Callable[[Any, int], int],
+    *,
+    grace_seconds: float | None = None,
+) -> NoReturn:
+    """Body of the child that a `Launch` starts: its job from the standard input, as many forks, messages out.
 
     Args:
-        device: "cpu" or "cuda".
-        num_threads: CPU threads of torch in this process.
-        is_exact: Whether a GPU takes only operations that give the same bits each time, instead of the fastest.
+        run: Does the share of the fork it is called in: the job, the number of ranks, a channel, and what SIGTERM sets.
+        count: Number of ranks to make: of the job, and the number that was asked for. What it imports is imported
+            once, before the fork.
+        grace_seconds: As in `fork_ranks`.
     """
-    translate_slurm(os.environ)
-    torch.set_num_threads(num_threads)
-    torch.backends.cudnn.benchmark = not is_exact
-    torch.backends.cudnn.deterministic = is_exact
-    arguments = {"timeout": _COLLECTIVE_TIMEOUT} if int(os.environ.get("WORLD_SIZE", "1")) > 1 else {}
-    state = PartialState(cpu=device == "cpu", **arguments)
-    return Rank(rank=state.process_index, world_size=state.num_processes, device=state.device)
+    stop = stop_on_sigterm()
+    report = open_channel()
+    try:
+        job, asked, parent_pid = pickle.load(sys.stdin.buffer)
+        die_with_parent(parent_pid)
+        num_ranks = count(job, asked)
+    except BaseException as error:
+        end_with_error(error, report)
+
+    sys.exit(run_forks(job, num_ranks, run, report, stop, grace_seconds))
 
 
-def translate_slurm(environment: os._Environ[str] | dict[str, str]) -> None:
-    """Fills in RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT from what `srun` sets."""
-    if "RANK" in environment or int(environment.get("SLURM_NTASKS", "1")) < 2 or "SLURM_PROCID" not in environment:
-        return
-    environment["RANK"] = environment["SLURM_PROCID"]
-    environment["WORLD_SIZE"] = environment["SLURM_NTASKS"]
-    environment["LOCAL_RANK"] = environment.get("SLURM_LOCALID", "0")
-    environment.setdefault("MASTER_ADDR", environment.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
-    environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
+def run_forks(
+    job: Any,
+    num_ranks: int,
+    run: Callable[[Any, int, Progress, threading.Event], None],
+    report: Progress,
+    stop: threading.Event,
+    grace_seconds: float | None = None,
+) -> int:
+    """Runs a job in so many forks; an error in one of them is reported and ends it with exit code 1.
+
+    Args:
+        job: Handed to `run`.
+        num_ranks: 1 or more.
+        run: Does the share of the fork it is called in.
+        report: Called with messages, in the forks too.
+        stop: Set by SIGTERM.
+        grace_seconds: As in `fork_ranks`.
+
+    Returns:
+        0 if every rank ended well, 1 otherwise.
+    """
+
+    def work(_rank: int) -> None:
+        try:
+            run(job, num_ranks, report, stop)
+        except BaseException as error:
+            end_with_error(error, report)
+
+    return fork_ranks(num_ranks, work, report, stop, grace_seconds)
 
 
 def fork_ranks(
@@ -110,6 +131,7 @@ def fork_ranks(
 
     signal.signal(signal.SIGTERM, stop_ranks)
     signal.signal(signal.SIGALRM, kill_ranks)
+    # One that came between the first fork and here was heard by this process alone.
     if stop.is_set():
         stop_ranks()
     failed = 0
@@ -121,7 +143,7 @@ def fork_ranks(
             failed = 1
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             line = f"process {rank} of {world_size} {how}: what is committed stays, run the same command again"
-            report({"event": "error", "kind": "RunError", "message": line})
+            report(Failed(kind="RunError", text=line))
             stop_ranks()
             if grace_seconds is not None:
                 signal.setitimer(signal.ITIMER_REAL, grace_seconds)

@@ -1,14 +1,13 @@
 """The child processes of one run: started, listened to, and ended with it.
 
-Owns them. A child is a fresh interpreter that takes a pickled job on its standard input and reports JSON lines on its
-standard output; the price over a fork is the time to start, and what it buys is that no lock or thread of the parent is
+Owns them. A child is a fresh interpreter that takes a pickled job on its standard input and reports messages by
+`channel`; the price over a fork is the time to start, and what it buys is that no lock or thread of the parent is
 inherited. A child may fork ranks of its own before it starts a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import selectors
@@ -19,13 +18,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO
 
 import shardtools.errors
 from shardtools.errors import DatasetBusyError, RunError, ShardtoolsError
-
-Progress = Callable[[dict[str, Any]], None]
-"""Takes {"event": "plan" | "joined" | "ready" | "batch" | "shard" | "end", ...} messages."""
+from shardtools.execution.channel import unpack
+from shardtools.execution.messages import Failed, Message, Progress
 
 _POLL_SECONDS = 0.5
 
@@ -49,7 +47,7 @@ class Child:
 class _Running:
     process: subprocess.Popen[bytes]
     errors: IO[bytes]
-    buffer: bytes = b""
+    buffer: bytearray = field(default_factory=bytearray)
 
 
 def run_children(
@@ -138,17 +136,17 @@ class _Group:
                         if key.data.process.wait() != 0:
                             self._stop_all()
                         continue
-                    *lines, key.data.buffer = (key.data.buffer + content).split(b"\n")
-                    for line in lines:
-                        self._take(json.loads(line))
+                    key.data.buffer += content
+                    for message in unpack(key.data.buffer):
+                        self._take(message)
                 if self.lost():
                     self._stop_all()
 
-    def _take(self, message: dict[str, Any]) -> None:
-        if message["event"] != "error":
+    def _take(self, message: Message) -> None:
+        if not isinstance(message, Failed):
             self.handle(message)
         elif self.failure is None:
-            self.failure = getattr(shardtools.errors, message["kind"])(message["message"])
+            self.failure = getattr(shardtools.errors, message.kind)(message.text)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         self.num_signals += 1

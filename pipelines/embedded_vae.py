@@ -16,14 +16,14 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
-from shardtools.pipelines.embedded_data import Labels, place_in_scenes, to_rgb
-from shardtools.pipelines.embedded_scenes import Array
+from shardtools.arrays import Float32s, Int64s
+from shardtools.pipelines.embedded_data import place_in_scenes, to_rgb
 
 _KL_WEIGHT = 3e-4
 _EDGE_WEIGHT = 0.5
 
 
-def to_tensor(rgb: Array) -> torch.Tensor:
+def to_tensor(rgb: Float32s) -> torch.Tensor:
     """`[N, H, W, 3]` in 0..1 to `[N, 3, H, W]` in -1..1."""
     return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).contiguous() * 2 - 1
 
@@ -49,8 +49,8 @@ def vae_loss(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, fl
 
 def train_vae(
     vae: AutoencoderKL,
-    grey: Array,
-    backgrounds: Array,
+    grey: Float32s,
+    backgrounds: Float32s,
     *,
     seconds: float,
     seed: int,
@@ -86,14 +86,14 @@ def train_vae(
 
 
 @torch.inference_mode()
-def encode_all(vae: AutoencoderKL, rgb: Array, batch_size: int = 250) -> torch.Tensor:
+def encode_all(vae: AutoencoderKL, rgb: Float32s, batch_size: int = 250) -> torch.Tensor:
     """Posterior means `[N, 4, 8, 8]` (unscaled) of RGB pictures."""
     parts = [vae.encode(to_tensor(rgb[at : at + batch_size])).latent_dist.mean for at in range(0, len(rgb), batch_size)]
     return torch.cat(parts).contiguous(memory_format=torch.contiguous_format)
 
 
 def latent_bank(
-    vae: AutoencoderKL, grey: Array, backgrounds: Array, groups: Labels, *, variants: int, seed: int
+    vae: AutoencoderKL, grey: Float32s, backgrounds: Float32s, groups: Int64s, *, variants: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Latents to train the UNet on: on black `[N, ...]`, in scenes `[V, N, ...]`, groups `[V, N]`."""
     rng = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from shardtools.errors import ModelError
+from shardtools.errors import ModelError, first_line
 from shardtools.plan import GeneratorSettings
 
 EMBEDDING_ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -192,8 +192,9 @@ def _load(model_path: Path, settings: GeneratorSettings, device: torch.device) -
         if type(pipe.scheduler) is not scheduler:
             pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
     except (OSError, ValueError, AttributeError, ImportError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{model_path} cannot be loaded as a diffusers pipeline: {line}: check the folder") from None
+        raise ModelError(
+            f"{model_path} cannot be loaded as a diffusers pipeline: {first_line(error)}: check the folder"
+        ) from None
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
 

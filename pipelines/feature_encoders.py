@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shardtools.errors import OptionError
+from shardtools.errors import OptionError, first_line
 from shardtools.features import EncoderFacts, FeatureOptions
 from shardtools.pipelines.local_models import Preprocessing, load_image_tower, local_folder, weights_digest
 from shardtools.pipelines.train_encoders import MICRO, make_encoder
@@ -156,7 +156,7 @@ def _load_lite0(weights: str | None) -> nn.Module:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise OptionError(
-            f"weights {path}: expected those of EfficientNet-Lite0, found others ({str(error).splitlines()[0]})"
+            f"weights {path}: expected those of EfficientNet-Lite0, found others ({first_line(error)})"
         ) from None
     return Lite0(network)
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s, UInt8s
 from shardtools.errors import SourceError
-from shardtools.pipelines.embedded_data import Labels, load_split
+from shardtools.pipelines.embedded_data import load_split
 from shardtools.pipelines.study_cells import TEST, StudyOptions, dataset_folder, photographs
 from shardtools.writing import write_samples
-
-Pixels = npt.NDArray[np.uint8]
 
 _CLASSES = "fashion"
 
@@ -46,7 +45,7 @@ def _is_missing(options: StudyOptions, name: str) -> bool:
     return not (dataset_folder(options.out, name) / "dataset.json").exists()
 
 
-def _write(options: StudyOptions, name: str, split: str, pixels: Pixels, labels: Labels) -> None:
+def _write(options: StudyOptions, name: str, split: str, pixels: UInt8s, labels: Int64s) -> None:
     write_samples(
         pixels,
         labels,
@@ -58,7 +57,7 @@ def _write(options: StudyOptions, name: str, split: str, pixels: Pixels, labels:
     )
 
 
-def _load(data: str, split: str) -> tuple[Pixels, Labels]:
+def _load(data: str, split: str) -> tuple[UInt8s, Int64s]:
     try:
         pixels, labels = load_split(Path(data), split)
     except (OSError, ValueError, struct.error) as error:
@@ -66,7 +65,7 @@ def _load(data: str, split: str) -> tuple[Pixels, Labels]:
     return np.rint(pixels * 255).astype(np.uint8), labels
 
 
-def pick_rows(labels: Labels, per_class: int, seed: int) -> npt.NDArray[np.int64]:
+def pick_rows(labels: Int64s, per_class: int, seed: int) -> npt.NDArray[np.int64]:
     """Numbers of `per_class` random images of each class, class after class in turn.
 
     Args:

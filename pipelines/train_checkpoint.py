@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError
+from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError, first_line
 from shardtools.training.record import changed_settings
 
 CHECKPOINT_VERSION = 1
@@ -146,7 +146,7 @@ def not_written(what: str, error: OSError | SafetensorError) -> StorageError:
         what: Names it.
         error: What happened; safetensors tells of the system's error in words alone.
     """
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "os error 28" in reason:
         return NoSpaceError(f"{what} was not written, the disk is full: free space, the same command then resumes")
     return StorageError(f"{what} was not written: {reason}: mend it, the same command then resumes")
@@ -188,7 +188,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DatasetError(
-            f"{path}: the checkpoint is damaged ({type(error).__name__}: {str(error).splitlines()[0]}): remove this "
+            f"{path}: the checkpoint is damaged ({type(error).__name__}: {first_line(error)}): remove this "
             "folder, and the run goes on from the checkpoint before"
         ) from None
 

@@ -25,6 +25,8 @@ A message says what was expected, what was found, where, and what to do next, on
 
 from __future__ import annotations
 
+_MAX_LINE_CHARACTERS = 1000
+
 
 class ShardtoolsError(Exception):
     """Root of all known errors; `exit_code` is what the command line exits with."""
@@ -104,3 +106,12 @@ class ShardError(ShardtoolsError):
 
 class QueryError(ShardtoolsError):
     """SQL or a named query that cannot run."""
+
+
+def first_line(error: BaseException | str) -> str:
+    """The first line of what an error of another library says, for a message of one line: printable and not long.
+
+    An error that says nothing gives the name of its type.
+    """
+    line = next(iter(str(error).strip().splitlines()), "")
+    return "".join(filter(str.isprintable, line))[:_MAX_LINE_CHARACTERS] or type(error).__name__

@@ -167,7 +167,7 @@ def test_a_summary_of_another_audit_is_not_shown(
         for text, message in (
             (content.replace('"overlay_sha256": "', '"overlay_sha256": "0'), "is of another audit than the overlay"),
             (json.dumps(hostile), "has format <script>alert(1)</script> version 1, this release reads"),
-            (json.dumps(damaged), "is no summary of an audit: run the audit again"),
+            (json.dumps(damaged), "version 1 (cuts[0].num_samples is missing): run the audit"),
         ):
             path.write_text(text)
             result = write_report(flipped[0], tmp_path / "report.html")

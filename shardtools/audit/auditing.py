@@ -16,21 +16,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.analysis.checking import Features
+from shardtools.arrays import Float32s, Float64s, Int64s
 from shardtools.audit.calibration import Calibration, Cut, Interval, calibrate, cuts
 from shardtools.audit.checking import check_dataset, check_margins
 from shardtools.audit.confident import confident_joint, confident_scores
 from shardtools.audit.dynamics import area_under_margin, margin_log_odds
 from shardtools.audit.evidence import Encoded, Pass, evidence_names, run_pass
 from shardtools.audit.folds import canonical_order, stratified_folds
-from shardtools.audit.linear import Float32s, Int64s, one_hot
+from shardtools.audit.linear import one_hot
 from shardtools.audit.neighbours import class_votes, cosine_doubts, rank_margins, vote_margins
 from shardtools.audit.options import AuditOptions
 from shardtools.audit.planting import plant
 from shardtools.audit.projection import project
 from shardtools.audit.voting import Vote, learn_vote
 from shardtools.index import knn_graph
-
-Float64s = npt.NDArray[np.float64]
 
 SCORES = {
     "linear_doubt": "1 minus the linear model's out-of-fold probability of the given label (self-confidence)",

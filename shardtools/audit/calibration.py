@@ -16,12 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize, special
 
+from shardtools.arrays import Float64s
 from shardtools.audit.planting import KINDS, Planted
-
-Float64s = npt.NDArray[np.float64]
 
 _RECALLS = (0.2, 0.3, 0.4, 0.5, 0.6)
 """Shares of planted labels above the cuts at which the rate is bounded."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.analysis.checking import Features, check_features
-from shardtools.audit.linear import Int64s
+from shardtools.arrays import Int64s
 from shardtools.audit.options import FEWEST_NEIGHBOURS, AuditOptions
 from shardtools.errors import OptionError
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.audit.linear import Float32s, Int64s
-
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float32s, Float64s, Int64s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

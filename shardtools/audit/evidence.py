@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Float32s, Int64s
 from shardtools.audit.kernel import Kernel, fit_kernel
-from shardtools.audit.linear import Float32s, Int64s, fit, log_probabilities, one_hot, out_of_fold
+from shardtools.audit.linear import fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
 from shardtools.audit.neighbours import vote_log_probabilities
 from shardtools.audit.prototypes import prototype_cosines
@@ -24,7 +25,6 @@ from shardtools.index import Neighbors
 STRENGTHS = (1e-3, 1e-2, 1e-1, 0.3, 1.0)
 """Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
 NARROW = 20
-WIDE = 50
 """Neighbours of the plain and of the distance-weighted vote; fewer where there are fewer samples."""
 _MOST_ODDS = 12.0
 _OF_AN_ENCODER = ("linear", "kernel", "narrow", "wide", "prototype")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shardtools.analysis.checking import Features
-from shardtools.audit.linear import Int64s
+from shardtools.arrays import Int64s
 
 
 def canonical_order(encoders: Sequence[Features], labels: Int64s, seed: int) -> tuple[Int64s, Int64s]:

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from shardtools.audit.linear import Float32s, Int64s, log_softmax
-
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float32s, Float64s, Int64s
+from shardtools.audit.linear import log_softmax
 
 LANDMARKS = 1000
 """At most; half of the samples where there are fewer than twice as many."""

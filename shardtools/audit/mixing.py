@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize
 
-from shardtools.audit.linear import Float32s, Int64s, log_softmax
-
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float32s, Float64s, Int64s
+from shardtools.audit.linear import log_softmax
 
 _ROUNDS = 10
 _FURTHER_ROUNDS = 4

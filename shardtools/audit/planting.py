@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Int64s
 
 KINDS = ("symmetric", "nearest", "estimated")
 _SHARES = (0.15, 0.15, 0.7)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from shardtools.analysis.checking import ROWS_PER_BLOCK, Features
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Int64s
 
 _POWER = 0.25
 _LEAST_SHARE = 1e-7

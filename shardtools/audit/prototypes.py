@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Int64s
 
 _ROUNDS = 3
 

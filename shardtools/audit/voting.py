@@ -18,10 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Float64s, Int64s
 from shardtools.audit.planting import Planted
-
-Float64s = npt.NDArray[np.float64]
 
 _PENALTY = 1e-2
 

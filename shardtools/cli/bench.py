@@ -12,6 +12,7 @@ import click
 from shardtools.cli.options import options_of
 from shardtools.readbench import ReadBenchOptions
 from shardtools.readbench.options import CROP_SIDE
+from shardtools.words import counted
 
 READ_EPILOG = """\b
 Examples:
@@ -88,13 +89,13 @@ def summary(bench: Any, advice: list[str]) -> str:
     from shardtools.cli.columns import format_columns, terminal_width
 
     width = terminal_width()
-    threads = _count(bench.num_threads, "thread")
+    threads = counted(bench.num_threads, "thread")
     simd = f" ({bench.simd})" if bench.simd else ""
     lines = [
-        f"{bench.dataset}: {_count(bench.num_images, 'image')} of {bench.mean_bytes / 1e3:.1f} kB and "
+        f"{bench.dataset}: {counted(bench.num_images, 'image')} of {bench.mean_bytes / 1e3:.1f} kB and "
         f"{bench.mean_width:.0f} x {bench.mean_height:.0f} pixels on average, {_warmth(bench)}",
         f"{bench.crop}, batches of {bench.batch_size}, shuffle {bench.shuffle}; {threads} on "
-        f"{_count(bench.num_cores, 'core')}; {bench.decoder} decoder, {bench.library}{simd}",
+        f"{counted(bench.num_cores, 'core')}; {bench.decoder} decoder, {bench.library}{simd}",
         f"first batch after {bench.first_batch_seconds:.2f} s, of which {bench.table_seconds:.2f} s for the table",
         *_requests(bench),
         "",
@@ -149,10 +150,6 @@ def _requests(bench: Any) -> list[str]:
         return []
     each, share = bench.num_request_bytes / bench.num_requests, bench.num_request_bytes / bench.reading.num_bytes
     return [
-        f"reading alone asked for {_count(bench.num_requests, 'range')} of {each / 1e6:.2f} MB on average: "
+        f"reading alone asked for {counted(bench.num_requests, 'range')} of {each / 1e6:.2f} MB on average: "
         f"{share:.2f} times the images' bytes"
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -10,6 +10,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.describe import DescribeOptions
+from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
@@ -45,7 +46,7 @@ def summary(result: Any) -> str:
     others = [one.path for one in result.files if not one.path.endswith(".idx")]
     lines = [f"{result.url}: {result.num_images} images described as {result.name!r} in {', '.join(others)}"]
     if indexes:
-        lines.append(f"{len(indexes)} DALI {'index' if len(indexes) == 1 else 'indexes'} beside the tars in shards/")
+        lines.append(f"{counted(len(indexes), 'DALI index', 'DALI indexes')} beside the tars in shards/")
     lines += [f"note: {note}" for note in result.notes]
     if result.missing:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in result.missing)

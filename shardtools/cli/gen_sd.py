@@ -11,6 +11,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.generation import GenerateOptions
+from shardtools.words import duration, rough_size
 
 EPILOG = """\b
 Examples:
@@ -101,24 +102,9 @@ def _print_estimate(options: Any, as_json: bool) -> None:
     click.echo(
         f"{found.num_images} images of {found.num_classes} classes, {found.num_distinct_prompts} distinct prompts"
     )
-    click.echo(f"{found.num_shards} shards, about {_bytes(found.num_bytes)}")
+    click.echo(f"{found.num_shards} shards, about {rough_size(found.num_bytes)}")
     click.echo(
-        f"about {_duration(found.seconds)} on {found.num_processes} processes "
+        f"about {duration(found.seconds)} on {found.num_processes} processes "
         f"({found.images_per_second:.2f} images/s, measured on this machine)"
     )
     click.echo(f"would be written to {options.out}; nothing was made")
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

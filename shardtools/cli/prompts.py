@@ -12,6 +12,7 @@ import click
 from shardtools.cli.options import options_of
 from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template, scenes_for
 from shardtools.taxonomy import DEFAULT_CLASSES, load_classes
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.prompts import Template
@@ -77,10 +78,10 @@ def _summary(
         prompt_to_classes.setdefault(prompt, []).append(entry)
     # two classes share all their prompts or none: what they put into the template does not depend on the scene
     distinct = len(prompt_to_classes) * max(1, len(scenes))
-    counted = f"{_count(len(classes), 'class', 'classes')}" + (
-        f" x {_count(len(scenes), 'scene', 'scenes')}" if scenes else ""
-    )
-    lines = [f"{counted}: {_count(distinct, 'distinct prompt', 'distinct prompts')}"]
+    factors = counted(len(classes), "class", "classes", spec=",")
+    if scenes:
+        factors += f" x {counted(len(scenes), 'scene', spec=',')}"
+    lines = [f"{factors}: {counted(distinct, 'distinct prompt', spec=',')}"]
     shared = [entries for entries in prompt_to_classes.values() if len(entries) > 1]
     if shared:
         named = "; ".join(
@@ -89,7 +90,3 @@ def _summary(
         more = f" and {len(shared) - 3:,} more" if len(shared) > 3 else ""
         lines.append(f"the same prompt for different classes: {named}{more}; d_c or h_c may tell them apart")
     return lines
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -13,6 +13,7 @@ import click
 from shardtools.cli.options import options_of
 from shardtools.options import default_of
 from shardtools.training import TrainOptions
+from shardtools.words import duration
 
 EPILOG = """\b
 Examples:
@@ -133,7 +134,7 @@ def split_ratio(ratio: str) -> tuple[int, ...]:
 
 def summary(result: Any, options: Any) -> str:
     """What a run came to, where its files are, and the next commands worth typing."""
-    from shardtools.cli.train_progress import duration, evaluation_words
+    from shardtools.cli.train_progress import evaluation_words
     from shardtools.training import CURVES_FILE, MODEL_FILE
 
     run = Path(result.out)

@@ -13,6 +13,7 @@ import click
 from shardtools.cli.options import options_of
 from shardtools.options import default_of
 from shardtools.verify import RegenerateOptions, RepairOptions, VerifyOptions
+from shardtools.words import counted, size
 
 LINES_PER_KIND = 20
 """Problems of one kind that are printed; `--json` prints all."""
@@ -123,7 +124,7 @@ def _report_lines(report: Any) -> list[str]:
     else:
         looked = f"{report.num_rows} rows, {report.num_images} images, {report.num_shards} shards"
     state = "committed" if report.finished else "not finished"
-    lines = [f"{report.url}: {report.kind}, {state}: checked {looked}, {report.num_bytes / 1e6:.2f} MB"]
+    lines = [f"{report.url}: {report.kind}, {state}: checked {looked}, {size(report.num_bytes)}"]
     counts = Counter(problem.kind for problem in report.problems)
     printed: Counter[str] = Counter()
     for problem in report.problems:
@@ -135,8 +136,8 @@ def _report_lines(report: Any) -> list[str]:
     if report.sound:
         return [*lines, "sound"]
     parts = len({problem.part for problem in report.problems if problem.part})
-    where = f" in {_counted(parts, 'shard')}" if parts else ""
-    return [*lines, _counted(len(report.problems), "problem") + where]
+    where = f" in {counted(parts, 'shard')}" if parts else ""
+    return [*lines, counted(len(report.problems), "problem") + where]
 
 
 def _repair_lines(done: Any) -> list[str]:
@@ -169,10 +170,6 @@ def _regenerate_lines(images: Any) -> list[str]:
     if len(differing) > LINES_PER_KIND:
         lines.append(f"differs: and {len(differing) - LINES_PER_KIND} more (--json prints all)")
     return lines
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _decibels(value: float) -> str:

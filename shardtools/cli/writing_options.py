@@ -13,6 +13,7 @@ import click
 from shardtools.cli.options import options_of, values_of
 from shardtools.encoding import EncodingOptions
 from shardtools.sources import SourceOptions
+from shardtools.words import counted, size
 from shardtools.writing import WriteOptions
 
 
@@ -49,13 +50,13 @@ def summary(result: Any) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in result.splits.items())
     if result.num_written:
         speed = result.num_written / result.seconds
-        processes = f"{result.num_processes} {'processes' if result.num_processes > 1 else 'process'}"
+        processes = counted(result.num_processes, "process", "processes")
         head = f"{result.num_written} samples read in {result.seconds:.1f} s ({speed:.0f}/s, {processes})"
     else:
         head = "nothing left to write"
-    size = f"{result.num_bytes / 1e9:.2f} GB" if result.num_bytes >= 1e9 else f"{result.num_bytes / 1e6:.2f} MB"
-    where = f"{result.num_shards} {'shard' if result.num_shards == 1 else 'shards'}" if result.num_shards else "files"
-    lines = [f"{head}: {result.url} holds {result.num_images} images ({size}) in {where}; rows by split: {splits}"]
+    where = counted(result.num_shards, "shard") if result.num_shards else "files"
+    images = f"{result.num_images} images ({size(result.num_bytes)})"
+    lines = [f"{head}: {result.url} holds {images} in {where}; rows by split: {splits}"]
     rejected = {status: count for status, count in result.statuses.items() if status != "ok"}
     if rejected:
         reasons = ", ".join(f"{count} {status}" for status, count in rejected.items())

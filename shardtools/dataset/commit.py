@@ -11,8 +11,8 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,7 +25,7 @@ from shardtools.dataset.layout import DATASET_FILE, DatasetInfo, PartEntry, Spli
 from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
-from shardtools.storage import Storage
+from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -38,7 +38,6 @@ Opening a file costs more than reading it.
 
 ROWS_PER_COMPACT_FILE = 4_000_000
 _ROWS_PER_GROUP = 122_880
-_READ_AHEAD = 16
 _UNIQUE_COLUMNS = ("key", "sha256", "seed")
 """A dictionary of these would be as long as the column."""
 
@@ -116,12 +115,9 @@ def commit_dataset(
 
 def _read_parts(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes, Part]]:
     """Parts in order; a few are fetched ahead, never all."""
-    with ThreadPoolExecutor(_READ_AHEAD) as pool:
-        # A group at a time: `map` over all paths would fetch them all, however slow the caller.
-        for start in range(0, len(paths), _READ_AHEAD):
-            group = paths[start : start + _READ_AHEAD]
-            for path, content in zip(group, pool.map(storage.read, group), strict=True):
-                yield path, content, decode_part(content, where=storage.object_url(path))
+    calls = (partial(storage.read, path) for path in paths)
+    for path, content in zip(paths, read_ahead(calls, REQUESTS_IN_FLIGHT), strict=True):
+        yield path, content, decode_part(content, where=storage.object_url(path))
 
 
 class Merger:

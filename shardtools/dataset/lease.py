@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 
+from shardtools.documents import build
 from shardtools.errors import AlreadyExistsError, DatasetBusyError, NotFoundError, StorageError
 from shardtools.storage import Storage
 from shardtools.storage.process import is_running, this_process
@@ -198,8 +199,8 @@ def _read(storage: Storage, generation: int) -> _Holder | None:
     except NotFoundError:
         return None
     try:
-        return _Holder(**json.loads(content))
-    except (ValueError, TypeError):
+        return build(_Holder, json.loads(content))
+    except ValueError:
         raise DatasetBusyError(
             f"{storage.object_url(path)} is no lease that this release can read: delete it if no run writes there"
         ) from None

@@ -13,11 +13,11 @@ from typing import BinaryIO, Protocol, cast
 
 from shardtools.dataset.hashing import HashThread
 from shardtools.errors import ShardError
+from shardtools.hashes import stream_digest
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER, LAYOUTS, Layout, ShardSample, shard_path
 from shardtools.storage import Storage
 
-_READ_BYTES = 1 << 20
 _NOT_IN_FOLDER_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -127,13 +127,3 @@ def class_folder(wnid: str | None, class_index: int | None) -> str:
         name = _NOT_IN_FOLDER_NAMES.sub("_", wnid)
         return f"_{name}" if name.startswith(".") else name
     return "unlabelled" if class_index is None else f"{class_index:05d}"
-
-
-def stream_digest(stream: BinaryIO) -> str:
-    """sha256 of everything in a seekable stream, which was open for writing and can be read."""
-    stream.flush()
-    stream.seek(0)
-    sha256 = hashlib.sha256()
-    while chunk := stream.read(_READ_BYTES):
-        sha256.update(chunk)
-    return sha256.hexdigest()

@@ -92,14 +92,12 @@ def describe(url: str | os.PathLike[str], options: DescribeOptions | None = None
 
 def _current(dataset: Dataset) -> DatasetInfo:
     """The commit; an earlier one cannot be described, its files would take the place of the current one's."""
-    if dataset.info is None:
-        raise DatasetError(f"{dataset.storage.url} is not finished: run the job that makes it again, it resumes")
     where = dataset.storage.object_url(DATASET_FILE)
-    if DatasetInfo.from_json(dataset.storage.read(DATASET_FILE), where=where) != dataset.info:
+    if DatasetInfo.from_json(dataset.storage.read(DATASET_FILE), where=where) != dataset.commit:
         raise DatasetError(
             f"{dataset.storage.url}: an earlier commit cannot be described: give the dataset without @ and digits"
         )
-    return dataset.info
+    return dataset.commit
 
 
 def _files(

@@ -18,11 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.analysis.checking import check_features
-from shardtools.duplicates.hamming import MAX_PAIRS, IndexPairs, Int64s
+from shardtools.arrays import Bools, Float32s, Int64s
+from shardtools.duplicates.hamming import MAX_PAIRS, IndexPairs
 from shardtools.errors import OptionError
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 NO_NUMBER = -1
 """Number of a row of zeros, which has no direction and is near nothing."""
@@ -152,7 +150,7 @@ def check_similarity(min_similarity: float) -> None:
         raise OptionError(f"min_similarity is a cosine above -1 and up to 1, found {min_similarity}")
 
 
-def unit_rows(block: npt.NDArray[Any]) -> Floats:
+def unit_rows(block: npt.NDArray[Any]) -> Float32s:
     """Rows of length 1, float32; a row of zeros becomes NaN, whose cosines pass no bound, not even one below 0."""
     rows = block.astype(np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -227,7 +225,7 @@ def _spans(tables: Sequence[FeatureRows]) -> Iterator[tuple[FeatureRows, int, in
         offset += len(table)
 
 
-def _asked_rows(span: tuple[FeatureRows, int, int, int], is_asked: Bools | None) -> tuple[Floats, Int64s]:
+def _asked_rows(span: tuple[FeatureRows, int, int, int], is_asked: Bools | None) -> tuple[Float32s, Int64s]:
     """Rows of length 1 that are asked for, and their numbers among the rows of all tables."""
     table, start, stop, first = span
     numbers = np.arange(first, first + stop - start)

@@ -8,11 +8,10 @@ which for ten thousand black pictures would be fifty million pairs: each is pair
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Int64s = npt.NDArray[np.int64]
+from shardtools.arrays import Int64s
 
 
 def connected_groups(num_rows: int, left: Int64s, right: Int64s) -> Int64s:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s, UInt8s, UInt64s
 from shardtools.duplicates.options import HASH_BITS
 from shardtools.errors import OptionError
 
@@ -33,10 +34,6 @@ _MAX_CHUNK_BITS = 64
 _CANDIDATE, _LOOKUP, _COMPARISON = 15.0, 60.0, 6.0
 # Odd, so that multiplying by it deals the bits in another order: neighbouring frequencies go to different chunks.
 _STRIDE = 89
-
-Int64s = npt.NDArray[np.int64]
-UInt8s = npt.NDArray[np.uint8]
-UInt64s = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

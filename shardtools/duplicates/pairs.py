@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, UInt8s
 from shardtools.duplicates.embedding import NO_NUMBER, Embeddings, distinct_rows
-from shardtools.duplicates.groups import Clusters, Int64s
-from shardtools.duplicates.hamming import IndexPairs, UInt8s, hamming_join, hamming_pairs
+from shardtools.duplicates.groups import Clusters
+from shardtools.duplicates.hamming import IndexPairs, hamming_join, hamming_pairs
 from shardtools.duplicates.options import KINDS, DuplicatesOptions
 from shardtools.duplicates.samples import Samples
 from shardtools.errors import DatasetError, OptionError

@@ -14,14 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, UInt8s
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.duplicates.groups import Int64s
 from shardtools.duplicates.options import DuplicatesOptions
 from shardtools.errors import DatasetError
 from shardtools.overlays import Overlay, find_overlay, fits, open_overlay_at
 from shardtools.quality import HASH_BYTES, OVERLAY_NAME, is_complete
-
-UInt8s = npt.NDArray[np.uint8]
 
 # Copies are numbered only where there is more than one, which needs no digest in memory.
 _SAMPLES = """

@@ -28,7 +28,7 @@ from shardtools.encoding.cost import DecodeCost, fit_decode_cost
 from shardtools.encoding.encode import fit_size
 from shardtools.encoding.trial import Trial, try_encodings
 from shardtools.errors import DatasetError, OptionError
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, read_ahead
+from shardtools.storage import REQUESTS_IN_FLIGHT, read_ahead
 
 DEFAULT_NUM_SAMPLES = 16
 QUALITIES = (95, 90, 85, 80, 75)
@@ -186,7 +186,7 @@ def _check(images_per_second: float, cores: int, num_samples: int, seed: int) ->
 
 
 def _totals(dataset: Dataset) -> tuple[int, int]:
-    splits = dataset.info.splits.values() if dataset.info is not None else ()
+    splits = dataset.commit.splits.values()
     num_images = sum(split.num_images for split in splits)
     if num_images == 0:
         raise DatasetError(f"{dataset.storage.url} holds no image to measure: give a dataset that has some")

@@ -6,7 +6,6 @@ mapping: they must lie on this machine's disks, so features in an object store a
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -19,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Int64s, from_int64, to_numpy
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError
+from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError, first_line
 from shardtools.features.layout import (
     FEATURES_FILE,
     FEATURES_FOLDER,
@@ -30,16 +30,14 @@ from shardtools.features.layout import (
     check_same_encoder,
 )
 from shardtools.features.writer import clear_features, features_storage, parts_done
+from shardtools.hashes import stream_digest
 from shardtools.loader import NO_CLASS
-from shardtools.loader.arrow import from_int64, to_numpy
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 
 ROWS_PER_BLOCK = 8192
 _MAX_MAPPED = 64
 """Parts that are mapped at a time: each holds a file descriptor."""
-
-Int64s = npt.NDArray[np.int64]
 
 
 class FeatureStore:
@@ -248,7 +246,7 @@ class FeatureStore:
         """
         for part in self.info.parts:
             with open(self._path(part.path), "rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
+                found = stream_digest(stream)
             if found != part.sha256:
                 raise DatasetError(
                     f"{self.storage.object_url(part.path)} was altered: expected sha256 {part.sha256[:16]}..., found "
@@ -381,14 +379,14 @@ def _check_version(info: FeaturesInfo, dataset: Dataset, where: str) -> None:
     if info.plan.dataset_sha256 == now:
         return
     then = info.plan.dataset_sha256[:8]
-    rows = 0 if dataset.info is None else dataset.info.num_rows
     raise DatasetError(
         f"features at {where} are of commit {then} ({info.plan.dataset_num_rows} rows) of their dataset, "
-        f"{dataset.storage.url} is at commit {now[:8]} ({rows} rows): extract them again with replace (--replace), or "
-        f"read {dataset.storage.url}@{then}"
+        f"{dataset.storage.url} is at commit {now[:8]} ({dataset.commit.num_rows} rows): extract them again with "
+        f"replace (--replace), or read {dataset.storage.url}@{then}"
     )
 
 
 def _damaged(where: str, error: Exception | str) -> DatasetError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DatasetError(f"{where} is damaged ({reason}): extract the features again with replace (--replace)")
+    return DatasetError(
+        f"{where} is damaged ({first_line(error)}): extract the features again with replace (--replace)"
+    )

@@ -19,7 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardtools.arrays import from_texts
 from shardtools.dataset import Dataset, open_dataset
+from shardtools.documents import build
 from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, OptionError
 from shardtools.features.layout import (
     FEATURES_FILE,
@@ -35,7 +37,6 @@ from shardtools.features.layout import (
     part_path,
     rows_per_part,
 )
-from shardtools.loader.arrow import from_texts
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 
@@ -240,7 +241,7 @@ def make_plan(
         name=name,
         encoder=encoder,
         dataset_sha256=digest(dataset.content),
-        dataset_num_rows=0 if dataset.info is None else dataset.info.num_rows,
+        dataset_num_rows=dataset.commit.num_rows,
         split=split,
         num_rows=num_rows,
         batch_size=batch_size,
@@ -267,7 +268,7 @@ def _check_keys(dataset_url: str | os.PathLike[str], keys: Sequence[str]) -> Non
 def _read_part(storage: Storage, path: str) -> FeaturePart:
     try:
         metadata = pq.read_schema(io.BytesIO(storage.read(path))).metadata
-        return FeaturePart.from_fields(json.loads(metadata[_PART_FACTS]))
+        return build(FeaturePart, json.loads(metadata[_PART_FACTS]))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         raise DatasetError(
             f"{storage.object_url(path)} is no intact file of keys: remove it and run the same command again"

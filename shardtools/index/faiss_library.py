@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.errors import OptionError, RunError
+from shardtools.errors import OptionError, RunError, first_line
 from shardtools.index.neighbours import NO_ROW, Floats, Neighbors, to_distances
 from shardtools.index.options import IndexOptions
 
@@ -149,7 +149,7 @@ def read(path: str) -> Any:
     try:
         return library().read_index(path)
     except RuntimeError as error:
-        raise OSError(str(error).splitlines()[0]) from None
+        raise OSError(first_line(error)) from None
 
 
 def merge_on_disk(trained: Any, files: list[str], lists: str) -> None:

@@ -7,12 +7,12 @@ but the dataset's commit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from shardtools.errors import DatasetError, FormatVersionError, OptionError
+from shardtools.documents import Document, Format
+from shardtools.errors import OptionError
 from shardtools.options import option
 
 INDEX_VERSION = 1
@@ -27,7 +27,6 @@ KINDS = {
 
 DEVICES = ("auto", "cpu", "cuda")
 
-_FORMAT_NAME = "shardtools-index"
 _COUNTS = ("num_lists", "code_bytes", "links", "train_rows", "rerank", "memory_bytes", "recall_queries")
 
 
@@ -85,7 +84,7 @@ class IndexOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexInfo:
+class IndexInfo(Document):
     """The content of `index/KIND.json`.
 
     Attributes:
@@ -104,6 +103,14 @@ class IndexInfo:
         settings: Further options that it was built with.
     """
 
+    format: ClassVar[Format] = Format(
+        name="shardtools-index",
+        version=INDEX_VERSION,
+        what="the file of an index",
+        remedy="build the index again",
+        outdated="build the index again",
+    )
+
     kind: str
     metric: str
     features_sha256: str
@@ -117,31 +124,6 @@ class IndexInfo:
     num_bytes: int
     seconds: float
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> bytes:
-        """The bytes of the file."""
-        content: dict[str, Any] = {"format": _FORMAT_NAME, "format_version": INDEX_VERSION, **asdict(self)}
-        return (json.dumps(content, indent=1) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, content: bytes, *, where: str) -> IndexInfo:
-        """The reverse of `to_json`.
-
-        Raises:
-            DatasetError: Not the file of an index.
-            FormatVersionError: Written by another format version.
-        """
-        try:
-            fields = json.loads(content)
-            name, version = fields.pop("format"), fields.pop("format_version")
-            if name != _FORMAT_NAME or version != INDEX_VERSION:
-                raise FormatVersionError(
-                    f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
-                    f"{INDEX_VERSION}: build the index again"
-                )
-            return cls(**fields)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise DatasetError(f"{where} is not the file of an index: build the index again") from None
 
 
 def index_path(kind: str) -> str:

@@ -12,18 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Float64s, Int64s, to_numpy
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError
-from shardtools.loader.arrow import to_numpy
 from shardtools.overlays import Overlay
 from shardtools.overlays.checking import KeyChecker
-
-Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
 
 _DRAW = "draw"
 _WHOLE = ("int", "uint")

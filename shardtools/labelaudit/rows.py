@@ -15,11 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, from_int64, to_numpy
 from shardtools.errors import OptionError, QueryError
 from shardtools.features import FeatureStore
-from shardtools.loader.arrow import from_int64, to_numpy
-
-Int64s = npt.NDArray[np.int64]
 
 NO_LABEL = "no label"
 SMALL_CLASS = "the only sample of its class"

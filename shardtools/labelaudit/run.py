@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from shardtools.arrays import from_int64
 from shardtools.audit import Audit, audit_labels
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore, only_features, open_features
@@ -18,7 +19,6 @@ from shardtools.labelaudit.options import LabelAuditOptions, LabelAuditResult
 from shardtools.labelaudit.rows import AuditRows, choose_rows, features_of
 from shardtools.labelaudit.summary import SUMMARY_FILE, summary, summary_bytes
 from shardtools.labelaudit.tables import most_suspect, noise_table
-from shardtools.loader.arrow import from_int64
 from shardtools.manifest import digest
 from shardtools.overlays import Overlay, OverlayWriter, open_overlay, open_overlay_at
 from shardtools.overlays.writer import ROWS_PER_PART

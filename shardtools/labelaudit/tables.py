@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s
 from shardtools.audit import SCORES, Audit
-from shardtools.labelaudit.rows import AuditRows, Int64s
+from shardtools.labelaudit.rows import AuditRows
 
 NOISE_COLUMNS = {
     "key": "of the sample",

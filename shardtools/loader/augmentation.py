@@ -14,13 +14,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Bools, Float32s, Int32s, Int64s
 from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
-from shardtools.loader.randomness import Draws, Int64s
-
-Int32s = npt.NDArray[np.int32]
-Float32s = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
+from shardtools.loader.randomness import Draws
 
 DEFAULT_SCALE = (0.08, 1.0)
 DEFAULT_RATIO = (3 / 4, 4 / 3)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.errors import OptionError
-from shardtools.loader.randomness import Int64s
 
 LAST_BATCHES = {
     "pad": "filled with positions from the start of the epoch, which then come twice",

@@ -11,11 +11,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.decode import Decoder, DecodeStatus
 from shardtools.errors import OptionError
 from shardtools.loader.crops import cannot_be_cropped, output_shapes, plan_crops
 from shardtools.loader.options import LoaderOptions
-from shardtools.loader.randomness import Draws, Int64s
+from shardtools.loader.randomness import Draws
 from shardtools.loader.reading_batch import RawBatch
 from shardtools.loader.table import SampleTable
 

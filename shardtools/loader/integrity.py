@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.loader.permutation import Permutation
-from shardtools.loader.randomness import Int64s, stream_key
+from shardtools.loader.randomness import stream_key
 from shardtools.loader.table import SampleTable
 
 MAX_ATTEMPTS = 16

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.errors import OptionError
 from shardtools.loader.order import EpochOrder, OrderOptions
-from shardtools.loader.randomness import Int64s
 
 LENGTHS: dict[str, Callable[[Sequence[int]], int]] = {
     "first": lambda ends: ends[0],

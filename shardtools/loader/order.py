@@ -14,9 +14,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.errors import OptionError
 from shardtools.loader.permutation import MAX_SIZE, Permutation
-from shardtools.loader.randomness import Int64s, hash_counters, stream_key, to_unit
+from shardtools.loader.randomness import hash_counters, stream_key, to_unit
 
 SHUFFLES = {
     "global": "every order of all samples is possible",

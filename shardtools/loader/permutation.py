@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shardtools.loader.randomness import Int64s, UInt64s, hash_counters, mix
+from shardtools.arrays import Int64s, UInt64s
+from shardtools.loader.randomness import hash_counters, mix
 
 TABLE_SIZE = 65_536
 """Largest permutation that is held as a table (512 KiB)."""

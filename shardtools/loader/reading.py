@@ -20,9 +20,9 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.errors import ShardError, StorageError
 from shardtools.loader.integrity import MAX_ATTEMPTS, replace_row
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading_ahead import RemoteAhead, Round
 from shardtools.loader.reading_batch import Counter, RawBatch, ReadCounts, Replacement, Slots
 from shardtools.loader.reading_local import LocalFiles, MappedFile

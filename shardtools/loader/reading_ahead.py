@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.loader.randomness import Int64s
+from shardtools.arrays import Int64s
 from shardtools.loader.reading_batch import Counter, Slots
 from shardtools.loader.reading_options import ReadOptions
 from shardtools.loader.reading_ranges import BlockMap, RangePlan, distinct, plan_ranges, runs

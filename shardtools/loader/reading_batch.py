@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.loader.randomness import Int64s, UInt64s
+from shardtools.arrays import Int64s, UInt64s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from shardtools.arrays import Int64s, UInt64s
 from shardtools.errors import NotFoundError, StorageError
 from shardtools.loader.integrity import digest_reason
-from shardtools.loader.randomness import Int64s, UInt64s
 from shardtools.loader.reading_batch import Slots, address_of
 from shardtools.loader.reading_ranges import distinct
 from shardtools.loader.table import SampleTable

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.loader.order import EpochOrder
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.table import SampleTable
 
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError, NotFoundError, StorageError
 from shardtools.loader.disk_cache import DiskCache
 from shardtools.loader.integrity import digest_reason
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading_batch import Counter, address_of
 from shardtools.loader.reading_local import outside_reason
 from shardtools.loader.reading_options import CHUNK_BYTES, ReadOptions

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.decode import DecodeStatus
 from shardtools.loader.augmentation import MultiCropOptions
 from shardtools.loader.batches import BatchPlan, BatchPositions
 from shardtools.loader.decoding import BatchDecoder, Images
 from shardtools.loader.options import LoaderOptions
 from shardtools.loader.order import EpochOrder, EpochSequence
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading import BatchReader
 from shardtools.loader.reading_batch import RawBatch, Replacement
 from shardtools.loader.reading_ranges import BlockMap

@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError
-from shardtools.loader.arrow import from_int64, text_parts
-from shardtools.loader.randomness import Int64s, UInt64s
+from shardtools.arrays import Int64s, UInt64s, from_int64, text_parts
+from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError, first_line
 from shardtools.loader.shard_paths import ShardPaths
 
 TABLE_VERSION = 1
@@ -215,8 +214,7 @@ class SampleTable:
             return table
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
-                f"{place} is no intact table of a loader ({str(error).splitlines()[0]}): remove the folder, it is made "
-                "again"
+                f"{place} is no intact table of a loader ({first_line(error)}): remove the folder, it is made again"
             ) from None
 
 

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Int64s, from_int64, from_texts, text_parts, to_numpy
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError
-from shardtools.loader.arrow import from_int64, from_texts, text_parts, to_numpy
-from shardtools.loader.randomness import Int64s, hash_keys
+from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
+from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
 from shardtools.sample import STATUS_OK
 from shardtools.shards import IMAGEFOLDER
@@ -65,7 +65,7 @@ def read_split(
     """
     opened = _open_all(urls)
     for name, dataset in opened:
-        splits = dataset.info.splits if dataset.info else {}
+        splits = dataset.commit.splits
         if split not in splits:
             raise OptionError(f"{name} has no split {split!r}: it has {', '.join(splits) or 'none'}")
         if splits[split].num_images == 0:
@@ -169,7 +169,7 @@ class _DatasetReader:
             ) from None
         except (pa.ArrowException, OSError) as error:
             raise DatasetError(
-                f"{where} is no intact manifest ({str(error).splitlines()[0]}): restore it, or run the job again"
+                f"{where} is no intact manifest ({first_line(error)}): restore it, or run the job again"
             ) from None
 
     def _append(self, rows: pa.Table, where: str) -> None:

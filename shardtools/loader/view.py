@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, UInt64s, from_int64, from_texts, to_numpy
 from shardtools.errors import QueryError
-from shardtools.loader.arrow import from_int64, from_texts, to_numpy
-from shardtools.loader.randomness import Int64s, UInt64s, hash_keys, mix
+from shardtools.loader.randomness import hash_keys, mix
 from shardtools.loader.table import SampleTable
 from shardtools.loader.table_reading import read_all
 

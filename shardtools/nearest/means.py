@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from shardtools.arrays import Float32s, Float64s, Int64s
 from shardtools.errors import OptionError
 from shardtools.index.exact import Table, load
-
-Floats = npt.NDArray[np.float32]
-Float64s = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
 
 ROWS_PER_BLOCK = 2048
 _SHOWN = 5
@@ -39,7 +35,7 @@ class ClassMeans:
     sums: Float64s
 
     @property
-    def means(self) -> Floats:
+    def means(self) -> Float32s:
         """Means scaled to length 1, [C, D]; zeros where samples cancel out."""
         norms = np.linalg.norm(self.sums, axis=1, keepdims=True)
         return (self.sums / np.where(norms > 0, norms, 1)).astype(np.float32)
@@ -91,10 +87,10 @@ class MeanScores:
     """
 
     nearest: Int64s
-    nearest_similarity: Floats
+    nearest_similarity: Float32s
     other: Int64s
-    other_similarity: Floats
-    own_similarity: Floats
+    other_similarity: Float32s
+    own_similarity: Float32s
     own_rank: Int64s
 
 
@@ -121,8 +117,8 @@ def mean_scores(table: Table, own: Int64s, means: ClassMeans, *, leave_one_out: 
     return MeanScores(**columns)
 
 
-def _block_scores(block: Floats, own: Int64s, means: ClassMeans, leave_one_out: bool) -> MeanScores:
-    scores: Floats = block @ means.means.T
+def _block_scores(block: Float32s, own: Int64s, means: ClassMeans, leave_one_out: bool) -> MeanScores:
+    scores: Float32s = block @ means.means.T
     lines = np.arange(len(block))
     has_own = own >= 0
     # The own class's score is replaced before anything is ranked, or each sample would be judged by a mean that holds
@@ -146,7 +142,7 @@ def _block_scores(block: Floats, own: Int64s, means: ClassMeans, leave_one_out: 
     )
 
 
-def _own_similarity(block: Floats, own: Int64s, means: ClassMeans, scores: Floats, leave_one_out: bool) -> Floats:
+def _own_similarity(block: Float32s, own: Int64s, means: ClassMeans, scores: Float32s, leave_one_out: bool) -> Float32s:
     """Cosine to the own class; NaN where there is none, or nothing is left of it."""
     has_own = own >= 0
     found = np.full(len(block), np.nan, np.float32)

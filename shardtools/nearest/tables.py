@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.nearest.means import ClassMeans, Floats, Int64s, MeanScores
+from shardtools.arrays import Float32s, Int64s
+from shardtools.nearest.means import ClassMeans, MeanScores
 from shardtools.nearest.votes import Votes
 
 SAMPLE_COLUMNS = {
@@ -45,8 +46,8 @@ def sample_table(
     means: ClassMeans,
     names: Sequence[str],
     own: Int64s,
-    distances: Floats,
-    reference_distances: Floats | None,
+    distances: Float32s,
+    reference_distances: Float32s | None,
 ) -> pa.Table:
     """One row a sample; see `SAMPLE_COLUMNS`.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -159,7 +160,7 @@ class OverlayWriter:
             made_by=self._made_by,
             settings=self._settings,
             dataset_sha256=digest(self._dataset.content),
-            dataset_num_rows=self._dataset.info.num_rows if self._dataset.info else 0,
+            dataset_num_rows=self._dataset.commit.num_rows,
             unique=self._unique,
             columns=tuple(OverlayColumn(name=field.name, type=str(field.type)) for field in self._schema),
             parts=tuple(self._parts),
@@ -219,8 +220,9 @@ class OverlayWriter:
         if num_parts > len(info.parts):
             raise PlanMismatchError(f"{self._url} has {len(info.parts)} parts to go on after, expected {num_parts}")
         for part in info.parts[:num_parts]:
-            one = OverlayInfo(**{name: getattr(info, name) for name in info.__slots__} | {"parts": (part,)})
-            overlay = Overlay(storage=self._storage, folder=self._folder, info=one, content=b"")
+            overlay = Overlay(
+                storage=self._storage, folder=self._folder, info=replace(info, parts=(part,)), content=b""
+            )
             self._schema = overlay.schema()
             # So that a key of an earlier part is refused in a later one, as if all had been written by one run.
             self._checker.remember(overlay.read(self._unique))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Float32s, UInt8s
 from shardtools.quality.pdq import SIDE, PerceptualHashes, perceptual_hashes
 
 DARK_BELOW = 32
@@ -25,9 +26,6 @@ _COLOUR_STEP = 3
 _MAX_STEP = SIDE // 4
 # ITU-R BT.601 in 256ths.
 _RED, _GREEN, _BLUE = 77, 150, 29
-
-UInt8s = npt.NDArray[np.uint8]
-Float32s = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

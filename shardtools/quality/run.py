@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import queue
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,7 +43,7 @@ from shardtools.overlays.layout import OVERLAY_FILE
 from shardtools.quality.measures import Measures, measure
 from shardtools.quality.options import MADE_BY, OVERLAY_NAME, QualityOptions
 from shardtools.quality.pdq import HASH_BYTES, SIDE
-from shardtools.storage import open_storage
+from shardtools.storage import open_storage, read_ahead
 
 _IMAGES_AT_A_TIME = 8
 """What is measured at once: its intermediate arrays then stay in a core's cache."""
@@ -219,30 +217,12 @@ def _measure_part(job: _Job, part: range, report: Progress) -> TaskFacts:
             idle.put(decoder)
 
     batches, num_threads = [], options.threads
-    with BatchReader(table, loading.read) as reader, ThreadPoolExecutor(num_threads, "shardtools-quality") as threads:
-        for batch in _in_order(reader.batches(steps), work, threads, num_threads * _BATCHES_PER_THREAD):
+    with BatchReader(table, loading.read) as reader:
+        calls = (partial(work, raw) for raw in reader.batches(steps))
+        for batch in read_ahead(calls, num_threads * _BATCHES_PER_THREAD, num_threads=num_threads):
             batches.append(batch)
             report(Batch(rows=batch.num_rows))
     return TaskFacts(rows=len(part), result=pa.concat_tables(batches))
-
-
-def _in_order(
-    raws: Iterable[RawBatch], work: Callable[[RawBatch], pa.Table], threads: ThreadPoolExecutor, ahead: int
-) -> Iterator[pa.Table]:
-    under_way: deque[Future[pa.Table]] = deque()
-    try:
-        # Results leave in the order they were asked for. Beyond `ahead` under way the oldest is waited for, so that
-        # reading does not run away from decoding.
-        for raw in raws:
-            under_way.append(threads.submit(work, raw))
-            if len(under_way) > ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        # Stopped half-way: what has not begun is not begun any more.
-        for left in under_way:
-            left.cancel()
 
 
 def _measure_batch(raw: RawBatch, decoder: BatchDecoder, table: SampleTable) -> pa.Table:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, StageSeconds
 from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
 from shardtools.loader.block_sizes import resolve_sizes
 from shardtools.loader.options import CenterCropOptions, Crop
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading import BatchReader
 from shardtools.loader.reading_batch import ReadCounts
 from shardtools.loader.reading_ranges import BlockMap

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number, quoted
+from shardtools.quoting import quoted_name
+from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number
 from shardtools.sql import find_query
 
 OVERLAY = "quality"
@@ -162,8 +163,8 @@ def _flagged(tables: Tables, overlay: OverlayTable, name: str, measures: list[st
     measure, order = FLAGS.get(stem, (None, "asc"))
     if measure not in measures:
         measure = None
-    value = number(f"n.{quoted(measure)}") if measure is not None else "null::double"
-    where = f"from {overlay.sql} as n where n.{quoted(name)}"
+    value = number(f"n.{quoted_name(measure)}") if measure is not None else "null::double"
+    where = f"from {overlay.sql} as n where n.{quoted_name(name)}"
     [total] = tables.rows(f"select count(*) as images {where}")
     rows = tables.rows(
         f"select n.key as key, {value} as value {where} order by value {order} nulls last, key limit {limit}"
@@ -177,7 +178,7 @@ def _flagged(tables: Tables, overlay: OverlayTable, name: str, measures: list[st
 
 
 def _extreme(tables: Tables, overlay: OverlayTable, name: str, measure: str, order: str, limit: int) -> OutlierKind:
-    value = number(f"n.{quoted(measure)}")
+    value = number(f"n.{quoted_name(measure)}")
     rows = tables.rows(
         f"select n.key as key, {value} as value from {overlay.sql} as n where {value} is not null "
         f"order by value {order}, key limit {limit}"

@@ -62,7 +62,7 @@ class Tables:
     """A session over one dataset, and its overlays by name."""
 
     def __init__(self, session: Session, dataset: Dataset, url: str, addresses: tuple[str, ...]) -> None:
-        self._session = session
+        self.session = session
         self._dataset = dataset
         self.url = url
         self._elsewhere = {overlay.info.name: overlay for overlay in map(open_overlay_at, addresses)}
@@ -70,12 +70,11 @@ class Tables:
 
     def table(self, sql: str, **parameters: Any) -> pa.Table:
         """The result of a statement."""
-        rows = self._session.stream(sql, parameters)
-        return pa.Table.from_batches(rows, schema=rows.schema)
+        return self.session.table(sql, parameters)
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a result as dictionaries."""
-        return self.table(sql, **parameters).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped
+        return self.session.rows(sql, parameters)
 
     def overlay(self, name: str, *required: str) -> OverlayTable | Missing:
         """An overlay with at least these columns."""
@@ -123,11 +122,6 @@ class Tables:
         if overlay is None:
             raise DatasetError(f"overlay {name} is gone: was it removed meanwhile? Make the report again")
         return overlay
-
-
-def quoted(name: str) -> str:
-    """A column's name as SQL takes it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def number(expression: str) -> str:

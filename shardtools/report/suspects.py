@@ -13,8 +13,9 @@ from typing import Any
 
 from shardtools.dataset import open_dataset
 from shardtools.errors import QueryError
+from shardtools.quoting import quoted_name
 from shardtools.report.expectations import Expectations, find_expectations
-from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number, quoted
+from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number
 from shardtools.sql import Session
 from shardtools.sql.output import check_suffix, save
 
@@ -90,7 +91,7 @@ def _filled(tables: Tables, overlay: OverlayTable, names: list[str]) -> tuple[st
     """The columns that have any value: an audit writes those of a training also where there was none."""
     if not names:
         return ()
-    counts = ", ".join(f"count({quoted(name)}) as filled{place}" for place, name in enumerate(names))
+    counts = ", ".join(f"count({quoted_name(name)}) as filled{place}" for place, name in enumerate(names))
     [row] = tables.rows(f"select {counts} from {overlay.sql}")
     return tuple(name for place, name in enumerate(names) if row[f"filled{place}"])
 
@@ -131,7 +132,7 @@ def suspects_sql(tables: Tables) -> str | Missing:
 def _statement(overlay: OverlayTable, scores: tuple[str, ...]) -> str:
     taken = _expressions(overlay)
     columns = [f"{expression} as {name}" for name, expression in taken.items()]
-    columns += [f"{number(f'n.{quoted(name)}')} as score{position}" for position, name in enumerate(scores)]
+    columns += [f"{number(f'n.{quoted_name(name)}')} as score{position}" for position, name in enumerate(scores)]
     return (
         f"select n.key, {', '.join(columns)} from {overlay.sql} as n join samples as s using (dataset, key) "
         f"where {_condition(taken)}"

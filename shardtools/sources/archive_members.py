@@ -17,12 +17,11 @@ from shardtools.errors import SourceError
 from shardtools.shards.tar_headers import ReadAt, TarEntry, read_entries
 from shardtools.sources.archive_forward import COMPRESSED_SUFFIXES, ForwardReader
 from shardtools.sources.archive_zip import ZipMember, read_directory, unpack
-from shardtools.sources.base import read_ahead
 from shardtools.sources.image_check import MAX_SAMPLE_BYTES, Rejection, extension_of
 from shardtools.sources.tree_layout import VIDEO_EXTENSION, read_layout
 from shardtools.sources.tree_table import FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import count_frames
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 
 ARCHIVE_SUFFIXES = (".tar", ".zip", *COMPRESSED_SUFFIXES)
 """How archives that can be read are named."""

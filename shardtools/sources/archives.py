@@ -17,7 +17,6 @@ from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.sources.archive_forward import ForwardReader
 from shardtools.sources.archive_members import ARCHIVE_SUFFIXES as ARCHIVE_SUFFIXES
 from shardtools.sources.archive_members import first_names, read_files, tree_parts
-from shardtools.sources.base import read_ahead
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.imagefolder import stored_files
 from shardtools.sources.listing import check_name
@@ -28,7 +27,7 @@ from shardtools.sources.tree_index import index_tree
 from shardtools.sources.tree_layout import SPLIT_FOLDERS, Layout, LayoutSurvey, is_wnid
 from shardtools.sources.tree_table import ROOT, TreeFile, TreeTable
 from shardtools.sources.tree_video import require_opencv
-from shardtools.storage import Storage, StoredObject
+from shardtools.storage import Storage, StoredObject, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _SUFFIX = re.compile("|".join(re.escape(suffix) + "$" for suffix in ARCHIVE_SUFFIXES))

@@ -8,19 +8,12 @@ end before the first shard is written.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from shardtools.sample import Sample
 from shardtools.storage import Storage
-
-REQUESTS_IN_FLIGHT = 16
-"""Files or ranges that one process fetches ahead from an object store, where waiting costs more than reading."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,26 +50,3 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027  # most sources keep nothing open
         """Closes what `samples` left open in this process; the source may be read again."""
-
-
-def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:
-    """Results of the calls in their order, `depth` of them running ahead in threads; 0 runs each when it is wanted."""
-    # Without a thread: on a local disk it would cost more than the wait it hides.
-    if depth == 0:
-        for call in calls:
-            yield call()
-        return
-    with ThreadPoolExecutor(depth) as pool:
-        running: deque[Future[_T]] = deque()
-        try:
-            for call in calls:
-                running.append(pool.submit(call))
-                # The oldest is waited for only when all threads have work.
-                if len(running) > depth:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            # The caller left early. Closing the pool waits for those that run; the rest need not begin.
-            for future in running:
-                future.cancel()

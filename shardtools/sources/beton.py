@@ -27,7 +27,7 @@ from shardtools.shards.beton_format import ARRAY_TYPES, MODE_RAW, SCALAR_TYPES, 
 from shardtools.shards.beton_reader import Beton, open_beton
 from shardtools.shards.beton_tables import Table
 from shardtools.shards.beton_writer import JSON_FIELD, KEY_FIELD, NO_LABEL
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, Source, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.beton_fields import CLS_FIELD, Roles, find_roles, further_members
 from shardtools.sources.image_check import make_sample, too_large
 from shardtools.sources.labels import labels_digest
@@ -35,7 +35,7 @@ from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import by_split
 from shardtools.sources.png import encode_rgb_png
 from shardtools.sources.tar_labels import label_members
-from shardtools.storage import Storage
+from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _ROWS_TOGETHER = 1024

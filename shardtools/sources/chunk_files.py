@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.errors import SourceError
+from shardtools.errors import SourceError, first_line
 from shardtools.shards.sample_table import cut_sample
 from shardtools.storage import Storage
 
@@ -100,11 +100,6 @@ def unpack(content: bytes | memoryview, codec: str, max_bytes: int, *, where: st
     if len(found) > max_bytes:
         raise SourceError(f"{where} has more than the {max_bytes} bytes unpacked that were expected: fetch it again")
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """An error's first line, without what is not the same on every run."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 class Chunk(ABC):

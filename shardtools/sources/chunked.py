@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from shardtools.sample import Sample
-from shardtools.sources.base import Source, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.chunk_files import Chunk, ChunkFile, Column, Values, cut
 from shardtools.sources.chunk_opening import open_chunk
 from shardtools.sources.image_check import (
@@ -23,6 +23,7 @@ from shardtools.sources.image_check import (
 )
 from shardtools.sources.index import Index
 from shardtools.sources.sample_columns import Roles, member_payload, read_image, sample_labels
+from shardtools.storage import read_ahead
 
 _RANGE_BYTES = 8 * 1024 * 1024
 """Neighbouring samples are fetched together up to this length."""

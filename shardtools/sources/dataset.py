@@ -26,11 +26,11 @@ from shardtools.manifest import PROVENANCE_COLUMNS, digest
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, joined_path, read_members, read_samples
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.base import Source, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.png import encode_rgb_png
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _RANGE_BYTES = 8 * 1024 * 1024
@@ -238,10 +238,9 @@ def open_dataset_source(
     if options.shuffle:
         raise OptionError("a dataset is copied in its own order: drop --shuffle")
     dataset = open_dataset(options.source)
-    if dataset.info is None:
-        raise SourceError(f"{options.source} is not finished: run the job that makes it again, it resumes")
+    info = dataset.commit
     entries: dict[str, list[tuple[str, int]]] = {}
-    for entry in dataset.info.parts:
+    for entry in info.parts:
         entries.setdefault(parse_part_path(entry.path)[0], []).append((entry.path, entry.num_rows))
     if options.split is not None:
         if options.split not in entries:
@@ -254,7 +253,6 @@ def open_dataset_source(
         for split, of_split in entries.items()
     }
     parent = digest(dataset.content)
-    info = dataset.info
     columns = None
     if info.layout != "tar" and set(info.fields) - {"key"}:
         columns = open_columns(dataset.storage, info.layout, [shard.path for shard in info.shards], folder)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.sources.text_hashes import hash_text, repeated_rows
+from shardtools.hashes import hash_text, repeated_rows
 
 _ROWS_PER_BATCH = 16_384
 _ROWS_AT_ONCE = 512

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from shardtools.errors import SourceError
-from shardtools.sources.chunk_files import MAX_UNPACKED_BYTES, Chunk, ChunkFile, Column, Values, cut, first_line, unpack
+from shardtools.errors import SourceError, first_line
+from shardtools.sources.chunk_files import MAX_UNPACKED_BYTES, Chunk, ChunkFile, Column, Values, cut, unpack
 from shardtools.storage import Storage
 
 FRAMES_MAGIC = b"LDFZ01\0\0"

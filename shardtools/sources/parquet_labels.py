@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardtools.errors import ShardError, SourceError
+from shardtools.hashes import hash_text, repeated_rows
 from shardtools.shards import check_key
 from shardtools.sources.labels import Label, label_folders
 from shardtools.sources.parquet_columns import Columns
-from shardtools.sources.text_hashes import hash_text, repeated_rows
 from shardtools.taxonomy import ImageClass
 
 MAX_CLASSES = 100_000

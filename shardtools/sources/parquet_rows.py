@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardtools.errors import SourceError
+from shardtools.errors import SourceError, first_line
 from shardtools.sources.parquet_columns import Columns, find_columns
 from shardtools.storage import Storage
 
@@ -60,9 +60,7 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        line = next(iter(str(error).splitlines()), "") or type(error).__name__
-        clean = "".join(character for character in line if character.isprintable())[:160]
-        raise SourceError(f"{where} is no intact Parquet file: {clean}: fetch or write it again") from None
+        raise SourceError(f"{where} is no intact Parquet file: {first_line(error)}: fetch or write it again") from None
 
 
 def find_rows(storage: Storage, path: str) -> ParquetRows:

@@ -20,7 +20,7 @@ from shardtools.errors import SourceError
 from shardtools.sample import Sample
 from shardtools.sources.archive_forward import ForwardReader
 from shardtools.sources.archive_zip import unpack
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, Source, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.image_check import (
     IMAGE_EXTENSIONS,
     NUM_MAGIC_BYTES,
@@ -33,7 +33,7 @@ from shardtools.sources.image_check import (
 from shardtools.sources.index import Index
 from shardtools.sources.tree_table import FILE, FILE_COLUMNS, FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import decode_frames
-from shardtools.storage import Storage
+from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
 SCHEMA = pa.schema(
     [

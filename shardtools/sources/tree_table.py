@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from shardtools.sources.text_hashes import hash_text, repeated_rows
+from shardtools.hashes import hash_text, repeated_rows
 
 ROOT = -1
 """In place of an archive's number: the file is an object of its own below the root."""

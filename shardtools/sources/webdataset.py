@@ -18,14 +18,14 @@ import pyarrow as pa
 from shardtools.errors import SourceError
 from shardtools.sample import Sample
 from shardtools.shards import MAX_MEMBER_NAME_BYTES, Member, TarSample, check_key, read_members, read_samples
-from shardtools.sources.base import Source, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, make_sample, too_large
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import by_split, find_tars
 from shardtools.sources.tar_labels import label_members
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _SCHEMA = pa.schema(

@@ -17,7 +17,8 @@ from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, OptionError, QueryError
 from shardtools.overlays import Overlay, check_fits, find_overlay, fits, open_overlay_at, overlay_names
 from shardtools.overlays.layout import is_name
-from shardtools.storage.arrow import StorageHandler, local_source, quoted_text, scan_storage
+from shardtools.quoting import quoted_text
+from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 
 _NOT_NAMES = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NAMED = re.compile(r"\boverlays\"?\s*\.\s*(?:\"([^\"]+)\"|(\w+))", re.IGNORECASE)

@@ -24,10 +24,11 @@ from shardtools.dataset import Dataset, open_dataset, read_plan_file
 from shardtools.errors import DatasetError, OptionError, QueryError, ShardtoolsError
 from shardtools.execution import read_events
 from shardtools.manifest import COLUMNS, SCHEMA
+from shardtools.quoting import quoted_text
 from shardtools.sql.explain import explain
 from shardtools.sql.overlay_tables import OverlayTables
 from shardtools.storage import StoredObject
-from shardtools.storage.arrow import StorageHandler, local_source, quoted_text, scan_storage
+from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 
 ROWS_PER_BATCH = 20_000
 """Rows of a result that are in Python's memory at a time."""
@@ -177,6 +178,15 @@ class Session:
             return Rows(relation.to_arrow_reader(ROWS_PER_BATCH), partial(self._explained, sql))
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._explained(sql, error) from None
+
+    def table(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The whole result of `stream`."""
+        rows = self.stream(sql, parameters)
+        return pa.Table.from_batches(rows, schema=rows.schema)
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The same as dictionaries."""
+        return self.table(sql, parameters).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped
 
     def _explained(self, sql: str, error: Exception) -> ShardtoolsError:
         """The error to raise for one of DuckDB's or Arrow's: the storage's own where reading failed."""

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.dataset import PartEntry
-from shardtools.errors import DatasetError, NotFoundError
+from shardtools.errors import DatasetError, NotFoundError, first_line
+from shardtools.hashes import hash_texts
 from shardtools.manifest import Part, ShardFile, decode_part, digest
-from shardtools.sources.text_hashes import hash_texts
 from shardtools.storage import Storage
 from shardtools.verify.image_check import PLACE_COLUMNS, ROW_COLUMNS, check_status, shown
 from shardtools.verify.report import Problem
@@ -156,7 +156,7 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
     try:
         part = decode_part(content, where=url)
     except (DatasetError, ValueError, pa.ArrowException) as error:
-        message = f"{str(error).splitlines()[0]} ({url}): {remedy}"
+        message = f"{first_line(error)} ({url}): {remedy}"
         return None, [Problem(kind="part-altered", message=message, path=path, part=path)]
     if entry is not None and part.table.num_rows != entry.num_rows:
         message = f"{url} has {part.table.num_rows} rows, dataset.json says {entry.num_rows}: restore dataset.json"

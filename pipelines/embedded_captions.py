@@ -224,6 +224,7 @@ def draw_caption(class_index: int, scene: tuple[str, str] | None, rng: Generator
         caption += f" {_pick(_SUFFIXES, rng)}"
     if rng.random() < 0.08:
         caption = _drop_words(caption, rng)
+    # After words were dropped: the scene is what such a caption teaches, so it stays whole.
     if scene is not None:
         wording = scene_wordings(*scene)
         name = wording[0] if rng.random() < 0.6 else _pick(wording, rng)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.pipelines.embedded_scenes import Array, composite, draw_tints
+from shardtools.arrays import Float32s, Int64s
+from shardtools.pipelines.embedded_scenes import composite, draw_tints
 
-Labels = npt.NDArray[np.int64]
 _SPLITS = {"train": "train", "test": "t10k"}
 
 
@@ -35,7 +35,7 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
-def load_split(folder: Path, split: str) -> tuple[Array, Labels]:
+def load_split(folder: Path, split: str) -> tuple[Float32s, Int64s]:
     """Pictures `[N, 32, 32]` in 0..1 and labels `[N]` of the split `train` or `test`."""
     stem = _SPLITS[split]
     pixels = _read_idx(folder / f"{stem}-images-idx3-ubyte.gz")
@@ -44,11 +44,11 @@ def load_split(folder: Path, split: str) -> tuple[Array, Labels]:
     return padded.astype(np.float32) / 255.0, labels.astype(np.int64)
 
 
-def to_rgb(grey: Array) -> Array:
+def to_rgb(grey: Float32s) -> Float32s:
     """`[N, H, W]` to `[N, H, W, 3]`."""
     return np.repeat(grey[..., None], 3, axis=3)
 
 
-def place_in_scenes(grey: Array, backgrounds: Array, rng: np.random.Generator) -> Array:
+def place_in_scenes(grey: Float32s, backgrounds: Float32s, rng: np.random.Generator) -> Float32s:
     """Products in front of given backgrounds with random tints, both `[N, ...]`, to RGB."""
     return composite(grey, backgrounds, draw_tints(len(grey), rng))

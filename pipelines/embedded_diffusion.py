@@ -73,6 +73,7 @@ class Batches:
 
     def __init__(self, bank: LatentBank, options: DiffusionOptions, step: int) -> None:
         self.bank, self.options = bank, options
+        # By the step too: a training that is continued must not draw once more what it began with.
         self.rng = np.random.default_rng([options.seed, rank(), step])
         self.table = read_scene_table()
         # Full weight from 0.4 on: only labels the judge clearly disbelieves become rare.
@@ -157,8 +158,10 @@ def train_diffusion(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
         optimizer.step()
+        # Only here does the share of the time change, for all processes alike: so they end after the same step.
         if step % options.meet_every_steps == 0:
             share = _average_processes(networks, (time.monotonic() - started) / options.seconds)
+        # At first the average forgets quickly, or the random first weights would stay in it for thousands of steps.
         _update_average(average, networks, min(options.ema_decay, (1 + step) / (10 + step)))
         mean_loss = loss.item() if mean_loss == 0 else 0.99 * mean_loss + 0.01 * loss.item()
         step += 1

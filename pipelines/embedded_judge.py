@@ -126,6 +126,7 @@ def train_judge(
     order = torch.empty(0, dtype=torch.long)
     judge.train()
     for _ in range(steps):
+        # What is left of a pass is dropped, so that all batches are of one size.
         if len(order) < options.batch_size:
             order = torch.randperm(count, generator=generator)
         chosen, order = order[: options.batch_size], order[options.batch_size :]
@@ -185,6 +186,7 @@ def label_trust(grey: torch.Tensor, labels: torch.Tensor, *, epochs: float, seed
     """Out-of-fold probability of each given label, `[N]`: two judges, each trained on half."""
     fold = torch.randperm(len(grey), generator=torch.Generator().manual_seed(seed)) % 2
     trust = torch.zeros(len(grey))
+    # Each half is judged by the judge of the other: one that has seen a label would believe it.
     for held_out in (0, 1):
         train, test = (fold != held_out).nonzero()[:, 0], (fold == held_out).nonzero()[:, 0]
         judge = Judge()

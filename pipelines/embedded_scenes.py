@@ -1,4 +1,4 @@
-"""Painted 32x32 backgrounds for twelve groups of scenes, and products placed in them.
+"""Painted 32x32 backgrounds for thirteen groups of scenes, and products placed in them.
 
 Owns every pixel that does not come from Fashion-MNIST: the backgrounds, the product's
 mask, its tint, and the composite. Backgrounds are procedural, so they need no data and
@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from shardtools.arrays import Float32s
+
 Generator = np.random.Generator
 Colour = tuple[float, float, float]
 
@@ -34,17 +35,17 @@ _TINTS: tuple[Colour, ...] = (
 _GREY_SHARE = 0.4
 
 
-def _fill(colour: Colour) -> Array:
+def _fill(colour: Colour) -> Float32s:
     return np.broadcast_to(np.asarray(colour, np.float32), (SIZE, SIZE, 3)).copy()
 
 
-def _vertical(top: Colour, bottom: Colour) -> Array:
+def _vertical(top: Colour, bottom: Colour) -> Float32s:
     share = (_ROWS / (SIZE - 1))[..., None].astype(np.float32)
     blend = np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share
     return np.asarray(blend, np.float32)
 
 
-def _noise(rng: Generator, cell: int, strength: float) -> Array:
+def _noise(rng: Generator, cell: int, strength: float) -> Float32s:
     """Blocky brightness noise, one value a `cell` x `cell` block."""
     blocks = rng.normal(0, strength, (SIZE // cell + 2, SIZE // cell + 2, 1))
     full = np.repeat(np.repeat(blocks, cell, 0), cell, 1)
@@ -52,7 +53,7 @@ def _noise(rng: Generator, cell: int, strength: float) -> Array:
     return full[dy : dy + SIZE, dx : dx + SIZE].astype(np.float32)
 
 
-def _below(canvas: Array, edge: npt.NDArray[np.float64] | float, colour: Array) -> None:
+def _below(canvas: Float32s, edge: npt.NDArray[np.float64] | float, colour: Float32s) -> None:
     """Paint `colour` wherever the row lies below `edge` (one row number a column)."""
     mask = np.broadcast_to(edge, (SIZE,))[None, :] <= _ROWS
     canvas[mask] = colour[mask]
@@ -65,11 +66,11 @@ def _ridge(rng: Generator, base: float, height: float) -> npt.NDArray[np.float64
     return np.asarray(base - np.interp(np.arange(SIZE), [0, *points, SIZE], heights))
 
 
-def _box(canvas: Array, top: int, left: int, height: int, width: int, colour: Colour) -> None:
+def _box(canvas: Float32s, top: int, left: int, height: int, width: int, colour: Colour) -> None:
     canvas[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = colour
 
 
-def _paint_shop(rng: Generator) -> Array:
+def _paint_shop(rng: Generator) -> Float32s:
     """Shelves of many-coloured goods over a pale floor."""
     canvas = _fill((0.9, 0.78, 0.55))
     pitch = int(rng.integers(6, 9))
@@ -85,7 +86,7 @@ def _paint_shop(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_workplace(rng: Generator) -> Array:
+def _paint_workplace(rng: Generator) -> Float32s:
     """Cool ceiling lights, blue-grey wall, a desk with a lit screen."""
     canvas = _vertical((0.72, 0.8, 0.86), (0.55, 0.64, 0.7))
     offset = int(rng.integers(0, 10))
@@ -100,7 +101,7 @@ def _paint_workplace(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_home(rng: Generator) -> Array:
+def _paint_home(rng: Generator) -> Float32s:
     """Warm wall with a framed picture, wooden floor, sofa or bed."""
     wall = np.asarray((0.93, 0.72, 0.52)) + rng.normal(0, 0.05, 3)
     canvas = _fill((float(wall[0]), float(wall[1]), float(wall[2])))
@@ -115,7 +116,7 @@ def _paint_home(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_vehicle(rng: Generator) -> Array:
+def _paint_vehicle(rng: Generator) -> Float32s:
     """A cabin or a platform: beige shell, a row of windows, dark blue seats."""
     canvas = _fill((0.82, 0.82, 0.76))
     top, offset = int(rng.integers(4, 8)), int(rng.integers(0, 9))
@@ -129,7 +130,7 @@ def _paint_vehicle(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_leisure(rng: Generator) -> Array:
+def _paint_leisure(rng: Generator) -> Float32s:
     """A hall: dark stands with magenta and cyan light spots over a glossy floor with lines."""
     canvas = _vertical((0.16, 0.05, 0.24), (0.36, 0.1, 0.42))
     for _ in range(14):
@@ -143,7 +144,7 @@ def _paint_leisure(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_culture(rng: Generator) -> Array:
+def _paint_culture(rng: Generator) -> Float32s:
     """Deep red curtains, gilded arches and columns."""
     canvas = _fill((0.4, 0.05, 0.08))
     canvas *= 1 + 0.3 * np.sin(_COLUMNS / rng.uniform(0.7, 1.2))[..., None].astype(np.float32)
@@ -156,7 +157,7 @@ def _paint_culture(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_water(rng: Generator) -> Array:
+def _paint_water(rng: Generator) -> Float32s:
     """Sky, a sea or lake with bright ripples, often a strip of sand."""
     canvas = _vertical((0.35, 0.65, 1.0), (0.75, 0.9, 1.0))
     horizon = int(rng.integers(8, 14))
@@ -170,7 +171,7 @@ def _paint_water(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_snow(rng: Generator) -> Array:
+def _paint_snow(rng: Generator) -> Float32s:
     """Pale sky, white-blue ground, drifts and flakes."""
     canvas = _vertical((0.62, 0.78, 0.95), (0.85, 0.92, 1.0))
     _below(canvas, _ridge(rng, 16, 9), _fill((0.75, 0.85, 0.97)))
@@ -181,7 +182,7 @@ def _paint_snow(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_mountain(rng: Generator) -> Array:
+def _paint_mountain(rng: Generator) -> Float32s:
     """Rock or sand: ochre and rust ridges under a hazy sky."""
     canvas = _vertical((0.55, 0.75, 0.95), (1.0, 0.88, 0.7))
     _below(canvas, _ridge(rng, 17, 13), _fill((0.55, 0.34, 0.3)))
@@ -191,7 +192,7 @@ def _paint_mountain(rng: Generator) -> Array:
     return canvas + _noise(rng, 2, 0.03)
 
 
-def _paint_forest(rng: Generator) -> Array:
+def _paint_forest(rng: Generator) -> Float32s:
     """Dark and light greens with brown trunks."""
     canvas = _vertical((0.25, 0.5, 0.2), (0.1, 0.3, 0.08))
     canvas = canvas * (1 + _noise(rng, 3, 0.3))
@@ -202,7 +203,7 @@ def _paint_forest(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_street(rng: Generator) -> Array:
+def _paint_street(rng: Generator) -> Float32s:
     """Grey facades with lit windows over asphalt."""
     canvas = _vertical((0.7, 0.78, 0.85), (0.85, 0.87, 0.9))
     left = -int(rng.integers(0, 6))
@@ -221,7 +222,7 @@ def _paint_street(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_park(rng: Generator) -> Array:
+def _paint_park(rng: Generator) -> Float32s:
     """Blue sky over a striped lawn with white lines and round bushes."""
     canvas = _vertical((0.35, 0.6, 0.95), (0.7, 0.85, 1.0))
     horizon = int(rng.integers(10, 15))
@@ -235,7 +236,7 @@ def _paint_park(rng: Generator) -> Array:
     return canvas
 
 
-def _paint_industry(rng: Generator) -> Array:
+def _paint_industry(rng: Generator) -> Float32s:
     """Smog-yellow sky, dark steel, chimneys and hazard stripes."""
     canvas = _vertical((0.78, 0.7, 0.5), (0.9, 0.82, 0.6))
     for _ in range(3):
@@ -250,7 +251,7 @@ def _paint_industry(rng: Generator) -> Array:
     return canvas
 
 
-PAINTERS: dict[str, Callable[[Generator], Array]] = {
+PAINTERS: dict[str, Callable[[Generator], Float32s]] = {
     "shop_dining": _paint_shop,
     "workplace": _paint_workplace,
     "home": _paint_home,
@@ -268,7 +269,7 @@ PAINTERS: dict[str, Callable[[Generator], Array]] = {
 SCENE_GROUPS = tuple(PAINTERS)
 
 
-def paint(group: str, rng: Generator) -> Array:
+def paint(group: str, rng: Generator) -> Float32s:
     """One background of the group, with its own light, contrast and mirror side."""
     canvas = PAINTERS[group](rng)
     if rng.random() < 0.5:
@@ -278,7 +279,7 @@ def paint(group: str, rng: Generator) -> Array:
     return np.clip(canvas, 0, 1).astype(np.float32)
 
 
-def product_alpha(grey: Array) -> Array:
+def product_alpha(grey: Float32s) -> Float32s:
     """Opacity of products on black: `[N, H, W]` grey in 0..1 to `[N, H, W]` alpha in 0..1.
 
     A pixel belongs to the product when it is lit, or when lit pixels lie to its left,
@@ -299,7 +300,7 @@ def product_alpha(grey: Array) -> Array:
     return np.where(inside, 1.0, np.where(ring, 0.7, 0.0)).astype(np.float32)
 
 
-def draw_tints(count: int, rng: Generator) -> Array:
+def draw_tints(count: int, rng: Generator) -> Float32s:
     """`[count, 3]` multipliers: grey for `_GREY_SHARE` of them, else a cloth colour."""
     palette = np.asarray(_TINTS, np.float32)
     tints = palette[rng.integers(0, len(palette), count)]
@@ -309,15 +310,14 @@ def draw_tints(count: int, rng: Generator) -> Array:
     return np.asarray(tints, np.float32)
 
 
-def composite(grey: Array, backgrounds: Array, tints: Array) -> Array:
+def composite(grey: Float32s, backgrounds: Float32s, tints: Float32s) -> Float32s:
     """Tinted products over backgrounds: `[N, H, W]`, `[N, H, W, 3]`, `[N, 3]` to RGB."""
     alpha = product_alpha(grey)[..., None]
-    # A floor under the tinted brightness keeps folds visible on black cloth.
     garment = grey[..., None] * tints[:, None, None, :]
     return np.asarray(garment * alpha + backgrounds * (1 - alpha), np.float32)
 
 
-def paint_bank(per_group: int, seed: int) -> tuple[Array, npt.NDArray[np.int64]]:
+def paint_bank(per_group: int, seed: int) -> tuple[Float32s, npt.NDArray[np.int64]]:
     """`per_group` backgrounds of every group, `[G * per_group, H, W, 3]`, and group indices."""
     rng = np.random.default_rng(seed)
     images = [paint(group, rng) for group in SCENE_GROUPS for _ in range(per_group)]

@@ -16,14 +16,14 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
-from shardtools.pipelines.embedded_data import Labels, place_in_scenes, to_rgb
-from shardtools.pipelines.embedded_scenes import Array
+from shardtools.arrays import Float32s, Int64s
+from shardtools.pipelines.embedded_data import place_in_scenes, to_rgb
 
 _KL_WEIGHT = 3e-4
 _EDGE_WEIGHT = 0.5
 
 
-def to_tensor(rgb: Array) -> torch.Tensor:
+def to_tensor(rgb: Float32s) -> torch.Tensor:
     """`[N, H, W, 3]` in 0..1 to `[N, 3, H, W]` in -1..1."""
     return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).contiguous() * 2 - 1
 
@@ -49,8 +49,8 @@ def vae_loss(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, fl
 
 def train_vae(
     vae: AutoencoderKL,
-    grey: Array,
-    backgrounds: Array,
+    grey: Float32s,
+    backgrounds: Float32s,
     *,
     seconds: float,
     seed: int,
@@ -63,6 +63,7 @@ def train_vae(
     optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, weight_decay=1e-4, betas=(0.9, 0.99))
     start, step, recent = time.monotonic(), 0, 0.0
     while (share := (time.monotonic() - start) / seconds) < 1:
+        # By the clock and not by steps: a slower machine takes fewer, and still ends at the lowest rate.
         rate = 2e-3 * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -77,6 +78,7 @@ def train_vae(
         optimizer.step()
         recent = mse if step == 0 else 0.98 * recent + 0.02 * mse
         if step % 100 == 0:
+            # Pixels go from -1 to 1: their range is 2, and its square 4.
             psnr = -10 * math.log10(recent / 4)
             log(f"vae step {step} psnr {psnr:.2f} dB rate {rate:.1e} {share:.0%}")
         step += 1
@@ -84,14 +86,14 @@ def train_vae(
 
 
 @torch.inference_mode()
-def encode_all(vae: AutoencoderKL, rgb: Array, batch_size: int = 250) -> torch.Tensor:
+def encode_all(vae: AutoencoderKL, rgb: Float32s, batch_size: int = 250) -> torch.Tensor:
     """Posterior means `[N, 4, 8, 8]` (unscaled) of RGB pictures."""
     parts = [vae.encode(to_tensor(rgb[at : at + batch_size])).latent_dist.mean for at in range(0, len(rgb), batch_size)]
     return torch.cat(parts).contiguous(memory_format=torch.contiguous_format)
 
 
 def latent_bank(
-    vae: AutoencoderKL, grey: Array, backgrounds: Array, groups: Labels, *, variants: int, seed: int
+    vae: AutoencoderKL, grey: Float32s, backgrounds: Float32s, groups: Int64s, *, variants: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Latents to train the UNet on: on black `[N, ...]`, in scenes `[V, N, ...]`, groups `[V, N]`."""
     rng = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from shardtools.errors import ModelError
+from shardtools.errors import ModelError, first_line
 from shardtools.plan import GeneratorSettings
 
 EMBEDDING_ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -118,6 +118,7 @@ class Engine:
         found = {name: tensor for name, tensor in zip(names, outputs, strict=True) if tensor is not None}
         self._cache[prompt] = found
         self._cached_bytes += _num_bytes(found)
+        # Never the last one, which was just asked for.
         while self._cached_bytes > _CACHED_PROMPT_BYTES and len(self._cache) > 1:
             self._cached_bytes -= _num_bytes(self._cache.popitem(last=False)[1])
         return found
@@ -145,6 +146,7 @@ class Engine:
             encoded = [self.encode(prompt) for prompt in prompts]
             arguments |= {name: torch.cat([one[name] for one in encoded]) for name in encoded[0]}
         else:
+            # Other families encode inside of their call, where a prompt may depend on its neighbours.
             arguments["prompt"] = list(prompts)
             if self.settings.negative_prompt is not None:
                 arguments["negative_prompt"] = [self.settings.negative_prompt] * len(prompts)
@@ -190,8 +192,9 @@ def _load(model_path: Path, settings: GeneratorSettings, device: torch.device) -
         if type(pipe.scheduler) is not scheduler:
             pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
     except (OSError, ValueError, AttributeError, ImportError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{model_path} cannot be loaded as a diffusers pipeline: {line}: check the folder") from None
+        raise ModelError(
+            f"{model_path} cannot be loaded as a diffusers pipeline: {first_line(error)}: check the folder"
+        ) from None
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
 

@@ -22,9 +22,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from shardtools.arrays import Float32s, Int64s
 from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError
 from shardtools.execution import (
@@ -48,14 +48,11 @@ from shardtools.features.launch import Extraction
 from shardtools.features.layout import Skipped
 from shardtools.features.writer import features_storage
 from shardtools.loader import CenterCropOptions, LoaderOptions, OrderOptions, ResizeOptions
-from shardtools.loader.randomness import Int64s
 from shardtools.pipelines.feature_encoders import FeatureEncoder, load_feature_encoder
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
 from shardtools.pipelines.train_data import DeviceBatches, DeviceImages, Normaliser
 
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-Floats = npt.NDArray[np.float32]
 
 
 def run_rank(job: Job, world: Rank, report: Progress, stop: threading.Event) -> None:
@@ -135,7 +132,7 @@ class Extractor:
         started, images = time.perf_counter(), 0
         self._report(Ready())
         for first, last in _runs(parts):
-            number, keys, features, skipped = first, list[str](), list[Floats](), list[Skipped]()
+            number, keys, features, skipped = first, list[str](), list[Float32s](), list[Skipped]()
             for batch, start in self._read(self._plan.rows_of(first).start):
                 if self._stop.is_set():
                     break
@@ -164,7 +161,7 @@ class Extractor:
                 yield batch, start
                 start += len(batch.rows)
 
-    def _features(self, batch: DeviceImages) -> Floats:
+    def _features(self, batch: DeviceImages) -> Float32s:
         pixels = batch.images
         if not isinstance(pixels, torch.Tensor):
             raise OptionError("features are of one crop an image, found several")
@@ -176,7 +173,7 @@ class Extractor:
         kind = _AUTOCAST[self._encoder.facts.precision]
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=kind, enabled=kind is not None):
             found = self._encoder(self._normalise.one(pixels))[: len(batch.rows)]
-        values: Floats = found.float().cpu().numpy()
+        values: Float32s = found.float().cpu().numpy()
         return values
 
     def _skipped(self, batch: DeviceImages, rows: Int64s) -> list[Skipped]:

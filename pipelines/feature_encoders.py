@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shardtools.errors import OptionError
+from shardtools.errors import OptionError, first_line
 from shardtools.features import EncoderFacts, FeatureOptions
 from shardtools.pipelines.local_models import Preprocessing, load_image_tower, local_folder, weights_digest
 from shardtools.pipelines.train_encoders import MICRO, make_encoder
@@ -70,6 +70,7 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
     """
     name, weights, preprocessing = options.encoder, options.weights, Preprocessing()
     run, folder, sha256 = Path(name), None, None
+    # A folder with a run's record is a training run, whatever else lies in it.
     if not (run / RECORD_FILE).is_file():
         folder = local_folder(name)
     if folder is not None:
@@ -78,6 +79,7 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         network, dim = _load_lite0(weights), _LITE0_DIM
         # The Lite models take (x - 127) / 128 of values 0 to 255.
         preprocessing = Preprocessing(interpolation="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    # Also a folder without a record: the error then says what was expected in it.
     elif (run / RECORD_FILE).is_file() or run.is_dir():
         name, network, dim, preprocessing = _load_run(run, weights)
     else:
@@ -112,6 +114,7 @@ def _chosen(options: FeatureOptions, own: Preprocessing) -> Preprocessing:
         if getattr(options, name) is not None
     }
     if "image_size" in given and "resize" not in given:
+        # The same share of the image is cut out as the encoder was trained to see.
         given["resize"] = round(given["image_size"] * own.resize / own.image_size)
     return replace(own, **given)
 
@@ -153,7 +156,7 @@ def _load_lite0(weights: str | None) -> nn.Module:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise OptionError(
-            f"weights {path}: expected those of EfficientNet-Lite0, found others ({str(error).splitlines()[0]})"
+            f"weights {path}: expected those of EfficientNet-Lite0, found others ({first_line(error)})"
         ) from None
     return Lite0(network)
 

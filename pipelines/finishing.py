@@ -23,7 +23,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from shardtools.dataset import CommittedShard, ShardWriter, replace_part
-from shardtools.generation.prepare import Job
+from shardtools.generation.preparing import Job
 from shardtools.manifest import decode_part
 from shardtools.plan import GeneratorSettings, PlanRow
 from shardtools.sample import STATUS_OK, Sample
@@ -87,6 +87,7 @@ class Finisher:
     def batches(self, shard_index: int) -> Iterator[list[PlanRow]]:
         """Batches of the rows to make for a shard: all of them, or those that failed, with their next seeds."""
         rows = self._job.plan.shard_rows(shard_index)
+        # Which rows failed stands in the part; the same rows with the same seeds would fail again.
         if self._job.retry_failed:
             failed = {row["key"] for row in self._part(shard_index).table.to_pylist() if row["status"] != STATUS_OK}
             rows = [
@@ -121,6 +122,8 @@ class Finisher:
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:
             if self._error is not None:
+                # The queue is emptied all the same, or the denoising loop would wait in `put` for ever instead of
+                # hearing of it.
                 continue
             try:
                 work()
@@ -165,6 +168,7 @@ class Finisher:
     def _replace(self, writer: ShardWriter) -> CommittedShard:
         """Publishes the images made again as a further tar, then a part whose failed rows point to it."""
         part = self._part(self._shard_index)
+        # Durable before the part names it: killed in between, the old part still speaks for the shard.
         table, shards = writer.publish_shard()
         fresh = {row["key"]: row for row in table.to_pylist()}
         rows = [fresh.get(row["key"], row) for row in part.table.to_pylist()]
@@ -250,6 +254,7 @@ def judge_image(image: npt.NDArray[np.uint8], *, finite: bool, quality: int) -> 
     """
     if not finite:
         return "nan", "the decoder's output holds NaN or infinity", None
+    # After the test for NaN, which became 0 on the way to pixels and would seem black.
     if int(image.max()) < BLACK_BELOW:
         return "black", f"no channel of any pixel reaches {BLACK_BELOW} of 255", None
     content = encode_jpeg(image, quality)

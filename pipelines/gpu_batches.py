@@ -26,9 +26,9 @@ import click
 import numpy as np
 import torch
 
+from shardtools.arrays import Int64s
 from shardtools.errors import ShardtoolsError
 from shardtools.loader import Batch, Loader, LoaderOptions
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading_batch import Replacement
 from shardtools.pipelines.gpu_decoder import GpuDecoder
 from shardtools.pipelines.torch_batches import Images, TorchBatches, of_this_process

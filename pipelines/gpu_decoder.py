@@ -135,6 +135,7 @@ class GpuDecoder(Decoder):
         raw_sizes: npt.NDArray[np.integer] | None,
     ) -> npt.NDArray[np.int32]:
         """Decodes what the device can; UNSUPPORTED for the rest."""
+        # Until the device has made all crops of an image; what stays so is the CPU's.
         statuses = np.full(len(images), DecodeStatus.UNSUPPORTED, np.int32)
         is_encoded = np.ones(len(images), np.bool_) if raw_sizes is None else np.asarray(raw_sizes)[:, 0] == 0
         chosen = [index for index in np.flatnonzero(is_encoded).tolist() if self._is_for_device(images[index])]

@@ -18,7 +18,7 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
-from shardtools.errors import OptionError
+from shardtools.errors import OptionError, first_line
 
 PREFIXES = ("transformers:", "clip:")
 """What may stand before the folder of a network of transformers."""
@@ -95,11 +95,12 @@ def load_model(folder: Path, *, unused: tuple[str, ...] = ()) -> Any:
         )
     except _LOADING_ERRORS as error:
         raise OptionError(
-            f"{folder} cannot be loaded as a network of transformers ({_first_line(error)}): expected {CONFIG_FILE} "
+            f"{folder} cannot be loaded as a network of transformers ({first_line(error)}): expected {CONFIG_FILE} "
             "and its weights (model.safetensors)"
         ) from None
     finally:
         transformers.utils.logging.set_verbosity(verbosity)
+    # Transformers fills what is missing at random, and says so only in a warning.
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(unused or ("\0",)))
     if missing:
         raise OptionError(
@@ -163,7 +164,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OptionError(
             f"{path}: expected squares that are resized, scaled to 0..1 and normalised, found something else "
-            f"({_first_line(error)}): extract with another encoder"
+            f"({first_line(error)}): extract with another encoder"
         ) from None
 
 
@@ -209,7 +210,3 @@ def weights_digest(network: nn.Module) -> str:
         total.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

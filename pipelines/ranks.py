@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from accelerate import PartialState
 
-from shardtools.errors import OptionError, RunError
+from shardtools.errors import OptionError, RunError, first_line
 from shardtools.execution import CHILD_DECIDES, translate_slurm
 
 ValueT = TypeVar("ValueT")
@@ -59,8 +59,7 @@ def _exchange(action: Callable[[], Any]) -> Any:
     try:
         return action()
     except RuntimeError as error:
-        line = (str(error).splitlines() or ["no message"])[0]
-        raise RunError(f"another process of the run died ({line}): run the same command again") from None
+        raise RunError(f"another process of the run died ({first_line(error)}): run the same command again") from None
 
 
 def join_world(device: str, num_threads: int, *, is_exact: bool = True) -> Rank:

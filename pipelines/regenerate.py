@@ -80,6 +80,7 @@ def worker_main(parent_pid: int) -> None:
             os._exit(0)
         answer: Any
         try:
+            # With the first request: what goes wrong while the model is loaded is then an answer like any other.
             answerer = answerer or Answerer(setup)
             answer = answerer.samples(request)
         except ShardtoolsError as error:

@@ -57,6 +57,7 @@ def image_features(
         batch_size=store.info.plan.batch_size,
     )
     loaded = load_feature_encoder(options)
+    # Before anything is decoded: distances to another encoder's features are numbers without a meaning.
     check_same_encoder(loaded.facts, facts, where=str(name), whose=store.storage.url)
     pixels = _decode(files, options, store)
     normalise = Normaliser(_three(facts.mean), _three(facts.std), torch.device("cpu"))

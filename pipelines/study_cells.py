@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from shardtools.errors import OptionError
+from shardtools.execution import Message
 
 NUM_CLASSES = 10
 REAL = "real"
@@ -249,7 +250,24 @@ def _sweep_cells(options: StudyOptions, seed: int) -> Iterator[Cell]:
 def _cell(
     options: StudyOptions, prompt: str, guidance: float, steps: int, scale: int, augmentation: str, seed: int
 ) -> Cell:
+    # One dataset with all clones serves every scale, as fewer clones are a prefix of it.
     has_scales = (prompt, guidance, steps) == (SWEEP_TEMPLATE, SCALE_GUIDANCE, options.num_inference_steps)
     clones = max(options.scales, default=1) if has_scales else 1
     dataset = GeneratedSet(prompt=prompt, guidance=guidance, steps=steps, clones=clones, seed=seed)
     return Cell(dataset=dataset, scale=scale, augmentation=augmentation, seed=seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetMade(Message):
+    """A dataset is whole: its name in the study, its images, and how long it took."""
+
+    name: str
+    images: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellDone(Message):
+    """A training is tested: its line of `results.jsonl`."""
+
+    result: dict[str, Any]

@@ -35,6 +35,8 @@ from shardtools.pipelines.study_cells import (
     SWEEP_GUIDANCE,
     SWEEP_TEMPLATE,
     Cell,
+    CellDone,
+    DatasetMade,
     GeneratedSet,
     StudyOptions,
     Task,
@@ -53,7 +55,7 @@ from shardtools.pipelines.study_results import (
     read_results,
     sweep_table,
 )
-from shardtools.pipelines.study_work import CellDone, DatasetMade, Work, drop_checkpoints
+from shardtools.pipelines.study_work import Work, drop_checkpoints
 from shardtools.storage import open_storage
 
 TABLE_FILE = "table.md"
@@ -167,6 +169,7 @@ def _work(
         child = Child(arguments=arguments, job=work, environment=_THREADS)
         if run_children([child], hear, where=str(out), lost=lost):
             raise RunError(f"stopped, {out} holds what was done: run the same command again, it goes on")
+        # The child ended well, but a task may have waited for a dataset that never came.
         if any(name not in done for name in cells):
             raise RunError(f"{out}: not all trainings ended and none said why: run the same command again")
     return [done[name] for name in cells]

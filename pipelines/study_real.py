@@ -8,22 +8,18 @@ trained on. The price: the study has its own copy of the test images.
 from __future__ import annotations
 
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s, UInt8s
 from shardtools.errors import SourceError
-from shardtools.pipelines.embedded_data import Labels, load_split
+from shardtools.pipelines.embedded_data import load_split
 from shardtools.pipelines.study_cells import TEST, StudyOptions, dataset_folder, photographs
-from shardtools.sources import SourceOptions
-from shardtools.writing import WriteOptions, write_dataset
-
-Pixels = npt.NDArray[np.uint8]
+from shardtools.writing import write_samples
 
 _CLASSES = "fashion"
-_IMAGES_MAGIC, _LABELS_MAGIC = 0x00000803, 0x00000801
 
 
 def write_photographs(options: StudyOptions) -> None:
@@ -49,16 +45,19 @@ def _is_missing(options: StudyOptions, name: str) -> bool:
     return not (dataset_folder(options.out, name) / "dataset.json").exists()
 
 
-def _write(options: StudyOptions, name: str, split: str, pixels: Pixels, labels: Labels) -> None:
-    with tempfile.TemporaryDirectory(prefix="shardtools-study-") as folder:
-        write_idx(Path(folder), split, pixels, labels)
-        source = SourceOptions(source=folder, kind="idx", classes=_CLASSES)
-        write_dataset(
-            WriteOptions(source=source, out=str(dataset_folder(options.out, name)), num_processes=options.processes)
-        )
+def _write(options: StudyOptions, name: str, split: str, pixels: UInt8s, labels: Int64s) -> None:
+    write_samples(
+        pixels,
+        labels,
+        dataset_folder(options.out, name),
+        split=split,
+        classes=_CLASSES,
+        label_source="idx",
+        num_processes=options.processes,
+    )
 
 
-def _load(data: str, split: str) -> tuple[Pixels, Labels]:
+def _load(data: str, split: str) -> tuple[UInt8s, Int64s]:
     try:
         pixels, labels = load_split(Path(data), split)
     except (OSError, ValueError, struct.error) as error:
@@ -66,7 +65,7 @@ def _load(data: str, split: str) -> tuple[Pixels, Labels]:
     return np.rint(pixels * 255).astype(np.uint8), labels
 
 
-def pick_rows(labels: Labels, per_class: int, seed: int) -> npt.NDArray[np.int64]:
+def pick_rows(labels: Int64s, per_class: int, seed: int) -> npt.NDArray[np.int64]:
     """Numbers of `per_class` random images of each class, class after class in turn.
 
     Args:
@@ -85,18 +84,3 @@ def pick_rows(labels: Labels, per_class: int, seed: int) -> npt.NDArray[np.int64
             raise SourceError(f"class {number} has {len(rows)} images, expected at least {per_class}: ask for fewer")
         picked.append(rng.permutation(rows)[:per_class])
     return np.stack(picked, axis=1).ravel()
-
-
-def write_idx(folder: Path, name: str, pixels: Pixels, labels: Labels) -> None:
-    """Writes a pair of plain idx files.
-
-    Args:
-        folder: Where to.
-        name: What the files begin with, the split when they are read.
-        pixels: [N, H, W].
-        labels: [N], 0 to 255.
-    """
-    header = struct.pack(">IIII", _IMAGES_MAGIC, *pixels.shape)
-    (folder / f"{name}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
-    header = struct.pack(">II", _LABELS_MAGIC, len(labels))
-    (folder / f"{name}-labels-idx1-ubyte").write_bytes(header + labels.astype(np.uint8).tobytes())

@@ -61,6 +61,7 @@ def read_results(out: Path) -> list[dict[str, Any]]:
         DatasetError: A line is no result, or a cell is there twice.
     """
     path = out / RESULTS_FILE
+    # Without what follows the last line break: nothing, or a line that a kill cut.
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     found: dict[str, dict[str, Any]] = {}
     for number, text in enumerate(lines, start=1):

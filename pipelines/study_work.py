@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
@@ -45,6 +45,8 @@ from shardtools.pipelines.study_cells import (
     RECIPES,
     TEST,
     Cell,
+    CellDone,
+    DatasetMade,
     GeneratedSet,
     StudyOptions,
     Task,
@@ -63,22 +65,6 @@ _OPTIONAL = "pandas"
 
 LOG_FILE = "errors.log"
 _NEEDED_TO_RESUME = ("checkpoints", "tables")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetMade(Message):
-    """A dataset is whole: its name in the study, its images, and how long it took."""
-
-    name: str
-    images: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellDone(Message):
-    """A training is tested: its line of `results.jsonl`."""
-
-    result: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +232,7 @@ class Pool:
         waiting = list(tasks)
         while True:
             while len(self._running) < self.num_processes and not (self._failed or self.stop.is_set()):
+                # In their order, but past those whose dataset is still being made.
                 ready = next((task for task in waiting if self.there.issuperset(task.needs)), None)
                 if ready is None:
                     break
@@ -259,6 +246,7 @@ class Pool:
         parent_pid = os.getpid()
         pid = os.fork()
         if pid == 0:
+            # The parent's handler would stop this process's siblings, too.
             signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop.set())
             die_with_parent(parent_pid)
             with self.log.open("a") as log:
@@ -278,6 +266,7 @@ class Pool:
                 log.write(f"{task.name}\n")
                 traceback.print_exc(file=log)
                 found = replace(found, text=f"{task.name}: {found.text} (trace in {self.log})")
+            # That a task was stopped because all were is no news.
             if not (known and self.stop.is_set()):
                 self.report(found)
             return 1
@@ -320,6 +309,7 @@ def workers_main(parent_pid: int) -> None:
     stop = stop_on_sigterm()
     report = open_channel()
     work: Work = pickle.load(sys.stdin.buffer)
+    # Once, before the first fork, so that all tasks share the memory and the seconds that this takes.
     with importing():
         for name in _PRELOADED:
             importlib.import_module(f"shardtools.pipelines.{name}")

@@ -71,6 +71,7 @@ def _statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     own = torch.cat([mean, variance, count])
     gathered = own.new_empty(dist.get_world_size(), own.numel())
     dist.all_gather(list(gathered.unbind()), own)
+    # The same sum in every process, from the same numbers: no two have other running statistics.
     means, variances, counts = gathered.double().split([len(mean), len(mean), 1], dim=1)
     total = counts.sum()
     joint_mean = (means * counts).sum(0) / total

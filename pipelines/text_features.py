@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 
+from shardtools.arrays import Float32s
 from shardtools.errors import OptionError
 from shardtools.features.class_texts import (
-    ClassTextOptions,
     ClassTexts,
     TextEncoderFacts,
     averaged,
@@ -34,6 +33,7 @@ from shardtools.features.class_texts import (
     class_texts,
     write_class_texts,
 )
+from shardtools.features.text_options import ClassTextOptions
 from shardtools.pipelines.local_models import is_dual, load_model, local_folder, model_name, pooled, weights_digest
 
 TEXTS_PER_BATCH = 32
@@ -53,8 +53,6 @@ _VOCABULARIES = (
 
 _NO_LIMIT = 1 << 20
 """Tokenizers that know no limit give a larger number."""
-
-Floats = npt.NDArray[np.float32]
 
 
 class TextEncoder:
@@ -89,7 +87,7 @@ class TextEncoder:
             max_tokens=self._max_tokens,
         )
 
-    def features(self, texts: Sequence[str]) -> Floats:
+    def features(self, texts: Sequence[str]) -> Float32s:
         """Features of some texts as the encoder gives them, [N, D].
 
         Raises:
@@ -110,7 +108,7 @@ class TextEncoder:
         tokens = self._tokenizer(list(texts), verbose=False)["input_ids"]
         return sum(len(own) > self._max_tokens for own in tokens)
 
-    def _batch(self, texts: list[str]) -> Floats:
+    def _batch(self, texts: list[str]) -> Float32s:
         tokens = self._tokenizer(
             texts, padding=self._padding, truncation=True, max_length=self._max_tokens, return_tensors="pt"
         )
@@ -121,7 +119,7 @@ class TextEncoder:
             else:
                 mask = tokens["attention_mask"]
                 found = pool_tokens(self._model(**tokens).last_hidden_state, mask, self._pooling)
-        features: Floats = found.float().numpy()
+        features: Float32s = found.float().numpy()
         return features
 
 
@@ -175,6 +173,7 @@ def make_class_texts(options: ClassTextOptions) -> tuple[ClassTexts, int]:
         PromptError: A template that they cannot fill.
         AlreadyExistsError: Features are there.
     """
+    # Before the model is loaded, which takes longest.
     storage = check_target(options.out, replace=options.replace)
     classes, texts = class_texts(options)
     encoder = load_text_encoder(options.encoder)

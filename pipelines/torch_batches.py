@@ -100,6 +100,7 @@ class TorchBatches(IterableDataset[tuple[Images, torch.Tensor]]):
                 "a loader has threads of its own, found it in a worker process of a DataLoader, each of which would "
                 "deliver all samples: give DataLoader num_workers=0"
             )
+        # Now and not at the epoch's end: a loop may leave it early.
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         return self.epoch(epoch)
 

@@ -17,7 +17,7 @@ import threading
 
 import torch
 
-from shardtools.errors import RunError
+from shardtools.errors import RunError, first_line
 from shardtools.execution import (
     GRACE_SECONDS,
     Progress,
@@ -67,12 +67,11 @@ def _out_of_memory(options: TrainOptions, world: Rank, error: BaseException) -> 
     recipe = options.recipe
     per_pass = recipe.batch_size // (world.world_size * options.accumulation)
     crops = 1 + recipe.num_local if recipe.augmentation == "multi-crop" else 1
-    first_line = f" ({str(error).splitlines()[0][:200]})" if str(error) else ""
     size = f"{per_pass} images x {crops} crops of up to {recipe.image_size} pixels"
     return RunError(
         f"out of memory on {world.device} with {size} in one pass (batch_size {recipe.batch_size}, {world.world_size} "
         f"processes, accumulation {options.accumulation}): raise --accumulation, take more processes, or lower "
-        f"--set batch_size{first_line}"
+        f"--set batch_size ({first_line(error)[:200]})"
     )
 
 

@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError
+from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError, first_line
 from shardtools.training.record import changed_settings
 
 CHECKPOINT_VERSION = 1
@@ -99,6 +99,7 @@ def save_checkpoint(
     if final.exists():
         # Of the same step of the same run: what is in it is what would be written.
         return
+    # Before writing: what a kill left takes the room that this one needs.
     _remove_partial(run)
     folder = final.with_name(_PARTIAL + final.name)
     try:
@@ -108,6 +109,7 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise not_written(f"{run / _FOLDER}: the checkpoint of step {checkpoint.step}", error) from None
+    # The new name is on the disk before an older checkpoint goes, so there is a whole one at any time.
     sync_folder(final.parent)
     for old in list_checkpoints(run)[: -1 - keep]:
         shutil.rmtree(old.rename(old.with_name(_PARTIAL + old.name)))
@@ -144,7 +146,7 @@ def not_written(what: str, error: OSError | SafetensorError) -> StorageError:
         what: Names it.
         error: What happened; safetensors tells of the system's error in words alone.
     """
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "os error 28" in reason:
         return NoSpaceError(f"{what} was not written, the disk is full: free space, the same command then resumes")
     return StorageError(f"{what} was not written: {reason}: mend it, the same command then resumes")
@@ -171,6 +173,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
         version = state["version"]
         if version != CHECKPOINT_VERSION:
             raise DatasetError(f"{path}: expected checkpoint version {CHECKPOINT_VERSION}, found {version!r}")
+        # Before the tensors: another run's options say more than shapes that do not fit.
         check_settings(path, state["settings"], settings)
         return Checkpoint(
             step=state["step"],
@@ -185,7 +188,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DatasetError(
-            f"{path}: the checkpoint is damaged ({type(error).__name__}: {str(error).splitlines()[0]}): remove this "
+            f"{path}: the checkpoint is damaged ({type(error).__name__}: {first_line(error)}): remove this "
             "folder, and the run goes on from the checkpoint before"
         ) from None
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from shardtools.arrays import Int64s
 from shardtools.loader import LoaderOptions, LoaderState
-from shardtools.loader.randomness import Int64s
 from shardtools.pipelines.gpu_batches import GpuBatches
 from shardtools.pipelines.torch_batches import Images, TorchBatches, to_tensors
 

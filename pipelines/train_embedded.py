@@ -146,6 +146,8 @@ def train(data: Path, out: Path, work: Path, *, minutes: float, seed: int) -> No
     """All stages; `out` holds a usable pipeline from the first UNet checkpoint on."""
     work.mkdir(parents=True, exist_ok=True)
     if rank() == 0:
+        # The stages before the UNet are made by one process with the threads of all, while the others wait at the
+        # barrier.
         torch.set_num_threads(dist.get_world_size() if dist.is_initialized() else 1)
         trust = _trust_stage(data, work, seed)
         vae = _vae_stage(data, work, minutes * 60 * _VAE_SHARE, seed)

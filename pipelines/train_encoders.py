@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 
-from shardtools.errors import OptionError
+from shardtools.errors import OptionError, first_line
 
 MICRO = "resnet-micro"
 _TIMM = "timm:"
@@ -171,7 +171,7 @@ def _from_timm(name: str) -> tuple[Encoder, tuple[str, ...]]:
         except TypeError:
             network = timm.create_model(name, pretrained=False, num_classes=0)
     except RuntimeError as error:
-        raise OptionError(f"encoder {_TIMM}{name}: timm refuses it: {str(error).splitlines()[0]}") from error
+        raise OptionError(f"encoder {_TIMM}{name}: timm refuses it: {first_line(error)}") from error
     settings: dict[str, Any] = vars(network).get("default_cfg") or {}
     heads = settings.get("classifier") or ()
     # The second is the width before what some networks put between the pooling and their classifier.
@@ -195,6 +195,7 @@ def _load(network: nn.Module, path: str, name: str, removed: tuple[str, ...]) ->
     """
     found = _read(path)
     wanted = network.state_dict()
+    # The one under which most of the network is found; what is missing then is named below.
     prefix = max(_PREFIXES, key=lambda prefix: sum(prefix + key in found for key in wanted))
     own = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
     # What a batch norm counts is in no file of older releases, and changes nothing.

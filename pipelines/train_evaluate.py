@@ -31,6 +31,7 @@ def evaluate(
     model.eval()
     with torch.inference_mode(), autocast:
         for batch in batches.epoch(0):
+            # The last step may leave this process nothing.
             if len(batch.rows):
                 logits = model(normalise(batch.images)).float()
                 sums += torch.stack(_counts(logits, batch.labels))

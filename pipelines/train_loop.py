@@ -112,6 +112,7 @@ class Trainer:
                 # Its evaluation and its notes belong to it: whoever resumes from here must not do them again.
                 del batch
                 continue
+            # All processes meet here after every step, so none may leave on its own.
             if self.is_to_stop():
                 return False
             if options.checkpoint_steps is not None and self.step % options.checkpoint_steps == 0:
@@ -211,6 +212,7 @@ class Trainer:
             RunError: A loss or a weight is not a number.
             NoSpaceError: The disk is full.
         """
+        # This checkpoint pushes out an older one, so what would poison it is looked for first.
         self._losses.look_at_all()
         self._check_weights()
         self._fetch_notes()
@@ -261,6 +263,7 @@ class Trainer:
         load_optimiser_tensors(self.parts.optimiser, checkpoint.optimiser)
         if checkpoint.scaler and accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(checkpoint.scaler)
+        # With another number of processes there is no state for each; what a network drops at random then differs.
         if len(checkpoint.random_states) == accelerator.num_processes:
             state = bytearray.fromhex(checkpoint.random_states[accelerator.process_index])
             torch.set_rng_state(torch.frombuffer(state, dtype=torch.uint8).clone())
@@ -271,6 +274,7 @@ class Trainer:
     def _load_records(self, path: Path) -> None:
         if path.exists():
             self.records.load(path)
+        # Only in the middle of an epoch is anything lost.
         elif self.parts.batches.loader.state().num_delivered:
             self.parts.watch.notice("no notes were taken of this epoch so far: its records begin here")
 

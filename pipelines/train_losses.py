@@ -47,6 +47,7 @@ class LossWatch:
         else:
             value = loss
         self._waiting.append(_Loss(step=step, keys=keys, value=value, copied=copied))
+        # On a CPU each is there at once. On a GPU the oldest is waited for only when two newer ones are on their way.
         while self._waiting and (self._waiting[0].copied is None or len(self._waiting) > _STEPS_BEHIND):
             self._look(self._waiting.popleft())
 

@@ -183,5 +183,6 @@ class OnlineClassMeans(nn.Module):
         self.prototypes.copy_(functional.normalize(sums, dim=1))
 
     def _load_from_state_dict(self, *arguments: object, **options: object) -> None:
+        # The state brings a position of its own, which the next write reads.
         super()._load_from_state_dict(*arguments, **options)
         self._position = None

@@ -172,9 +172,12 @@ class Run:
                 trainer.checkpoint()
                 self._end("stopped", epoch, first_images)
                 return
+            # Before the checkpoint, which is of the next epoch already: a run that resumes from it does not evaluate
+            # again. Killed in between, it goes back to an earlier one, and the metrics with it.
             self._after_epoch(epoch)
             epoch += 1
             trainer.checkpoint()
+            # After the last epoch only the weights are left to write.
             if epoch < epochs and trainer.is_to_stop():
                 self._end("stopped", epoch, first_images)
                 return
@@ -217,6 +220,7 @@ class Run:
             # As other files are: safetensors makes it the owner's alone.
             partial.chmod(0o644)
             (run / CLASSES_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            # Last: where there are weights, there is also what their outputs stand for.
             os.replace(partial, run / MODEL_FILE)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)

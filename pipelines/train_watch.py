@@ -91,6 +91,7 @@ class Watch:
         run = Path(options.out)
         self._log = MetricsLog(run) if is_main else None
         if self._log is not None:
+            # Steps behind the checkpoint are taken again; their lines would come twice.
             self._log.rewind(first_step)
         self._writers: list[_Writer] = []
         if is_main and options.tensorboard:

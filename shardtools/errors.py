@@ -7,7 +7,7 @@
     ├── PlanError                   options that make no plan
     │   └── PlanMismatchError       the target holds another plan
     ├── ModelError                  a generator that cannot be loaded
-    ├── RunError                    a run that was stopped, or a process of it that failed or was killed
+    ├── RunError                    a run that was stopped, failed or was killed, or lacks a library
     ├── SourceError                 an outside layout that cannot be read
     ├── StorageError                a place that cannot be read or written
     │   ├── NotFoundError           nothing is there
@@ -24,6 +24,8 @@ A message says what was expected, what was found, where, and what to do next, on
 """
 
 from __future__ import annotations
+
+_MAX_LINE_CHARACTERS = 1000
 
 
 class ShardtoolsError(Exception):
@@ -59,7 +61,7 @@ class ModelError(ShardtoolsError):
 
 
 class RunError(ShardtoolsError):
-    """A run was stopped, or a process of it failed or was killed; what is committed stays."""
+    """A run was stopped or lacks a library, or a process of it failed or was killed; what is committed stays."""
 
 
 class SourceError(ShardtoolsError):
@@ -104,3 +106,12 @@ class ShardError(ShardtoolsError):
 
 class QueryError(ShardtoolsError):
     """SQL or a named query that cannot run."""
+
+
+def first_line(error: BaseException | str) -> str:
+    """The first line of what an error of another library says, for a message of one line: printable and not long.
+
+    An error that says nothing gives the name of its type.
+    """
+    line = next(iter(str(error).strip().splitlines()), "")
+    return "".join(filter(str.isprintable, line))[:_MAX_LINE_CHARACTERS] or type(error).__name__

@@ -28,9 +28,9 @@ class Extraction:
     """A run on its way, in processes of this machine; `finish` does what the launcher does after them."""
 
     def __init__(self, wanted: FeatureOptions, log_folder: Path, num_processes: int = 1) -> None:
-        launch = Launch(wanted, ignore)
-        self.wanted, self.storage = wanted, launch.storage
-        job = launch.begin()
+        self.launch = Launch(wanted, ignore)
+        self.wanted, self.storage = wanted, self.launch.storage
+        job = self.launch.begin()
         self._log = log_folder / f"messages-{time.monotonic_ns()}"
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["shardtools.pipelines.extract_features"])

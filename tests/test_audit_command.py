@@ -79,11 +79,11 @@ def test_the_overlay_has_every_score(flipped: tuple[str, dict[str, int]], found:
 
 
 def test_neighbours_are_the_nearest_photographs(flipped: tuple[str, dict[str, int]], found: LabelAuditResult) -> None:
-    from shardtools.audit import find_neighbours
     from shardtools.audit.projection import project
+    from shardtools.index import knn_graph
 
     features = project(pixel_features().astype(np.float16), np.arange(NUM_IMAGES), 256)
-    expected = find_neighbours(features, 10).rows
+    expected = knn_graph(features, 10).rows
     noise = list(read_rows(flipped[0]).values())
     same = [
         len(set(row["neighbours"]) & {f"train_{near:05d}" for near in nearest})
@@ -167,7 +167,7 @@ def test_a_summary_of_another_audit_is_not_shown(
         for text, message in (
             (content.replace('"overlay_sha256": "', '"overlay_sha256": "0'), "is of another audit than the overlay"),
             (json.dumps(hostile), "has format <script>alert(1)</script> version 1, this release reads"),
-            (json.dumps(damaged), "is no summary of an audit: run the audit again"),
+            (json.dumps(damaged), "version 1 (cuts[0].num_samples is missing): run the audit"),
         ):
             path.write_text(text)
             result = write_report(flipped[0], tmp_path / "report.html")

@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from shardtools.audit import area_under_margin, confident_joint, find_neighbours, prune_by_noise_rate
+from shardtools.audit import area_under_margin, confident_joint, prune_by_noise_rate
 from shardtools.audit.dynamics import margin_log_odds
 from shardtools.audit.folds import canonical_order, stratified_folds
 from shardtools.audit.linear import fit, log_probabilities, log_softmax, one_hot, out_of_fold
 from shardtools.audit.mixing import fit_mixture
-from shardtools.audit.neighbours import cosine_doubts, rank_margins, vote_margins
+from shardtools.audit.neighbours import class_votes, cosine_doubts, distance_weights, rank_margins, vote_margins
 from shardtools.audit.projection import project
 from shardtools.audit.prototypes import prototype_cosines
+from shardtools.index import knn_graph
 
 
 def blobs(seed: int, num_samples: int, num_classes: int, distance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -78,10 +79,10 @@ def test_votes_and_simifeat_by_hand() -> None:
     angles = np.radians([0, 1, 2.5, 90, 91.5, 94])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     labels = np.array([0, 0, 1, 1, 1, 1])
-    near = find_neighbours(features, 2)
+    near = knn_graph(features, 2)
     assert near.rows.tolist() == [[1, 2], [0, 2], [1, 0], [4, 5], [3, 5], [4, 3]]
 
-    votes = near.votes(one_hot(labels, 2), num_neighbours=2)
+    votes = class_votes(near, one_hot(labels, 2), num_neighbors=2)
     assert votes.tolist() == [[0.5, 0.5], [0.5, 0.5], [1, 0], [0, 1], [0, 1], [0, 1]]
     assert vote_margins(votes, labels).tolist() == [0, 0, 1, -1, -1, -1]
     doubts = cosine_doubts(votes, labels)
@@ -89,13 +90,13 @@ def test_votes_and_simifeat_by_hand() -> None:
     # A quarter of class 1 is cut: only sample 2 stands above its class's rank of 0.75.
     margins = rank_margins(doubts, labels, np.array([0.0, 0.25]))
     assert np.flatnonzero(margins > 0).tolist() == [2]
-    assert near.weights()[:, 0].tolist() == [1] * 6
-    assert (near.weights()[:, 1] < 1).all()
+    assert distance_weights(near)[:, 0].tolist() == [1] * 6
+    assert (distance_weights(near)[:, 1] < 1).all()
 
 
 def test_copies_do_not_make_a_sample_its_own_neighbour() -> None:
     features = np.ones((30, 4), np.float32)
-    rows = find_neighbours(features, 12).rows
+    rows = knn_graph(features, 12).rows
     assert (rows != np.arange(30)[:, None]).all()
     assert all(len(set(own)) == 12 for own in rows.tolist())
 

@@ -8,10 +8,11 @@ from sklearn.metrics import average_precision_score
 
 from shardtools.audit import evidence
 from shardtools.audit.calibration import calibrate
+from shardtools.audit.checking import check_dataset, needed_bytes
 from shardtools.audit.evidence import best_strength
 from shardtools.audit.kernel import LANDMARKS, RIDGES, fit_kernel
 from shardtools.audit.linear import one_hot
-from shardtools.audit.options import AuditOptions, check_dataset, needed_bytes
+from shardtools.audit.options import AuditOptions
 from shardtools.audit.planting import KINDS, Planted, plant
 from shardtools.audit.voting import learn_vote
 from shardtools.errors import OptionError

@@ -19,8 +19,8 @@ from shardtools.sample import Sample
 from shardtools.shards.beton_join import join_betons
 from shardtools.shards.beton_writer import jpeg_obstacle
 from shardtools.shards.encoder import ShardSample
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.beton import open_beton_source
+from shardtools.sources.options import SourceOptions
 from shardtools.storage import open_storage
 from shardtools.writing import WriteOptions
 from tests import ffcv_peer

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
 from shardtools.cli import COMMANDS, main
@@ -117,17 +116,3 @@ def test_shell_completes_commands_and_options() -> None:
 
     assert commands.split() == ["plain,verify"]
     assert options.split() == ["plain,--guidance-scale"]
-
-
-def test_the_names_that_options_offer_are_the_librarys() -> None:
-    from shardtools.cli import layout_names
-    from shardtools.cli.convert import command
-    from shardtools.encoding import WRITE_MODES
-    from shardtools.shards import LAYOUT_NAMES
-    from shardtools.sources import CHECKS, SOURCE_KINDS
-
-    assert (layout_names.SOURCE_KINDS, layout_names.LAYOUT_NAMES) == (SOURCE_KINDS, LAYOUT_NAMES)
-    offered = {
-        option.name: tuple(option.type.choices) for option in command.params if isinstance(option.type, click.Choice)
-    }
-    assert (offered["check"], offered["write_mode"]) == (CHECKS, WRITE_MODES)

@@ -19,7 +19,7 @@ from shardtools.cli import curves as curves_command
 from shardtools.cli import recipes as recipes_command
 from shardtools.cli import train as train_command
 from shardtools.cli.train import split_ratio, summary, to_options
-from shardtools.cli.train_progress import TrainProgress, duration
+from shardtools.cli.train_progress import TrainProgress
 from shardtools.errors import OptionError
 from shardtools.execution import Notice
 from shardtools.storage import open_storage
@@ -259,11 +259,6 @@ def test_progress_on_a_terminal_is_a_bar_with_lines_above() -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert "epoch 2 of 2" in text and "7/10" in text and "912 images/s, waits for data 1.2%, loss 1.500" in text
     assert "see [red] here" in text and "after epoch 2: top-1 71.2 %" in text
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(3, "3 s"), (119, "119 s"), (120, "2.0 minutes"), (9e4, "25.0 hours")])
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 def test_curves_command(tmp_path: Path) -> None:

@@ -180,7 +180,11 @@ def test_a_missing_part_is_named(storage: Storage) -> None:
     [
         (b"{", DatasetError, "is not the dataset.json"),
         (b'{"format": "shardtools-dataset", "format_version": 3}', FormatVersionError, "version 3"),
-        (b'{"format": "shardtools-dataset", "format_version": 2}', DatasetError, "lacks fields"),
+        (
+            b'{"format": "shardtools-dataset", "format_version": 2}',
+            DatasetError,
+            r"version 2 \(kind is missing",
+        ),
         (b'{"format": "other", "format_version": 3}', FormatVersionError, "format other"),
     ],
 )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,7 @@ def test_many_shards_are_described_by_their_names(tmp_path: Path) -> None:
     facts = count_rows(dataset)
     assert dataset.info is not None
     many = tuple(ShardFile(path=f"shards/train-{number:06d}.tar", num_bytes=1, sha256="0") for number in range(3000))
-    info = type(dataset.info)(
-        **{name: getattr(dataset.info, name) for name in dataset.info.__dataclass_fields__ if name != "shards"},
-        shards=many,
-    )
+    info = replace(dataset.info, shards=many)
     content = json.loads(croissant(info, facts, DescribeOptions(), name="n", description="d"))
     tars = [one for one in content["distribution"] if "x-tar" in one["encodingFormat"]]
     assert len(tars) == MAX_SHARD_OBJECTS + 1

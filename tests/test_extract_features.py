@@ -20,7 +20,6 @@ from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError, PlanMismatchError, RunError, SourceError
 from shardtools.execution import Ended, Notice, Planned, Ready, TaskDone
 from shardtools.features import FeatureOptions, open_features
-from shardtools.features.launch import Tally, finish
 from shardtools.index import search_exact
 from shardtools.pipelines.extract_features import share
 from shardtools.pipelines.feature_encoders import load_feature_encoder, weights_digest
@@ -138,7 +137,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(dataset: str, weights: st
     stopped.stop()
     assert stopped.end().of(Ended)[0].reason == "stopped"
     with pytest.raises(RunError, match=rf"stopped with \d of {NUM_PARTS} parts in .*run the same command again"):
-        finish(wanted, stopped.storage, Tally(lambda message: None), stopped=True)
+        stopped.launch.finish(stopped=True)
 
 
 def test_lite0_sees_fashion_as_its_own_preprocessing_says(tmp_path: Path) -> None:
@@ -218,7 +217,7 @@ def test_another_encoder_does_not_go_on_with_these_parts(dataset: str, whole: Ex
     save_file(make_encoder("resnet-micro").network.state_dict(), tmp_path / "other.safetensors")
     wanted = FeatureOptions(**{**asdict(whole.wanted), "weights": str(tmp_path / "other.safetensors")})
     error = Extraction(wanted, tmp_path).error()
-    assert error["kind"] == "PlanMismatchError"
+    assert error.kind == "PlanMismatchError"
     assert "holds features of another kind: weights_sha256 is " in error.text and "--replace" in error.text
 
 
@@ -227,7 +226,7 @@ def test_weights_that_give_nan_are_told_by_key(dataset: str, tmp_path: Path) -> 
     state["stem.weight"][0, 0, 0, 0] = float("nan")
     save_file(state, tmp_path / "nan.safetensors")
     error = Extraction(options(dataset, tmp_path, str(tmp_path / "nan.safetensors")), tmp_path).error()
-    assert error["kind"] == "DatasetError"
+    assert error.kind == "DatasetError"
     assert "has nan in dimension" in error.text
 
 

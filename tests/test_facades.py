@@ -33,6 +33,7 @@ def _public_names(package: ModuleType) -> set[str]:
         name
         for name, value in vars(package).items()
         if not name.startswith("_")
+        and name != "TYPE_CHECKING"
         and not isinstance(value, ModuleType)
         and getattr(value, "__module__", package.__name__).startswith(package.__name__)
     }
@@ -55,3 +56,10 @@ def test_all_is_sorted_complete_and_resolves(name: str) -> None:
 @pytest.mark.parametrize("name", PACKAGES)
 def test_package_says_what_it_is(name: str) -> None:
     assert (importlib.import_module(name).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_name_is_also_a_modules(name: str) -> None:
+    """Importing the module would put it in the place of what the facade offers."""
+    package = importlib.import_module(name)
+    assert {found.name for found in pkgutil.iter_modules(package.__path__)} & set(package.__all__) == set()

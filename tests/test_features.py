@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardtools.dataset import open_dataset
+from shardtools.documents import build
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, PlanMismatchError
 from shardtools.features import (
     EncoderFacts,
@@ -247,8 +248,5 @@ def test_features_are_called_after_their_encoder(name: str, expected: str) -> No
 def test_facts_are_checked() -> None:
     with pytest.raises(OptionError, match="dtype is one of float16, float32"):
         encoder(3, dtype="int8")
-    assert EncoderFacts.from_fields({"name": "a", "weights_sha256": "b", "feature_dim": 2, "mean": [1, 2, 3]}).mean == (
-        1,
-        2,
-        3,
-    )
+    found = build(EncoderFacts, {"name": "a", "weights_sha256": "b", "feature_dim": 2, "mean": [1, 2, 3]})
+    assert found.mean == (1, 2, 3)

@@ -18,7 +18,7 @@ from shardtools.features import FeatureStore
 from shardtools.index import (
     IndexInfo,
     IndexOptions,
-    Neighbours,
+    Neighbors,
     VectorIndex,
     build_index,
     knn_graph,
@@ -59,7 +59,7 @@ def distances(table: np.ndarray, metric: str) -> np.ndarray:
     return np.asarray(found)
 
 
-def assert_nearest(found: Neighbours, expected: np.ndarray, k: int) -> None:
+def assert_nearest(found: Neighbors, expected: np.ndarray, k: int) -> None:
     """The rows are nearest up to the rounding of float32, in order, each once, and their distances are true."""
     assert found.rows.shape == found.distances.shape == (len(expected), k)
     true = np.take_along_axis(expected, found.rows, axis=1)
@@ -124,8 +124,8 @@ def test_progress_counts_each_pair_of_blocks_once(store: FeatureStore) -> None:
 
 
 def test_recall_counts_what_is_as_near() -> None:
-    exact = Neighbours(rows=np.array([[1, 2], [0, 2]]), distances=np.array([[0.1, 0.2], [0.1, 0.2]], np.float32))
-    other = Neighbours(rows=np.array([[1, 5], [0, 5]]), distances=np.array([[0.1, 0.2], [0.1, 0.3]], np.float32))
+    exact = Neighbors(rows=np.array([[1, 2], [0, 2]]), distances=np.array([[0.1, 0.2], [0.1, 0.2]], np.float32))
+    other = Neighbors(rows=np.array([[1, 5], [0, 5]]), distances=np.array([[0.1, 0.2], [0.1, 0.3]], np.float32))
     assert recall(exact, exact) == 1
     assert recall(other, exact) == 0.75
 
@@ -167,7 +167,7 @@ def test_an_index_finds_what_it_says(larger: FeatureStore, kind: str, metric: st
     exact = knn_graph(larger, 10, metric=metric)
     rows = np.arange(0, 1500, 3)
     found = opened.search(larger.take(rows), 10, exclude=rows)
-    wanted = Neighbours(rows=exact.rows[rows], distances=exact.distances[rows])
+    wanted = Neighbors(rows=exact.rows[rows], distances=exact.distances[rows])
     assert recall(found, wanted) > 0.85
     assert not (found.rows == rows[:, None]).any()
     same = found.rows == wanted.rows
@@ -192,7 +192,7 @@ def test_lists_on_the_disk_find_what_those_in_memory_find(
 
 
 def test_without_rows_fills_up() -> None:
-    found = Neighbours(
+    found = Neighbors(
         rows=np.array([[3, 1, 2], [0, 1, -1]]), distances=np.array([[0, 1, 2], [0, 1, np.inf]], np.float32)
     )
     cut = without_rows(found, np.array([1, 7]), 3)

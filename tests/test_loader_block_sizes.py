@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shardtools.arrays import from_texts
 from shardtools.errors import PlanMismatchError
 from shardtools.loader import (
     BLOCK_BYTES,
@@ -20,7 +21,6 @@ from shardtools.loader import (
     hash_keys,
     resolve_sizes,
 )
-from shardtools.loader.arrow import from_texts
 from shardtools.loader.block_sizes import bytes_per_sample
 from shardtools.loader.reading_options import ReadOptions
 from shardtools.loader.table import TableWriter

@@ -193,14 +193,14 @@ GOOD = json.loads(begin("global").to_json())
         ("3", "expected the state of a loader"),
         ("{}", "expected the state of a loader"),
         ("[" * 100_000, "expected the state of a loader"),
-        ({**GOOD, "seed": "5"}, "wrong value of seed"),
-        ({**GOOD, "seed": True}, "wrong value of seed"),
+        ({**GOOD, "seed": "5"}, 'seed is a whole number, found "5"'),
+        ({**GOOD, "seed": True}, "seed is a whole number, found true"),
         ({**GOOD, "epoch": -1}, "wrong value of epoch"),
         ({**GOOD, "num_delivered": 158}, "wrong value of num_delivered"),
         ({**GOOD, "num_delivered": -1}, "wrong value of num_delivered"),
         ({**GOOD, "num_rows": 0}, "wrong value of num_rows"),
-        ({**GOOD, "more": 0}, "wrong value of more"),
-        ({name: value for name, value in GOOD.items() if name != "options"}, "wrong value of options"),
+        ({**GOOD, "more": 0}, "more is unknown"),
+        ({name: value for name, value in GOOD.items() if name != "options"}, "options is missing"),
     ],
 )
 def test_what_is_no_state_is_refused(content: Any, words: str) -> None:

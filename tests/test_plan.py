@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import OptionError, PlanError
+from shardtools.options import option as declared_as
+from shardtools.options import option_of
 from shardtools.plan import (
     MAX_ATTEMPTS,
     MAX_REPLICAS,
@@ -156,29 +159,60 @@ def test_scenes_go_on_over_clones() -> None:
     assert {row["scene"] for row in all_rows(plan)} == set(scenes)
 
 
-CHANGED: dict[str, Any] = {
-    "model_digest": "e" * 64,
-    "guidance_scale": 7.5,
-    "num_inference_steps": 25,
-    "scheduler": "DDIMScheduler",
-    "width": 64,
-    "height": 64,
-    "negative_prompt": "blurry",
-    "dtype": "bfloat16",
-    "batch_size": 8,
-    "threads_per_process": 2,
-    "device": "cuda",
-    "compile": True,
-    "safety": "off",
-    "quality": 90,
-}
+def another(option: Field[Any]) -> Any:
+    """A value that a setting does not have in `GENERATOR`."""
+    value, declared = getattr(GENERATOR, option.name), option_of(option)
+    if declared is not None and declared.choices:
+        return next(choice for choice in declared.choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        # Sides are multiples of 8; another number of the rest lies on one side of it or the other.
+        step = 8 if option.name in ("width", "height") else 1
+        highest = declared.bounds[1] if declared is not None and declared.bounds else math.inf
+        return value + step if value + step <= highest else value - step
+    return "other"
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(GeneratorSettings)])
-def test_every_generator_setting_is_in_the_fingerprint(name: str) -> None:
+@pytest.mark.parametrize("option", fields(GeneratorSettings), ids=lambda option: option.name)
+def test_every_generator_setting_is_in_the_fingerprint(option: Field[Any]) -> None:
     plan = toy_plan((2, 2))
-    changed = replace(plan.options, generator=replace(GENERATOR, **{name: CHANGED[name]}))
+    changed = replace(plan.options, generator=replace(GENERATOR, **{option.name: another(option)}))
     assert fingerprint(changed.settings()) != fingerprint(plan.options.settings())
+
+
+def test_plans_of_earlier_releases_stay_what_they_are() -> None:
+    """A plan that is not this one any more is refused by every dataset that was begun with it.
+
+    An option that is new is declared with `late=True` (`plan.options`).
+    """
+    settings = toy_plan((2, 2)).options.settings()
+    assert fingerprint(settings) == "2edaca9bbd5e6cf0"
+    assert list(settings)[-14:] == [
+        *("model_digest", "guidance_scale", "num_inference_steps", "scheduler", "width", "height", "negative_prompt"),
+        *("dtype", "batch_size", "threads_per_process", "device", "compile", "safety", "quality"),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterSettings(GeneratorSettings):
+    """Those of a release with one more option."""
+
+    rescale: float = field(default=0.0, metadata=declared_as("Rescale guidance.", bounds=(0, 1), late=True))
+
+
+def test_a_late_option_changes_only_the_plans_that_use_it() -> None:
+    later = LaterSettings(model_digest="d" * 64, width=32, height=32)
+    assert later.settings() == GENERATOR.settings()
+    assert replace(later, rescale=0.5).settings() == GENERATOR.settings() | {"rescale": 0.5}
+
+
+@pytest.mark.parametrize("rescale", [0.0, 0.5])
+def test_settings_are_read_back_also_from_an_earlier_release(rescale: float) -> None:
+    later = LaterSettings(model_digest="d" * 64, width=32, height=32, rescale=rescale)
+    assert LaterSettings.from_settings({"seed": 0, **later.settings()}) == later
+    with pytest.raises(KeyError):
+        LaterSettings.from_settings({"width": 32, "rescale": 0.5})
 
 
 @pytest.mark.parametrize(

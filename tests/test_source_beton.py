@@ -15,8 +15,8 @@ from shardtools.errors import ShardtoolsError, SourceError
 from shardtools.shards import beton_format
 from shardtools.shards.beton_format import DESCRIPTOR, HEADER, FieldType
 from shardtools.shards.encoder import ShardSample
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.beton import BetonSource, open_beton_source
+from shardtools.sources.options import SourceOptions
 from shardtools.storage import Storage, open_storage
 from shardtools.taxonomy import load_classes
 from tests.beton_files import encode_beton, jpeg_sample, raw_sample

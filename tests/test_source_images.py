@@ -14,8 +14,8 @@ from PIL import Image
 
 from shardtools.errors import OptionError, SourceError
 from shardtools.sources import ImageFacts, Rejection, SourceOptions, check_image
-from shardtools.sources.base import read_ahead
 from shardtools.sources.image_check import looks_like_image
+from shardtools.storage import read_ahead
 from shardtools.taxonomy import load_classes
 from tests.pictures import (
     drawing,

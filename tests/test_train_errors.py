@@ -134,6 +134,6 @@ def test_a_loss_that_is_no_number_stops_the_run(dataset: str, tmp_path: Path) ->
 def test_too_little_memory_names_what_to_lower(dataset: str, tmp_path: Path) -> None:
     wanted = options(dataset, tmp_path, recipe_image_size=1024, recipe_eval_resize=1024, recipe_augmentation="plain")
     error = Run(wanted, memory_bytes=1600 * 2**20).error()
-    assert error["kind"] == "RunError"
+    assert error.kind == "RunError"
     assert "out of memory on cpu:0 with 16 images x 1 crops of up to 1024 pixels in one pass" in error.text
     assert "--accumulation" in error.text

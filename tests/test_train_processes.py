@@ -35,9 +35,9 @@ def assert_each_sample_once(run: Run) -> None:
 
 def test_two_processes_share_each_step(whole: Run) -> None:
     (ready,) = whole.of(TrainingReady)
-    assert ready["num_processes"] == 2
-    assert ready["steps_per_epoch"] == STEPS_PER_EPOCH
-    assert ready["resumed_from"] is None
+    assert ready.num_processes == 2
+    assert ready.steps_per_epoch == STEPS_PER_EPOCH
+    assert ready.resumed_from is None
     assert_each_sample_once(whole)
     assert [line["step"] for line in whole.metrics()] == list(range(1, 2 * STEPS_PER_EPOCH + 1))
 

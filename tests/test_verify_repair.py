@@ -21,7 +21,7 @@ from shardtools.generation.plan_notes import generator_settings, rebuild_plan
 from shardtools.manifest import decode_part
 from shardtools.storage import open_storage
 from shardtools.verify import RegenerateOptions, RepairOptions, VerifyOptions, regenerate, repair, verify
-from shardtools.verify.regenerate import pixel_difference
+from shardtools.verify.regenerating import pixel_difference
 from shardtools.verify.rendering import on_device
 from tests.generating import files, options, run
 from tests.s3_server import S3Server

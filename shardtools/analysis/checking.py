@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Float64s
 from shardtools.errors import OptionError
 
 Features = npt.NDArray[np.floating[Any]]
-Float64s = npt.NDArray[np.float64]
 
 ROWS_PER_BLOCK = 4096
 """Rows that are float64 at a time: 64 MiB at 2048 dimensions."""

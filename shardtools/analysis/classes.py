@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.analysis.checking import Features, Float64s, check_features, normalised
+from shardtools.analysis.checking import Features, check_features, normalised
+from shardtools.arrays import Float64s
 from shardtools.errors import OptionError
 
 _ROWS_PER_PAIR_BLOCK = 1024

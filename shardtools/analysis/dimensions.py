@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardtools.analysis.checking import Features, Float64s, blocks, check_features, normalised
+from shardtools.analysis.checking import Features, blocks, check_features, normalised
+from shardtools.arrays import Float64s
 from shardtools.errors import OptionError
 
 _ROUNDING = 1e-20

@@ -1,11 +1,17 @@
 """The audit of labels: which are likely wrong, what they may be instead, and how sure that is on this dataset."""
 
-from shardtools.audit.auditing import SCORES, Audit, audit_labels
-from shardtools.audit.calibration import Calibration, Cut, Interval
-from shardtools.audit.confident import ConfidentJoint, confident_joint, prune_by_noise_rate
-from shardtools.audit.dynamics import area_under_margin
-from shardtools.audit.neighbours import Neighbours, find_neighbours
+from typing import TYPE_CHECKING
+
 from shardtools.audit.options import AuditOptions
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.audit.auditing import SCORES, Audit, audit_labels
+    from shardtools.audit.calibration import Calibration, Cut, Interval
+    from shardtools.audit.confident import ConfidentJoint, confident_joint, prune_by_noise_rate
+    from shardtools.audit.dynamics import area_under_margin
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "SCORES",
@@ -15,10 +21,8 @@ __all__ = [
     "ConfidentJoint",
     "Cut",
     "Interval",
-    "Neighbours",
     "area_under_margin",
     "audit_labels",
     "confident_joint",
-    "find_neighbours",
     "prune_by_noise_rate",
 ]

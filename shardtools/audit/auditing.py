@@ -16,19 +16,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.analysis.checking import Features
+from shardtools.arrays import Float32s, Float64s, Int64s
 from shardtools.audit.calibration import Calibration, Cut, Interval, calibrate, cuts
+from shardtools.audit.checking import check_dataset, check_margins
 from shardtools.audit.confident import confident_joint, confident_scores
 from shardtools.audit.dynamics import area_under_margin, margin_log_odds
 from shardtools.audit.evidence import Encoded, Pass, evidence_names, run_pass
 from shardtools.audit.folds import canonical_order, stratified_folds
-from shardtools.audit.linear import Float32s, Int64s, one_hot
-from shardtools.audit.neighbours import cosine_doubts, find_neighbours, rank_margins, vote_margins
-from shardtools.audit.options import AuditOptions, check_dataset, check_margins
+from shardtools.audit.linear import one_hot
+from shardtools.audit.neighbours import class_votes, cosine_doubts, rank_margins, vote_margins
+from shardtools.audit.options import AuditOptions
 from shardtools.audit.planting import plant
 from shardtools.audit.projection import project
 from shardtools.audit.voting import Vote, learn_vote
-
-Float64s = npt.NDArray[np.float64]
+from shardtools.index import knn_graph
 
 SCORES = {
     "linear_doubt": "1 minus the linear model's out-of-fold probability of the given label (self-confidence)",
@@ -100,14 +101,18 @@ def audit_labels(
     encoders: list[Features] = [features] if isinstance(features, np.ndarray) else list(features)
     given, count = check_dataset(encoders, labels, num_classes, options)
     margins = None if training_margins is None else check_margins(training_margins, len(given))
+    # From here to `_table` rows stand in canonical order, so that the order given changes no result.
     order, groups = canonical_order(encoders, given, options.seed)
     ordered = given[order]
     folds = stratified_folds(ordered, groups, options.num_folds)
     encoded = [_encode(one, order, options) for one in encoders]
     found = run_pass(encoded, ordered, folds, count)
+    # One pass over the labels as given has found what seems wrong; noise planted in the likeness of that now teaches
+    # how far each kind of evidence can be trusted.
     vote, calibration, plantings = _learn(encoded, ordered, folds, count, found, options)
     votes, probabilities = vote.votes, calibration.probabilities
     if margins is not None:
+        # The training saw the given labels, so its word cannot be learnt with the others: it is added to their verdict.
         areas = area_under_margin(margins[order])
         added = margin_log_odds(areas, probabilities)
         votes = votes + added
@@ -141,7 +146,7 @@ def audit_labels(
 
 def _encode(features: Features, order: Int64s, options: AuditOptions) -> Encoded:
     projected = project(features, order, options.num_dimensions)
-    neighbours = find_neighbours(projected, min(options.num_neighbours, len(projected) - 1))
+    neighbours = knn_graph(projected, min(options.num_neighbours, len(projected) - 1))
     return Encoded(features=projected, neighbours=neighbours)
 
 
@@ -200,8 +205,8 @@ def _scores(
     targets = one_hot(labels, num_classes)
     near = encoded[0].neighbours
     count = near.rows.shape[1]
-    votes = near.votes(targets, num_neighbours=min(_SIMIFEAT_NEIGHBOURS, count))
-    wide = near.votes(targets, num_neighbours=count, by_distance=True)
+    votes = class_votes(near, targets, num_neighbors=min(_SIMIFEAT_NEIGHBOURS, count))
+    wide = class_votes(near, targets, num_neighbors=count, by_distance=True)
     doubts = cosine_doubts(votes, labels)
     first = 1 - found.posterior[rows, labels]
     rates = np.array([first[labels == label].mean() for label in range(num_classes)])

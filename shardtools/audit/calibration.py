@@ -16,12 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize, special
 
+from shardtools.arrays import Float64s
 from shardtools.audit.planting import KINDS, Planted
-
-Float64s = npt.NDArray[np.float64]
 
 _RECALLS = (0.2, 0.3, 0.4, 0.5, 0.6)
 """Shares of planted labels above the cuts at which the rate is bounded."""
@@ -106,6 +104,7 @@ def calibrate(
         confidence: Of the interval.
         seed: Of the bootstrap.
     """
+    # Only what was planted in the likeness of this dataset's own noise says how high real wrong labels stand.
     alike = [np.flatnonzero(planted.kinds == KINDS.index("estimated")) for planted in plantings]
     sides = []
     for planted, own, chosen in zip(plantings, planted_votes, alike, strict=True):
@@ -116,9 +115,11 @@ def calibrate(
         sides.append((own[untouched], own[rows]))
     rate = float(mixture_doubts.mean())
     scale = _scale(sides, rate, confidence, np.random.default_rng((seed, 11)))
+    # Two opinions of each vote: planted noise, scaled to the rate, and what the mixtures believe of such labels.
     ratios = _ratios(votes, sides)
     believed = _rising_mean(votes, mixture_doubts)
     middle = (np.minimum(1, scale.estimate * ratios) + believed) / 2
+    # The ends of the rate are computed of a calibration: until there is one, the interval says nothing.
     unsure = Interval(low=0.0, estimate=float(middle.mean()), high=1.0)
     found = Calibration(probabilities=middle, noise_rate=unsure, scale=scale, ratios=ratios, believed=believed)
     shares = [float(probs.mean()) for probs in found.ends()]
@@ -151,6 +152,8 @@ def cuts(
     found = []
     for count in chosen:
         low, middle, high = (float(probs[:count].mean()) for probs in ends)
+        # What chance does to a share of so few comes on top of what the two opinions differ by; near 0 and 1, where its
+        # variance would vanish, a floor that falls with the count stands in.
         error = quantile * float(np.sqrt(max(middle * (1 - middle), 0.25 / count) / count))
         shares = sorted(float(probs[:count].sum() / max(probs.sum(), 1e-12)) for probs in ends)
         cut_vote = votes[order[count - 1]]
@@ -175,10 +178,14 @@ def _scale(
     """Mean of the plantings' bounds and the mixtures' rate; the interval holds a binomial bootstrap of the bounds."""
     shares, draws = [], []
     for samples, planted in sides:
+        # At several cuts: no more labels are wrong above a cut than lie above it, and the planted ones say what share
+        # of all wrong labels that is. So the ratio of the two bounds the noise rate.
         levels = np.quantile(planted, 1 - np.array(_RECALLS))
         above = np.array([(samples >= level).mean() for level in levels])
         caught = np.array([(planted >= level).mean() for level in levels])
         shares.append(above / caught)
+        # Both shares again as other draws of as many samples would have given them; at least one planted label is
+        # caught, or the bound would be infinite.
         drawn_above = rng.binomial(len(samples), above, (_DRAWS, len(levels))) / len(samples)
         drawn_caught = np.maximum(rng.binomial(len(planted), caught, (_DRAWS, len(levels))), 1) / len(planted)
         draws.append(drawn_above / drawn_caught)
@@ -194,6 +201,7 @@ def _scale(
 
 def _ratios(votes: Float64s, sides: Sequence[tuple[Float64s, Float64s]]) -> Float64s:
     """Density of planted over density of samples, a rising function of the vote, [N]."""
+    # Each side of each planting weighs 1 in all, so that what is fitted is g / (f + g), whatever their sizes.
     points = np.concatenate([side for pair in sides for side in pair])
     planted = np.concatenate([np.concatenate([np.zeros(len(one)), np.ones(len(two))]) for one, two in sides])
     masses = np.concatenate(
@@ -201,6 +209,7 @@ def _ratios(votes: Float64s, sides: Sequence[tuple[Float64s, Float64s]]) -> Floa
     )
     order = np.lexsort((planted, points))
     fitted = optimize.isotonic_regression(planted[order], weights=masses[order])
+    # The fit is a staircase. A line through the middles of its steps keeps the votes within a step apart.
     edges = fitted.blocks
     centres = np.add.reduceat(points[order] * masses[order], edges[:-1]) / np.add.reduceat(masses[order], edges[:-1])
     levels = np.clip(np.interp(votes, centres, fitted.x[edges[:-1]]), 1e-6, 1 - 1e-6)

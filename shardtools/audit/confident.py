@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.audit.linear import Float32s, Int64s
-
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float32s, Float64s, Int64s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +40,7 @@ def confident_joint(probs: Float32s, labels: Int64s) -> ConfidentJoint:
     num_classes = probs.shape[1]
     sizes = np.bincount(labels, minlength=num_classes)
     thresholds = np.array([probs[labels == label, label].mean(dtype=np.float64) for label in range(num_classes)])
+    # A mean of numbers that may be all alike: a sample that lies on it must not miss it by rounding.
     above = probs >= (thresholds - 1e-6).astype(np.float32)
     counted = np.flatnonzero(above.any(axis=1))
     likeliest = np.where(above[counted], probs[counted], -1).argmax(axis=1)

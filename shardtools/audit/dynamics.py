@@ -9,10 +9,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize
 
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float64s
 
 _SHARE = 0.5
 

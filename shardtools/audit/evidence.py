@@ -14,16 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Float32s, Int64s
 from shardtools.audit.kernel import Kernel, fit_kernel
-from shardtools.audit.linear import Float32s, Int64s, fit, log_probabilities, one_hot, out_of_fold
+from shardtools.audit.linear import fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
-from shardtools.audit.neighbours import Neighbours
+from shardtools.audit.neighbours import vote_log_probabilities
 from shardtools.audit.prototypes import prototype_cosines
+from shardtools.index import Neighbors
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 0.3, 1.0)
 """Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
 NARROW = 20
-WIDE = 50
 """Neighbours of the plain and of the distance-weighted vote; fewer where there are fewer samples."""
 _MOST_ODDS = 12.0
 _OF_AN_ENCODER = ("linear", "kernel", "narrow", "wide", "prototype")
@@ -35,7 +36,7 @@ class Encoded:
     """One encoder's samples: whitened features [N, P] and their neighbours."""
 
     features: Float32s
-    neighbours: Neighbours
+    neighbours: Neighbors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,12 +85,16 @@ def run_pass(
     """
     targets = one_hot(labels, num_classes)
     linear, strengths, coefficients = _linear_models(encoders, targets, folds, before)
+    # What of a kernel model does not depend on labels is kept from the pass before; a fit to other labels costs two
+    # products.
     kernels = before.kernels if before else [fit_kernel(encoder.features, targets, folds) for encoder in encoders]
     votes = [_votes(encoder, kernel, targets, folds) for encoder, kernel in zip(encoders, kernels, strict=True)]
     models = [model for index, own in enumerate(linear) for model in (own, *votes[index])]
     first = fit_mixture(models, labels, start=before.mixtures[0] if before else None)
     posterior = first.posterior(models, labels)
     noisy = fit_noisy(models, labels)
+    # Second round: the same models, learnt from what the first round believes. Wrong labels no longer teach, so what
+    # was hidden behind them shows.
     again = [
         model
         for index, encoder in enumerate(encoders)
@@ -101,6 +106,8 @@ def run_pass(
             *_votes(encoder, kernels[index], posterior, folds),
         )
     ]  # fmt: skip
+    # It starts from the noise that the first mixture found, or the same mixture of the pass before: its models were
+    # fitted to labels with that noise taken out, and show less of it.
     second = fit_mixture(again, labels, start=before.mixtures[1] if before else None, transition=first.transition)
     second_posterior = second.posterior(again, labels)
     columns = [
@@ -169,6 +176,7 @@ def best_strength(
     large dataset the first fold decides for all; the models of the others start from zero, since a model of another
     fold has seen their samples.
     """
+    # Many samples: one fold's loss is sure enough, at a fifth of the fits.
     if len(features) > _ALL_FOLDS:
         held = folds == 0
         strength = _least_loss(features, targets, held)
@@ -180,6 +188,7 @@ def best_strength(
         found = out_of_fold(features, targets, folds, strength=strength, starts=starts)
         starts = found[1]
         loss = -float(np.vdot(targets, found[0]))
+        # The loss has one valley along the penalties; past it each weaker one costs more time and says less.
         if loss >= least:
             break
         best, least = (strength, found), loss
@@ -203,6 +212,6 @@ def _least_loss(features: Float32s, targets: Float32s, held: npt.NDArray[np.bool
 def _votes(encoder: Encoded, kernel: Kernel, targets: Float32s, folds: Int64s) -> tuple[Float32s, Float32s, Float32s]:
     """Log probabilities by the kernel model and by near and wide neighbours, each [N, C]."""
     count = encoder.neighbours.rows.shape[1]
-    narrow = encoder.neighbours.log_probabilities(targets, num_neighbours=min(NARROW, count))
-    wide = encoder.neighbours.log_probabilities(targets, num_neighbours=count, by_distance=True)
+    narrow = vote_log_probabilities(encoder.neighbours, targets, num_neighbors=min(NARROW, count))
+    wide = vote_log_probabilities(encoder.neighbours, targets, num_neighbors=count, by_distance=True)
     return kernel.out_of_fold(encoder.features, targets, folds), narrow, wide

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shardtools.analysis.checking import Features
-from shardtools.audit.linear import Int64s
+from shardtools.arrays import Int64s
 
 
 def canonical_order(encoders: Sequence[Features], labels: Int64s, seed: int) -> tuple[Int64s, Int64s]:
@@ -47,6 +47,7 @@ def stratified_folds(labels: Int64s, groups: Int64s, num_folds: int) -> Int64s:
         groups: Of `canonical_order`, [N].
         num_folds: F.
     """
+    # Groups are dealt, not samples: copies go where their first one goes.
     firsts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
     folds_of_groups = np.empty(len(firsts), np.int64)
     start = 0

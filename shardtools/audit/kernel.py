@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from shardtools.audit.linear import Float32s, Int64s, log_softmax
-
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float32s, Float64s, Int64s
+from shardtools.audit.linear import log_softmax
 
 LANDMARKS = 1000
 """At most; half of the samples where there are fewer than twice as many."""
@@ -63,11 +62,14 @@ def fit_kernel(features: Float32s, targets: Float32s, folds: Int64s) -> Kernel:
         folds: Fold of each sample, 0 to F - 1, [N].
     """
     num_samples = len(features)
+    # Canonical order is a draw without a pattern, so landmarks at equal steps are a random sample, the same each time.
     chosen = np.linspace(0, num_samples - 1, max(1, min(LANDMARKS, num_samples // 2))).astype(np.int64)
     landmarks = _unit(features[chosen])
     values, vectors = np.linalg.eigh(_similarities(landmarks, landmarks).astype(np.float64))
+    # Directions in which the landmarks hardly differ would be divided by nearly nothing.
     kept = values > _LEAST_SHARE * values[-1]
     root = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+    # Summed once: another penalty is another factoring of these systems, other labels are another solution.
     grams = _grams(landmarks, root, features, folds)
     products = _products(landmarks, root, features, targets, folds)
     sizes = num_samples - np.bincount(folds, minlength=len(grams))
@@ -77,6 +79,7 @@ def fit_kernel(features: Float32s, targets: Float32s, folds: Int64s) -> Kernel:
         factors = _factor(grams, ridge * sizes)
         found = _predict(landmarks, root, features[judged], folds[judged], _solve(factors, products))
         error = float(((found - targets[judged]) ** 2).mean())
+        # Squared error, which is what is fitted; how sharp its answers are is chosen next, by likelihood.
         if best is None or error < best[0]:
             best = (error, factors, found)
     if best is None:
@@ -131,6 +134,7 @@ def _factor(grams: list[Float64s], penalties: npt.NDArray[Any]) -> list[Any]:
     total = np.sum(grams, axis=0)
     factors = []
     for gram, penalty in zip(grams, penalties.tolist(), strict=True):
+        # The sum of all folds less the own: no fold is summed anew for another's model.
         system = total - gram
         system[np.diag_indices(len(system))] += penalty
         factors.append(linalg.cho_factor(system, overwrite_a=True, check_finite=False))

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-Float32s = npt.NDArray[np.float32]
-Int64s = npt.NDArray[np.int64]
+from shardtools.arrays import Float32s, Int64s
 
 
 def one_hot(labels: Int64s, num_classes: int) -> Float32s:

@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize
 
-from shardtools.audit.linear import Float32s, Int64s, log_softmax
-
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float32s, Float64s, Int64s
+from shardtools.audit.linear import log_softmax
 
 _ROUNDS = 10
 _FURTHER_ROUNDS = 4
@@ -74,6 +72,8 @@ def fit_mixture(
         np.fill_diagonal(transition, 1 - _FIRST_RATE)
     if start is not None:
         weights, offsets, transition = start.weights, start.offsets, start.transition
+    # In turn: weights for the noise as it is believed, then, some steps of expectation-maximisation, the noise for
+    # those weights. Neither is run to its end while the other is wrong.
     for _ in range(_ROUNDS if start is None else _FURTHER_ROUNDS):
         weights, offsets = _fit_weights(models, labels, transition, weights, offsets)
         probs = np.exp(_pooled(models, weights, offsets))
@@ -85,6 +85,7 @@ def fit_mixture(
 def fit_noisy(models: Sequence[Float32s], labels: Int64s) -> Mixture:
     """The mixture that takes every given label for true: it learns the noise with the labels."""
     num_classes = models[0].shape[1]
+    # A trace of noise, since the likelihood of one impossible label would be all that counts.
     sure = np.full((num_classes, num_classes), _TRACE / num_classes)
     np.fill_diagonal(sure, 1 - _TRACE + _TRACE / num_classes)
     weights, offsets = np.full(len(models), 1.0 / len(models)), np.zeros(num_classes)
@@ -113,6 +114,7 @@ def _fit_transition(posterior: Float32s, labels: Int64s) -> Float64s:
     counts = np.zeros((num_classes, num_classes))
     for given in range(num_classes):
         counts[:, given] = posterior[labels == given].sum(axis=0)
+    # A class with few samples shows few kinds of noise: two samples' worth of the noise of the whole fills the gaps.
     rate = 1 - np.trace(counts) / counts.sum()
     prior = np.full((num_classes, num_classes), rate / max(num_classes - 1, 1))
     np.fill_diagonal(prior, 1 - rate)
@@ -129,6 +131,8 @@ def _fit_weights(
 
     def loss_and_gradient(flat: Float64s) -> tuple[float, Float64s]:
         probs = np.exp(_pooled(models, flat[:num_models], flat[num_models:]))
+        # The given label's likelihood, summed over what the true one may be. Divided by that sum, the parts are the
+        # posterior, and the model minus the posterior is the gradient.
         joint = probs * transition.T.astype(np.float32)[labels]
         evidence = np.maximum(joint.sum(axis=1, keepdims=True), 1e-30)
         loss = -float(np.log(evidence).mean())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Int64s
 
 KINDS = ("symmetric", "nearest", "estimated")
 _SHARES = (0.15, 0.15, 0.7)
@@ -61,6 +61,7 @@ def plant(
     rows = np.sort(np.argsort(-keys, kind="stable")[: max(1, round(rate * num_samples))])
     kinds = rng.choice(len(KINDS), size=len(rows), p=_SHARES)
     given = labels[rows]
+    # All three kinds for every row, then one is taken: the draws of a kind do not depend on how many rows have it.
     flipped = np.stack(
         [
             (given + rng.integers(1, num_classes, len(rows))) % num_classes,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from shardtools.analysis.checking import ROWS_PER_BLOCK, Features
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Int64s
 
 _POWER = 0.25
 _LEAST_SHARE = 1e-7
@@ -23,6 +23,8 @@ def project(features: Features, order: Int64s, num_dimensions: int) -> Float32s:
     """
     blocks = [order[start : start + ROWS_PER_BLOCK] for start in range(0, len(order), ROWS_PER_BLOCK)]
     dimensions = features.shape[1]
+    # Three walks over the blocks: the mean, then what varies around it (out of raw sums, digits would be lost), then
+    # the projection.
     mean = np.zeros(dimensions)
     for rows in blocks:
         mean += features[rows].sum(axis=0, dtype=np.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Int64s
 
 _ROUNDS = 3
 
@@ -30,6 +30,7 @@ def prototype_cosines(features: Float32s, labels: Int64s, num_classes: int, *, t
     for label in range(num_classes):
         members = np.flatnonzero(labels == label)
         chosen = members
+        # The first mean is pulled by what is far; each next one is of what lay near the one before.
         for _ in range(_ROUNDS):
             order = np.argsort(-(unit[members] @ unit[chosen].mean(axis=0)), kind="stable")
             chosen = members[order[: max(1, round((1 - trim) * len(members)))]]
@@ -37,6 +38,8 @@ def prototype_cosines(features: Float32s, labels: Int64s, num_classes: int, *, t
         sums[label] = unit[chosen].sum(axis=0)
     lengths = np.maximum(np.linalg.norm(sums, axis=1), 1e-12)
     cosines = unit @ (sums / lengths[:, None]).T
+    # A sample that the mean of its class was made of is near it for that alone: it is measured against the mean without
+    # it.
     rows = np.flatnonzero(kept)
     alone = sums[labels[rows]] - unit[rows]
     norms = np.maximum(np.linalg.norm(alone, axis=1), 1e-12)

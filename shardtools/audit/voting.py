@@ -18,10 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from shardtools.audit.linear import Float32s, Int64s
+from shardtools.arrays import Float32s, Float64s, Int64s
 from shardtools.audit.planting import Planted
-
-Float64s = npt.NDArray[np.float64]
 
 _PENALTY = 1e-2
 
@@ -67,12 +65,14 @@ def learn_vote(
         mask = np.zeros(num_samples, bool)
         mask[planted.rows] = True
         flipped.append(mask)
+    # Without any lesson the vote is the anchor's alone: that is what the penalty draws towards.
     prior = np.zeros(doubts.shape[1])
     prior[anchor] = 1
     weights = np.zeros((num_folds, doubts.shape[1]))
     votes = np.zeros(num_samples)
     planted_votes = [np.zeros(num_samples) for _ in plantings]
     for fold in range(num_folds):
+        # Weights are taught by the other folds, so that no planted label tells how it is judged itself.
         held = folds == fold
         parts = [table[~held] / scales for table in planted_doubts]
         masses = np.concatenate([_masses(mask[~held], 1 - believed[~held]) for mask in flipped])

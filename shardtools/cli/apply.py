@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.curation import ApplyOptions, UndoOptions
+
 if TYPE_CHECKING:
     from shardtools.curation import CurationResult
 
@@ -36,19 +39,12 @@ Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 @click.command("apply", epilog=EPILOG)
 @click.argument("dataset")
 @click.argument("view", required=False)
-@click.option("--out", metavar="DATASET2", required=True, help="The new dataset: a folder or s3://bucket/prefix.")
-@click.option("--keep", is_flag=True, help="Drop samples that VIEW does not return.")
-@click.option("--drop", is_flag=True, help="Drop samples that VIEW returns.")
-@click.option("--classes", help="Class set (imagenet-1k, ...) for labels that no sample has yet.")
+@options_of(ApplyOptions, only=("out", "keep", "drop", "classes"))
 @click.option("--param", "params", metavar="NAME=VALUE", multiple=True, help="Value of $NAME in the SQL.")
-@click.option(
-    "--overlay", "overlays", metavar="PATH", multiple=True, help="An overlay outside of DATASET, for the SQL."
-)
-@click.option("--carry-overlay", "carry", metavar="NAME", multiple=True, help="An overlay that DATASET2 gets too.")
+@options_of(ApplyOptions, only=("overlays", "carry"))
 @click.option("--undo", "is_undo", is_flag=True, help="Give back what DATASET was made from; needs --parent.")
-@click.option("--parent", metavar="DATASET0", help="What DATASET was made from, for --undo.")
-@click.option("--link", is_flag=True, help="Share untouched local files with DATASET (hard links) instead of copying.")
-@click.option("--num-processes", type=int, help="Processes on this machine.  [default: one a CPU core]")
+@options_of(UndoOptions, only=("parent",), changes={"parent": {"required": False}})
+@options_of(ApplyOptions, only=("link", "num_processes"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     dataset: str,
@@ -70,7 +66,7 @@ def command(
     """
     from shardtools.cli.progress import RunProgress
     from shardtools.cli.results import guess_params
-    from shardtools.curation import ApplyOptions, UndoOptions, apply_view, undo
+    from shardtools.curation import apply_view, undo
 
     common: dict[str, Any] = {"dataset": dataset, "out": out, "link": link, "num_processes": num_processes}
     with RunProgress(noun="samples", before="starting") as progress:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardtools.cli.class_words import class_words
+from shardtools.cli.options import options_of
+from shardtools.labelaudit import LabelAuditOptions
 
 if TYPE_CHECKING:
     from shardtools.labelaudit import LabelAuditOptions, LabelAuditResult
@@ -35,27 +37,17 @@ _STEP = 1.15
 
 @click.command("audit", epilog=EPILOG)
 @click.argument("dataset")
-@click.option("--features", metavar="NAME", multiple=True, help="Again for a second encoder.  [default: the only ones]")
-@click.option("--training", metavar="OVERLAY", help="Records of a training on these labels: RUN/records, or a name.")
-@click.option("--split", help="Only this split.  [default: all]")
-@click.option("--where", metavar="SQL", help="Condition on the rows of `samples`: \"source = 'real'\".")
-@click.option("--folds", "num_folds", type=int, default=5, show_default=True, help="Parts that are judged in turn.")
-@click.option("-k", "k", type=int, default=50, show_default=True, help="Neighbours found of each sample.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of folds and planted noise.")
-@click.option("--overlay", default="label_noise", show_default=True, help="Name of the overlay that is written.")
-@click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
-@click.option("--replace", is_flag=True, help="Write anew an overlay that is there.")
-@click.option("--allow-small", is_flag=True, help="Leave out classes with one sample; their scores stay empty.")
+@options_of(LabelAuditOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(dataset: str, features: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(dataset: str, as_json: bool, **options: Any) -> None:
     """Score every label of DATASET by several methods, and say what to expect of the most suspect ones.
 
     Writes the overlay label_noise (all scores, a calibrated probability that the label is wrong, a suggested label,
     the nearest samples) and summary.json beside it (noise rate, and precision and recall at several cuts).
     """
-    from shardtools.labelaudit import LabelAuditOptions, audit_dataset
+    from shardtools.labelaudit import audit_dataset
 
-    wanted = LabelAuditOptions(dataset=dataset, features=features, **options)
+    wanted = LabelAuditOptions(dataset=dataset, **options)
     result = audit_dataset(wanted, report=lambda line: click.echo(line, err=True))
     click.echo(json.dumps(asdict(result), ensure_ascii=False) if as_json else summary(result, wanted))
 

@@ -9,6 +9,11 @@ from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.readbench import ReadBenchOptions
+from shardtools.readbench.options import CROP_SIDE
+from shardtools.words import counted
+
 READ_EPILOG = """\b
 Examples:
   shardtools bench read photos-shards
@@ -28,56 +33,39 @@ def command() -> None:
 
 @command.command("read", epilog=READ_EPILOG)
 @click.argument("dataset")
-@click.option("--split", help="The split to read.  [default: all]")
-@click.option("--crop", type=click.IntRange(min=1), default=224, show_default=True, help="Side of RandomResizedCrop.")
-@click.option("--multi-crop", is_flag=True, help="Make one global crop of 224 and eight local ones of 96 instead.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images of a batch.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads that decode.  [default: one a core]")
+@options_of(ReadBenchOptions, only=("split",))
 @click.option(
-    "--shuffle",
-    type=click.Choice(["global", "blocks", "none"]),
-    default="global",
-    show_default=True,
-    help="Order in which samples are read.",
+    "--crop", type=click.IntRange(min=1), default=CROP_SIDE, show_default=True, help="Side of RandomResizedCrop."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of order and crops.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="For how long the loader is measured; each part on its own takes half of it.",
+@click.option("--multi-crop", is_flag=True, help="Make one global crop of 224 and eight local ones of 96 instead.")
+@options_of(
+    ReadBenchOptions,
+    without=("split",),
+    changes={
+        "batch_size": {"type": click.IntRange(min=1)},
+        "num_threads": {
+            "type": click.IntRange(min=1),
+            "default": None,
+            "help": "Threads that decode.  [default: one a core]",
+        },
+        "seconds": {"type": click.FloatRange(min=0, min_open=True)},
+    },
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def read(
-    dataset: str,
-    split: str | None,
-    crop: int,
-    multi_crop: bool,
-    batch_size: int,
-    threads: int | None,
-    shuffle: str,
-    seed: int,
-    seconds: float,
-    as_json: bool,
-) -> None:
+def read(dataset: str, crop: int, multi_crop: bool, num_threads: int | None, as_json: bool, **given: Any) -> None:
     """Say what this machine reads from DATASET, where the time goes, and what would help.
 
     Measures the first batch, reading alone, decoding alone from memory (the bound) with one thread and with all, and
     then the loader itself: random crops with flips, or multi-crop with DINO's colours.
     """
     from shardtools.loader import CropOptions, dino_multi_crop
-    from shardtools.readbench import ReadBenchOptions, advise, measure_reading
+    from shardtools.readbench import advise, measure_reading
 
     options = ReadBenchOptions(
         dataset=dataset,
-        split=split,
         crop=dino_multi_crop() if multi_crop else CropOptions(size=crop),
-        batch_size=batch_size,
-        num_threads=threads or len(os.sched_getaffinity(0)),
-        shuffle=shuffle,
-        seed=seed,
-        seconds=seconds,
+        num_threads=num_threads or len(os.sched_getaffinity(0)),
+        **given,
     )
     bench = measure_reading(options)
     click.echo(json.dumps(as_plain(bench, advise(bench))) if as_json else summary(bench, advise(bench)))
@@ -101,13 +89,13 @@ def summary(bench: Any, advice: list[str]) -> str:
     from shardtools.cli.columns import format_columns, terminal_width
 
     width = terminal_width()
-    threads = _count(bench.num_threads, "thread")
+    threads = counted(bench.num_threads, "thread")
     simd = f" ({bench.simd})" if bench.simd else ""
     lines = [
-        f"{bench.dataset}: {_count(bench.num_images, 'image')} of {bench.mean_bytes / 1e3:.1f} kB and "
+        f"{bench.dataset}: {counted(bench.num_images, 'image')} of {bench.mean_bytes / 1e3:.1f} kB and "
         f"{bench.mean_width:.0f} x {bench.mean_height:.0f} pixels on average, {_warmth(bench)}",
         f"{bench.crop}, batches of {bench.batch_size}, shuffle {bench.shuffle}; {threads} on "
-        f"{_count(bench.num_cores, 'core')}; {bench.decoder} decoder, {bench.library}{simd}",
+        f"{counted(bench.num_cores, 'core')}; {bench.decoder} decoder, {bench.library}{simd}",
         f"first batch after {bench.first_batch_seconds:.2f} s, of which {bench.table_seconds:.2f} s for the table",
         *_requests(bench),
         "",
@@ -162,10 +150,6 @@ def _requests(bench: Any) -> list[str]:
         return []
     each, share = bench.num_request_bytes / bench.num_requests, bench.num_request_bytes / bench.reading.num_bytes
     return [
-        f"reading alone asked for {_count(bench.num_requests, 'range')} of {each / 1e6:.2f} MB on average: "
+        f"reading alone asked for {counted(bench.num_requests, 'range')} of {each / 1e6:.2f} MB on average: "
         f"{share:.2f} times the images' bytes"
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardtools.errors import TaxonomyError
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.taxonomy import ImageClass, Synset
@@ -67,13 +68,12 @@ def _look_up(words: str) -> tuple[list[dict[str, Any]], str]:
     is_list = words in CLASS_SETS or "," in words or words.lower().endswith((".txt", ".csv"))
     if is_list:
         classes = load_classes(words)
-        return [
-            _class_record(entry) for entry in classes
-        ], f"{len(classes):,} {'class' if len(classes) == 1 else 'classes'} in {words}"
+        footer = f"{counted(len(classes), 'class', 'classes', spec=',')} in {words}"
+        return [_class_record(entry) for entry in classes], footer
     synsets = find_classes(words)
     if synsets:
         footer = (
-            f"{len(synsets):,} {'synset' if len(synsets) == 1 else 'synsets'} for {words!r}; "
+            f"{counted(len(synsets), 'synset', spec=',')} for {words!r}; "
             f"use one: shardtools prompts --classes {synsets[0].name}"
         )
         return [_synset_record(synset) for synset in synsets], footer

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from shardtools.cli.layout_names import LAYOUT_NAMES
-from shardtools.cli.writing_options import ENCODING_OPTIONS, SOURCE_OPTIONS, TARGET_OPTIONS, run, with_options
+from shardtools.cli.options import options_of
+from shardtools.cli.writing_options import run, writing_options
+from shardtools.writing import WriteOptions
 
 EPILOG = """\b
 Examples:
@@ -26,15 +27,13 @@ Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 @click.command("convert", epilog=EPILOG)
 @click.argument("source")
 @click.argument("dataset")
-@click.option(
-    "--to", "layout", type=click.Choice(LAYOUT_NAMES), default="tar", show_default=True, help="Format to write."
-)
-@with_options(SOURCE_OPTIONS, TARGET_OPTIONS, ENCODING_OPTIONS)
+@options_of(WriteOptions, only=("layout",), changes={"layout": {"help": "Format to write."}})
+@writing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(source: str, dataset: str, layout: str, as_json: bool, **options: Any) -> None:
+def command(source: str, dataset: str, as_json: bool, **options: Any) -> None:
     """Copy SOURCE into another format, with its manifest.
 
     SOURCE is a dataset of shardtools or anything that `shardtools write` reads. DATASET is a folder or
     s3://bucket/prefix. Formats: WebDataset tars, FFCV's .beton, MosaicML's MDS, LitData, and plain image folders.
     """
-    run(source, dataset, options, layout=layout, append=False, as_json=as_json)
+    run(source, dataset, options, as_json=as_json)

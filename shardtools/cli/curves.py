@@ -6,6 +6,8 @@ import json
 
 import click
 
+from shardtools.words import counted
+
 EPILOG = """\b
 Examples:
   shardtools curves fashion-run --out fashion.png
@@ -26,7 +28,7 @@ def command(runs: tuple[str, ...], out: str, as_json: bool) -> None:
 
     draw_curves(runs, out)
     if not as_json:
-        click.echo(f"wrote the curves of {len(runs)} {'run' if len(runs) == 1 else 'runs'} to {out}")
+        click.echo(f"wrote the curves of {counted(len(runs), 'run')} to {out}")
         return
     last = {}
     for run in runs:

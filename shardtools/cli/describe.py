@@ -8,6 +8,10 @@ from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.describe import DescribeOptions
+from shardtools.words import counted
+
 EPILOG = """\b
 Examples:
   shardtools describe photos-shards
@@ -22,17 +26,7 @@ and shards/NAME.idx (for DALI). The same dataset and options give the same bytes
 
 @click.command("describe", epilog=EPILOG)
 @click.argument("dataset")
-@click.option("--name", help="Name of the dataset.  [default: its kind and plan]")
-@click.option("--description", help="One paragraph.  [default: the counts]")
-@click.option("--license", help="SPDX identifier (CC-BY-4.0), or the address of the text.")
-@click.option("--creator", help="Person or organisation.")
-@click.option("--url", help="Address of the dataset's page.")
-@click.option("--cite-as", help="Citation, best in BibTeX.")
-@click.option("--date-published", help="YYYY-MM-DD; nothing is taken from the clock.")
-@click.option(
-    "--dataset-version", "version", default="1.0.0", show_default=True, help="MAJOR.MINOR.PATCH of the dataset."
-)
-@click.option("--md5", is_flag=True, help="Read every shard for the md5 that wids can check.")
+@options_of(DescribeOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(dataset: str, as_json: bool, **options: Any) -> None:
     """Write what other tools read about a dataset: a card, Croissant metadata, and indexes for wids and DALI.
@@ -40,7 +34,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     DATASET is a committed dataset, a folder or s3://bucket/prefix. Its shards, manifest and dataset.json stay as they
     are.
     """
-    from shardtools.describe import DescribeOptions, describe
+    from shardtools.describe import describe
 
     result = describe(dataset, DescribeOptions(**options))
     click.echo(json.dumps(asdict(result)) if as_json else summary(result))
@@ -52,7 +46,7 @@ def summary(result: Any) -> str:
     others = [one.path for one in result.files if not one.path.endswith(".idx")]
     lines = [f"{result.url}: {result.num_images} images described as {result.name!r} in {', '.join(others)}"]
     if indexes:
-        lines.append(f"{len(indexes)} DALI {'index' if len(indexes) == 1 else 'indexes'} beside the tars in shards/")
+        lines.append(f"{counted(len(indexes), 'DALI index', 'DALI indexes')} beside the tars in shards/")
     lines += [f"note: {note}" for note in result.notes]
     if result.missing:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in result.missing)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.cli.options import options_of, values_of
+from shardtools.duplicates import DuplicatesOptions, NearOptions
+
 if TYPE_CHECKING:
     from shardtools.duplicates import DuplicatesResult
 
@@ -29,84 +32,30 @@ Exit codes: 0 done, 3 with --fail-on-leak: images of different splits are copies
 
 @click.command("duplicates", epilog=EPILOG)
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
-@click.option(
-    "--kind",
-    "kinds",
-    default="exact,perceptual,mirrored",
-    show_default=True,
-    help="Some of exact, perceptual, mirrored, embedding, with commas.",
-)
-@click.option(
-    "--radius", type=int, default=31, show_default=True, metavar="BITS", help="Of 256, that hashes may differ in."
-)
-@click.option(
-    "--min-quality", type=int, default=50, show_default=True, help="Leave out hashes of a lower quality, 0 to 100."
-)
-@click.option(
-    "--features",
-    multiple=True,
-    metavar="NAME",
-    help="Features of embedding, in all DATASETs; or once for each.  [default: the only ones]",
-)
-@click.option(
-    "--min-similarity", type=float, default=0.95, show_default=True, help="Cosine of features from which they are near."
-)
-@click.option(
-    "--search",
-    type=click.Choice(["auto", "exact", "index"]),
-    default="auto",
-    show_default=True,
-    help="Compare all features, or by an index; auto: by an index above 100,000.",
-)
+@options_of(DuplicatesOptions, only=("kinds", "radius", "min_quality"))
+@options_of(NearOptions, only=("features",))
+@options_of(DuplicatesOptions, only=("min_similarity",))
+@options_of(NearOptions, only=("search",))
 @click.option("--fail-on-leak", is_flag=True, help="Exit with 3 where images of different splits are copies.")
-@click.option("--pairs", "pairs_file", metavar="FILE", help="Write all pairs to FILE.parquet (path or s3://).")
-@click.option(
-    "--overlay/--no-overlay", "write", default=True, help="Write the overlays duplicates and duplicate_pairs."
-)
-@click.option("--quality-overlay", "overlays", multiple=True, metavar="FOLDER", help="A quality overlay elsewhere.")
-@click.option("--replace", is_flag=True, help="Also replace overlays of these names by another program.")
+@options_of(DuplicatesOptions, only=("pairs_file", "write", "overlays", "replace"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every leak.")
-def command(
-    datasets: tuple[str, ...],
-    kinds: str,
-    radius: int,
-    min_quality: int,
-    features: tuple[str, ...],
-    min_similarity: float,
-    search: str,
-    fail_on_leak: bool,
-    pairs_file: str | None,
-    write: bool,
-    overlays: tuple[str, ...],
-    replace: bool,
-    as_json: bool,
-) -> int:
+def command(datasets: tuple[str, ...], fail_on_leak: bool, as_json: bool, **given: Any) -> int:
     """Find images that occur more than once in the DATASETs, or nearly so, and those that leak between splits.
 
     All datasets are compared with each other and themselves. Exact copies have the same digest; near ones have
     perceptual hashes at most --radius bits apart, which `shardtools quality` makes; none within the radius is missed.
     The kind embedding compares what `shardtools features` makes; what is near by it depends on the encoder.
     """
-    from shardtools.duplicates import DuplicatesOptions, find_duplicates
+    from shardtools.duplicates import find_duplicates
 
-    options = DuplicatesOptions(
-        datasets=datasets,
-        kinds=tuple(dict.fromkeys(kind.strip() for kind in kinds.split(",") if kind.strip())),
-        radius=radius,
-        min_quality=min_quality,
-        min_similarity=min_similarity,
-        overlays=overlays,
-        write=write,
-        replace=replace,
-        pairs_file=pairs_file,
-    )
+    options = DuplicatesOptions(datasets=datasets, **values_of(DuplicatesOptions, given))
+    near = NearOptions(**values_of(NearOptions, given))
     embeddings = None
     if "embedding" in options.kinds:
-        from shardtools.index import NearOptions, open_embeddings
+        from shardtools.index import open_embeddings
 
-        near = NearOptions(features=features, search=search)
         embeddings = open_embeddings(datasets, near, lambda line: click.echo(line, err=True))
-    elif features:
+    elif near.features:
         raise click.UsageError("--features are for the kind embedding: add --kind embedding")
     result = find_duplicates(options, embeddings)
     if as_json:

@@ -9,6 +9,9 @@ from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.features import FeatureOptions
+
 EPILOG = """\b
 Examples:
   shardtools features fashion-sd --encoder lite0
@@ -26,25 +29,7 @@ launch and srun start it too: torchrun --nproc-per-node 8 -m shardtools features
 
 @click.command("features", epilog=EPILOG)
 @click.argument("dataset")
-@click.option("--encoder", help="lite0, a torchvision model, timm:NAME, a training run's folder, clip:FOLDER.")
-@click.option("--weights", metavar="FILE", help="Weights of the encoder, a local file; lite0 and runs bring theirs.")
-@click.option("--name", help="Name of the features.  [default: the encoder's]")
-@click.option("--out", metavar="FOLDER", help="Write the features there, where DATASET cannot be written.")
-@click.option("--split", help="Only this split.  [default: all]")
-@click.option("--crop", type=click.Choice(["center", "resize"]), help="[default: the encoder's]")
-@click.option("--image-size", type=int, help="Side of the square that the encoder sees.  [default: the encoder's]")
-@click.option("--resize", type=int, help="Shorter side before the centre is cut.  [default: the encoder's]")
-@click.option("--interpolation", type=click.Choice(["area", "bilinear", "bicubic"]), help="[default: the encoder's]")
-@click.option("--l2", is_flag=True, help="Give every feature length 1.")
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
-@click.option("--batch-size", type=int, default=64, show_default=True, help="Images that go through it together.")
-@click.option("--num-processes", type=int, help="Processes on this machine.  [default: one a GPU, or one a core]")
-@click.option("--threads", type=int, help="Threads that decode in each process.  [default: its share of the cores]")
-@click.option("--compute-threads", type=int, default=1, show_default=True, help="CPU threads of torch in each.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--decoder", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True)
-@click.option("--replace", is_flag=True, help="Write anew features of that name.")
+@options_of(FeatureOptions, changes={"encoder": {"required": False}})
 @click.option("--remove", metavar="NAME", help="Remove the features NAME of DATASET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool, **options: Any) -> None:
@@ -63,7 +48,7 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
         return
     from shardtools.cli.launched import run_job
     from shardtools.cli.progress import RunProgress
-    from shardtools.features import FeatureOptions, extract_features
+    from shardtools.features import extract_features
 
     wanted = FeatureOptions(dataset=dataset, encoder=encoder, **options)
 

@@ -9,6 +9,10 @@ from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.generation import GenerateOptions
+from shardtools.words import duration, rough_size
+
 EPILOG = """\b
 Examples:
   shardtools gen-sd --prompt "c, d_c"
@@ -25,68 +29,15 @@ Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 
 
 @click.command("gen-sd", epilog=EPILOG)
-@click.option(
-    "--prompt",
-    default="c, d_c",
-    show_default=True,
-    help="Template: c class names, h_c hypernyms, d_c definition, b scene.",
-)
-@click.option(
-    "--classes", help="Class set, wnids or synset names, or a .txt/.csv file.  [default: the ten Fashion-MNIST classes]"
-)
-@click.option("--images-per-class", type=int, help="Images of each class in one clone.  [default: 16]")
-@click.option("--like", metavar="DATASET", help="Copy the image count of each class from this dataset.")
-@click.option(
-    "--scale", type=int, default=1, show_default=True, help="Clones; a larger scale later makes only the new ones."
-)
-@click.option(
-    "--lemmas", type=click.Choice(["all", "first"]), default="all", show_default=True, help="Names of a class in `c`."
-)
-@click.option(
-    "--hypernyms", type=click.Choice(["all", "first"]), default="all", show_default=True, help="Parents in `h_c`."
-)
-@click.option("--scenes", metavar="FILE", help="Scene names for `b`, one a line.  [default: the 365 of Places]")
-@click.option(
-    "--model",
-    default="fashion-sd",
-    show_default=True,
-    help="Folder or hub id of a diffusers pipeline, or the embedded one.",
-)
-@click.option("--guidance-scale", type=float, default=2.0, show_default=True, help="2: diverse; 7.5: typical images.")
-@click.option("--num-inference-steps", type=int, default=50, show_default=True, help="Denoising steps.")
-@click.option(
-    "--scheduler",
-    help="ddim, ddpm, dpm++, euler, euler-a, heun, lms, pndm, unipc or a diffusers class.  [default: the model's]",
-)
-@click.option("--width", type=int, help="Pixels.  [default: the model's]")
-@click.option("--height", type=int, help="Pixels.  [default: the model's]")
-@click.option("--negative-prompt", help="Text to steer away from.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
-    help="[default: float16 on a GPU, float32 on a CPU]",
-)
-@click.option("--batch-size", type=int, default=20, show_default=True, help="Images denoised together.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--compile", is_flag=True, help="Compile the denoiser (slow start, faster batches).")
-@click.option(
-    "--safety",
-    type=click.Choice(["record", "drop", "off"]),
-    default="record",
-    show_default=True,
-    help="What the pipeline's safety checker does.",
-)
-@click.option("--quality", type=int, default=95, show_default=True, help="JPEG quality.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Base of all image seeds.")
-@click.option("--split", default="train", show_default=True, help="Name of the split.")
-@click.option("--samples-per-shard", type=int, help="[default: whole batches, at most 1000]")
-@click.option("--num-processes", type=int, help="Processes on this machine.  [default: one a GPU, or one a CPU core]")
-@click.option("--threads-per-process", type=int, default=1, show_default=True, help="CPU threads of one process.")
-@click.option(
-    "--out", metavar="DATASET", help="Folder or s3://bucket/prefix.  [default: a folder named after the model]"
-)
-@click.option(
-    "--retry-failed", is_flag=True, help="Make the failed images of a finished dataset again, with other seeds."
+@options_of(
+    GenerateOptions,
+    first=("prompt", "classes", "images_per_class", "like", "scale", "lemmas", "hypernyms", "scenes", "model"),
+    changes={
+        "out": {
+            "required": False,
+            "help": "Folder or s3://bucket/prefix.  [default: a folder named after the model]",
+        }
+    },
 )
 @click.option("--dry-run", is_flag=True, help="Print images, shards, bytes and time; make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -98,7 +49,7 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
     number of processes, and gives the same bytes.
     """
     from shardtools.cli.launched import run_job
-    from shardtools.generation import GenerateOptions, generate
+    from shardtools.generation import generate
 
     wanted = GenerateOptions(out=out or default_out(options["model"]), **options)
     if dry_run:
@@ -151,24 +102,9 @@ def _print_estimate(options: Any, as_json: bool) -> None:
     click.echo(
         f"{found.num_images} images of {found.num_classes} classes, {found.num_distinct_prompts} distinct prompts"
     )
-    click.echo(f"{found.num_shards} shards, about {_bytes(found.num_bytes)}")
+    click.echo(f"{found.num_shards} shards, about {rough_size(found.num_bytes)}")
     click.echo(
-        f"about {_duration(found.seconds)} on {found.num_processes} processes "
+        f"about {duration(found.seconds)} on {found.num_processes} processes "
         f"({found.images_per_second:.2f} images/s, measured on this machine)"
     )
     click.echo(f"would be written to {options.out}; nothing was made")
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

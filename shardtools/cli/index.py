@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.index import KINDS, IndexOptions
+
 if TYPE_CHECKING:
     from shardtools.features import FeatureStore
-    from shardtools.index import Neighbours
+    from shardtools.index import Neighbors
 
 EPILOG = """\b
 Examples:
@@ -31,21 +34,13 @@ def command() -> None:
 @command.command("build")
 @click.argument("dataset")
 @click.option("--features", help="Name of the features.  [default: the only ones]")
-@click.option("--kind", type=click.Choice(["flat", "ivf", "ivf-pq", "hnsw"]), default="ivf-pq", show_default=True)
-@click.option("--metric", type=click.Choice(["cosine", "l2"]), default="cosine", show_default=True)
-@click.option("--num-lists", type=int, help="Lists of ivf and ivf-pq.  [default: 4 * sqrt(N)]")
-@click.option("--code-bytes", type=int, help="Bytes of a code of ivf-pq.  [default: D / 8, at most 128]")
-@click.option("--links", type=int, default=32, show_default=True, help="Links of a row of hnsw.")
-@click.option("--recall", type=float, default=0.95, show_default=True, help="Share of neighbours to be found.")
-@click.option("--memory-gb", type=float, default=4.0, show_default=True, help="Codes beyond it stay on the disk.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@options_of(IndexOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def build_command(dataset: str, features: str | None, memory_gb: float, as_json: bool, **options: Any) -> None:
+def build_command(dataset: str, features: str | None, as_json: bool, **options: Any) -> None:
     """Build an index of DATASET's features and measure its recall."""
-    from shardtools.index import IndexOptions, build_index
+    from shardtools.index import build_index
 
-    wanted = IndexOptions(memory_bytes=round(memory_gb * 1e9), **options)
-    info = build_index(_open(dataset, features), wanted).info
+    info = build_index(_open(dataset, features), IndexOptions(**options)).info
     if as_json:
         click.echo(json.dumps(asdict(info)))
         return
@@ -64,7 +59,7 @@ def build_command(dataset: str, features: str | None, memory_gb: float, as_json:
 @click.option("--encoder", help="What made the features, of clip its folder.  [default: what they say]")
 @click.option("--weights", metavar="FILE", help="Its weights.  [default: what they say]")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="Neighbours to list.")
-@click.option("--kind", type=click.Choice(["flat", "ivf", "ivf-pq", "hnsw"]), help="[default: the best there is]")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="[default: the best there is]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array of objects.")
 def search_command(
     dataset: str,
@@ -111,8 +106,8 @@ def search_command(
 @click.argument("dataset")
 @click.option("--features", help="Name of the features.  [default: the only ones]")
 @click.option("-k", "k", type=int, default=20, show_default=True, help="Neighbours of each sample.")
-@click.option("--metric", type=click.Choice(["cosine", "l2"]), default="cosine", show_default=True)
-@click.option("--kind", type=click.Choice(["flat", "ivf", "ivf-pq", "hnsw"]), default="flat", show_default=True)
+@options_of(IndexOptions, only=("metric",))
+@click.option("--kind", type=click.Choice(list(KINDS)), default="flat", show_default=True)
 def graph_command(dataset: str, features: str | None, k: int, metric: str, kind: str) -> None:
     """Find the neighbours of every sample of DATASET and keep them beside its features."""
     from shardtools.index import neighbour_graph
@@ -138,7 +133,7 @@ def _open(dataset: str, features: str | None) -> FeatureStore:
     return open_features(dataset, only_features(dataset, features))
 
 
-def _records(store: FeatureStore, query: str, found: Neighbours) -> list[dict[str, Any]]:
+def _records(store: FeatureStore, query: str, found: Neighbors) -> list[dict[str, Any]]:
     rows = [row for row in found.rows[0].tolist() if row >= 0]
     names, labels = store.class_names, store.labels
     return [

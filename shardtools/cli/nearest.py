@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from shardtools.cli.class_words import class_words
+from shardtools.cli.options import options_of
+from shardtools.nearest import NearestOptions
 
 EPILOG = """\b
 Examples:
@@ -24,23 +26,14 @@ _SHOWN = 10
 
 @click.command("nearest", epilog=EPILOG)
 @click.argument("dataset")
-@click.option("--features", help="Name of the features.  [default: the only ones]")
-@click.option("--reference", metavar="REAL", help="Dataset whose classes are compared with.  [default: DATASET itself]")
-@click.option("--reference-features", help="Name of its features.  [default: as --features]")
-@click.option("-k", "k", type=int, default=20, show_default=True, help="Neighbours that vote.")
-@click.option("--top", type=int, default=5, show_default=True, help="Nearest classes that are listed for each class.")
-@click.option("--overlay", default="nearest_class", show_default=True, help="Name of the overlay that is written.")
-@click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
-@click.option("--replace", is_flag=True, help="Write anew an overlay that is there.")
-@click.option("--allow-small", is_flag=True, help="Go on where a class has one sample; its own distances stay empty.")
-@click.option("--allow-missing", is_flag=True, help="Go on where REAL lacks a class; its own distances stay empty.")
+@options_of(NearestOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(dataset: str, as_json: bool, **options: Any) -> None:
     """Find the nearest classes of every sample of DATASET, by class means and by votes of neighbours.
 
     Writes the overlay nearest_class, and a table with a row a class beside the features.
     """
-    from shardtools.nearest import NearestOptions, nearest_classes
+    from shardtools.nearest import nearest_classes
 
     wanted = NearestOptions(dataset=dataset, **options)
     result = nearest_classes(wanted, report=lambda line: click.echo(line, err=True))

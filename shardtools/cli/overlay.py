@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.words import counted
+
 if TYPE_CHECKING:
     from shardtools.overlays import Overlay
 
@@ -73,7 +75,7 @@ def show_command(dataset: str, name: str, check: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return
-    rows = "1 row" if record["num_rows"] == 1 else f"{record['num_rows']} rows"
+    rows = counted(record["num_rows"], "row")
     click.echo(f"{overlay.url}: {rows} in {len(overlay.info.parts)} parts, made by {record['made_by']}")
     click.echo("columns: " + ", ".join(f"{column['name']} {column['type']}" for column in record["columns"]))
     click.echo(f"unique: {', '.join(overlay.info.unique)}")

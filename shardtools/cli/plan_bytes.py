@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from shardtools.words import counted, size
+
 EPILOG = """\b
 Examples:
   shardtools plan-bytes photos-shards --images-per-second 3000 --cores 8
@@ -54,7 +56,7 @@ def summary(plan: Any) -> str:
     from shardtools.cli.columns import format_columns, terminal_width
 
     cost = plan.cost
-    cores = f"{plan.cores} {'core' if plan.cores == 1 else 'cores'}"
+    cores = counted(plan.cores, "core")
     lines = [
         f"{plan.url}: {plan.num_images} images; {plan.num_samples} of them tried on this machine",
         f"decoding a JPEG on one core: {cost.seconds_per_kilobyte * 1e6:.2f} us a kB + "
@@ -72,13 +74,12 @@ def summary(plan: Any) -> str:
 
 
 def _cells(row: Any, plan: Any) -> list[str]:
-    size = row.dataset_bytes
     return [
         "as it is" if row.max_side is None else str(row.max_side),
         "as it is" if row.quality is None else str(row.quality),
         f"{row.bytes_per_image / 1e3:.1f}",
         f"{row.images_per_second:.0f}",
-        f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.2f} MB",
+        size(row.dataset_bytes),
         "-" if row.psnr is None else f"{row.psnr:.1f}",
         "yes" if row.images_per_second >= plan.target else "",
     ]

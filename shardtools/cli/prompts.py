@@ -5,34 +5,30 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from shardtools.prompts import PromptOptions, Template
-    from shardtools.taxonomy import ImageClass
+from shardtools.cli.options import options_of
+from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template, scenes_for
+from shardtools.taxonomy import DEFAULT_CLASSES, load_classes
+from shardtools.words import counted
 
-ALL_OR_FIRST = click.Choice(["all", "first"])
+if TYPE_CHECKING:
+    from shardtools.prompts import Template
+    from shardtools.taxonomy import ImageClass
 
 
 @click.command()
+@options_of(PromptOptions, only=("template",))
 @click.option(
-    "--prompt", "template_text", default="c, d_c", show_default=True, help="Template: text with c, h_c, d_c, b."
+    "--classes", default=DEFAULT_CLASSES, show_default=True, help="Class set, wnids and synset names, .txt or .csv."
 )
-@click.option(
-    "--classes", default="fashion", show_default=True, help="Class set, wnids and synset names, .txt or .csv."
-)
-@click.option("--lemmas", type=ALL_OR_FIRST, default="all", show_default=True, help="Names of the class that c writes.")
-@click.option(
-    "--hypernyms", type=ALL_OR_FIRST, default="all", show_default=True, help="Names of parents that h_c writes."
-)
+@options_of(PromptOptions, only=("lemmas", "hypernyms"))
 @click.option("--scenes", default=None, help="Text file, one scene a line, for b  [default: the 365 Places names]")
 @click.option("--limit", type=click.IntRange(min=1), default=1, show_default=True, help="Rows printed for each class.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line: wnid, class_index, scene, prompt.")
-def command(
-    template_text: str, classes: str, lemmas: str, hypernyms: str, scenes: str | None, limit: int, as_json: bool
-) -> None:
+def command(classes: str, scenes: str | None, limit: int, as_json: bool, **given: Any) -> None:
     r"""Print the prompts that a template gives.
 
     Each class is printed with its first scenes; generation uses the same texts, every class with every scene.
@@ -43,16 +39,8 @@ def command(
       shardtools prompts --prompt "c, h_c inside b" --classes imagenet-100 --limit 3
       shardtools prompts --prompt "c, d_c" --classes robin.n.02,n02123045 --lemmas first --json
     """
-    from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template, scenes_for
-    from shardtools.taxonomy import load_classes
-
-    template = parse_template(template_text)
-    options = PromptOptions(
-        template=template_text,
-        lemmas=lemmas,
-        hypernyms=hypernyms,
-        scenes=() if scenes is None else load_scenes(scenes),
-    )
+    options = PromptOptions(scenes=() if scenes is None else load_scenes(scenes), **given)
+    template = parse_template(options.template)
     image_classes = load_classes(classes)
     check_template(template, image_classes, options)
     used_scenes = scenes_for(template, options)
@@ -90,10 +78,10 @@ def _summary(
         prompt_to_classes.setdefault(prompt, []).append(entry)
     # two classes share all their prompts or none: what they put into the template does not depend on the scene
     distinct = len(prompt_to_classes) * max(1, len(scenes))
-    counted = f"{_count(len(classes), 'class', 'classes')}" + (
-        f" x {_count(len(scenes), 'scene', 'scenes')}" if scenes else ""
-    )
-    lines = [f"{counted}: {_count(distinct, 'distinct prompt', 'distinct prompts')}"]
+    factors = counted(len(classes), "class", "classes", spec=",")
+    if scenes:
+        factors += f" x {counted(len(scenes), 'scene', spec=',')}"
+    lines = [f"{factors}: {counted(distinct, 'distinct prompt', spec=',')}"]
     shared = [entries for entries in prompt_to_classes.values() if len(entries) > 1]
     if shared:
         named = "; ".join(
@@ -102,7 +90,3 @@ def _summary(
         more = f" and {len(shared) - 3:,} more" if len(shared) > 3 else ""
         lines.append(f"the same prompt for different classes: {named}{more}; d_c or h_c may tell them apart")
     return lines
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
 from shardtools.cli.progress import RunProgress
+from shardtools.quality import QualityOptions
 
 EPILOG = """\b
 Examples:
@@ -21,34 +24,20 @@ A run that was stopped goes on where it was; a finished overlay is kept unless -
 
 @click.command("quality", epilog=EPILOG)
 @click.argument("dataset")
-@click.option("--threads", type=int, metavar="N", help="Threads that decode and measure.  [default: one a core]")
-@click.option("--full", is_flag=True, help="Decode every pixel of large JPEGs, not only as many as are measured.")
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "native", "pillow"]),
-    default="auto",
-    show_default=True,
-    help="What decodes; with --full all give the same pixels.",
-)
-@click.option("--replace", is_flag=True, help="Measure anew what is there.")
-@click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
+@options_of(QualityOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    dataset: str, threads: int | None, full: bool, backend: str, replace: bool, out: str | None, as_json: bool
-) -> None:
+def command(dataset: str, as_json: bool, **options: Any) -> None:
     """Measure light, contrast, blur, information and colour of every image of DATASET, and its perceptual hash.
 
     Every image is read once. The rows are the overlay `quality`, which `shardtools query image-quality` and
     `shardtools duplicates` read.
     """
-    from shardtools.quality import QualityOptions, measure_dataset
+    from shardtools.quality import measure_dataset
 
-    options = QualityOptions(
-        dataset=dataset, num_threads=threads, allow_scaled=not full, backend=backend, replace=replace, out=out
-    )
+    wanted = QualityOptions(dataset=dataset, **options)
     with RunProgress(noun="images", before="measuring") as progress:
-        result = measure_dataset(options, progress)
-    place = out or f"{dataset.rstrip('/')}/overlays/{result.info.name}"
+        result = measure_dataset(wanted, progress)
+    place = wanted.out or f"{dataset.rstrip('/')}/overlays/{result.info.name}"
     if as_json:
         record = {
             "overlay": place,

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.report import ReportOptions
+
 EPILOG = """\b
 Examples:
   shardtools report photos-shards
@@ -24,34 +27,13 @@ which `shardtools apply` reads.
 @click.command("report", epilog=EPILOG)
 @click.argument("dataset")
 @click.option("--out", metavar="FILE", default="report.html", show_default=True, help="Path or s3:// address, .html.")
-@click.option("--title", help="Heading of the page.  [default: the end of DATASET]")
-@click.option("--suspects", "num_suspects", metavar="N", type=int, default=1000, show_default=True, help="At most.")
-@click.option("--pairs", "num_pairs", metavar="N", type=int, default=300, show_default=True, help="Duplicates at most.")
-@click.option(
-    "--outliers", "num_outliers", metavar="N", type=int, default=24, show_default=True, help="At most of each kind."
-)
-@click.option(
-    "--neighbours", "num_neighbours", metavar="N", type=int, default=5, show_default=True, help="Of a suspect."
-)
-@click.option(
-    "--pixels", "thumbnail_pixels", metavar="N", type=int, default=112, show_default=True, help="Of thumbnails."
-)
-@click.option(
-    "--max-megabytes",
-    metavar="MB",
-    type=click.IntRange(1, 1000),
-    default=20,
-    show_default=True,
-    help="Thumbnails that would make the page longer are left out.",
-)
-@click.option("--overlay", "overlays", metavar="PATH", multiple=True, help="An overlay outside of DATASET.")
+@options_of(ReportOptions, changes={"max_bytes": {"type": click.IntRange(1, 1000)}})
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the table of all suspects too, .csv.")
 @click.option("--parquet", "parquet_file", metavar="FILE", help="Write the table of all suspects too, .parquet.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     dataset: str,
     out: str,
-    max_megabytes: int,
     csv_file: str | None,
     parquet_file: str | None,
     as_json: bool,
@@ -59,7 +41,7 @@ def command(
 ) -> None:
     """Write a page about DATASET: counts, suspect labels, duplicates, image quality, classes and prompts."""
     from shardtools.errors import OptionError
-    from shardtools.report import ReportOptions, export_suspects, write_report
+    from shardtools.report import export_suspects, write_report
 
     tables = [(path, suffix) for path, suffix in ((csv_file, ".csv"), (parquet_file, ".parquet")) if path is not None]
     for path, suffix in tables:
@@ -67,7 +49,7 @@ def command(
             raise OptionError(
                 f"--{suffix[1:]} writes a name that ends in {suffix}, found {path!r}: choose another name"
             )
-    chosen = ReportOptions(max_bytes=max_megabytes * 1_000_000, **options)
+    chosen = ReportOptions(**options)
     result = write_report(dataset, out, chosen)
     written = {path: export_suspects(dataset, path, overlays=chosen.overlays) for path, _ in tables}
     if as_json:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 
 import click
 
+from shardtools.words import size
+
 EPILOG = """\b
 Examples:
   shardtools status fashion-sd
@@ -32,7 +34,7 @@ def command(dataset: str, as_json: bool) -> None:
         f"{status.url}: {status.kind}, {state}: {status.num_rows}{planned} rows in {status.num_shards}{shards} shards"
     )
     counts = ", ".join(f"{count} {name}" for name, count in status.statuses.items()) or "none yet"
-    click.echo(f"rows by status: {counts}; {status.num_bytes / 1e6:.2f} MB of images")
+    click.echo(f"rows by status: {counts}; {size(status.num_bytes)} of images")
     if status.images_per_second is not None:
         left = f", about {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
         click.echo(f"running: {status.images_per_second:.1f} images/s on {status.num_processes} processes{left}")

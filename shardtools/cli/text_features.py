@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.features import ClassTextOptions
+
 if TYPE_CHECKING:
     from shardtools.features import ClassTexts
-    from shardtools.index import Neighbours
+    from shardtools.index import Neighbors
 
 EPILOG = """\b
 Examples:
@@ -22,49 +25,33 @@ Examples:
 """
 
 _SHOWN = 10
-_ALL_OR_FIRST = click.Choice(["all", "first"])
 
 
 @click.command("text-features", epilog=EPILOG)
-@click.option(
-    "--classes", default="fashion", show_default=True, help="Class set, wnids and synset names, .txt or .csv."
-)
-@click.option("--encoder", required=True, metavar="FOLDER", help="Local folder of transformers.")
-@click.option("--out", required=True, metavar="FOLDER", help="Where the features are written (path or s3://).")
-@click.option(
-    "--prompt", "prompts", multiple=True, help="Template with c, h_c, d_c; several are averaged.  [default: c, d_c]"
-)
-@click.option(
-    "--lemmas", type=_ALL_OR_FIRST, default="all", show_default=True, help="Names of the class that c writes."
-)
-@click.option(
-    "--hypernyms", type=_ALL_OR_FIRST, default="all", show_default=True, help="Names of parents that h_c writes."
-)
-@click.option("--replace", is_flag=True, help="Write anew what is there.")
+@options_of(ClassTextOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the nearest class of each class.")
-def command(out: str, prompts: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(as_json: bool, **options: Any) -> None:
     """Write one feature a class, of its names and definition, and say which classes are nearest by them.
 
     Writes texts.npy (float32, rows of length 1), texts.parquet (wnid, class_index, texts) and texts.json to --out.
     """
-    from shardtools.features import ClassTextOptions
     from shardtools.pipelines.text_features import make_class_texts
 
-    wanted = ClassTextOptions(out=out, prompts=prompts or ("c, d_c",), **options)
+    wanted = ClassTextOptions(**options)
     found, num_cut = make_class_texts(wanted)
     near = _nearest(found)
     if as_json:
-        click.echo(json.dumps(_record(found, near, out, num_cut), ensure_ascii=False))
+        click.echo(json.dumps(_record(found, near, wanted.out, num_cut), ensure_ascii=False))
         return
     num_classes, dim = found.features.shape
-    click.echo(f"{num_classes} classes: features of {dim} numbers by {found.encoder.name} in {out}")
+    click.echo(f"{num_classes} classes: features of {dim} numbers by {found.encoder.name} in {wanted.out}")
     if num_cut:
         click.echo(f"{num_cut} texts are longer than the {found.encoder.max_tokens} tokens that it reads and were cut")
     if near is not None:
         click.echo("\n".join(_lines(found, near)))
 
 
-def _nearest(found: ClassTexts) -> Neighbours | None:
+def _nearest(found: ClassTexts) -> Neighbors | None:
     """The nearest other class of each, where there is one."""
     import numpy as np
 
@@ -74,7 +61,7 @@ def _nearest(found: ClassTexts) -> Neighbours | None:
     return None if count < 2 else search_exact(found.features, found.features, 1, exclude=np.arange(count))
 
 
-def _record(found: ClassTexts, near: Neighbours | None, out: str, num_cut: int) -> dict[str, Any]:
+def _record(found: ClassTexts, near: Neighbors | None, out: str, num_cut: int) -> dict[str, Any]:
     nearest = [] if near is None else near.rows[:, 0].tolist()
     distances = [] if near is None else near.distances[:, 0].tolist()
     return {
@@ -89,7 +76,7 @@ def _record(found: ClassTexts, near: Neighbours | None, out: str, num_cut: int) 
     }
 
 
-def _lines(found: ClassTexts, near: Neighbours) -> list[str]:
+def _lines(found: ClassTexts, near: Neighbors) -> list[str]:
     from shardtools.cli.columns import format_columns, terminal_width
 
     order = near.distances[:, 0].argsort(kind="stable").tolist()

@@ -10,6 +10,11 @@ from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.options import default_of
+from shardtools.training import TrainOptions
+from shardtools.words import duration
+
 EPILOG = """\b
 Examples:
   shardtools gen-sd --prompt "c, d_c"
@@ -25,54 +30,21 @@ torchrun --nproc-per-node 8 -m shardtools train ...
 Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 """
 
+_READ = ("split", "where", "view", "relabel")
+"""What says which samples of the datasets are read."""
+
 
 @click.command("train", epilog=EPILOG)
 @click.argument("datasets", metavar="DATASET...", nargs=-1)
-@click.option("--out", metavar="RUN", help="Folder for checkpoints, metrics, curves and the weights. Required.")
+@options_of(TrainOptions, only=("out",), changes={"out": {"required": False}})
 @click.option("--recipe", help="Name, or a .toml file: how to train. Required; --list-recipes shows them.")
 @click.option(
     "--set", "changes", metavar="KEY=VALUE", multiple=True, help="Change a value of the recipe; may be repeated."
 )
 @click.option("--list-recipes", is_flag=True, help="Print the recipes and what they are.")
-@click.option("--split", help='Split to train on; "all" for every one.  [default: train]')
-@click.option("--where", metavar="SQL", help='Condition on the rows of `samples`: "width >= 200".')
-@click.option("--view", metavar="SQL", help="Query that returns key and maybe class_index, weight; or a .sql file.")
-@click.option("--relabel", metavar="OVERLAY", help="Overlay with key and class_index: labels to train with.")
+@options_of(TrainOptions, only=_READ, changes={"split": {"default": None}})
 @click.option("--ratio", metavar="N:N", help="Samples of each DATASET in turn, 1:3.  [default: all of them as one]")
-@click.option(
-    "--weighted",
-    type=click.Choice(["loss", "sampling"]),
-    default="loss",
-    show_default=True,
-    help="What a view's `weight` does.",
-)
-@click.option("--val", metavar="DATASET", help="Evaluate on this dataset while training.")
-@click.option("--val-split", default="val", show_default=True, help="Its split.")
-@click.option("--val-every", type=int, default=1, show_default=True, help="Epochs between evaluations.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of order, augmentation and first weights.")
-@click.option("--shuffle", type=click.Choice(["global", "blocks"]), default="global", show_default=True)
-@click.option("--num-processes", type=int, help="Processes on this machine.  [default: one a GPU, or one on a CPU]")
-@click.option("--threads", type=int, help="Threads that decode in each process.  [default: its share of the cores]")
-@click.option("--compute-threads", type=int, help="CPU threads of torch in each.  [default: its share, 1 beside a GPU]")
-@click.option("--accumulation", type=int, default=1, show_default=True, help="Passes of one optimiser step.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option(
-    "--decoder",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    show_default=True,
-    help="Where JPEGs are decoded and augmented.",
-)
-@click.option("--compile", is_flag=True, help="Compile the model (slow start, faster steps).")
-@click.option("--channels-last", is_flag=True, help="Weights in channels-last memory.")
-@click.option("--checkpoint-steps", type=int, help="Steps between checkpoints.  [default: one an epoch]")
-@click.option("--keep-checkpoints", type=int, default=1, show_default=True, help="Kept beside the last one.")
-@click.option("--log-steps", type=int, default=50, show_default=True, help="Steps between lines of metrics.")
-@click.option("--record", is_flag=True, help="Write loss, margin and prediction of each sample, an epoch a time.")
-@click.option("--tensorboard/--no-tensorboard", default=True, show_default=True, help="Metrics for TensorBoard too.")
-@click.option("--wandb", metavar="PROJECT", help="Metrics for Weights & Biases too.")
-@click.option("--cache-folder", help="Keep what was read of s3:// here; with --cache-gb.")
-@click.option("--cache-gb", type=float, help="Its limit in GB (10^9 bytes).")
+@options_of(TrainOptions, without=("out", *_READ))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     datasets: tuple[str, ...], changes: tuple[str, ...], list_recipes: bool, as_json: bool, **options: Any
@@ -111,7 +83,6 @@ def to_options(
     split: str | None,
     view: str | None,
     ratio: str | None,
-    cache_gb: float | None,
     **options: Any,
 ) -> Any:
     """The library's `TrainOptions` out of what was typed; the other options have its names.
@@ -129,16 +100,15 @@ def to_options(
             raise click.UsageError(f"{name} is missing: for instance {example}")
     if view is not None and split is not None:
         raise click.UsageError("--view says itself what is read: leave out --split and write where split = '...' in it")
-    from shardtools.training import TrainOptions, load_recipe
+    from shardtools.training import load_recipe
 
     return TrainOptions(
         datasets=datasets,
         out=str(out),
         recipe=load_recipe(str(recipe), changes),
-        split=None if view is not None or split == "all" else split or "train",
+        split=None if view is not None or split == "all" else split or default_of(TrainOptions, "split"),
         view=None if view is None else read_view_text(view),
         ratio=None if ratio is None else split_ratio(ratio),
-        cache_bytes=None if cache_gb is None else round(cache_gb * 1e9),
         **options,
     )
 
@@ -164,7 +134,7 @@ def split_ratio(ratio: str) -> tuple[int, ...]:
 
 def summary(result: Any, options: Any) -> str:
     """What a run came to, where its files are, and the next commands worth typing."""
-    from shardtools.cli.train_progress import duration, evaluation_words
+    from shardtools.cli.train_progress import evaluation_words
     from shardtools.training import CURVES_FILE, MODEL_FILE
 
     run = Path(result.out)

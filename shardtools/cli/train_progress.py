@@ -12,6 +12,7 @@ import click
 from shardtools.cli.progress import open_bar
 from shardtools.execution import Message, Notice
 from shardtools.training.messages import Evaluated, StepDone, TrainingEnded, TrainingReady
+from shardtools.words import counted, duration
 
 _LINE_SECONDS = 10.0
 
@@ -97,12 +98,11 @@ class TrainProgress:
 
 def ready_line(message: TrainingReady) -> str:
     """What is about to run."""
-    processes = message.num_processes
     steps = message.steps_per_epoch * message.epochs
     resumed = f"; goes on after step {message.resumed_from}" if message.resumed_from is not None else ""
     return (
         f"{message.samples} images of {message.classes} classes, {message.epochs} epochs, {steps} steps of "
-        f"{message.images_per_step} images on {processes} {'process' if processes == 1 else 'processes'} "
+        f"{message.images_per_step} images on {counted(message.num_processes, 'process', 'processes')} "
         f"({message.device}, decoding on the {message.decoder}){resumed}"
     )
 
@@ -124,11 +124,3 @@ def evaluation_words(metrics: dict[str, Any]) -> str:
         if metrics.get(name) is not None
     ]
     return ", ".join(words)
-
-
-def duration(seconds: float) -> str:
-    """As people say it: "2.5 hours"."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"

@@ -10,6 +10,11 @@ from typing import Any
 
 import click
 
+from shardtools.cli.options import options_of
+from shardtools.options import default_of
+from shardtools.verify import RegenerateOptions, RepairOptions, VerifyOptions
+from shardtools.words import counted, size
+
 LINES_PER_KIND = 20
 """Problems of one kind that are printed; `--json` prints all."""
 
@@ -27,27 +32,18 @@ Exit codes: 0 sound (with --regenerate: all bit-exact), 1 problems or a known er
 
 @click.command("verify", epilog=EPILOG)
 @click.argument("dataset")
-@click.option(
-    "--sample", type=int, metavar="N", help="Quick: the manifests, the shards' lengths and N random images only."
-)
+@options_of(VerifyOptions, only=("sample",))
 @click.option("--repair", is_flag=True, help="Make the bad shards of a generated dataset again, and nothing else.")
-@click.option("--regenerate", type=int, metavar="N", help="Instead: render N random images anew and compare.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random choice.")
-@click.option("--model", help="With --repair, --regenerate: folder or hub id.  [default: as recorded]")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="With --repair, --regenerate: auto is the recorded kind.",
-)
-@click.option("--num-workers", type=int, help="Shards checked at a time.  [default: one a CPU core]")
+@options_of(RegenerateOptions, only=("count",), changes={"count": {"required": False}})
+@options_of(VerifyOptions, only=("seed",))
+@options_of(RepairOptions, only=("model", "device"))
+@options_of(VerifyOptions, only=("num_workers",))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every problem.")
 def command(
     dataset: str,
     sample: int | None,
     repair: bool,
-    regenerate: int | None,
+    count: int | None,
     seed: int,
     model: str | None,
     device: str,
@@ -59,15 +55,15 @@ def command(
     Every byte of every shard is read, every image decoded. With --repair the bad shards of a generated dataset are made
     again from what the dataset records.
     """
-    if sum(map(bool, (sample is not None, repair, regenerate is not None))) > 1:
+    if sum(map(bool, (sample is not None, repair, count is not None))) > 1:
         raise click.UsageError("--sample, --repair and --regenerate are three different jobs: give one of them")
-    if (model is not None or device != "auto") and not repair and regenerate is None:
+    if (model is not None or device != default_of(RepairOptions, "device")) and not repair and count is None:
         raise click.UsageError("--model and --device go with --repair or --regenerate")
     from shardtools import verify as library
     from shardtools.cli.progress import RunProgress
 
-    if regenerate is not None:
-        wanted = library.RegenerateOptions(count=regenerate, seed=seed, model=model, device=device)
+    if count is not None:
+        wanted = RegenerateOptions(count=count, seed=seed, model=model, device=device)
         with RunProgress(noun="images") as progress:
             images = library.regenerate(dataset, wanted, progress=progress)
         click.echo(json.dumps(_regenerate_facts(images)) if as_json else "\n".join(_regenerate_lines(images)))
@@ -76,14 +72,14 @@ def command(
         with RunProgress(noun="shards") as progress:
             done = library.repair(
                 dataset,
-                library.RepairOptions(model=model, device=device, num_workers=num_workers),
+                RepairOptions(model=model, device=device, num_workers=num_workers),
                 progress=progress,
             )
         click.echo(json.dumps(_repair_facts(done)) if as_json else "\n".join(_repair_lines(done)))
         return int(not done.report.sound)
     with RunProgress(noun="images" if sample else "shards") as progress:
         report = library.verify(
-            dataset, library.VerifyOptions(sample=sample, seed=seed, num_workers=num_workers), progress=progress
+            dataset, VerifyOptions(sample=sample, seed=seed, num_workers=num_workers), progress=progress
         )
     click.echo(json.dumps(_report_facts(report)) if as_json else "\n".join(_report_lines(report)))
     return int(not report.sound)
@@ -128,7 +124,7 @@ def _report_lines(report: Any) -> list[str]:
     else:
         looked = f"{report.num_rows} rows, {report.num_images} images, {report.num_shards} shards"
     state = "committed" if report.finished else "not finished"
-    lines = [f"{report.url}: {report.kind}, {state}: checked {looked}, {report.num_bytes / 1e6:.2f} MB"]
+    lines = [f"{report.url}: {report.kind}, {state}: checked {looked}, {size(report.num_bytes)}"]
     counts = Counter(problem.kind for problem in report.problems)
     printed: Counter[str] = Counter()
     for problem in report.problems:
@@ -140,8 +136,8 @@ def _report_lines(report: Any) -> list[str]:
     if report.sound:
         return [*lines, "sound"]
     parts = len({problem.part for problem in report.problems if problem.part})
-    where = f" in {_counted(parts, 'shard')}" if parts else ""
-    return [*lines, _counted(len(report.problems), "problem") + where]
+    where = f" in {counted(parts, 'shard')}" if parts else ""
+    return [*lines, counted(len(report.problems), "problem") + where]
 
 
 def _repair_lines(done: Any) -> list[str]:
@@ -174,10 +170,6 @@ def _regenerate_lines(images: Any) -> list[str]:
     if len(differing) > LINES_PER_KIND:
         lines.append(f"differs: and {len(differing) - LINES_PER_KIND} more (--json prints all)")
     return lines
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _decibels(value: float) -> str:

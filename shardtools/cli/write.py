@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from shardtools.cli.layout_names import LAYOUT_NAMES
-from shardtools.cli.writing_options import ENCODING_OPTIONS, SOURCE_OPTIONS, TARGET_OPTIONS, run, with_options
+from shardtools.cli.options import options_of
+from shardtools.cli.writing_options import run, writing_options
+from shardtools.writing import WriteOptions
 
 EPILOG = """\b
 Examples:
@@ -26,21 +27,11 @@ Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 @click.command("write", epilog=EPILOG)
 @click.argument("source")
 @click.argument("dataset")
-@click.option(
-    "--to",
-    "layout",
-    type=click.Choice(LAYOUT_NAMES),
-    default="tar",
-    show_default=True,
-    help="Format of the shards.",
-)
-@click.option("--append", is_flag=True, help="Add the samples to the finished DATASET as further shards.")
+@options_of(WriteOptions, only=("layout", "append"))
 @click.option("--discard-append", is_flag=True, help="First drop an append to DATASET that was not finished.")
-@with_options(SOURCE_OPTIONS, TARGET_OPTIONS, ENCODING_OPTIONS)
+@writing_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    source: str, dataset: str, layout: str, append: bool, discard_append: bool, as_json: bool, **options: Any
-) -> None:
+def command(source: str, dataset: str, discard_append: bool, as_json: bool, **options: Any) -> None:
     """Write real images as shards with a manifest.
 
     SOURCE is a folder of class folders; ImageNet's archives; a tar, zip or folder of class tars; WebDataset tars (one,
@@ -55,4 +46,4 @@ def command(
         click.echo(
             f"dropped an unfinished append of {num_parts} shards" if num_parts else "no append to drop", err=True
         )
-    run(source, dataset, options, layout=layout, append=append, as_json=as_json)
+    run(source, dataset, options, as_json=as_json)

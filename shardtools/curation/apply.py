@@ -55,7 +55,7 @@ def apply_view(
     started = time.monotonic()
     show = progress or ignore
     storage, dataset = open_storage(options.out), open_dataset(options.dataset)
-    info, parent = _committed(dataset), digest(dataset.content)
+    info, parent = dataset.commit, digest(dataset.content)
     with tempfile.TemporaryDirectory(prefix="shardtools-") as name:
         folder = Path(name)
         carried = find_carried(dataset, options.carry)
@@ -104,13 +104,13 @@ def undo(options: UndoOptions, *, progress: Progress | None = None, run: Executo
     started = time.monotonic()
     show = progress or ignore
     storage, dataset = open_storage(options.out), open_dataset(options.dataset)
-    info = _committed(dataset)
+    info = dataset.commit
     parent = _open_parent(dataset, options.parent)
     origins = [parent.storage, dataset.storage]
     sha256 = digest(dataset.content)
-    target = Target(storage, origins, _committed(parent), {"curation": _UNDO, "parent": sha256})
+    target = Target(storage, origins, parent.commit, {"curation": _UNDO, "parent": sha256})
     target.check()
-    tasks = tasks_of_undo(info, _committed(parent))
+    tasks = tasks_of_undo(info, parent.commit)
     with acquire(storage, purpose=_UNDO) as lease:
         storage.clean_temporary()
         job = target.begin(tasks, _job(storage, origins, info, link=options.link), {})
@@ -131,12 +131,6 @@ def undo(options: UndoOptions, *, progress: Progress | None = None, run: Executo
         seconds=time.monotonic() - started,
         num_processes=num_processes,
     )
-
-
-def _committed(dataset: Dataset) -> DatasetInfo:
-    if dataset.info is None:
-        raise DatasetError(f"{dataset.storage.url} is not finished: run the job that makes it again, it resumes")
-    return dataset.info
 
 
 def _open_parent(dataset: Dataset, url: str) -> Dataset:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardtools.dataset import DatasetInfo, open_dataset
-from shardtools.errors import DatasetError
 from shardtools.manifest import COLUMNS, digest
+from shardtools.quoting import quoted_text
 from shardtools.sample import STATUS_OK
 from shardtools.sql import Session
-from shardtools.storage.arrow import quoted_text
 
 KINDS: dict[str, str] = {
     "only_a": "rows that only the first dataset has",
@@ -115,13 +114,7 @@ def diff_datasets(a: str, b: str, *, num_examples: int = 5) -> DatasetDiff:
     Raises:
         DatasetError: There is no dataset, or it is not finished.
     """
-    infos = []
-    for url in (a, b):
-        opened = open_dataset(url)
-        if opened.info is None:
-            raise DatasetError(f"{url} is not finished: run the job that makes it again, it resumes")
-        infos.append((opened.info, digest(opened.content)))
-    (info_a, sha256_a), (info_b, sha256_b) = infos
+    (info_a, sha256_a), (info_b, sha256_b) = ((one.commit, digest(one.content)) for one in map(open_dataset, (a, b)))
     differences, num_same = _differences(a, b, num_examples) if a != b else ({}, info_a.num_rows)
     shared, renamed = _shared(info_a, info_b)
     return DatasetDiff(

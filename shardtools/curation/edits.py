@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardtools.errors import OptionError, ShardtoolsError
-from shardtools.sources.text_hashes import hash_texts
+from shardtools.hashes import hash_texts
 
 DROP, RELABEL, REWEIGHT = ACTIONS = ("drop", "relabel", "reweight")
 MAX_REASON_CHARACTERS = 500
@@ -145,14 +145,20 @@ def _reasons(table: pa.Table, where: str, error: type[ShardtoolsError]) -> pa.Ar
     return reasons
 
 
-def _labels(table: pa.Table, where: str, error: type[ShardtoolsError]) -> pa.Array:
-    column = _column(table, "class_index")
+def _numbers(
+    table: pa.Table, name: str, kind: pa.DataType, words: str, where: str, error: type[ShardtoolsError]
+) -> pa.Array:
+    column = _column(table, name)
     try:
         if pa.types.is_boolean(column.type):
             raise pa.ArrowInvalid("a truth value")
-        labels = column.cast(pa.int32())
+        return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise error(f"class_index of {where} is a whole number, found {column.type}: cast it to integer") from None
+        raise error(f"{name} of {where} is {words}, found {column.type}: cast it to {kind}") from None
+
+
+def _labels(table: pa.Table, where: str, error: type[ShardtoolsError]) -> pa.Array:
+    labels = _numbers(table, "class_index", pa.int32(), "a whole number", where, error)
     least = pc.min(labels).as_py()
     if least is not None and least < 0:
         raise error(f"class_index of {where} is at least 0, found {least}: correct it")
@@ -160,13 +166,7 @@ def _labels(table: pa.Table, where: str, error: type[ShardtoolsError]) -> pa.Arr
 
 
 def _weights(table: pa.Table, where: str, error: type[ShardtoolsError]) -> pa.Array:
-    column = _column(table, "weight")
-    try:
-        if pa.types.is_boolean(column.type):
-            raise pa.ArrowInvalid("a truth value")
-        weights = column.cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise error(f"weight of {where} is a number, found {column.type}: cast it to double") from None
+    weights = _numbers(table, "weight", pa.float64(), "a number", where, error)
     good = pc.and_(pc.is_finite(weights), pc.greater_equal(weights, 0.0))
     first = pc.index(good, False).as_py()
     if first >= 0:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from shardtools.errors import FormatVersionError, SourceError
+from shardtools.errors import FormatVersionError, SourceError, first_line
 from shardtools.storage import open_storage
 
 EDITS_FORMAT = "shardtools-edits"
@@ -78,7 +78,7 @@ def _read_json(content: bytes, address: str, dataset_sha256: str) -> pa.Table:
     try:
         document = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{address} is no JSON that can be read ({_first_line(error)}): export it again") from None
+        raise SourceError(f"{address} is no JSON that can be read ({first_line(error)}): export it again") from None
     if not isinstance(document, dict) or document.get("format") != EDITS_FORMAT:
         raise SourceError(f'{address} is no file of edits: expected an object with "format": "{EDITS_FORMAT}"')
     version = document.get("format_version")
@@ -155,7 +155,7 @@ def _read_table(content: bytes, address: str) -> pa.Table:
         names = table.schema.names
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         kind = "CSV" if is_csv else "Parquet file"
-        raise SourceError(f"{address} is no {kind} that can be read ({_first_line(error)}): write it again") from None
+        raise SourceError(f"{address} is no {kind} that can be read ({first_line(error)}): write it again") from None
     twice = next((name for name in COLUMNS if names.count(name) > 1), None)
     if twice is not None:
         raise SourceError(f"{address} has the column {twice} twice: rename one of them")
@@ -164,10 +164,6 @@ def _read_table(content: bytes, address: str) -> pa.Table:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shardtools.errors import OptionError
+from shardtools.options import option, same
 
 CHANGES_OVERLAY = "changes"
 """Overlay of the new dataset: one row a change."""
@@ -39,15 +40,25 @@ class ApplyOptions:
 
     dataset: str
     view: str
-    out: str
-    keep: bool = False
-    drop: bool = False
-    classes: str | None = None
+    out: str = field(metadata=option("The new dataset: a folder or s3://bucket/prefix.", metavar="DATASET2"))
+    keep: bool = field(default=False, metadata=option("Drop samples that VIEW does not return."))
+    drop: bool = field(default=False, metadata=option("Drop samples that VIEW returns."))
+    classes: str | None = field(
+        default=None, metadata=option("Class set (imagenet-1k, ...) for labels that no sample has yet.")
+    )
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    overlays: tuple[str, ...] = ()
-    carry: tuple[str, ...] = ()
-    link: bool = False
-    num_processes: int | None = None
+    overlays: tuple[str, ...] = field(
+        default=(), metadata=option("An overlay outside of DATASET, for the SQL.", flag="--overlay", metavar="PATH")
+    )
+    carry: tuple[str, ...] = field(
+        default=(), metadata=option("An overlay that DATASET2 gets too.", flag="--carry-overlay", metavar="NAME")
+    )
+    link: bool = field(
+        default=False, metadata=option("Share untouched local files with DATASET (hard links) instead of copying.")
+    )
+    num_processes: int | None = field(
+        default=None, metadata=option("Processes on this machine.", unset="one a CPU core")
+    )
 
     def __post_init__(self) -> None:
         if self.keep and self.drop:
@@ -74,10 +85,10 @@ class UndoOptions:
     """
 
     dataset: str
-    parent: str
-    out: str
-    link: bool = False
-    num_processes: int | None = None
+    parent: str = field(metadata=option("What DATASET was made from, for --undo.", metavar="DATASET0"))
+    out: str = field(metadata=option("The new dataset: a folder or s3://bucket/prefix.", metavar="DATASET2"))
+    link: bool = same(ApplyOptions, "link")
+    num_processes: int | None = same(ApplyOptions, "num_processes")
 
     def __post_init__(self) -> None:
         _check_processes(self.num_processes)

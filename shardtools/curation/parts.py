@@ -17,7 +17,7 @@ from shardtools.execution import Batch, Progress, TaskFacts, counted
 from shardtools.manifest import Part, digest
 from shardtools.shards import IMAGEFOLDER
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, read_ahead
+from shardtools.storage import REQUESTS_IN_FLIGHT, read_ahead
 from shardtools.storage.copying import copy_object
 
 

@@ -92,8 +92,10 @@ def begin_append(
     appends = read_appends(storage)
     open_append = appends[-1] if appends and not _is_finished(appends[-1], info) else None
     if open_append is not None:
+        # The same command again: it goes on.
         if open_append.plan.plan_id == wanted.plan_id:
             return open_append
+        # Parts that the commit does not list are this append's: a new one would begin with the same numbers of shards.
         if len(list_parts(storage)) > len(info.parts):
             raise PlanMismatchError(
                 f"{storage.url} has an append that is not finished: "
@@ -116,6 +118,8 @@ def begin_append(
         base=notes["base"],
         first_shards=first_shards,
     )
+    # The commit first, then the plan that names it: killed in between, a copy of the commit is left, which harms
+    # nobody.
     keep_commit(storage, content)
     storage.write(_path(append.name), append.plan.to_json(), if_absent=True)
     return append

@@ -11,8 +11,8 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,7 +25,7 @@ from shardtools.dataset.layout import DATASET_FILE, DatasetInfo, PartEntry, Spli
 from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
-from shardtools.storage import Storage
+from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -38,7 +38,6 @@ Opening a file costs more than reading it.
 
 ROWS_PER_COMPACT_FILE = 4_000_000
 _ROWS_PER_GROUP = 122_880
-_READ_AHEAD = 16
 _UNIQUE_COLUMNS = ("key", "sha256", "seed")
 """A dictionary of these would be as long as the column."""
 
@@ -109,17 +108,16 @@ def commit_dataset(
         fields=tuple(fields),
         index_files=indexes.publish(storage),
     )
+    # Last of all: whatever it lists is durable. Killed before, the next run makes the same bytes again.
     publish_changed(storage, DATASET_FILE, info.to_json())
     return info
 
 
 def _read_parts(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes, Part]]:
     """Parts in order; a few are fetched ahead, never all."""
-    with ThreadPoolExecutor(_READ_AHEAD) as pool:
-        for start in range(0, len(paths), _READ_AHEAD):
-            group = paths[start : start + _READ_AHEAD]
-            for path, content in zip(group, pool.map(storage.read, group), strict=True):
-                yield path, content, decode_part(content, where=storage.object_url(path))
+    calls = (partial(storage.read, path) for path in paths)
+    for path, content in zip(paths, read_ahead(calls, REQUESTS_IN_FLIGHT), strict=True):
+        yield path, content, decode_part(content, where=storage.object_url(path))
 
 
 class Merger:
@@ -154,6 +152,7 @@ class Merger:
     def _write_group(self) -> None:
         if self._file is None:
             self._file = _CompactFile(self._storage, f"compact/{self._stem}-{len(self._entries):06d}.parquet")
+        # Row groups end where parts do, by the rows alone, so that any process writes the same bytes.
         self._file.write(pa.concat_tables(self._pending).combine_chunks())
         self._pending, self._num_pending = [], 0
         if self._file.num_rows >= ROWS_PER_COMPACT_FILE:

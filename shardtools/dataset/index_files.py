@@ -49,6 +49,7 @@ class IndexFiles:
 def publish_changed(storage: Storage, path: str, content: bytes) -> None:
     """Writes a file unless it has this content already."""
     try:
+        # A commit that is repeated changes nothing, so readers of the file are not disturbed.
         if storage.read(path) == content:
             return
     except NotFoundError:

@@ -6,15 +6,13 @@ consistent state while a later run adds to the folder; the price is some 200 byt
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from shardtools.errors import DatasetError, FormatVersionError
+from shardtools.documents import Document, Format
 from shardtools.manifest import FORMAT_VERSION, ShardFile
 
 DATASET_FILE = "dataset.json"
-_FORMAT_NAME = "shardtools-dataset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +22,6 @@ class PartEntry:
     path: str
     sha256: str
     num_rows: int
-
-
-_ENTRIES = {"parts": PartEntry, "shards": ShardFile, "compact": PartEntry, "index_files": ShardFile}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +34,7 @@ class SplitInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetInfo:
+class DatasetInfo(Document):
     """The commit of a dataset.
 
     Attributes:
@@ -56,6 +51,13 @@ class DatasetInfo:
         fields: Members that the shards hold beside image and label, where the format names its columns.
         index_files: Files made from the manifest that readers of the format need (`index.json`).
     """
+
+    format: ClassVar[Format] = Format(
+        name="shardtools-dataset",
+        version=FORMAT_VERSION,
+        what=f"the {DATASET_FILE} of a dataset",
+        remedy="restore it, or run the job again",
+    )
 
     kind: str
     plan_id: str
@@ -79,40 +81,3 @@ class DatasetInfo:
     def num_images(self) -> int:
         """Rows with status ok of all splits."""
         return sum(split.num_images for split in self.splits.values())
-
-    def to_json(self) -> bytes:
-        """The bytes of `dataset.json`; the same commit gives the same bytes."""
-        content: dict[str, Any] = {"format": _FORMAT_NAME, "format_version": FORMAT_VERSION, **asdict(self)}
-        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, content: bytes, *, where: str) -> DatasetInfo:
-        """The reverse of `to_json`.
-
-        Raises:
-            DatasetError: Not a dataset's commit.
-            FormatVersionError: Written by another format version.
-        """
-        try:
-            fields = json.loads(content)
-            name, version = fields.pop("format"), fields.pop("format_version")
-        except (ValueError, KeyError, AttributeError):
-            raise DatasetError(
-                f"{where} is not the {DATASET_FILE} of a dataset: restore it, or run the job again"
-            ) from None
-        if name != _FORMAT_NAME or version != FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
-                f"{FORMAT_VERSION}: "
-                "use the release that wrote it"
-            )
-        try:
-            fields["splits"] = {split: SplitInfo(**entry) for split, entry in fields["splits"].items()}
-            for column, entry_type in _ENTRIES.items():
-                fields[column] = tuple(entry_type(**entry) for entry in fields[column])
-            fields["fields"] = tuple(fields["fields"])
-            return cls(**fields)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise DatasetError(
-                f"{where} lacks fields of format version {version} ({error}): restore it, or run the job again"
-            ) from None

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 
+from shardtools.documents import build
 from shardtools.errors import AlreadyExistsError, DatasetBusyError, NotFoundError, StorageError
 from shardtools.storage import Storage
 from shardtools.storage.process import is_running, this_process
@@ -101,6 +102,8 @@ class Lease:
                 if self._is_lost():
                     self._lost.set()
                     return
+                # Between the look and this write another run may take over. The old object then comes back, but the
+                # highest generation holds the dataset, and its end clears all below.
                 self._holder = replace(self._holder, heartbeat=self._holder.heartbeat + 1)
                 self._storage.write(_path(self._generation), self._holder.to_json())
             except StorageError as error:
@@ -128,6 +131,8 @@ def acquire(storage: Storage, *, purpose: str, takeover_seconds: float = 20.0, h
         DatasetBusyError: Another run holds it, or won the race for it.
         AccessError: The dataset's root cannot be written.
     """
+    # An object is left where the last holder was killed, or still writes. It is never overwritten: whoever takes over
+    # publishes the next generation, and put-if-absent gives that to one run only.
     generation = _highest_generation(storage)
     if generation > 0 and (current := _read(storage, generation)) is not None:
         _check_dead(storage, generation, current, takeover_seconds)
@@ -153,6 +158,7 @@ def acquire(storage: Storage, *, purpose: str, takeover_seconds: float = 20.0, h
     if highest > generation:
         storage.delete(_path(generation))
         raise _busy(storage, _read(storage, highest))
+    # Only now: with no object in between, a third run would begin with generation 1 again.
     _delete_up_to(storage, generation - 1)
     return Lease(storage, generation, holder)
 
@@ -160,6 +166,8 @@ def acquire(storage: Storage, *, purpose: str, takeover_seconds: float = 20.0, h
 def _check_dead(storage: Storage, generation: int, holder: _Holder, takeover_seconds: float) -> None:
     """Return when the holder is dead or gone; raise `DatasetBusyError` when it lives."""
     if holder.machine == this_process().machine:
+        # On the same machine the system knows, so nobody waits. With the start time, as numbers of processes come
+        # again.
         if is_running(holder.pid, holder.start_ticks):
             raise _busy(storage, holder)
         return
@@ -191,8 +199,8 @@ def _read(storage: Storage, generation: int) -> _Holder | None:
     except NotFoundError:
         return None
     try:
-        return _Holder(**json.loads(content))
-    except (ValueError, TypeError):
+        return build(_Holder, json.loads(content))
+    except ValueError:
         raise DatasetBusyError(
             f"{storage.object_url(path)} is no lease that this release can read: delete it if no run writes there"
         ) from None

@@ -40,6 +40,17 @@ class Dataset:
     content: bytes = b""
 
     @property
+    def commit(self) -> DatasetInfo:
+        """Its commit; only a dataset that was opened `incomplete` may have none.
+
+        Raises:
+            DatasetError: The first run has not finished.
+        """
+        if self.info is None:
+            raise DatasetError(f"{self.storage.url} is not finished: run the job that makes it again, it resumes")
+        return self.info
+
+    @property
     def manifest_paths(self) -> tuple[str, ...]:
         """The fewest Parquet files that hold every row once: the merged ones where the commit has them."""
         if self.info is not None and self.info.compact:
@@ -83,6 +94,8 @@ def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Da
     storage = open_storage(place)
     try:
         content = storage.read(file)
+    # Without a commit the parts are all there is to know: some, and a run is on its way or was killed; none, and it is
+    # no dataset.
     except NotFoundError:
         paths = list_parts(storage)
         if not paths:

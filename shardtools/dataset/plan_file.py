@@ -10,9 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from shardtools.errors import AlreadyExistsError, DatasetError, FormatVersionError, NotFoundError, PlanMismatchError
+from shardtools.documents import Document, Format
+from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, PlanMismatchError
 from shardtools.manifest import FORMAT_VERSION
 from shardtools.storage import Storage
 
@@ -21,7 +22,7 @@ _SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanFile:
+class PlanFile(Document):
     """The content of `plan.json`.
 
     Attributes:
@@ -34,6 +35,13 @@ class PlanFile:
         num_rows: Rows that make it whole; `None` likewise.
     """
 
+    format: ClassVar[Format] = Format(
+        name=None,
+        version=FORMAT_VERSION,
+        what="the plan of a dataset",
+        remedy="restore it, or take another folder",
+    )
+
     kind: str
     plan_id: str
     settings: Mapping[str, Any]
@@ -41,11 +49,6 @@ class PlanFile:
     scale: int
     num_shards: int | None
     num_rows: int | None
-
-    def to_json(self) -> bytes:
-        """The bytes of `plan.json`."""
-        content = {"format_version": FORMAT_VERSION, **asdict(self)}
-        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -65,17 +68,7 @@ def read_plan_file(storage: Storage, path: str = PLAN_FILE) -> PlanFile | None:
         content = storage.read(path)
     except NotFoundError:
         return None
-    where = storage.object_url(path)
-    try:
-        fields = json.loads(content)
-        version = fields.pop("format_version")
-        if version == FORMAT_VERSION:
-            return PlanFile(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DatasetError(f"{where} is not the plan of a dataset: restore it, or take another folder") from None
-    raise FormatVersionError(
-        f"{where} has format version {version}, this release knows {FORMAT_VERSION}: use the release that wrote it"
-    )
+    return PlanFile.from_json(content, where=storage.object_url(path))
 
 
 def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
@@ -89,6 +82,7 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
     """
     stored = read_plan_file(storage)
     if stored is None:
+        # Only where no plan is: a run's own lease and log are there before its plan.
         foreign = [
             stored_object.path
             for stored_object in storage.list()
@@ -101,6 +95,7 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
         try:
             storage.write(PLAN_FILE, wanted.to_json(), if_absent=True)
             return wanted
+        # Another run was faster. Whoever it was, its plan is compared like any other.
         except AlreadyExistsError:
             stored = read_plan_file(storage)
             if stored is None:
@@ -112,6 +107,8 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
             f"{storage.url} holds another plan: {differences(stored.settings, wanted.settings)}: use the same options, "
             "or another --out"
         )
+    # More clones are a longer prefix of the same plan, so a larger scale is no other one; a smaller one changes
+    # nothing.
     if wanted.scale > stored.scale:
         grown = PlanFile(**{**asdict(wanted), "notes": stored.notes})
         storage.write(PLAN_FILE, grown.to_json())

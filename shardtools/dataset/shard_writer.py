@@ -122,6 +122,7 @@ class ShardWriter:
             raise ValueError(f"sample {sample.key!r} has status ok and no image bytes or format")
         if self._held is not None:
             self._check_members(sample, self._held)
+        # Not before the first image: a shard of rejected rows has no file at all.
         if self._sink is None or self._hashing is None:
             self._hashing = HashThread()
             self._sink = self._open_sink(hashing=self._hashing)
@@ -159,6 +160,7 @@ class ShardWriter:
 
     def publish_shard(self) -> tuple[pa.Table, tuple[ShardFile, ...]]:
         """Publishes the shard (if any sample has bytes) and returns the rows and its facts, not yet committed."""
+        # From here on the shard is durable, but no reader knows of it. Killed now, the next run writes it again.
         shards = self._sink.publish() if self._sink is not None else ()
         if self._hashing is not None:
             self._hashing.finish()
@@ -177,6 +179,7 @@ class ShardWriter:
         path = part_path(self._split, self._shard_index)
         try:
             self._storage.write(path, content, if_absent=True)
+        # The same bytes are no harm: this run was thought dead and another made the shard, or its answer got lost.
         except AlreadyExistsError:
             if self._storage.read(path) != content:
                 raise DatasetBusyError(

@@ -13,11 +13,11 @@ from typing import BinaryIO, Protocol, cast
 
 from shardtools.dataset.hashing import HashThread
 from shardtools.errors import ShardError
+from shardtools.hashes import stream_digest
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER, LAYOUTS, Layout, ShardSample, shard_path
 from shardtools.storage import Storage
 
-_READ_BYTES = 1 << 20
 _NOT_IN_FOLDER_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -91,6 +91,7 @@ class _FileSink:
     def publish(self) -> tuple[ShardFile, ...]:
         num_bytes = self._encoder.finish()
         self._finish_hashing()
+        # While the stream is open and the file has no name yet: once closed, it is published.
         sha256 = self._hashing.sha256.hexdigest() if self._hashing else stream_digest(self._stream)
         self._stack.close()
         return (ShardFile(path=self._path, num_bytes=num_bytes, sha256=sha256),)
@@ -126,13 +127,3 @@ def class_folder(wnid: str | None, class_index: int | None) -> str:
         name = _NOT_IN_FOLDER_NAMES.sub("_", wnid)
         return f"_{name}" if name.startswith(".") else name
     return "unlabelled" if class_index is None else f"{class_index:05d}"
-
-
-def stream_digest(stream: BinaryIO) -> str:
-    """sha256 of everything in a seekable stream, which was open for writing and can be read."""
-    stream.flush()
-    stream.seek(0)
-    sha256 = hashlib.sha256()
-    while chunk := stream.read(_READ_BYTES):
-        sha256.update(chunk)
-    return sha256.hexdigest()

@@ -72,6 +72,7 @@ def read_status(url: str) -> DatasetStatus:
     if plan is None and not paths:
         raise DatasetError(f"{storage.url} is no dataset: it has neither plan.json nor manifest parts: check the path")
     info = open_dataset(url).info if storage.exists(DATASET_FILE) else None
+    # More parts than the commit lists are those of an append that is under way, so they are counted one by one.
     committed = info is not None and len(info.parts) == len(paths)
     if info is not None and committed:
         statuses, num_bytes = Counter(info.statuses), sum(split.num_bytes for split in info.splits.values())
@@ -113,6 +114,7 @@ def _latest_run(events: list[dict[str, object]]) -> tuple[tuple[float, int] | No
     if not events:
         return None, None
     last = max(events, key=lambda event: float(str(event["time"])))
+    # The log of a rank is named by its run, so this takes the ranks of the run that wrote last, and no earlier ones.
     run = str(last["log"]).split("-rank")[0]
     speeds: dict[str, float] = {}
     num_processes = 1
@@ -122,6 +124,7 @@ def _latest_run(events: list[dict[str, object]]) -> tuple[tuple[float, int] | No
         num_processes = int(str(event.get("num_processes", num_processes)))
         if "images_per_second" in event:
             speeds[str(event["log"])] = float(str(event["images_per_second"]))
+        # A process that has ended adds nothing to the speed.
         if event["event"] == "end":
             speeds.pop(str(event["log"]), None)
     last_time = float(str(last["time"]))

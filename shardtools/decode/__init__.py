@@ -4,9 +4,10 @@ JPEGs go through the native core (`shardtools/_native`) where it was built; ever
 not, goes through Pillow. Both make the same pixels.
 """
 
-from shardtools.decode.decoder import Decoder, StageSeconds
-from shardtools.decode.geometry import centre_windows, whole_crops
+from typing import TYPE_CHECKING
+
 from shardtools.decode.options import (
+    BACKENDS,
     INTERPOLATIONS,
     ColourOperation,
     Colours,
@@ -14,8 +15,16 @@ from shardtools.decode.options import (
     DecodeStatus,
     Interpolation,
 )
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.decode.decoder import Decoder, StageSeconds
+    from shardtools.decode.geometry import centre_windows, whole_crops
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
+    "BACKENDS",
     "INTERPOLATIONS",
     "ColourOperation",
     "Colours",

@@ -175,6 +175,7 @@ class Decoder:
         statuses, nanoseconds = native.decode(request)
         with self._lock:
             self._nanoseconds += nanoseconds
+        # The core knows JPEGs alone: what is no image to it may be a PNG to Pillow. What it calls damaged stays so.
         others = np.flatnonzero(np.isin(statuses, _FOR_PILLOW))
         if len(others):
             statuses[others] = self._pillow.decode(request, others)

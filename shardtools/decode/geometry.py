@@ -34,6 +34,8 @@ def centre_windows(
         raise OptionError(f"size: expected 1 to {resize} (resize), found {size}; resize to more or cut out less")
     width, height = _columns(sizes)
     shorter = np.minimum(width, height)
+    # The longer side is cut to whole pixels and the corner rounded, halves to even: one pixel off would be another
+    # crop.
     full_width = np.where(width == shorter, resize, (resize * width / shorter).astype(np.int64))
     full_height = np.where(height == shorter, resize, (resize * height / shorter).astype(np.int64))
     left = np.rint((full_width - size) / 2.0).astype(np.int64)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, get_args
 
 from shardtools.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Interpolation = Literal["area", "bilinear", "bicubic"]
 Backend = Literal["auto", "native", "pillow"]
 
 INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 MAX_THREADS = 1024
 MAX_SIDE = 65_535
 MAX_BLUR_RADIUS = 64.0
@@ -116,6 +118,8 @@ class Colours:
     values: NDArray[np.float64]
 
     def __post_init__(self) -> None:
+        import numpy as np  # not above, where the names of options would load it
+
         if self.operations.dtype != np.uint8 or self.values.dtype != np.float64:
             raise OptionError(
                 "colours: expected operations as uint8 and values as float64, found"
@@ -129,6 +133,8 @@ class Colours:
         self._check_ranges()
 
     def _check_ranges(self) -> None:
+        import numpy as np
+
         unknown = self.operations > max(ColourOperation)
         if unknown.any():
             raise OptionError(

@@ -104,6 +104,7 @@ class PillowDecoder:
 
     def _fill(self, request: Request, index: int, targets: list[NDArray[np.uint8]]) -> DecodeStatus:
         with _open(request, index) as image:
+            # By the header, before any pixel is decoded.
             if image.width * image.height > self._options.max_pixels:
                 return DecodeStatus.BAD_SIZE
             if not _crops_fit(request.crops[index], image.size):

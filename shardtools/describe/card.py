@@ -18,6 +18,7 @@ from shardtools.describe.facts import DatasetFacts
 from shardtools.describe.options import DescribeOptions
 from shardtools.describe.reading import reading_section
 from shardtools.sample import STATUS_OK
+from shardtools.words import counted, size
 
 CARD_FILE = "README.md"
 MAX_LISTED_CLASSES = 100
@@ -60,12 +61,12 @@ def card(info: DatasetInfo, facts: DatasetFacts, options: DescribeOptions, *, na
 def summary_line(info: DatasetInfo, facts: DatasetFacts) -> str:
     """One sentence from the counts."""
     num_bytes = sum(split.num_bytes for split in info.splits.values())
-    classes = f" of {_plural(len(facts.classes), 'class', 'classes')}" if facts.classes else ""
+    classes = f" of {counted(len(facts.classes), 'class', 'classes')}" if facts.classes else ""
     origin = ", ".join(str(one) for one in facts.settings.get("source") or ())
     splits = ", ".join(f"{split} {totals.num_images}" for split, totals in info.splits.items())
     return (
-        f"{_plural(info.num_images, 'image', 'images')}{f' ({origin})' if origin else ''}{classes}, "
-        f"{_size(num_bytes)}, by split: {splits}."
+        f"{counted(info.num_images, 'image')}{f' ({origin})' if origin else ''}{classes}, "
+        f"{size(num_bytes)}, by split: {splits}."
     )
 
 
@@ -126,7 +127,7 @@ def _size_category(num_images: int) -> str:
 
 
 def _contents_section(info: DatasetInfo, facts: DatasetFacts) -> str:
-    rows = [(split, one.num_rows, one.num_images, _size(one.num_bytes)) for split, one in info.splits.items()]
+    rows = [(split, one.num_rows, one.num_images, size(one.num_bytes)) for split, one in info.splits.items()]
     lines = ["## Contents\n", table(("split", "rows", "images", "size"), rows)]
     formats = ", ".join(f"{count} {name}" for name, count in facts.formats.items())
     if formats:
@@ -151,8 +152,8 @@ def _span(low: int, high: int) -> str:
 
 def _classes_section(facts: DatasetFacts) -> str:
     count = len(facts.classes)
-    head = f"## Classes\n\n{_plural(count, 'class', 'classes')}"
-    unlabelled = f"; {_plural(facts.num_unlabelled, 'image', 'images')} without a label" if facts.num_unlabelled else ""
+    head = f"## Classes\n\n{counted(count, 'class', 'classes')}"
+    unlabelled = f"; {counted(facts.num_unlabelled, 'image')} without a label" if facts.num_unlabelled else ""
     if not count:
         return f"{head}{unlabelled}.\n"
     shown = facts.classes if count <= MAX_LISTED_CLASSES else facts.classes[:_FEW_CLASSES]
@@ -187,11 +188,3 @@ def _about_section(options: DescribeOptions) -> str:
     if options.cite_as is not None:
         lines.append(f"\n```bibtex\n{options.cite_as}\n```")
     return "\n".join(["## About", "", *lines, ""]) if lines else ""
-
-
-def _plural(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.2f} MB"

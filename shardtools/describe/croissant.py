@@ -137,6 +137,7 @@ def _optional(options: DescribeOptions) -> dict[str, Any]:
 
 
 def _manifest_files(info: DatasetInfo) -> Iterable[dict[str, Any]]:
+    # Either has every row once; the compact files are fewer by far where there are many parts.
     entries = info.compact or info.parts
     for entry in entries:
         yield {

@@ -12,16 +12,14 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
 
 from shardtools.errors import DatasetError
+from shardtools.hashes import stream_digest
 from shardtools.manifest import ShardFile
 from shardtools.shards import TarSample, read_members, read_samples
-from shardtools.sources.base import read_ahead
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 
 _TARS_AHEAD = 4
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +59,14 @@ def read_tars(
 def _read_tar(storage: Storage, shard: ShardFile, expected: int, *, md5: bool) -> TarFacts:
     where = storage.object_url(shard.path)
     with storage.open(shard.path) as stream:
+        # The length first: it costs no read, where the headers of another tar would be read to their end.
         num_bytes = stream.seek(0, 2)
         if num_bytes != shard.num_bytes:
             raise DatasetError(
                 f"{where} has {num_bytes} bytes, dataset.json says {shard.num_bytes}: run shardtools verify"
             )
         samples = list(read_samples(read_members(stream, where=where), where=where))
-        digest = _md5(stream) if md5 else None
+        digest = stream_digest(stream, partial(hashlib.md5, usedforsecurity=False)) if md5 else None
     if len(samples) != expected:
         raise DatasetError(
             f"{where} holds {len(samples)} samples, the manifest has {expected} rows for it: run shardtools verify"
@@ -93,11 +92,3 @@ def dali_index(samples: Sequence[TarSample]) -> bytes | None:
 def _has_blank(text: str) -> bool:
     """Whether a C++ stream would split the text, or Python would; an empty one would be lost."""
     return text.split() != [text]
-
-
-def _md5(stream: BinaryIO) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    stream.seek(0)
-    while chunk := stream.read(_CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()

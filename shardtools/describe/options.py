@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from shardtools.errors import OptionError
+from shardtools.options import flag_of, option
 
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?")
 _ADDRESS = re.compile(r"https?://[^\s<>\"]+")
@@ -35,22 +36,26 @@ class DescribeOptions:
         OptionError: A text is empty, has a character that no text file may hold, or has not the form it should.
     """
 
-    name: str | None = None
-    description: str | None = None
-    license: str | None = None
-    creator: str | None = None
-    url: str | None = None
-    cite_as: str | None = None
-    date_published: str | None = None
-    version: str = "1.0.0"
-    md5: bool = False
+    name: str | None = field(default=None, metadata=option("Name of the dataset.", unset="its kind and plan"))
+    description: str | None = field(default=None, metadata=option("One paragraph.", unset="the counts"))
+    license: str | None = field(
+        default=None, metadata=option("SPDX identifier (CC-BY-4.0), or the address of the text.")
+    )
+    creator: str | None = field(default=None, metadata=option("Person or organisation."))
+    url: str | None = field(default=None, metadata=option("Address of the dataset's page."))
+    cite_as: str | None = field(default=None, metadata=option("Citation, best in BibTeX."))
+    date_published: str | None = field(default=None, metadata=option("YYYY-MM-DD; nothing is taken from the clock."))
+    version: str = field(
+        default="1.0.0", metadata=option("MAJOR.MINOR.PATCH of the dataset.", flag="--dataset-version")
+    )
+    md5: bool = field(default=False, metadata=option("Read every shard for the md5 that wids can check."))
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            text = getattr(self, field.name)
-            option = f"--{field.name.replace('_', '-')}"
-            if isinstance(text, str) and (not text.strip() or _is_odd(text, several_lines=field.name == "cite_as")):
-                raise OptionError(f"{option} is one line of text without control characters, found {text!r}")
+        for one in fields(self):
+            text = getattr(self, one.name)
+            flag = flag_of(one)
+            if isinstance(text, str) and (not text.strip() or _is_odd(text, several_lines=one.name == "cite_as")):
+                raise OptionError(f"{flag} is one line of text without control characters, found {text!r}")
         if self.url is not None and not _ADDRESS.fullmatch(self.url):
             raise OptionError(f"--url is an address that begins with https://, found {self.url!r}")
         if not _VERSION.fullmatch(self.version):

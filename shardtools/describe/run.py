@@ -75,6 +75,8 @@ def describe(url: str | os.PathLike[str], options: DescribeOptions | None = None
     description = options.description or summary_line(info, facts)
     notes: list[str] = []
     written: list[DescribedFile] = []
+    # One at a time, each made only when the one before is written: a crash between two leaves files that the next run
+    # writes again with the same bytes.
     for path, content in _files(dataset.storage, info, facts, options, name, description, notes):
         dataset.storage.write(path, content)
         written.append(DescribedFile(path=path, num_bytes=len(content)))
@@ -90,14 +92,12 @@ def describe(url: str | os.PathLike[str], options: DescribeOptions | None = None
 
 def _current(dataset: Dataset) -> DatasetInfo:
     """The commit; an earlier one cannot be described, its files would take the place of the current one's."""
-    if dataset.info is None:
-        raise DatasetError(f"{dataset.storage.url} is not finished: run the job that makes it again, it resumes")
     where = dataset.storage.object_url(DATASET_FILE)
-    if DatasetInfo.from_json(dataset.storage.read(DATASET_FILE), where=where) != dataset.info:
+    if DatasetInfo.from_json(dataset.storage.read(DATASET_FILE), where=where) != dataset.commit:
         raise DatasetError(
             f"{dataset.storage.url}: an earlier commit cannot be described: give the dataset without @ and digits"
         )
-    return dataset.info
+    return dataset.commit
 
 
 def _files(
@@ -118,6 +118,7 @@ def _files(
             notes.append(f"{tar.path} has no DALI index: an extension in it has a blank")
         else:
             yield index_path(tar.path), tar.index
+        # Without the index: one of a million samples is long, and wids below only wants the count and the digest.
         found[tar.path] = TarFacts(path=tar.path, num_samples=tar.num_samples, index=None, md5=tar.md5)
     for split in info.splits:
         shards = [

@@ -1,16 +1,8 @@
 """Duplicates: equal and near-equal images, within and across splits and datasets, as pairs and groups."""
 
-from shardtools.duplicates.embedding import (
-    Embeddings,
-    FeatureArray,
-    FeatureRows,
-    PairList,
-    check_similarity,
-    distinct_rows,
-    embedding_pairs,
-)
-from shardtools.duplicates.groups import connected_groups
-from shardtools.duplicates.hamming import IndexPairs, hamming_distances, hamming_join, hamming_pairs
+from typing import TYPE_CHECKING
+
+from shardtools.duplicates.near_options import SEARCHES, NearOptions
 from shardtools.duplicates.options import (
     DEFAULT_KINDS,
     DEFAULT_RADIUS,
@@ -19,7 +11,23 @@ from shardtools.duplicates.options import (
     PAIRS_OVERLAY_NAME,
     DuplicatesOptions,
 )
-from shardtools.duplicates.run import PAIRS_SCHEMA, DuplicatesResult, find_duplicates
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.duplicates.embedding import (
+        Embeddings,
+        FeatureArray,
+        FeatureRows,
+        PairList,
+        check_similarity,
+        distinct_rows,
+        embedding_pairs,
+    )
+    from shardtools.duplicates.groups import connected_groups
+    from shardtools.duplicates.hamming import IndexPairs, hamming_distances, hamming_join, hamming_pairs
+    from shardtools.duplicates.run import PAIRS_SCHEMA, DuplicatesResult, find_duplicates
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "DEFAULT_KINDS",
@@ -28,12 +36,14 @@ __all__ = [
     "OVERLAY_NAME",
     "PAIRS_OVERLAY_NAME",
     "PAIRS_SCHEMA",
+    "SEARCHES",
     "DuplicatesOptions",
     "DuplicatesResult",
     "Embeddings",
     "FeatureArray",
     "FeatureRows",
     "IndexPairs",
+    "NearOptions",
     "PairList",
     "check_similarity",
     "connected_groups",

@@ -18,11 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.analysis.checking import check_features
-from shardtools.duplicates.hamming import MAX_PAIRS, IndexPairs, Int64s
+from shardtools.arrays import Bools, Float32s, Int64s
+from shardtools.duplicates.hamming import MAX_PAIRS, IndexPairs
 from shardtools.errors import OptionError
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 NO_NUMBER = -1
 """Number of a row of zeros, which has no direction and is near nothing."""
@@ -107,6 +105,7 @@ def embedding_pairs(tables: Sequence[FeatureRows], min_similarity: float, is_ask
     check_similarity(min_similarity)
     found = PairList(min_similarity)
     spans = list(_spans(tables))
+    # Upper triangle of blocks, with the diagonal: each pair of blocks once, the left one in memory for its whole row.
     for number, one in enumerate(spans):
         left, left_rows = _asked_rows(one, is_asked)
         if not len(left_rows):
@@ -133,6 +132,7 @@ def distinct_rows(tables: Sequence[FeatureRows]) -> Int64s:
         has_direction.append((block != 0).max(axis=1))
         lines = block.view(np.uint8).reshape(len(block), -1)
         digests += [hashlib.blake2b(line.data, digest_size=_DIGEST_BYTES).digest() for line in lines]
+    # Digests stand for features: equal ones get one number, in no order that matters; zeros keep none.
     rows = np.flatnonzero(np.concatenate(has_direction))
     numbers = np.full(len(digests), NO_NUMBER, np.int64)
     whole = np.frombuffer(b"".join(digests), np.dtype((np.void, _DIGEST_BYTES)))
@@ -150,7 +150,7 @@ def check_similarity(min_similarity: float) -> None:
         raise OptionError(f"min_similarity is a cosine above -1 and up to 1, found {min_similarity}")
 
 
-def unit_rows(block: npt.NDArray[Any]) -> Floats:
+def unit_rows(block: npt.NDArray[Any]) -> Float32s:
     """Rows of length 1, float32; a row of zeros becomes NaN, whose cosines pass no bound, not even one below 0."""
     rows = block.astype(np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -193,6 +193,7 @@ class PairList:
         """All pairs, the smaller row left, in the order of rows; a pair that came twice once, at its smallest."""
         one, other, distance = (np.concatenate([part[column] for part in self._parts]) for column in range(3))
         left, right = np.minimum(one, other), np.maximum(one, other)
+        # Sorted by pair, then distance: the first of each pair is the one to keep.
         order = np.lexsort((distance, right, left))
         left, right, distance = left[order], right[order], distance[order]
         new = np.ones(len(left), np.bool_)
@@ -224,7 +225,7 @@ def _spans(tables: Sequence[FeatureRows]) -> Iterator[tuple[FeatureRows, int, in
         offset += len(table)
 
 
-def _asked_rows(span: tuple[FeatureRows, int, int, int], is_asked: Bools | None) -> tuple[Floats, Int64s]:
+def _asked_rows(span: tuple[FeatureRows, int, int, int], is_asked: Bools | None) -> tuple[Float32s, Int64s]:
     """Rows of length 1 that are asked for, and their numbers among the rows of all tables."""
     table, start, stop, first = span
     numbers = np.arange(first, first + stop - start)

@@ -8,11 +8,10 @@ which for ten thousand black pictures would be fifty million pairs: each is pair
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Int64s = npt.NDArray[np.int64]
+from shardtools.arrays import Int64s
 
 
 def connected_groups(num_rows: int, left: Int64s, right: Int64s) -> Int64s:
@@ -22,6 +21,7 @@ def connected_groups(num_rows: int, left: Int64s, right: Int64s) -> Int64s:
     sizes = np.bincount(labels, minlength=1)
     grouped = np.flatnonzero(sizes[labels] > 1)
     groups = np.full(num_rows, -1, np.int64)
+    # The library numbers components as it likes; ours are numbered by the row where each begins.
     _, first, inverse = np.unique(labels[grouped], return_index=True, return_inverse=True)
     groups[grouped] = np.argsort(np.argsort(first))[inverse]
     return groups
@@ -51,6 +51,8 @@ class Clusters:
             numbers: The cluster of each, 0 to C - 1, [M].
             places: Dataset and split of each as a number, [M].
         """
+        # Cluster by cluster and, within, place by place: the members of a cluster are then a run, and so are the first
+        # ones of its places. Of a run its start is all that is kept.
         order = np.lexsort((rows, places, numbers))
         numbers, places = numbers[order], places[order]
         self._members = rows[order]
@@ -73,6 +75,8 @@ class Clusters:
             The smaller and the larger row, and the number of the pair of clusters; a pair of rows may come twice.
         """
         second = others or self
+        # Every member of the one beside each place of the other, and the reverse: so each row has a pair in every place
+        # where there is one, without all with all.
         ones = _products(self._member_starts, second._first_starts, left, right)
         twos = _products(self._first_starts, second._member_starts, left, right)
         first = np.concatenate((self._members[ones[0]], self._firsts[twos[0]]))

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s, UInt8s, UInt64s
+from shardtools.duplicates.options import HASH_BITS
 from shardtools.errors import OptionError
 
-HASH_BITS = 256
 HASH_BYTES = HASH_BITS // 8
 MAX_PAIRS = 100_000_000
 
@@ -33,10 +34,6 @@ _MAX_CHUNK_BITS = 64
 _CANDIDATE, _LOOKUP, _COMPARISON = 15.0, 60.0, 6.0
 # Odd, so that multiplying by it deals the bits in another order: neighbouring frequencies go to different chunks.
 _STRIDE = 89
-
-Int64s = npt.NDArray[np.int64]
-UInt8s = npt.NDArray[np.uint8]
-UInt64s = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,6 +126,7 @@ def _words(hashes: UInt8s) -> UInt64s:
 def _search(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan, *, is_self: bool) -> IndexPairs:
     found: list[tuple[Int64s, Int64s, Int64s]] = []
     num_pairs = 0
+    # Each pair of a table with itself comes both ways; the limit is looked at as pairs come in, while they fit.
     for pairs in _by_chunks(left, right, radius, plan) if plan.num_chunks else _in_blocks(left, right, radius):
         kept = pairs[0] < pairs[1] if is_self else np.ones(len(pairs[0]), np.bool_)
         found.append((pairs[0][kept], pairs[1][kept], pairs[2][kept]))
@@ -141,6 +139,7 @@ def _search(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan, *, is_
 
 
 def _in_blocks(left: UInt64s, right: UInt64s, radius: int) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
+    # As many rows as keep the table of distances within the same bound as candidates have.
     rows = max(_CANDIDATES_AT_A_TIME // max(len(right), 1), 1)
     for start in range(0, len(left), rows):
         block = left[start : start + rows]
@@ -155,19 +154,26 @@ def _by_chunks(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan) -> 
     chunks = np.array_split(np.arange(HASH_BITS) * _STRIDE % HASH_BITS, plan.num_chunks)
     masks = [_chunk_mask(bits) for bits in chunks]
     for number, bits in enumerate(chunks):
+        # This chunk of all hashes as one number: equal numbers, or numbers a few bits apart, make candidates.
         asked, held = _chunk_values(left, bits), _chunk_values(right, bits)
         asked_order, held_order = np.argsort(asked), np.argsort(held)
         asked, values = asked[asked_order], held[held_order]
         # Sorted, what is compared lies together, and neighbours ask for neighbours.
         left_sorted, right_sorted = left[asked_order], right[held_order]
         distinct, starts, counts = np.unique(values, return_index=True, return_counts=True)
+        # Every way to turn up to `num_flips` bits of the asked side: whoever is that near in this chunk has just this
+        # number.
         for flips in _flip_masks(len(bits), plan.num_flips):
             wanted = asked ^ flips
             place = np.minimum(np.searchsorted(distinct, wanted), max(len(distinct) - 1, 0))
             hits = np.flatnonzero(distinct[place] == wanted) if len(distinct) else np.zeros(0, np.int64)
+            # Common numbers (plain pictures) give very many candidates: a bounded lot is compared before the next is
+            # laid out.
             for first, second in _expand(hits, starts[place[hits]], counts[place[hits]]):
                 near, distance = _compare(left_sorted, right_sorted, first, second, radius)
                 first, second = first[near], second[near]
+                # A pair that an earlier chunk found as well was yielded there. That is computed, for a set of all pairs
+                # seen would be larger than the hashes.
                 new = ~_found_before(left_sorted[first] ^ right_sorted[second], masks[:number], plan.num_flips)
                 yield asked_order[first[new]], held_order[second[new]], distance[new]
 
@@ -196,6 +202,7 @@ def _expand(rows: Int64s, starts: Int64s, counts: Int64s) -> Iterator[tuple[Int6
     begin = 0
     while begin < len(rows):
         before = ends[begin - 1] if begin else 0
+        # As many rows as fit into a lot, and one at least, however long its run.
         end = max(int(np.searchsorted(ends, before + _CANDIDATES_AT_A_TIME, side="right")), begin + 1)
         some = counts[begin:end]
         offsets = np.arange(int(some.sum())) - np.repeat(np.cumsum(some) - some, some)

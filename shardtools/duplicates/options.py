@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from shardtools.duplicates.hamming import HASH_BITS
 from shardtools.errors import OptionError
+from shardtools.options import option
 from shardtools.quality import MIN_QUALITY
 
 OVERLAY_NAME = "duplicates"
@@ -21,6 +21,7 @@ KINDS = {
 """Kind -> what it finds, in the order of precedence: a pair is of the first kind that finds it."""
 
 DEFAULT_KINDS = ("exact", "perceptual", "mirrored")
+HASH_BITS = 256
 DEFAULT_RADIUS = 31
 """Bits of 256 that Meta gives as the bound of "the same picture" for PDQ."""
 
@@ -45,14 +46,25 @@ class DuplicatesOptions:
     """
 
     datasets: tuple[str, ...]
-    kinds: tuple[str, ...] = DEFAULT_KINDS
-    radius: int = DEFAULT_RADIUS
-    min_quality: int = MIN_QUALITY
-    min_similarity: float = 0.95
-    overlays: tuple[str, ...] = ()
-    write: bool = True
-    replace: bool = False
-    pairs_file: str | None = None
+    kinds: tuple[str, ...] = field(
+        default=DEFAULT_KINDS,
+        metadata=option("Some of exact, perceptual, mirrored, embedding, with commas.", flag="--kind", commas=True),
+    )
+    radius: int = field(default=DEFAULT_RADIUS, metadata=option("Of 256, that hashes may differ in.", metavar="BITS"))
+    min_quality: int = field(default=MIN_QUALITY, metadata=option("Leave out hashes of a lower quality, 0 to 100."))
+    min_similarity: float = field(default=0.95, metadata=option("Cosine of features from which they are near."))
+    overlays: tuple[str, ...] = field(
+        default=(), metadata=option("A quality overlay elsewhere.", flag="--quality-overlay", metavar="FOLDER")
+    )
+    write: bool = field(
+        default=True,
+        metadata=option("Write the overlays duplicates and duplicate_pairs.", flag="--overlay/--no-overlay"),
+    )
+    replace: bool = field(default=False, metadata=option("Also replace overlays of these names by another program."))
+    pairs_file: str | None = field(
+        default=None,
+        metadata=option("Write all pairs to FILE.parquet (path or s3://).", flag="--pairs", metavar="FILE"),
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.datasets, str) or not self.datasets:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, UInt8s
 from shardtools.duplicates.embedding import NO_NUMBER, Embeddings, distinct_rows
-from shardtools.duplicates.groups import Clusters, Int64s
-from shardtools.duplicates.hamming import IndexPairs, UInt8s, hamming_join, hamming_pairs
+from shardtools.duplicates.groups import Clusters
+from shardtools.duplicates.hamming import IndexPairs, hamming_join, hamming_pairs
 from shardtools.duplicates.options import KINDS, DuplicatesOptions
 from shardtools.duplicates.samples import Samples
 from shardtools.errors import DatasetError, OptionError
@@ -65,6 +66,7 @@ def _of_kind(kind: str, samples: Samples, options: DuplicatesOptions, embeddings
     if samples.hashes is None or samples.mirrored is None:
         raise OptionError(f"{kind} duplicates need hashes: read the samples with them")
     rows = np.flatnonzero(samples.has_hash)
+    # Equal hashes are one for the search; their rows come back in `_spread`, and among themselves by `own_pairs`.
     hashes, clusters = _clusters(samples.hashes, rows, samples.place)
     if kind == "perceptual":
         near = hamming_pairs(hashes, options.radius)
@@ -89,6 +91,7 @@ def _embedding(samples: Samples, options: DuplicatesOptions, embeddings: Embeddi
     rows = np.concatenate([_rows_of(samples, url, embeddings.tables[url].keys) for url in samples.datasets])
     numbers = distinct_rows(tables)
     has_number = np.flatnonzero(numbers != NO_NUMBER)
+    # One row for each different feature asks; whatever it finds counts for all that are equal to it.
     is_first = np.zeros(len(numbers), np.bool_)
     is_first[has_number[np.unique(numbers[has_number], return_index=True)[1]]] = True
     near = _numbered(embeddings.search(tables, options.min_similarity, is_first), numbers)
@@ -124,6 +127,7 @@ def _rows_of(samples: Samples, url: str, keys: pa.Array) -> Int64s:
         unknown = keys[int(pc.index(pc.is_null(found), True).as_py())].as_py()
         raise DatasetError(f"features of {url} have the key {unknown!r}, which it has no image of: extract anew")
     rows = own[np.asarray(found.to_numpy(zero_copy_only=False), np.int64)]
+    # An image without a feature is counted; a split without any would look free of leaks.
     missing = np.setdiff1d(samples.place[own], samples.place[rows])
     if len(missing):
         left_out = own[samples.place[own] == missing[0]]
@@ -141,6 +145,7 @@ def _numbered(near: IndexPairs, numbers: Int64s) -> IndexPairs:
     low, high = np.minimum(left, right), np.maximum(left, right)
     order = np.lexsort((near.distance, high, low))
     low, high, distance = low[order], high[order], near.distance[order]
+    # A search may answer with a copy of what was asked, or with rows of zeros: neither is a pair here.
     kept = (low != high) & (low != NO_NUMBER)
     kept[1:] &= (low[1:] != low[:-1]) | (high[1:] != high[:-1])
     return IndexPairs(left=low[kept], right=high[kept], distance=distance[kept])
@@ -172,6 +177,7 @@ def _merged(parts: list[tuple[int, IndexPairs]], num_rows: int) -> RowPairs:
     right = np.concatenate([part.right for _, part in parts])
     distance = np.concatenate([part.distance for _, part in parts])
     kind = np.concatenate([np.full(len(part), number, np.int64) for number, part in parts])
+    # By pair, then by kind in the order of `KINDS`, then by distance: the first of each pair is what is told of it.
     order = np.lexsort((distance, kind, right, left))
     code = (left * num_rows + right)[order]
     new = np.ones(len(code), np.bool_)

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Int64s
 from shardtools.dataset import open_dataset
 from shardtools.duplicates.embedding import Embeddings
-from shardtools.duplicates.groups import Int64s, connected_groups, representatives
+from shardtools.duplicates.groups import connected_groups, representatives
 from shardtools.duplicates.hamming import hamming_distances
 from shardtools.duplicates.options import KINDS, MADE_BY, OVERLAY_NAME, PAIRS_OVERLAY_NAME, DuplicatesOptions
 from shardtools.duplicates.pairs import RowPairs, find_pairs
@@ -97,6 +98,7 @@ def find_duplicates(options: DuplicatesOptions, embeddings: Embeddings | None = 
     samples = read_samples(options)
     if options.write:
         _check_overlays(options)
+    # What may be refused has been looked at; from here on it is the long search, and what it finds is written last.
     pairs = find_pairs(samples, options, embeddings)
     result = DuplicatesResult(
         pairs=_pairs_table(samples, pairs),

@@ -14,14 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, UInt8s
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.duplicates.groups import Int64s
 from shardtools.duplicates.options import DuplicatesOptions
 from shardtools.errors import DatasetError
 from shardtools.overlays import Overlay, find_overlay, fits, open_overlay_at
 from shardtools.quality import HASH_BYTES, OVERLAY_NAME, is_complete
-
-UInt8s = npt.NDArray[np.uint8]
 
 # Copies are numbered only where there is more than one, which needs no digest in memory.
 _SAMPLES = """
@@ -90,6 +88,7 @@ def read_samples(options: DuplicatesOptions) -> Samples:
     )
     rows = query(sql, options.datasets, overlays=options.overlays if options.uses_hashes else ())
     numbers = pc.index_in(rows["dataset"], value_set=pa.array(options.datasets))
+    # Datasets in the order they were given, whatever SQL made of it: of a pair, the earlier one is `a`.
     order = pc.sort_indices(
         pa.table({"dataset": numbers, "key": rows["key"]}), sort_keys=[("dataset", "ascending"), ("key", "ascending")]
     )
@@ -103,6 +102,8 @@ def read_samples(options: DuplicatesOptions) -> Samples:
         keys=rows["key"],
         splits=rows["split"],
         dataset=dataset,
+        # Splits are numbered over all datasets, from -1 (none) on: two more than the largest number keeps datasets
+        # apart.
         place=dataset * (int(split.max(initial=0)) + 2) + split + 1,
         label=_codes(rows["wnid"]),
         preference=_preference(rows["split"], rows["source"]),

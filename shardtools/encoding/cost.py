@@ -74,6 +74,7 @@ def fit_decode_cost(num_bytes: Sequence[float], num_pixels: Sequence[float], sec
         if (solution >= 0).all():
             coefficients[used] = solution / scale[used]
             break
+        # A cost below 0 is none: the term goes, and the rest is fitted without it.
         used = np.delete(used, int(solution.argmin()))
     error = float(np.sqrt(((relative @ coefficients - 1) ** 2).mean()))
     return DecodeCost(

@@ -119,6 +119,8 @@ def _encoded(
         encoded = save_jpeg(image, quality, orientation=facts.exif_orientation, icc_profile=picture.icc_profile)
         mode = image.mode
         provenance["jpeg_quality"] = quality
+        # Encoded in vain: the bytes that are there are not more. They stay, unless another size or format was asked
+        # for.
         may_stay = options.write_mode == "keep" or _is_plain_jpeg(facts)
         if may_stay and size == (facts.width, facts.height) and len(encoded) >= len(content):
             return sample

@@ -7,10 +7,11 @@ something in two of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shardtools.errors import OptionError
+from shardtools.options import option
 
 WRITE_MODES = ("keep", "jpg", "raw", "smart", "proportion")
 RAW_MODES = ("raw", "smart", "proportion")
@@ -45,18 +46,34 @@ class EncodingOptions:
         OptionError: A value is out of its range, or two options contradict each other.
     """
 
-    max_side: int | None = None
-    min_side: int | None = None
-    quality: int | None = None
-    write_mode: str = "keep"
-    smart_threshold: int | None = None
-    compress_probability: float | None = None
-    seed: int = 0
+    max_side: int | None = field(
+        default=None, metadata=option("Shrink images whose longer side is above this (pixels).")
+    )
+    min_side: int | None = field(
+        default=None, metadata=option("Shrink images whose shorter side is above this (pixels).")
+    )
+    quality: int | None = field(
+        default=None, metadata=option("JPEG quality, 1 to 100, of images that are encoded anew.")
+    )
+    write_mode: str = field(
+        default="keep",
+        metadata=option(
+            "keep: the source's bytes; jpg, raw, smart, proportion: as FFCV's writer (raw only in .beton).",
+            choices=WRITE_MODES,
+        ),
+    )
+    smart_threshold: int | None = field(
+        default=None, metadata=option("smart: images above this many raw bytes become JPEG.")
+    )
+    compress_probability: float | None = field(
+        default=None, metadata=option("Share of the images that is encoded anew, 0 to 1.")
+    )
+    seed: int = field(default=0, metadata=option("Another seed picks other images.", flag="--encoding-seed"))
 
     def __post_init__(self) -> None:
-        for option, side in (("--max-side", self.max_side), ("--min-side", self.min_side)):
+        for flag, side in (("--max-side", self.max_side), ("--min-side", self.min_side)):
             if side is not None and side < 1:
-                raise OptionError(f"{option} is at least 1 pixel, found {side}")
+                raise OptionError(f"{flag} is at least 1 pixel, found {side}")
         if self.max_side is not None and self.min_side is not None and self.min_side > self.max_side:
             raise OptionError(f"--min-side is at most --max-side ({self.max_side}), found {self.min_side}")
         if self.quality is not None and not 1 <= self.quality <= 100:

@@ -126,6 +126,7 @@ def raw_pixels(image: Image.Image) -> bytes:
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
     mode = "L" if image.mode in _GREY_MODES else "RGB"
+    # First, as Pillow's own conversions below would clip what has 16 bits.
     if image.mode.startswith("I"):
         return _from_sixteen_bits(image)
     if image.mode in _ALPHA_MODES or "transparency" in image.info:

@@ -28,7 +28,7 @@ from shardtools.encoding.cost import DecodeCost, fit_decode_cost
 from shardtools.encoding.encode import fit_size
 from shardtools.encoding.trial import Trial, try_encodings
 from shardtools.errors import DatasetError, OptionError
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, read_ahead
+from shardtools.storage import REQUESTS_IN_FLIGHT, read_ahead
 
 DEFAULT_NUM_SAMPLES = 16
 QUALITIES = (95, 90, 85, 80, 75)
@@ -149,6 +149,7 @@ def plan_bytes(
         _planned(trials, index, cost, cores, mean_bytes, num_images, _mean_pixels(rows, one.max_side))
         for index, one in enumerate(trials[0].encodings)
     )
+    # The table goes from large to small, and for each side from high quality to low: the first that is fast enough.
     recommended = next((row for row in (as_is, *table) if row.images_per_second >= images_per_second), None)
     return BytesPlan(
         url=dataset.storage.url,
@@ -185,7 +186,7 @@ def _check(images_per_second: float, cores: int, num_samples: int, seed: int) ->
 
 
 def _totals(dataset: Dataset) -> tuple[int, int]:
-    splits = dataset.info.splits.values() if dataset.info is not None else ()
+    splits = dataset.commit.splits.values()
     num_images = sum(split.num_images for split in splits)
     if num_images == 0:
         raise DatasetError(f"{dataset.storage.url} holds no image to measure: give a dataset that has some")
@@ -230,6 +231,7 @@ def _trials(dataset: Dataset, rows: Sequence[dict[str, Any]], sides: Sequence[in
     trials = []
     failure: Exception | None = None
     for row, content in zip(rows, contents, strict=True):
+        # Each is encoded in dozens of ways: one huge picture would take all the time.
         if row["width"] * row["height"] > _MAX_TRIAL_PIXELS:
             continue
         raw_size = (row["width"], row["height"]) if row["image_format"] == "raw" else None

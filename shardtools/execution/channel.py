@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator
 from typing import NoReturn
 
-from shardtools.errors import ShardtoolsError
+from shardtools.errors import ShardtoolsError, first_line
 from shardtools.execution.messages import Failed, Message, Notice, Progress
 
 _LONGEST_LINE = 3000
@@ -70,7 +70,7 @@ def failure(error: BaseException) -> Failed:
     Args:
         error: A `ShardtoolsError` is raised again as what it is; another becomes a `RunError` that names its type.
     """
-    line = _cut((str(error).strip().splitlines() or [""])[0])
+    line = _cut(first_line(error))
     kind = type(error).__name__
     if isinstance(error, ShardtoolsError):
         return Failed(kind=kind, text=line)

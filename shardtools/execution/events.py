@@ -42,6 +42,7 @@ class EventLog:
         path = f"{EVENTS_FOLDER}{self._name}-{self._segment:04d}.jsonl"
         self._storage.write(path, ("\n".join(self._lines) + "\n").encode())
         self._flushed_at = time.monotonic()
+        # A full file is never written again; until then each flush writes the whole file, as there is no appending.
         if len(self._lines) >= _EVENTS_PER_FILE:
             self._segment += 1
             self._lines = []

@@ -1,7 +1,8 @@
 """What the processes of a run tell their launcher.
 
-Owns the words that all jobs share; a room with more to tell adds dataclasses of its own. They travel pickled, from
-processes of this run alone, so what arrives is what was told, with its type. The price: another language cannot listen.
+Owns the words that all jobs share; a room with more to tell adds dataclasses of its own, in a module that is imported
+and never run (`-m`), for the launcher must find them by name. They travel pickled, from processes of this run alone, so
+what arrives is what was told, with its type. The price: another language cannot listen.
 """
 
 from __future__ import annotations

@@ -1,25 +1,32 @@
 """Features: one vector an image, in memory-mapped parts beside the manifest, with the encoder's fingerprint."""
 
-from shardtools.features.class_texts import (
-    CLASS_TEXTS_VERSION,
-    ClassTextOptions,
-    ClassTexts,
-    TextEncoderFacts,
-    open_class_texts,
-)
-from shardtools.features.launch import Job, extract_features
-from shardtools.features.layout import (
-    FEATURES_VERSION,
-    EncoderFacts,
-    FeaturePart,
-    FeaturePlan,
-    FeaturesInfo,
-    Skipped,
-    check_same_encoder,
-)
+from typing import TYPE_CHECKING
+
 from shardtools.features.options import FeatureOptions, FeatureResult
-from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
-from shardtools.features.writer import FeatureWriter, make_plan, write_features
+from shardtools.features.text_options import ClassTextOptions
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.features.class_texts import (
+        CLASS_TEXTS_VERSION,
+        ClassTexts,
+        TextEncoderFacts,
+        open_class_texts,
+    )
+    from shardtools.features.launch import Job, extract_features
+    from shardtools.features.layout import (
+        FEATURES_VERSION,
+        EncoderFacts,
+        FeaturePart,
+        FeaturePlan,
+        FeaturesInfo,
+        Skipped,
+        check_same_encoder,
+    )
+    from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
+    from shardtools.features.writer import FeatureWriter, make_plan, write_features
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CLASS_TEXTS_VERSION",

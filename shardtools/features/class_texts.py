@@ -17,14 +17,16 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardtools.errors import AlreadyExistsError, DatasetError, FormatVersionError, NotFoundError, OptionError
+from shardtools.arrays import Float32s
+from shardtools.documents import Document, Format
+from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, first_line
+from shardtools.features.text_options import ClassTextOptions
 from shardtools.manifest import digest
 from shardtools.prompts import PromptOptions, check_template, parse_template, render
 from shardtools.storage import Storage, open_storage
@@ -33,11 +35,8 @@ from shardtools.taxonomy import ImageClass, load_classes
 CLASS_TEXTS_VERSION = 1
 TEXTS_FILE = "texts.json"
 
-_FORMAT_NAME = "shardtools-class-texts"
 _FEATURES_FILE = "texts.npy"
 _ROWS_FILE = "texts.parquet"
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,37 +65,6 @@ class TextEncoderFacts:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassTextOptions:
-    """Texts of which classes, by what, and where to.
-
-    Attributes:
-        classes: As `taxonomy.load_classes` takes them.
-        encoder: Local folder of a dual encoder or a sentence encoder of transformers.
-        out: A folder or s3:// address for the features alone.
-        prompts: Templates of `prompts.template`, without scenes; several are averaged.
-        lemmas: "all" or "first"; see `PromptOptions`.
-        hypernyms: Likewise.
-        replace: Whether features that are there are written anew.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-
-    classes: str
-    encoder: str
-    out: str
-    prompts: tuple[str, ...] = ("c, d_c",)
-    lemmas: str = "all"
-    hypernyms: str = "all"
-    replace: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.prompts or len(set(self.prompts)) != len(self.prompts):
-            raise OptionError(f"prompts are different templates, at least one, found {list(self.prompts)}")
-        PromptOptions(lemmas=self.lemmas, hypernyms=self.hypernyms)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClassTexts:
     """Features of classes.
@@ -113,9 +81,26 @@ class ClassTexts:
     wnids: tuple[str, ...]
     class_indexes: tuple[int, ...]
     texts: tuple[tuple[str, ...], ...]
-    features: Floats
+    features: Float32s
     encoder: TextEncoderFacts
     settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TextsFile(Document):
+    """The content of `texts.json`; the digests are those of the two other files."""
+
+    format: ClassVar[Format] = Format(
+        name="shardtools-class-texts",
+        version=CLASS_TEXTS_VERSION,
+        what="a file of class texts",
+        remedy="make them again with --replace",
+    )
+
+    encoder: TextEncoderFacts
+    settings: Mapping[str, Any]
+    features_sha256: str
+    rows_sha256: str
 
 
 def class_texts(options: ClassTextOptions) -> tuple[list[ImageClass], list[tuple[str, ...]]]:
@@ -136,7 +121,7 @@ def class_texts(options: ClassTextOptions) -> tuple[list[ImageClass], list[tuple
     return classes, [tuple(own) for own in texts]
 
 
-def averaged(features: Floats, num_templates: int) -> Floats:
+def averaged(features: Float32s, num_templates: int) -> Float32s:
     """One row a class of length 1 out of its texts' rows, [C * T, D] to [C, D]; the texts of a class lie together."""
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     means = unit.reshape(-1, num_templates, features.shape[1]).mean(axis=1)
@@ -172,6 +157,7 @@ def write_class_texts(storage: Storage, found: ClassTexts) -> None:
         raise DatasetError(
             f"the feature of class {found.wnids[int(wrong[0])]} is not finite: are the encoder's weights damaged?"
         )
+    # Without its commit there are no class texts: it goes first where some are replaced, and comes last below.
     storage.delete(TEXTS_FILE)
     sink = io.BytesIO()
     np.save(sink, found.features, allow_pickle=False)
@@ -188,15 +174,13 @@ def write_class_texts(storage: Storage, found: ClassTexts) -> None:
     rows = sink.getvalue()
     storage.write(_FEATURES_FILE, features)
     storage.write(_ROWS_FILE, rows)
-    content = {
-        "format": _FORMAT_NAME,
-        "format_version": CLASS_TEXTS_VERSION,
-        "encoder": asdict(found.encoder),
-        "settings": dict(found.settings),
-        "features_sha256": digest(features),
-        "rows_sha256": digest(rows),
-    }
-    storage.write(TEXTS_FILE, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    content = _TextsFile(
+        encoder=found.encoder,
+        settings=dict(found.settings),
+        features_sha256=digest(features),
+        rows_sha256=digest(rows),
+    )
+    storage.write(TEXTS_FILE, content.to_json())
 
 
 def open_class_texts(folder: str | os.PathLike[str]) -> ClassTexts:
@@ -209,28 +193,22 @@ def open_class_texts(folder: str | os.PathLike[str]) -> ClassTexts:
     storage = open_storage(folder)
     where = storage.object_url(TEXTS_FILE)
     try:
-        fields: dict[str, Any] = json.loads(storage.read(TEXTS_FILE))
-        name, version = fields["format"], fields["format_version"]
-        if name != _FORMAT_NAME or version != CLASS_TEXTS_VERSION:
-            raise FormatVersionError(
-                f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
-                f"{CLASS_TEXTS_VERSION}: use the release that wrote it"
-            )
-        features = _read(storage, _FEATURES_FILE, fields["features_sha256"])
-        rows = pq.read_table(io.BytesIO(_read(storage, _ROWS_FILE, fields["rows_sha256"])))
+        file = _TextsFile.from_json(storage.read(TEXTS_FILE), where=where)
+        features = _read(storage, _FEATURES_FILE, file.features_sha256)
+        rows = pq.read_table(io.BytesIO(_read(storage, _ROWS_FILE, file.rows_sha256)))
         return ClassTexts(
             wnids=tuple(rows["wnid"].to_pylist()),
             class_indexes=tuple(rows["class_index"].to_pylist()),
             texts=tuple(map(tuple, rows["texts"].to_pylist())),
             features=np.load(io.BytesIO(features), allow_pickle=False),
-            encoder=TextEncoderFacts(**fields["encoder"]),
-            settings=fields["settings"],
+            encoder=file.encoder,
+            settings=file.settings,
         )
     except NotFoundError:
         raise DatasetError(f"{storage.url} has no {TEXTS_FILE}: `shardtools text-features` makes it") from None
-    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+    except (ValueError, KeyError, pa.ArrowException) as error:
         raise DatasetError(
-            f"{where} is not a file of class texts ({_named(error)}): make them again with --replace"
+            f"{where} is not a file of class texts ({first_line(error)}): make them again with --replace"
         ) from None
 
 
@@ -244,7 +222,3 @@ def _read(storage: Storage, path: str, sha256: str) -> bytes:
     if digest(content) != sha256:
         raise ValueError(f"{path} was altered")
     return content
-
-
-def _named(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

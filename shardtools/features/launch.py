@@ -124,6 +124,7 @@ class Extraction:
 
     def finish(self, *, stopped: bool) -> FeatureResult:
         """Commits the parts if all are there."""
+        # Three ends: no plan, so nothing was begun; parts missing, so it stopped on the way; all there: the commit.
         if not self.storage.exists(PLAN_FILE):
             raise RunError(f"stopped before the first part in {self.where}: run the same command again")
         info = commit_features(self.storage, source=self._options.source)

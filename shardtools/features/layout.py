@@ -17,9 +17,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from shardtools.errors import DatasetError, FormatVersionError, OptionError, PlanMismatchError
+from shardtools.documents import Document, Format
+from shardtools.errors import OptionError, PlanMismatchError
 from shardtools.overlays.layout import check_name
 
 FEATURES_VERSION = 1
@@ -28,7 +29,12 @@ PLAN_FILE = "plan.json"
 FEATURES_FOLDER = "features/"
 DTYPES = ("float16", "float32")
 
-_FORMAT_NAME = "shardtools-features"
+_FORMAT = Format(
+    name="shardtools-features",
+    version=FEATURES_VERSION,
+    what="a file of features",
+    remedy="remove its folder, or extract the features again",
+)
 _KEYS_FILE = re.compile(r"part-(\d{6})\.parquet")
 _PARTS_WANTED = 64
 _MAX_ROWS_PER_PART = 8192
@@ -80,12 +86,6 @@ class EncoderFacts:
         """sha256 over all fields, in hexadecimal digits."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> EncoderFacts:
-        """The reverse of `asdict`, also after JSON."""
-        plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
-        return cls(**plain)
-
 
 def check_same_encoder(found: EncoderFacts, wanted: EncoderFacts, *, where: str, whose: str) -> None:
     """Refuses to compare features of two encoders.
@@ -130,7 +130,7 @@ def rows_per_part(num_rows: int, batch_size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeaturePlan:
+class FeaturePlan(Document):
     """What a run writes; two runs with the same plan write the same parts.
 
     Attributes:
@@ -143,6 +143,8 @@ class FeaturePlan:
         batch_size: Images that go through the network together; the last ones are padded.
         rows_per_part: Rows of every part but the last.
     """
+
+    format: ClassVar[Format] = _FORMAT
 
     name: str
     encoder: EncoderFacts
@@ -162,24 +164,6 @@ class FeaturePlan:
         """Row numbers that a part (0-based) is asked for."""
         start = part * self.rows_per_part
         return range(start, min(start + self.rows_per_part, self.num_rows))
-
-    def to_json(self) -> bytes:
-        """The bytes of `plan.json`."""
-        return _encoded(asdict(self))
-
-    @classmethod
-    def from_json(cls, content: bytes, *, where: str) -> FeaturePlan:
-        """The reverse of `to_json`.
-
-        Raises:
-            DatasetError: Not such a plan.
-            FormatVersionError: Written by another format version.
-        """
-        fields = _decoded(content, where)
-        try:
-            return cls(**{**fields, "encoder": EncoderFacts.from_fields(fields["encoder"])})
-        except (TypeError, KeyError, AttributeError, OptionError) as error:
-            raise _wrong(where, error) from None
 
     def check(self, wanted: FeaturePlan, *, where: str) -> None:
         """Refuses to go on with another plan.
@@ -226,14 +210,9 @@ class FeaturePart:
     keys_path: str
     skipped: tuple[Skipped, ...] = ()
 
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> FeaturePart:
-        """The reverse of `asdict`, also after JSON."""
-        return cls(**{**fields, "skipped": tuple(Skipped(**one) for one in fields["skipped"])})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeaturesInfo:
+class FeaturesInfo(Document):
     """The content of `features.json`.
 
     Attributes:
@@ -241,6 +220,8 @@ class FeaturesInfo:
         parts: In the order of rows.
         source: What the encoder was loaded from, as it was typed: "encoder", "weights"; in no fingerprint.
     """
+
+    format: ClassVar[Format] = _FORMAT
 
     plan: FeaturePlan
     parts: tuple[FeaturePart, ...]
@@ -266,25 +247,6 @@ class FeaturesInfo:
         """sha256 over the plan and the digests of all parts: equal where every feature is."""
         parts = "".join(part.sha256 for part in self.parts).encode()
         return hashlib.sha256(self.plan.to_json() + parts).hexdigest()
-
-    def to_json(self) -> bytes:
-        """The bytes of `features.json`."""
-        return _encoded(asdict(self))
-
-    @classmethod
-    def from_json(cls, content: bytes, *, where: str) -> FeaturesInfo:
-        """The reverse of `to_json`; raises as `FeaturePlan.from_json`."""
-        fields = _decoded(content, where)
-        try:
-            plan = fields["plan"]
-            encoder = EncoderFacts.from_fields(plan["encoder"])
-            return cls(
-                plan=FeaturePlan(**{**plan, "encoder": encoder}),
-                parts=tuple(FeaturePart.from_fields(part) for part in fields["parts"]),
-                source=fields["source"],
-            )
-        except (TypeError, KeyError, AttributeError, OptionError) as error:
-            raise _wrong(where, error) from None
 
 
 def part_path(number: int) -> str:
@@ -314,28 +276,3 @@ def features_folder(name: str) -> str:
     except OptionError as error:
         raise OptionError(str(error).replace("an overlay", "a feature table")) from None
     return f"{FEATURES_FOLDER}{name}"
-
-
-def _encoded(fields: dict[str, Any]) -> bytes:
-    content = {"format": _FORMAT_NAME, "format_version": FEATURES_VERSION, **fields}
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _decoded(content: bytes, where: str) -> dict[str, Any]:
-    try:
-        fields: dict[str, Any] = json.loads(content)
-        name, version = fields.pop("format"), fields.pop("format_version")
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise DatasetError(f"{where} is not a file of features: remove its folder, or extract them again") from None
-    if name != _FORMAT_NAME or version != FEATURES_VERSION:
-        raise FormatVersionError(
-            f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
-            f"{FEATURES_VERSION}: use the release that wrote it"
-        )
-    return fields
-
-
-def _wrong(where: str, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{where} has not the fields of format version {FEATURES_VERSION} ({error}): extract the features again"
-    )

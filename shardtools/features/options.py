@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
 from shardtools.features.layout import DTYPES, features_folder
+from shardtools.options import option
 
 CROPS = ("center", "resize")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -58,27 +59,42 @@ class FeatureOptions:
     """
 
     dataset: str
-    encoder: str
-    name: str | None = None
-    weights: str | None = None
-    out: str | None = None
-    split: str | None = None
-    crop: str | None = None
-    image_size: int | None = None
-    resize: int | None = None
-    interpolation: str | None = None
+    encoder: str = field(
+        metadata=option("lite0, a torchvision model, timm:NAME, a training run's folder, clip:FOLDER.")
+    )
+    weights: str | None = field(
+        default=None,
+        metadata=option("Weights of the encoder, a local file; lite0 and runs bring theirs.", metavar="FILE"),
+    )
+    name: str | None = field(default=None, metadata=option("Name of the features.", unset="the encoder's"))
+    out: str | None = field(
+        default=None, metadata=option("Write the features there, where DATASET cannot be written.", metavar="FOLDER")
+    )
+    split: str | None = field(default=None, metadata=option("Only this split.", unset="all"))
+    crop: str | None = field(default=None, metadata=option(choices=CROPS, unset="the encoder's"))
+    image_size: int | None = field(
+        default=None, metadata=option("Side of the square that the encoder sees.", unset="the encoder's")
+    )
+    resize: int | None = field(
+        default=None, metadata=option("Shorter side before the centre is cut.", unset="the encoder's")
+    )
+    interpolation: str | None = field(default=None, metadata=option(choices=INTERPOLATIONS, unset="the encoder's"))
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    l2: bool = False
-    dtype: str = "float16"
-    precision: str = "fp32"
-    batch_size: int = 64
-    num_processes: int | None = None
-    threads: int | None = None
-    compute_threads: int = 1
-    device: str = "auto"
-    decoder: str = "auto"
-    replace: bool = False
+    l2: bool = field(default=False, metadata=option("Give every feature length 1."))
+    dtype: str = field(default="float16", metadata=option(choices=DTYPES))
+    precision: str = field(default="fp32", metadata=option(choices=PRECISIONS))
+    batch_size: int = field(default=64, metadata=option("Images that go through it together."))
+    num_processes: int | None = field(
+        default=None, metadata=option("Processes on this machine.", unset="one a GPU, or one a core")
+    )
+    threads: int | None = field(
+        default=None, metadata=option("Threads that decode in each process.", unset="its share of the cores")
+    )
+    compute_threads: int = field(default=1, metadata=option("CPU threads of torch in each."))
+    device: str = field(default="auto", metadata=option(choices=DEVICES))
+    decoder: str = field(default="auto", metadata=option(choices=DECODERS))
+    replace: bool = field(default=False, metadata=option("Write anew features of that name."))
 
     def __post_init__(self) -> None:
         if not self.encoder:

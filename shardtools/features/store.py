@@ -6,7 +6,6 @@ mapping: they must lie on this machine's disks, so features in an object store a
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -19,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Int64s, from_int64, to_numpy
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError
+from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError, first_line
 from shardtools.features.layout import (
     FEATURES_FILE,
     FEATURES_FOLDER,
@@ -30,16 +30,14 @@ from shardtools.features.layout import (
     check_same_encoder,
 )
 from shardtools.features.writer import clear_features, features_storage, parts_done
+from shardtools.hashes import stream_digest
 from shardtools.loader import NO_CLASS
-from shardtools.loader.arrow import from_int64, to_numpy
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 
 ROWS_PER_BLOCK = 8192
 _MAX_MAPPED = 64
 """Parts that are mapped at a time: each holds a file descriptor."""
-
-Int64s = npt.NDArray[np.int64]
 
 
 class FeatureStore:
@@ -70,6 +68,7 @@ class FeatureStore:
                     f"{storage.object_url(part.path)}: expected {part.num_bytes} bytes and its keys, found "
                     f"{sizes.get(part.path, 'nothing')}: extract the features again with replace (--replace)"
                 )
+        # First row of each part, and N: where a row lies is one binary search.
         self._starts = np.concatenate(([0], np.cumsum([part.num_rows for part in info.parts]))).astype(np.int64)
         self._mapped: dict[int, npt.NDArray[Any]] = {}
 
@@ -114,6 +113,8 @@ class FeatureStore:
         with open(self._path(part.path), "rb", buffering=0) as stream:
             stream.seek(header + first * row_bytes)
             view = out.reshape(-1).view(np.uint8).data
+            # A read may return less than was asked for, by a signal or a limit of the system; nothing at all is the
+            # end.
             while len(view):
                 count = stream.readinto(view)
                 if not count:
@@ -133,6 +134,7 @@ class FeatureStore:
                 f"rows of {self.storage.url} are 0 to {len(self) - 1}, found {wanted.min()}..{wanted.max()}"
             )
         found = np.empty((len(wanted), self.shape[1]), self.dtype)
+        # Part by part, whatever the order of rows: each is mapped once, and its rows go to where they were asked for.
         numbers = np.searchsorted(self._starts, wanted, side="right") - 1
         for number in np.unique(numbers).tolist():
             here = np.flatnonzero(numbers == number)
@@ -204,6 +206,7 @@ class FeatureStore:
 
         names = list(dict.fromkeys(("key", *columns)))
         found = query(f"select {', '.join(names)} from samples where status = 'ok'", [self.dataset])
+        # SQL answers in an order of its own; features stand in theirs, and the columns are brought beside them.
         places = pc.index_in(self.keys, value_set=found["key"].cast(pa.large_string()).combine_chunks())
         if places.null_count:
             row = int(pc.index(pc.is_null(places), True).as_py())
@@ -243,7 +246,7 @@ class FeatureStore:
         """
         for part in self.info.parts:
             with open(self._path(part.path), "rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
+                found = stream_digest(stream)
             if found != part.sha256:
                 raise DatasetError(
                     f"{self.storage.object_url(part.path)} was altered: expected sha256 {part.sha256[:16]}..., found "
@@ -259,11 +262,13 @@ class FeatureStore:
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
         """Parts that hold some rows, and which of their own rows."""
         number = int(np.searchsorted(self._starts, start, side="right")) - 1
+        # From the part that holds the first row on, until one begins at or after `stop`.
         while number < len(self.info.parts) and (first := int(self._starts[number])) < stop:
             yield number, range(max(start - first, 0), min(stop, int(self._starts[number + 1])) - first)
             number += 1
 
     def _part(self, number: int) -> npt.NDArray[Any]:
+        # Taken out and put back at the end, the part in use becomes the youngest.
         found = self._mapped.pop(number, None)
         if found is None:
             part = self.info.parts[number]
@@ -374,14 +379,14 @@ def _check_version(info: FeaturesInfo, dataset: Dataset, where: str) -> None:
     if info.plan.dataset_sha256 == now:
         return
     then = info.plan.dataset_sha256[:8]
-    rows = 0 if dataset.info is None else dataset.info.num_rows
     raise DatasetError(
         f"features at {where} are of commit {then} ({info.plan.dataset_num_rows} rows) of their dataset, "
-        f"{dataset.storage.url} is at commit {now[:8]} ({rows} rows): extract them again with replace (--replace), or "
-        f"read {dataset.storage.url}@{then}"
+        f"{dataset.storage.url} is at commit {now[:8]} ({dataset.commit.num_rows} rows): extract them again with "
+        f"replace (--replace), or read {dataset.storage.url}@{then}"
     )
 
 
 def _damaged(where: str, error: Exception | str) -> DatasetError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DatasetError(f"{where} is damaged ({reason}): extract the features again with replace (--replace)")
+    return DatasetError(
+        f"{where} is damaged ({first_line(error)}): extract the features again with replace (--replace)"
+    )

@@ -19,7 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardtools.arrays import from_texts
 from shardtools.dataset import Dataset, open_dataset
+from shardtools.documents import build
 from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, OptionError
 from shardtools.features.layout import (
     FEATURES_FILE,
@@ -35,7 +37,6 @@ from shardtools.features.layout import (
     part_path,
     rows_per_part,
 )
-from shardtools.loader.arrow import from_texts
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 
@@ -69,6 +70,7 @@ class FeatureWriter:
         self._storage, self.plan = storage, plan
         content = plan.to_json()
         try:
+            # Of several processes the first one writes it; all others, and a run that goes on, must want the same.
             storage.write(PLAN_FILE, content, if_absent=True)
         except AlreadyExistsError:
             found = storage.read(PLAN_FILE)
@@ -98,6 +100,7 @@ class FeatureWriter:
                 f"part {number} of features {self.plan.name}: expected {asked} rows of {encoder.feature_dim}, found "
                 f"{features.shape} for {len(keys)} keys and {len(skipped)} skipped"
             )
+        # What is too large for the type becomes infinite, which the check tells from what was infinite before.
         with np.errstate(over="ignore"):
             stored = np.ascontiguousarray(features, encoder.dtype)
         self._check_finite(stored, features, keys)
@@ -112,6 +115,7 @@ class FeatureWriter:
             keys_path=keys_path(number),
             skipped=tuple(skipped),
         )
+        # Numbers first. The keys carry the part's facts and make it exist: killed between the two, it is made again.
         self._storage.write(part.path, content)
         table = pa.table({"key": from_texts(keys)})
         table = table.replace_schema_metadata({_PART_FACTS: json.dumps(asdict(part))})
@@ -158,6 +162,7 @@ def commit_features(storage: Storage, *, source: Mapping[str, Any] | None = None
     sizes = {stored.path: stored.num_bytes for stored in storage.list()}
     parts = []
     for number in range(plan.num_parts):
+        # Not all there, so no commit: another process is still at work, or the run was stopped.
         if keys_path(number) not in sizes:
             return None
         part = _read_part(storage, keys_path(number))
@@ -176,6 +181,8 @@ def commit_features(storage: Storage, *, source: Mapping[str, Any] | None = None
 
 def clear_features(storage: Storage) -> None:
     """Removes features from their folder, the commit first; files of other programs stay."""
+    # The commit goes first, then the plan: after a kill in between, the parts that are left are no features, and no run
+    # goes on with them.
     paths = [stored.path for stored in storage.list()]
     for path in sorted(paths, key=lambda path: (path != FEATURES_FILE, path != PLAN_FILE, path)):
         if path in (FEATURES_FILE, PLAN_FILE) or (path.startswith("part-") and path.endswith((".npy", ".parquet"))):
@@ -234,7 +241,7 @@ def make_plan(
         name=name,
         encoder=encoder,
         dataset_sha256=digest(dataset.content),
-        dataset_num_rows=0 if dataset.info is None else dataset.info.num_rows,
+        dataset_num_rows=dataset.commit.num_rows,
         split=split,
         num_rows=num_rows,
         batch_size=batch_size,
@@ -261,7 +268,7 @@ def _check_keys(dataset_url: str | os.PathLike[str], keys: Sequence[str]) -> Non
 def _read_part(storage: Storage, path: str) -> FeaturePart:
     try:
         metadata = pq.read_schema(io.BytesIO(storage.read(path))).metadata
-        return FeaturePart.from_fields(json.loads(metadata[_PART_FACTS]))
+        return build(FeaturePart, json.loads(metadata[_PART_FACTS]))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         raise DatasetError(
             f"{storage.object_url(path)} is no intact file of keys: remove it and run the same command again"

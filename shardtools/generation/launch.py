@@ -25,9 +25,9 @@ from shardtools.execution import (
     run_children,
     run_in_child,
 )
-from shardtools.generation.estimate import remember_speed
+from shardtools.generation.estimating import remember_speed
 from shardtools.generation.options import GenerateOptions
-from shardtools.generation.prepare import Job, Prepared, begin, prepare
+from shardtools.generation.preparing import Job, Prepared, begin, prepare
 from shardtools.storage import Storage, open_storage
 
 GENERATOR = ("-m", "shardtools.pipelines.generate")

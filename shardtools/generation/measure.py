@@ -11,9 +11,9 @@ import time
 
 from shardtools.errors import RunError
 from shardtools.execution import Ended, Message
-from shardtools.generation.estimate import Estimate, estimate, remember_speed
+from shardtools.generation.estimating import Estimate, estimate, remember_speed
 from shardtools.generation.launch import run_ranks
-from shardtools.generation.prepare import Job, Prepared
+from shardtools.generation.preparing import Job, Prepared
 from shardtools.plan import Plan
 
 MEASURED_STEPS = 4

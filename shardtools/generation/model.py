@@ -15,8 +15,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from shardtools.errors import ModelError
+from shardtools.errors import ModelError, first_line
 from shardtools.generation.options import EMBEDDED_MODEL
+from shardtools.hashes import stream_digest
 
 _WEIGHT_FOLDERS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")
@@ -135,7 +136,7 @@ class _DigestCache:
 
 def _file_digest(file: Path) -> str:
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream_digest(stream)
 
 
 def _download(hub_id: str) -> Path:
@@ -149,10 +150,9 @@ def _download(hub_id: str) -> Path:
     except Exception as error:
         # The hub client raises errors of many libraries (HTTP, TLS, its own); all mean that there is no such model
         # here.
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"model {hub_id!r} is no folder here and was not fetched from the hub ({line}): check the name or the "
-            "network"
+            f"model {hub_id!r} is no folder here and was not fetched from the hub ({first_line(error)}): check the "
+            "name or the network"
         ) from None
 
 

@@ -1,35 +1,28 @@
 """What a user asks for when images are to be made.
 
-Owns the defaults of `gen-sd`. The price of flat options: what belongs to the prompt, the plan and the machine stands
-in one list, as on the command line; `prepare` sorts it.
+Owns the options of `gen-sd` beside those of the generator (`plan.GeneratorOptions`) and of prompts. The price of flat
+options: what belongs to the prompt, the plan and the machine stands in one list, as on the command line; `prepare`
+sorts it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
+from shardtools.options import check_options, option, same
+from shardtools.plan import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
+from shardtools.prompts import PromptOptions
+
+DEFAULT_IMAGES_PER_CLASS = 16
 
 EMBEDDED_MODEL = "fashion-sd"
 """Name of the generator that ships with the package."""
 
-SCHEDULERS: dict[str, str] = {
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-a": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "pndm": "PNDMScheduler",
-    "unipc": "UniPCMultistepScheduler",
-}
-"""Short name -> diffusers class. A class name of diffusers is taken as it is."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateOptions:
-    """Options of one `gen-sd` run; `None` means: the model's, the machine's or the plan's own value.
+class GenerateOptions(GeneratorOptions):
+    """Options of one `gen-sd` run, with those of the generator; `None` means: the model's, the machine's or the plan's.
 
     Attributes:
         out: Folder or s3:// address of the dataset.
@@ -41,57 +34,52 @@ class GenerateOptions:
         lemmas: "all" or "first".
         hypernyms: "all" or "first".
         scenes: File of scene names; `None`: Places365 where the template has `b`.
+        model: Folder or hub id of a diffusers pipeline.
         seed: Base of all seeds.
         split: Split that the images go to.
         samples_per_shard: `None`: from the plan's size.
-        model: Folder or hub id of a diffusers pipeline.
-        guidance_scale: 2 gives the most useful training sets (thesis section 5.5.1), 7.5 the most typical images.
-        num_inference_steps: Denoising steps.
-        scheduler: Short name or diffusers class; `None`: the pipeline's own.
-        width: Pixels; `None`: the pipeline's own.
-        height: Pixels; `None`: the pipeline's own.
-        negative_prompt: Text to steer away from.
-        dtype: `None`: float16 on a GPU, float32 on a CPU.
-        batch_size: Images denoised together.
-        device: "auto", "cpu" or "cuda".
-        compile: Whether to compile the denoiser.
-        safety: "record", "drop" or "off".
-        quality: JPEG quality.
         num_processes: `None`: one a GPU, or one a CPU core.
-        threads_per_process: CPU threads of one process.
         retry_failed: Make images again that have no bytes, instead of new ones.
     """
 
-    out: str
-    prompt: str = "c, d_c"
-    classes: str | None = None
-    images_per_class: int | None = None
-    like: str | None = None
-    scale: int = 1
-    lemmas: str = "all"
-    hypernyms: str = "all"
-    scenes: str | None = None
-    seed: int = 0
-    split: str = "train"
-    samples_per_shard: int | None = None
-    model: str = EMBEDDED_MODEL
-    guidance_scale: float = 2.0
-    num_inference_steps: int = 50
-    scheduler: str | None = None
-    width: int | None = None
-    height: int | None = None
-    negative_prompt: str | None = None
-    dtype: str | None = None
-    batch_size: int = 20
-    device: str = "auto"
-    compile: bool = False
-    safety: str = "record"
-    quality: int = 95
-    num_processes: int | None = None
-    threads_per_process: int = 1
-    retry_failed: bool = False
+    prompt: str = same(PromptOptions, "template")
+    classes: str | None = field(
+        default=None,
+        metadata=option(
+            "Class set, wnids or synset names, or a .txt/.csv file.", unset="the ten Fashion-MNIST classes"
+        ),
+    )
+    images_per_class: int | None = field(
+        default=None, metadata=option("Images of each class in one clone.", unset=f"{DEFAULT_IMAGES_PER_CLASS}")
+    )
+    like: str | None = field(
+        default=None, metadata=option("Copy the image count of each class from this dataset.", metavar="DATASET")
+    )
+    scale: int = field(default=1, metadata=option("Clones; a larger scale later makes only the new ones."))
+    lemmas: str = same(PromptOptions, "lemmas")
+    hypernyms: str = same(PromptOptions, "hypernyms")
+    scenes: str | None = field(
+        default=None,
+        metadata=option("Scene names for `b`, one a line.", metavar="FILE", unset="the 365 of Places"),
+    )
+    model: str = field(
+        default=EMBEDDED_MODEL, metadata=option("Folder or hub id of a diffusers pipeline, or the embedded one.")
+    )
+    seed: int = field(default=0, metadata=option("Base of all image seeds."))
+    split: str = field(default="train", metadata=option("Name of the split."))
+    samples_per_shard: int | None = field(
+        default=None, metadata=option(unset=f"whole batches, at most {MAX_AUTO_SAMPLES_PER_SHARD}")
+    )
+    num_processes: int | None = field(
+        default=None, metadata=option("Processes on this machine.", unset="one a GPU, or one a CPU core")
+    )
+    out: str = field(metadata=option("Folder or s3://bucket/prefix.", metavar="DATASET"))
+    retry_failed: bool = field(
+        default=False, metadata=option("Make the failed images of a finished dataset again, with other seeds.")
+    )
 
     def __post_init__(self) -> None:
+        check_options(self)
         if self.images_per_class is not None and self.like is not None:
             raise OptionError("--images-per-class and --like both set the number of images: give one of them")
         if self.images_per_class is not None and self.images_per_class < 1:
@@ -102,5 +90,3 @@ class GenerateOptions:
             raise OptionError(
                 f"--scheduler is one of {', '.join(SCHEDULERS)} or a diffusers class, found {self.scheduler!r}"
             )
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise OptionError(f"--device is auto, cpu or cuda, found {self.device!r}")

@@ -67,9 +67,8 @@ def generator_settings(plan_file: PlanFile) -> GeneratorSettings:
     Raises:
         PlanError: The settings lack what this release expects.
     """
-    names = [field.name for field in dataclasses.fields(GeneratorSettings)]
     try:
-        return GeneratorSettings(**{name: plan_file.settings[name] for name in names})
+        return GeneratorSettings.from_settings(plan_file.settings)
     except (KeyError, TypeError, ShardtoolsError) as error:
         raise PlanError(
             f"plan {plan_file.plan_id} lacks generator settings ({type(error).__name__}: {error}): restore plan.json"

@@ -1,11 +1,19 @@
 """Neighbours: exact by blocked products, or by FAISS indexes with a stated recall, out of features on the disk."""
 
-from shardtools.index.exact import knn_graph, recall, search_exact
-from shardtools.index.graph import neighbour_graph
-from shardtools.index.near import SEARCHES, NearOptions, near_pairs, open_embeddings
-from shardtools.index.neighbours import METRICS, NO_ROW, Neighbours
-from shardtools.index.options import INDEX_VERSION, KINDS, IndexInfo, IndexOptions
-from shardtools.index.vector_index import VectorIndex, build_index, open_index
+from typing import TYPE_CHECKING
+
+from shardtools.duplicates import SEARCHES, NearOptions
+from shardtools.index.options import INDEX_VERSION, KINDS, METRICS, IndexInfo, IndexOptions
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.index.exact import knn_graph, recall, search_exact
+    from shardtools.index.graph import neighbour_graph
+    from shardtools.index.near import near_pairs, open_embeddings
+    from shardtools.index.neighbours import NO_ROW, Neighbors
+    from shardtools.index.vector_index import VectorIndex, build_index, open_index
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "INDEX_VERSION",
@@ -16,7 +24,7 @@ __all__ = [
     "IndexInfo",
     "IndexOptions",
     "NearOptions",
-    "Neighbours",
+    "Neighbors",
     "VectorIndex",
     "build_index",
     "knn_graph",

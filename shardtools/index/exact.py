@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore
-from shardtools.index.neighbours import METRICS, NO_ROW, Best, Floats, Int64s, Neighbours, prepared
+from shardtools.index.neighbours import NO_ROW, Best, Floats, Int64s, Neighbors, prepared
+from shardtools.index.options import METRICS
 
 Table = FeatureStore | npt.NDArray[Any]
 """Features [N, D] on the disk or in memory."""
@@ -35,7 +36,7 @@ def knn_graph(
     metric: str = "cosine",
     rows_per_block: int = ROWS_PER_BLOCK,
     report: Report | None = None,
-) -> Neighbours:
+) -> Neighbors:
     """The k nearest other rows of each row, exact up to the rounding of float32.
 
     Args:
@@ -52,6 +53,8 @@ def knn_graph(
     num_rows = len(table)
     _check(k, metric, num_rows - 1, num_rows)
     best = Best(num_rows, k)
+    # Upper triangle, row of blocks by row of blocks: the block on the left is loaded once a row, and the first row of
+    # all gives every sample its first neighbours, so that later scores have a bound to beat.
     starts = range(0, num_rows, rows_per_block)
     pairs = [(one, other) for number, one in enumerate(starts) for other in starts[number:]]
     for done, (one, other, scores) in enumerate(_products(table, pairs, rows_per_block, metric), 1):
@@ -78,6 +81,7 @@ def _products(
     held: dict[int, Floats] = {}
 
     def multiply(one: int, other: int) -> Floats:
+        # One thread does all products, so only it touches `held`; the block of the row before is let go.
         if one not in held:
             held.clear()
             held[one] = load(table, one, one + rows_per_block, metric)
@@ -90,6 +94,7 @@ def _products(
         return product
 
     with ThreadPoolExecutor(1, "shardtools-knn") as thread:
+        # One product ahead, no more: its scores are as large as a block.
         waiting: Future[Floats] = thread.submit(multiply, *pairs[0])
         for number, (one, other) in enumerate(pairs):
             scores = waiting.result()
@@ -106,7 +111,7 @@ def search_exact(
     metric: str = "cosine",
     rows_per_block: int = ROWS_PER_BLOCK,
     exclude: Int64s | None = None,
-) -> Neighbours:
+) -> Neighbors:
     """The k nearest rows of some vectors, exact up to the rounding of float32.
 
     Args:
@@ -156,8 +161,9 @@ def load(table: Table, start: int, stop: int, metric: str, side: str = "base") -
     return prepared(block, metric, side)
 
 
-def recall(found: Neighbours, exact: Neighbours) -> float:
+def recall(found: Neighbors, exact: Neighbors) -> float:
     """Share of the exact neighbours that were found, 0 to 1; a row at the distance of the last one counts too."""
+    # Among rows that are equally far, which is "the" k-th is chance; any of them is a hit.
     last = np.where(np.isfinite(exact.distances), exact.distances, -np.inf).max(axis=1, keepdims=True)
     same = (found.rows[:, :, None] == exact.rows[:, None, :]).any(axis=2)
     hits = (same | (found.distances <= last * (1 + 1e-6))) & (found.rows != NO_ROW)

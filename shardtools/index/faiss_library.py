@@ -1,22 +1,22 @@
 """FAISS: what is asked of it, in one place.
 
-Owns every call of the library, which is imported when it is first needed. Its Python types are loose, so values are
-typed here. On GPUs (faiss-gpu) an index is cloned and sharded over them; the price is that this path has been checked
-against the library's documentation only where no GPU was at hand.
+Owns every call of the library, and is the one module that imports it (a test), when it is first needed: exact searches,
+and so audits, do without it. Its Python types are loose, so values are typed here. On GPUs (faiss-gpu) an index is
+cloned and sharded over them; the price is that this path has been checked against the library's documentation only
+where no GPU was at hand.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.errors import OptionError
-from shardtools.index.neighbours import NO_ROW, Floats, Neighbours, to_distances
+from shardtools.errors import OptionError, RunError, first_line
+from shardtools.index.neighbours import NO_ROW, Floats, Neighbors, to_distances
 from shardtools.index.options import IndexOptions
 
 _ROWS_PER_LIST = 39
@@ -25,28 +25,25 @@ _ROWS_PER_LIST = 39
 _BITS = 8
 
 
-@cache
 def library() -> Any:
-    """The module `faiss`.
+    """The module `faiss`. Called before any work that needs it, so that nothing is half done where it is missing.
 
     Raises:
-        OptionError: It is not installed.
+        RunError: It is not installed, or cannot be loaded.
     """
     try:
         return importlib.import_module("faiss")
-    except ImportError:
-        raise OptionError(
-            "an index of this kind needs FAISS, which is not installed: install faiss-cpu or faiss-gpu, or take --kind "
-            "flat"
+    except ImportError as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise RunError(
+            f"an index of kind ivf, ivf-pq or hnsw needs FAISS, which cannot be imported ({reason}): pip install "
+            "'shardtools[audit]', or faiss-gpu; or search exactly (index --kind flat, duplicates --search exact)"
         ) from None
 
 
 def count_gpus() -> int:
     """GPUs that this FAISS can use; 0 for faiss-cpu."""
-    try:
-        faiss = library()
-    except OptionError:
-        return 0
+    faiss = library()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
@@ -55,6 +52,7 @@ def wants_gpus(device: str) -> bool:
 
     Raises:
         OptionError: They are insisted on, and there are none.
+        RunError: FAISS is missing.
     """
     found = count_gpus()
     if device == "cuda" and not found:
@@ -122,18 +120,19 @@ def set_effort(index: Any, kind: str, effort: int) -> None:
     """How much of the index a search looks at."""
     faiss = library()
     name = "efSearch" if kind == "hnsw" else "nprobe"
+    # An index that is sharded over GPUs has no nprobe of its own: it is set in every shard.
     if count_gpus() and hasattr(faiss, "GpuParameterSpace") and not hasattr(index, "nprobe") and kind != "hnsw":
         faiss.GpuParameterSpace().set_index_parameter(index, name, effort)
         return
     faiss.ParameterSpace().set_index_parameter(index, name, effort)
 
 
-def search(index: Any, queries: Floats, k: int, metric: str) -> Neighbours:
+def search(index: Any, queries: Floats, k: int, metric: str) -> Neighbors:
     """Nearest rows; queries of length 1 for cosine."""
     found, rows = index.search(np.ascontiguousarray(queries), k)
     scores: npt.NDArray[Any] = found if metric == "cosine" else -found / 2
     scores = np.where(rows == NO_ROW, -np.inf, scores).astype(np.float32)
-    return Neighbours(rows=rows.astype(np.int64), distances=to_distances(scores, metric))
+    return Neighbors(rows=rows.astype(np.int64), distances=to_distances(scores, metric))
 
 
 def write(index: Any, path: str) -> None:
@@ -150,7 +149,7 @@ def read(path: str) -> Any:
     try:
         return library().read_index(path)
     except RuntimeError as error:
-        raise OSError(str(error).splitlines()[0]) from None
+        raise OSError(first_line(error)) from None
 
 
 def merge_on_disk(trained: Any, files: list[str], lists: str) -> None:

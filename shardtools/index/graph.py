@@ -19,7 +19,7 @@ import numpy as np
 from shardtools.errors import NotFoundError, OptionError
 from shardtools.features import FeatureStore
 from shardtools.index.exact import Report, knn_graph
-from shardtools.index.neighbours import Neighbours
+from shardtools.index.neighbours import Neighbors
 from shardtools.index.options import KINDS
 from shardtools.index.vector_index import VectorIndex, open_index
 
@@ -34,7 +34,7 @@ def neighbour_graph(
     kind: str = "flat",
     report: Report | None = None,
     keep: bool = True,
-) -> Neighbours:
+) -> Neighbors:
     """The k nearest other rows of each row: read where they were computed before, else computed and kept.
 
     Args:
@@ -54,6 +54,7 @@ def neighbour_graph(
     if not 1 <= k < len(store):
         raise OptionError(f"k is 1 to {len(store) - 1} of {len(store)} rows, found {k}")
     found = _kept(store, k, metric, kind)
+    # Kept for these features, this long or longer: nothing to do, and no index is opened for it.
     if found is not None:
         return found
     if kind == "flat":
@@ -70,7 +71,7 @@ def neighbour_graph(
     return graph
 
 
-def _by_index(index: VectorIndex, k: int, report: Report | None) -> Neighbours:
+def _by_index(index: VectorIndex, k: int, report: Report | None) -> Neighbors:
     store, parts = index.store, []
     starts = range(0, len(store), _ROWS_PER_BLOCK)
     for done, start in enumerate(starts, 1):
@@ -78,7 +79,7 @@ def _by_index(index: VectorIndex, k: int, report: Report | None) -> Neighbours:
         parts.append(index.search(block, k, exclude=np.arange(start, start + len(block))))
         if report is not None:
             report(done, len(starts))
-    return Neighbours(
+    return Neighbors(
         rows=np.concatenate([part.rows for part in parts]), distances=np.concatenate([p.distances for p in parts])
     )
 
@@ -87,8 +88,9 @@ def _stem(kind: str, metric: str, k: int) -> str:
     return f"index/graph-{kind}-{metric}-{k}"
 
 
-def _write(store: FeatureStore, graph: Neighbours, k: int, metric: str, kind: str) -> None:
+def _write(store: FeatureStore, graph: Neighbors, k: int, metric: str, kind: str) -> None:
     stem, small = _stem(kind, metric, k), len(store) < 2**31
+    # The facts make a graph whole: gone before its numbers change, back after.
     store.storage.delete(f"{stem}.json")
     for name, values in (
         ("rows", graph.rows.astype(np.int32) if small else graph.rows),
@@ -100,7 +102,7 @@ def _write(store: FeatureStore, graph: Neighbours, k: int, metric: str, kind: st
     store.storage.write(f"{stem}.json", (json.dumps(facts, indent=1) + "\n").encode())
 
 
-def _kept(store: FeatureStore, k: int, metric: str, kind: str) -> Neighbours | None:
+def _kept(store: FeatureStore, k: int, metric: str, kind: str) -> Neighbors | None:
     """A graph of these very features with at least k neighbours."""
     prefix = _stem(kind, metric, 0).removesuffix("0")
     for stored in store.storage.list("index/"):
@@ -111,11 +113,11 @@ def _kept(store: FeatureStore, k: int, metric: str, kind: str) -> Neighbours | N
             continue
         found = _read(store, stored.path.removesuffix(".json"))
         if found is not None:
-            return Neighbours(rows=found.rows[:, :k], distances=found.distances[:, :k])
+            return Neighbors(rows=found.rows[:, :k], distances=found.distances[:, :k])
     return None
 
 
-def _read(store: FeatureStore, stem: str) -> Neighbours | None:
+def _read(store: FeatureStore, stem: str) -> Neighbors | None:
     """The graph of some files, if they are whole and of these features; else it is computed anew."""
     try:
         facts: dict[str, Any] = json.loads(store.storage.read(f"{stem}.json"))
@@ -129,4 +131,4 @@ def _read(store: FeatureStore, stem: str) -> Neighbours | None:
         return None
     if rows.shape != (len(store), facts.get("k")) or rows.shape != distances.shape:
         return None
-    return Neighbours(rows=rows.astype(np.int64), distances=distances)
+    return Neighbors(rows=rows.astype(np.int64), distances=distances)

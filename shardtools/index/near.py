@@ -9,21 +9,19 @@ is not there yet is built, and kept beside the features.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from shardtools.duplicates import Embeddings, FeatureRows, IndexPairs, PairList, check_similarity, embedding_pairs
+from shardtools.duplicates.near_options import EXACT_ROWS, NearOptions
 from shardtools.errors import AccessError, OptionError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
+from shardtools.index import faiss_library
 from shardtools.index.neighbours import Int64s
 from shardtools.index.options import KINDS, IndexOptions, index_path
 from shardtools.index.vector_index import VectorIndex, build_index, open_index
-
-SEARCHES = ("auto", "exact", "index")
-EXACT_ROWS = 100_000
-"""Rows of all datasets up to which "auto" compares all with all: some minutes on two cores."""
 
 MOST_NEIGHBOURS = 1024
 """Neighbours of a row that are asked for at most: FAISS on a GPU gives 2048."""
@@ -39,30 +37,6 @@ Told = Callable[[str], None]
 """Takes a line on what is done next."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NearOptions:
-    """Which features are compared, and how.
-
-    Attributes:
-        features: Their name in every dataset, or one for each; none takes the only ones of each dataset.
-        search: "exact" compares all with all, "index" asks an index, "auto" takes the first up to `exact_rows`.
-        exact_rows: Rows that are compared all with all at most.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-
-    features: tuple[str, ...] = ()
-    search: str = "auto"
-    exact_rows: int = EXACT_ROWS
-
-    def __post_init__(self) -> None:
-        if self.search not in SEARCHES:
-            raise OptionError(f"search is one of {', '.join(SEARCHES)}, found {self.search!r}")
-        if self.exact_rows < 0:
-            raise OptionError(f"exact_rows is at least 0, found {self.exact_rows}")
-
-
 def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told = lambda line: None) -> Embeddings:
     """Opens the features of some datasets for `duplicates.find_duplicates`.
 
@@ -75,6 +49,7 @@ def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told 
         OptionError: A dataset has no features, or several and none is named, or names are too many.
         DatasetError: There are none of that name, or they are of another version of their dataset.
         PlanMismatchError: They are not all of one encoder.
+        RunError: An index is needed, and FAISS is missing.
     """
     names: Sequence[str | None] = options.features or (None,)
     if len(names) not in (1, len(datasets)):
@@ -89,12 +64,17 @@ def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told 
             store.info.encoder, stores[0].info.encoder, where=store.storage.url, whose=stores[0].storage.url
         )
 
+    most = options.exact_rows if options.search == "auto" else min(options.exact_rows, _FEWEST_INDEXED)
+    if options.search != "exact" and any(len(store) > most for store in stores):
+        # Now, not when the search has come to the index. With "auto" so many copies may be among the rows that none
+        # is needed in the end; that is known only when all were read.
+        faiss_library.library()
+
     def search(tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools) -> IndexPairs:
         count = int(is_asked.sum())
         if options.search == "exact" or (options.search == "auto" and count <= options.exact_rows):
             report(f"comparing {count} features with each other")
             return embedding_pairs(tables, min_similarity, is_asked)
-        most = options.exact_rows if options.search == "auto" else min(options.exact_rows, _FEWEST_INDEXED)
         return near_pairs(stores, min_similarity, is_asked, exact_rows=most, report=report)
 
     return Embeddings(
@@ -124,14 +104,17 @@ def near_pairs(
         Pairs with 1 - cosine as their distance, in the order of rows.
 
     Raises:
-        OptionError: The bound is out of range, too many pairs pass it, or FAISS is not installed.
+        OptionError: The bound is out of range, or too many pairs pass it.
+        RunError: A store needs an index, and FAISS is missing.
         AccessError: An index is to be built where nothing can be written.
     """
     check_similarity(min_similarity)
     asked = np.ones(sum(map(len, stores)), np.bool_) if is_asked is None else is_asked
     starts = np.cumsum([0, *map(len, stores)]).tolist()
+    # All indexes first: one that cannot be had ends the search before it has begun.
     indexes = [_index_of(store, exact_rows, report) for store in stores]
     found = PairList(min_similarity)
+    # Each pair of stores once, itself included: the smaller asks the larger, whose index makes a question cheap.
     for one, other in ((i, j) for i in range(len(stores)) for j in range(i, len(stores))):
         few, many = sorted((one, other), key=lambda number: len(stores[number]))
         report(f"searching the features at {stores[many].storage.url} for those at {stores[few].storage.url}")
@@ -155,6 +138,8 @@ def _search_rows(
     queries = store.take(rows)
     k, most = min(_FIRST_NEIGHBOURS, len(index.store)), min(MOST_NEIGHBOURS, len(index.store))
     is_self = index.store is store
+    # Most rows have few near ones. Where even the farthest found is near there may be more: only those rows ask again,
+    # with k four times as large, until the bound or `MOST_NEIGHBOURS` cuts them off.
     while len(rows):
         near = index.search(queries, k, exclude=rows if is_self else None)
         is_near = (1 - near.distances >= min_similarity) & (near.rows >= 0)
@@ -170,6 +155,7 @@ def _index_of(store: FeatureStore, exact_rows: int, report: Told) -> VectorIndex
         # Exact, whatever metric a flat index was built with.
         flat = open_index(store, "flat")
         return VectorIndex(store, replace(flat.info, metric="cosine"), None)
+    faiss_library.library()
     for kind in reversed([kind for kind in KINDS if kind != "flat"]):
         if store.storage.exists(index_path(kind)):
             index = open_index(store, kind)

@@ -16,7 +16,6 @@ Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-METRICS = ("cosine", "l2")
 NO_ROW = -1
 
 _FIRST_COLUMNS = 512
@@ -24,7 +23,7 @@ _ROWS_PER_MERGE = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Neighbours:
+class Neighbors:
     """The nearest rows of each query, nearest first; equal distances in the order of rows.
 
     Attributes:
@@ -54,6 +53,7 @@ class Best:
 
     def begin(self, first: int, scores: Floats, first_column: int) -> None:
         """Takes the first scores of some rows; arguments as `update`."""
+        # Some columns are sorted out in full, for a bound; the rest need only beat it, as all later scores do.
         columns = min(max(_FIRST_COLUMNS, self._k), scores.shape[1])
         part = scores[:, :columns]
         if columns > self._k:
@@ -78,16 +78,18 @@ class Best:
         """Takes the same scores for the rows across."""
         least = self._least[first_column : first_column + scores.shape[1]]
         sources, targets = _above(scores > least)
+        # They are found row by row of the block; the targets are its columns, and merging wants one target after the
+        # other.
         order = np.argsort(targets, kind="stable")
         sources, targets = sources[order], targets[order]
         self._merge(targets + first_column, sources + first, scores[sources, targets])
 
-    def finish(self, metric: str) -> Neighbours:
+    def finish(self, metric: str) -> Neighbors:
         """All rows with distances, nearest first."""
         rows, scores = self._rows.astype(np.int64), self._scores
         order = np.lexsort((rows, -scores))
         rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        return Neighbours(rows=rows, distances=to_distances(scores, metric))
+        return Neighbors(rows=rows, distances=to_distances(scores, metric))
 
     def _merge(self, targets: Int64s, sources: Int64s, values: Floats) -> None:
         """Takes scores one by one; `targets` never falls."""
@@ -95,6 +97,7 @@ class Best:
             return
         starts = np.flatnonzero(np.concatenate(([True], targets[1:] != targets[:-1])))
         counts = np.diff(np.concatenate((starts, [len(targets)])))
+        # A bounded number of targets at a time: the table of a merge is as wide as the target with the most new scores.
         for begin in range(0, len(starts), _ROWS_PER_MERGE):
             part = slice(begin, begin + _ROWS_PER_MERGE)
             first = int(starts[begin])

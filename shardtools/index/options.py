@@ -7,15 +7,16 @@ but the dataset's commit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from shardtools.errors import DatasetError, FormatVersionError, OptionError
-from shardtools.index.neighbours import METRICS
+from shardtools.documents import Document, Format
+from shardtools.errors import OptionError
+from shardtools.options import option
 
 INDEX_VERSION = 1
+METRICS = ("cosine", "l2")
 KINDS = {
     "flat": "every row is looked at: exact, no file beside the features",
     "ivf": "rows in float16, in lists around centres, of which a few are looked at",
@@ -26,7 +27,6 @@ KINDS = {
 
 DEVICES = ("auto", "cpu", "cuda")
 
-_FORMAT_NAME = "shardtools-index"
 _COUNTS = ("num_lists", "code_bytes", "links", "train_rows", "rerank", "memory_bytes", "recall_queries")
 
 
@@ -53,19 +53,23 @@ class IndexOptions:
         OptionError: A value is out of range.
     """
 
-    kind: str = "flat"
-    metric: str = "cosine"
-    num_lists: int | None = None
-    code_bytes: int | None = None
-    links: int = 32
+    kind: str = field(default="ivf-pq", metadata=option(choices=KINDS))
+    metric: str = field(default="cosine", metadata=option(choices=METRICS))
+    num_lists: int | None = field(default=None, metadata=option("Lists of ivf and ivf-pq.", unset="4 * sqrt(N)"))
+    code_bytes: int | None = field(
+        default=None, metadata=option("Bytes of a code of ivf-pq.", unset="D / 8, at most 128")
+    )
+    links: int = field(default=32, metadata=option("Links of a row of hnsw."))
     train_rows: int = 100_000
     rerank: int = 8
-    recall: float = 0.95
+    recall: float = field(default=0.95, metadata=option("Share of neighbours to be found."))
     recall_k: int = 20
     recall_queries: int = 500
-    memory_bytes: int = 4 << 30
+    memory_bytes: int = field(
+        default=4 * 10**9, metadata=option("Codes beyond it stay on the disk.", flag="--memory-gb", unit=10**9)
+    )
     seed: int = 0
-    device: str = "auto"
+    device: str = field(default="auto", metadata=option(choices=DEVICES))
 
     def __post_init__(self) -> None:
         for name, known in (("kind", tuple(KINDS)), ("metric", METRICS), ("device", DEVICES)):
@@ -80,7 +84,7 @@ class IndexOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexInfo:
+class IndexInfo(Document):
     """The content of `index/KIND.json`.
 
     Attributes:
@@ -99,6 +103,14 @@ class IndexInfo:
         settings: Further options that it was built with.
     """
 
+    format: ClassVar[Format] = Format(
+        name="shardtools-index",
+        version=INDEX_VERSION,
+        what="the file of an index",
+        remedy="build the index again",
+        outdated="build the index again",
+    )
+
     kind: str
     metric: str
     features_sha256: str
@@ -112,31 +124,6 @@ class IndexInfo:
     num_bytes: int
     seconds: float
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> bytes:
-        """The bytes of the file."""
-        content: dict[str, Any] = {"format": _FORMAT_NAME, "format_version": INDEX_VERSION, **asdict(self)}
-        return (json.dumps(content, indent=1) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, content: bytes, *, where: str) -> IndexInfo:
-        """The reverse of `to_json`.
-
-        Raises:
-            DatasetError: Not the file of an index.
-            FormatVersionError: Written by another format version.
-        """
-        try:
-            fields = json.loads(content)
-            name, version = fields.pop("format"), fields.pop("format_version")
-            if name != _FORMAT_NAME or version != INDEX_VERSION:
-                raise FormatVersionError(
-                    f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
-                    f"{INDEX_VERSION}: build the index again"
-                )
-            return cls(**fields)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise DatasetError(f"{where} is not the file of an index: build the index again") from None
 
 
 def index_path(kind: str) -> str:

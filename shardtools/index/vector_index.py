@@ -21,7 +21,7 @@ from shardtools.errors import DatasetError, NotFoundError, OptionError
 from shardtools.features import FeatureStore
 from shardtools.index import faiss_library
 from shardtools.index.exact import recall, search_exact
-from shardtools.index.neighbours import NO_ROW, Floats, Int64s, Neighbours, prepared, to_distances
+from shardtools.index.neighbours import NO_ROW, Floats, Int64s, Neighbors, prepared, to_distances
 from shardtools.index.options import KINDS, IndexInfo, IndexOptions, data_path, index_path, lists_path
 
 _ROWS_PER_BLOCK = 8192
@@ -41,7 +41,7 @@ class VectorIndex:
         """Takes an index of FAISS; `None` for kind "flat"."""
         self.store, self.info, self._index = store, info, index
 
-    def search(self, queries: npt.NDArray[Any], k: int, *, exclude: Int64s | None = None) -> Neighbours:
+    def search(self, queries: npt.NDArray[Any], k: int, *, exclude: Int64s | None = None) -> Neighbors:
         """The nearest rows of some vectors.
 
         Args:
@@ -64,12 +64,14 @@ class VectorIndex:
             part = slice(start, start + _QUERIES_PER_BLOCK)
             without = None if exclude is None else exclude[part]
             parts.append(self._search_block(_plain(queries[part], info.metric), k, without))
-        return Neighbours(
+        return Neighbors(
             rows=np.concatenate([part.rows for part in parts]), distances=np.concatenate([p.distances for p in parts])
         )
 
-    def _search_block(self, queries: Floats, k: int, exclude: Int64s | None) -> Neighbours:
+    def _search_block(self, queries: Floats, k: int, exclude: Int64s | None) -> Neighbors:
         info = self.info
+        # One more where one is to be left out. Codes are rough: of several times as many, the features themselves
+        # choose.
         wanted = k + (exclude is not None)
         if info.kind == "ivf-pq":
             rough = faiss_library.search(self._index, queries, min(wanted * info.rerank, info.num_rows), info.metric)
@@ -78,7 +80,7 @@ class VectorIndex:
             found = faiss_library.search(self._index, queries, min(wanted, info.num_rows), info.metric)
         return without_rows(found, exclude, k)
 
-    def neighbours_of(self, key: str, k: int) -> Neighbours:
+    def neighbours_of(self, key: str, k: int) -> Neighbors:
         """The nearest other rows of a sample.
 
         Raises:
@@ -92,7 +94,7 @@ class VectorIndex:
         faiss_library.set_effort(self._index, self.info.kind, effort)
 
 
-def rerank(store: FeatureStore, queries: Floats, rows: Int64s, k: int, metric: str) -> Neighbours:
+def rerank(store: FeatureStore, queries: Floats, rows: Int64s, k: int, metric: str) -> Neighbors:
     """The best of some candidates by their features themselves.
 
     Args:
@@ -102,6 +104,7 @@ def rerank(store: FeatureStore, queries: Floats, rows: Int64s, k: int, metric: s
         k: How many are kept.
         metric: "cosine" or "l2".
     """
+    # Queries of a block share candidates: each row is read once.
     known, places = np.unique(np.maximum(rows, 0), return_inverse=True)
     scores = np.empty(rows.shape, np.float32)
     left = prepared(queries, metric, "query")
@@ -110,13 +113,13 @@ def rerank(store: FeatureStore, queries: Floats, rows: Int64s, k: int, metric: s
         scores[number] = base[candidates] @ query
     scores[rows == NO_ROW] = -np.inf
     order = np.lexsort((rows, -scores))[:, :k]
-    return Neighbours(
+    return Neighbors(
         rows=np.take_along_axis(rows, order, axis=1),
         distances=to_distances(np.take_along_axis(scores, order, axis=1), metric),
     )
 
 
-def without_rows(found: Neighbours, exclude: Int64s | None, k: int) -> Neighbours:
+def without_rows(found: Neighbors, exclude: Int64s | None, k: int) -> Neighbors:
     """Neighbours without one row each, cut off or filled up to k."""
     rows, distances = found.rows, found.distances
     if exclude is not None:
@@ -125,7 +128,7 @@ def without_rows(found: Neighbours, exclude: Int64s | None, k: int) -> Neighbour
         rows = np.take_along_axis(np.where(hit, NO_ROW, rows), order, axis=1)
         distances = np.take_along_axis(np.where(hit, np.float32(np.inf), distances), order, axis=1)
     missing = max(k - rows.shape[1], 0)
-    return Neighbours(
+    return Neighbors(
         rows=np.pad(rows, ((0, 0), (0, missing)), constant_values=NO_ROW)[:, :k],
         distances=np.pad(distances, ((0, 0), (0, missing)), constant_values=np.inf)[:, :k],
     )
@@ -139,9 +142,12 @@ def build_index(store: FeatureStore, options: IndexOptions) -> VectorIndex:
         options: What to build; an index of the same kind is replaced.
 
     Raises:
-        OptionError: FAISS is not installed, or the rows do not fit into the memory that is allowed.
+        OptionError: The rows do not fit into the memory that is allowed, or there is no GPU and one is insisted on.
+        RunError: FAISS is missing, and the kind is not "flat".
         DatasetError: A feature is not finite.
     """
+    # First, so that a library or a GPU that is missing costs neither the work nor the index that is there.
+    wants_gpus = options.kind != "flat" and faiss_library.wants_gpus(options.device)
     started = time.perf_counter()
     index = None if options.kind == "flat" else _filled(store, options)
     info = IndexInfo(
@@ -160,15 +166,15 @@ def build_index(store: FeatureStore, options: IndexOptions) -> VectorIndex:
         settings={name: value for name, value in asdict(options).items() if name not in ("kind", "metric", "device")},
     )
     built = VectorIndex(store, info, index)
+    # The time is that of filling; measuring is not in it.
     changes: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 3)}
     if index is not None:
-        searched = (
-            faiss_library.to_gpus(index) if faiss_library.wants_gpus(options.device) and _fits_gpu(info) else index
-        )
+        searched = faiss_library.to_gpus(index) if wants_gpus and _fits_gpu(info) else index
         changes |= _measure(VectorIndex(store, info, searched), options)
         faiss_library.set_effort(index, info.kind, changes["effort"])
         faiss_library.write(index, str(_local(store, data_path(info.kind))))
         built._index = searched
+    # The data are on the disk; the facts, by which readers find them, are written last.
     files = [stored for stored in store.storage.list("index/") if stored.path in _data_paths(info.kind)]
     changes["num_bytes"] = sum(stored.num_bytes for stored in files)
     built.info = IndexInfo(**{**{name: getattr(info, name) for name in info.__slots__}, **changes})
@@ -203,6 +209,7 @@ def _filled(store: FeatureStore, options: IndexOptions) -> Any:
     count = min(options.train_rows, num_rows)
     sample = np.sort(random.choice(num_rows, count, replace=False))
     index.train(_plain(_checked(store, sample), options.metric))
+    # What fits is filled in memory, block by block, and written once it is whole.
     if not on_disk:
         for start, block in store.blocks(_ROWS_PER_BLOCK):
             store.check_finite(block, start)
@@ -219,6 +226,8 @@ def _filled_on_disk(store: FeatureStore, options: IndexOptions, index: Any, num_
         faiss_library.write(index, trained)
         files = []
         for first in range(0, len(store), per_file):
+            # Each file begins as the same trained, empty index: a list then holds the same region in all files, and
+            # merging joins lists of one number.
             part = faiss_library.read(trained)
             for start in range(first, min(first + per_file, len(store)), _ROWS_PER_BLOCK):
                 block = store.read(start, min(start + _ROWS_PER_BLOCK, first + per_file))
@@ -253,6 +262,8 @@ def _measure(index: VectorIndex, options: IndexOptions) -> dict[str, Any]:
     exact = search_exact(store, queries, k, metric=info.metric, exclude=rows)
     most = len(store) if info.kind == "hnsw" else faiss_library.num_lists(options, len(store))
     effort = min(_FIRST_EFFORT if info.kind != "hnsw" else max(_FIRST_EFFORT, 2 * k), most)
+    # Until the recall is met, or the whole index is looked at and nothing more can be done: then the recall that is
+    # reached is what is written down.
     while True:
         index.with_effort(effort)
         found = recall(index.search(queries, k, exclude=rows), exact)
@@ -271,6 +282,7 @@ def open_index(store: FeatureStore, kind: str | None = None, *, device: str = "a
 
     Raises:
         DatasetError: There is no such index, or it is of other features, or damaged.
+        RunError: FAISS is missing, and the kind is not "flat".
     """
     if kind is None:
         kind = next((one for one in reversed(KINDS) if store.storage.exists(index_path(one))), "flat")

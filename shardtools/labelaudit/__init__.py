@@ -1,11 +1,18 @@
 """The label audit of a dataset: from its features to the overlay `label_noise` and what to expect of it."""
 
-from shardtools.labelaudit.margins import TrainingMargins, read_margins
+from typing import TYPE_CHECKING
+
 from shardtools.labelaudit.options import LabelAuditOptions, LabelAuditResult
-from shardtools.labelaudit.rows import AuditRows, choose_rows
-from shardtools.labelaudit.run import audit_dataset
-from shardtools.labelaudit.summary import SUMMARY_FILE
-from shardtools.labelaudit.tables import NOISE_COLUMNS
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.labelaudit.margins import TrainingMargins, read_margins
+    from shardtools.labelaudit.rows import AuditRows, choose_rows
+    from shardtools.labelaudit.run import audit_dataset
+    from shardtools.labelaudit.summary import SUMMARY_FILE
+    from shardtools.labelaudit.tables import NOISE_COLUMNS
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "NOISE_COLUMNS",

@@ -12,18 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Float64s, Int64s, to_numpy
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError
-from shardtools.loader.arrow import to_numpy
 from shardtools.overlays import Overlay
 from shardtools.overlays.checking import KeyChecker
-
-Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
 
 _DRAW = "draw"
 _WHOLE = ("int", "uint")
@@ -78,6 +74,7 @@ def read_margins(dataset_url: str | os.PathLike[str], overlay: Overlay, keys: pa
         raise DatasetError(f"training overlay {overlay.url} has no record of any of the {len(keys)} samples audited")
     epochs, epoch_places = np.unique(records.epochs, return_inverse=True)
     _check_doubled(records, epoch_places, overlay, keys)
+    # A cell is a sample in an epoch. One that was drawn several times in it counts once, by its mean.
     cells = records.rows * len(epochs) + epoch_places
     seen = ~np.isnan(records.margins)
     size = len(keys) * len(epochs)
@@ -161,6 +158,7 @@ def _lots(overlay: Overlay, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def _check_doubled(records: _Records, epochs: Int64s, overlay: Overlay, keys: pa.Array) -> None:
+    # Sorted, a record that comes twice stands beside itself.
     order = np.lexsort((records.draws, epochs, records.rows))
     same = np.ones(max(len(order) - 1, 0), bool)
     for column in (records.rows, records.epochs, records.draws):

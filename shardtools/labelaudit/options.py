@@ -7,11 +7,12 @@ a wrong one is refused before anything is read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shardtools.audit import AuditOptions
 from shardtools.errors import OptionError
+from shardtools.options import option, same
 from shardtools.overlays.layout import check_name
 
 
@@ -39,17 +40,28 @@ class LabelAuditOptions:
     """
 
     dataset: str
-    features: tuple[str, ...] = ()
-    training: str | None = None
-    split: str | None = None
-    where: str | None = None
-    num_folds: int = 5
-    k: int = 50
-    seed: int = 0
-    overlay: str = "label_noise"
-    out: str | None = None
-    replace: bool = False
-    allow_small: bool = False
+    features: tuple[str, ...] = field(
+        default=(), metadata=option("Again for a second encoder.", metavar="NAME", unset="the only ones")
+    )
+    training: str | None = field(
+        default=None,
+        metadata=option("Records of a training on these labels: RUN/records, or a name.", metavar="OVERLAY"),
+    )
+    split: str | None = field(default=None, metadata=option("Only this split.", unset="all"))
+    where: str | None = field(
+        default=None, metadata=option("Condition on the rows of `samples`: \"source = 'real'\".", metavar="SQL")
+    )
+    num_folds: int = same(AuditOptions, "num_folds")
+    k: int = same(AuditOptions, "num_neighbours")
+    seed: int = same(AuditOptions, "seed")
+    overlay: str = field(default="label_noise", metadata=option("Name of the overlay that is written."))
+    out: str | None = field(
+        default=None, metadata=option("Write the overlay there, where DATASET cannot be written.", metavar="FOLDER")
+    )
+    replace: bool = field(default=False, metadata=option("Write anew an overlay that is there."))
+    allow_small: bool = field(
+        default=False, metadata=option("Leave out classes with one sample; their scores stay empty.")
+    )
 
     def __post_init__(self) -> None:
         check_name(self.overlay)

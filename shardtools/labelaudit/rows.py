@@ -15,11 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, from_int64, to_numpy
 from shardtools.errors import OptionError, QueryError
 from shardtools.features import FeatureStore
-from shardtools.loader.arrow import from_int64, to_numpy
-
-Int64s = npt.NDArray[np.int64]
 
 NO_LABEL = "no label"
 SMALL_CLASS = "the only sample of its class"
@@ -78,6 +76,7 @@ def choose_rows(
     others = [_places(store, keys) for store in stores[1:]]
     encoded = np.all([places >= 0 for places in others], axis=0) if others else np.ones(len(keys), bool)
     labelled = labels >= 0
+    # A class is as large as what is left of it: a sample that one encoder lacks is no company for another.
     classes, counts = np.unique(labels[labelled & encoded], return_counts=True)
     lonely = classes[counts < 2]
     if lonely.size and not allow_small:
@@ -109,6 +108,7 @@ def features_of(store: FeatureStore, places: Int64s) -> npt.NDArray[Any]:
     Raises:
         DatasetError: One of the store is not finite.
     """
+    # The file is read once from front to back, whatever order is asked for; each block fills the places that are its.
     order = np.argsort(places, kind="stable")
     ordered = places[order]
     found = np.empty((len(places), store.shape[1]), store.dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from shardtools.arrays import from_int64
 from shardtools.audit import Audit, audit_labels
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore, only_features, open_features
@@ -18,7 +19,6 @@ from shardtools.labelaudit.options import LabelAuditOptions, LabelAuditResult
 from shardtools.labelaudit.rows import AuditRows, choose_rows, features_of
 from shardtools.labelaudit.summary import SUMMARY_FILE, summary, summary_bytes
 from shardtools.labelaudit.tables import most_suspect, noise_table
-from shardtools.loader.arrow import from_int64
 from shardtools.manifest import digest
 from shardtools.overlays import Overlay, OverlayWriter, open_overlay, open_overlay_at
 from shardtools.overlays.writer import ROWS_PER_PART
@@ -65,6 +65,8 @@ def audit_dataset(options: LabelAuditOptions, *, report: Report | None = None) -
         for start in range(0, table.num_rows, ROWS_PER_PART):
             writer.add(table.slice(start, ROWS_PER_PART))
         writer.commit()
+    # The overlay is there from here on. The summary names its digest, so it comes after; a kill between the two leaves
+    # the scores without a summary.
     content = summary(found, rows, confidence=options.audit_options().confidence)
     summary_file = _write_summary(options, content)
     return LabelAuditResult(

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s
 from shardtools.audit import SCORES, Audit
-from shardtools.labelaudit.rows import AuditRows, Int64s
+from shardtools.labelaudit.rows import AuditRows
 
 NOISE_COLUMNS = {
     "key": "of the sample",
@@ -37,6 +38,7 @@ def noise_table(audit: Audit, rows: AuditRows) -> pa.Table:
         audit: Of the judged samples, in the order of `rows.audited`.
         rows: All samples.
     """
+    # Every sample has a row, judged or not: `take` with this puts null where there is no score.
     judged = np.full(len(rows.keys), -1)
     judged[rows.audited] = np.arange(len(rows.audited))
     spread = pa.array(judged, mask=judged < 0)

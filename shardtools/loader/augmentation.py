@@ -14,13 +14,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Bools, Float32s, Int32s, Int64s
 from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
-from shardtools.loader.randomness import Draws, Int64s
-
-Int32s = npt.NDArray[np.int32]
-Float32s = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
+from shardtools.loader.randomness import Draws
 
 DEFAULT_SCALE = (0.08, 1.0)
 DEFAULT_RATIO = (3 / 4, 4 / 3)
@@ -269,6 +266,7 @@ def random_resized_crop(
     for first, stop in ((0, 1), (1, _ATTEMPTS)):
         if not open_rows.size:
             break
+        # More draws do not change the first ones, so the second pass makes the first attempt again and leaves it out.
         numbers = draws.for_rows(open_rows).uniform("crop", 4 * stop).reshape(-1, stop, 4)[:, first:]
         full_width, full_height = width[open_rows, None], height[open_rows, None]
         area = (full_width * full_height) * (scale[0] + (scale[1] - scale[0]) * numbers[:, :, 0])

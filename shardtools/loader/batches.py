@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.errors import OptionError
-from shardtools.loader.randomness import Int64s
 
 LAST_BATCHES = {
     "pad": "filled with positions from the start of the epoch, which then come twice",
@@ -98,10 +98,12 @@ class BatchPlan:
             )
         begin = self.start + step * self.global_batch_size
         left = self.num_positions - begin
+        # Neighbouring shares that differ by one at most: the first ranks take what is over.
         if self.last == "short" and left < self.global_batch_size:
             share, extra = divmod(left, self.world_size)
             first = begin + rank * share + min(rank, extra)
             return BatchPositions(positions=np.arange(first, first + share + (rank < extra)), num_repeated=0)
+        # Behind the end the epoch begins again, more than once where it has fewer positions than a step.
         wanted = np.arange(begin + rank * self.batch_size, begin + (rank + 1) * self.batch_size)
         num_repeated = int((wanted >= self.num_positions).sum())
         return BatchPositions(positions=wanted % self.num_positions, num_repeated=num_repeated)

@@ -117,6 +117,8 @@ def _colours(views: Sequence[ViewParameters]) -> Colours | None:
     operations, values = np.zeros(shape, np.uint8), np.zeros(shape, np.float64)
     codes = np.array(_JITTERS, np.uint8)
     for number, view in enumerate(views):
+        # The draws name the four in the order of `_JITTERS`, the decoder wants them in the order in which they are
+        # applied: codes and factors are both gathered by it. The three steps behind them keep their places.
         jittered = view.jitters[:, None]
         operations[:, number, :4] = np.where(jittered, codes[view.jitter_orders], ColourOperation.NOTHING)
         values[:, number, :4] = np.take_along_axis(view.jitter_factors, view.jitter_orders.astype(np.int64), axis=1)

@@ -11,11 +11,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.decode import Decoder, DecodeStatus
 from shardtools.errors import OptionError
 from shardtools.loader.crops import cannot_be_cropped, output_shapes, plan_crops
 from shardtools.loader.options import LoaderOptions
-from shardtools.loader.randomness import Draws, Int64s
+from shardtools.loader.randomness import Draws
 from shardtools.loader.reading_batch import RawBatch
 from shardtools.loader.table import SampleTable
 
@@ -51,12 +52,15 @@ class BatchDecoder:
     def decode_into(self, raw: RawBatch, repeats: Int64s, outs: Images) -> npt.NDArray[np.int32]:
         """As `decode`, into the given memory."""
         sizes, statuses = self._sizes(raw)
+        # Only images with a known size get draws: a crop of no size has no numbers. Draws go by key, so those of the
+        # others do not change by it.
         good = np.flatnonzero(statuses == DecodeStatus.OK)
         if not len(good):
             return statuses
         draws = Draws(seed=self._options.order.seed, epoch=raw.epoch, keys=self._table.key_hash[raw.rows[good]])
         plan = plan_crops(self._options.crop, draws.for_repeats(repeats[good]), sizes[good])
         is_whole = len(good) == len(raw)
+        # The decoder fills all places of what it is given, so a batch with holes is decoded elsewhere first.
         targets = outs if is_whole else [self.empty((len(good), *out.shape[1:])) for out in outs]
         statuses[good] = self._decoder.decode_crops(
             [raw.buffers[index] for index in good.tolist()],

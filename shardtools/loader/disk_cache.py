@@ -76,6 +76,7 @@ class DiskCache:
     def find(self, digest: str, number: int, num_bytes: int) -> memoryview | None:
         """A piece, mapped; `None` if it is not there, or damaged (then it is removed)."""
         name = _name(digest, number, num_bytes)
+        # The usual answer in a first epoch, so it should not cost an exception.
         if not self._path(name).exists():
             return None
         try:
@@ -86,6 +87,7 @@ class DiskCache:
             self.drop(digest, number, num_bytes)
             return None
         with contextlib.suppress(OSError):
+            # The time of the last use: what was not used for longest makes room for others.
             os.utime(file.path)
         return file.content[:num_bytes]
 
@@ -97,6 +99,8 @@ class DiskCache:
         temporary: Path | None = None
         try:
             with self._locked() as lock_file:
+                # Room first, under the lock, as a file that has its length already; the bytes then come without the
+                # lock.
                 temporary = self._reserve(lock_file, len(content) + _TRAILER.size)
             if temporary is None:
                 return False
@@ -162,6 +166,8 @@ class DiskCache:
 
     def _reserve(self, lock_file: int, num_bytes: int) -> Path | None:
         """An empty file of that length, which counts from now on; `None` if the limit has no room for it."""
+        # A sum that is too high at worst: pieces that were dropped, or written twice, are still in it. Where it leaves
+        # no room all files are counted, and only then is anything removed.
         written = os.pread(lock_file, _TOTAL.size, 0)
         total = _TOTAL.unpack(written)[0] if len(written) == _TOTAL.size else self.max_bytes
         if not 0 <= total <= self.max_bytes - num_bytes:
@@ -185,6 +191,7 @@ class DiskCache:
             for _, size, path in files:
                 if total <= wanted:
                     break
+                # Unfinished files count, but they are somebody's work: they stay.
                 if path.parent != self.folder:
                     with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)

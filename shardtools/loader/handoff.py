@@ -66,6 +66,7 @@ class Ahead(Generic[_T]):
         self._thread.join()
         if self._error is None:
             raise StopIteration
+        # Once; after that the iterator is over.
         error, self._error = self._error, None
         raise error
 
@@ -80,6 +81,7 @@ class Ahead(Generic[_T]):
             self.is_closed = True
             self._results.clear()
             self._changed.notify_all()
+        # A thread that waits to hand over wakes up now. One that waits for a store does not.
         self._thread.join(patience_seconds)
         if self._thread.is_alive():
             interrupt()
@@ -93,6 +95,7 @@ class Ahead(Generic[_T]):
                         break
                     # While the next one is made, only the caller holds this one.
                     del result
+        # Everything: an error that stayed in this thread would leave the caller waiting for ever.
         except BaseException as error:
             self._error = error
         with self._changed:
@@ -104,6 +107,7 @@ class Ahead(Generic[_T]):
         with self._changed:
             self._results.append(result)
             self._changed.notify_all()
+            # Handed over already; what waits for room is the making of the next one.
             while len(self._results) >= self._capacity and not self.is_closed:
                 self._changed.wait(_LOOK_SECONDS)
                 if not threading.main_thread().is_alive():

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.loader.permutation import Permutation
-from shardtools.loader.randomness import Int64s, stream_key
+from shardtools.loader.randomness import stream_key
 from shardtools.loader.table import SampleTable
 
 MAX_ATTEMPTS = 16
@@ -55,6 +56,7 @@ def replace_row(table: SampleTable, row: int, *, seed: int, epoch: int, attempt:
     stream = stream_key(seed, epoch, f"replace row {row}")
     dataset = int(table.dataset[row])
     start, stop = table.dataset_starts[dataset : dataset + 2].tolist()
+    # Attempts count along one permutation of the candidates, so none is tried twice within either group.
     own = _Candidates(table, row, start, stop, int(table.class_index[row]))
     num_own = min(own.count, SAME_CLASS_ATTEMPTS)
     if attempt < num_own:

@@ -87,6 +87,7 @@ class Loader:
         Raises:
             PlanMismatchError: The table, the seed or an option differs; the message names it.
         """
+        # Refused before anything is stopped: a state that does not fit leaves the loader as it was.
         resumed = resume(state, self._start_of(state.epoch))
         self._stop()
         self._state = resumed
@@ -129,10 +130,12 @@ class Loader:
             ShardError: A sample is bad and `on_bad` is "raise", or too many are.
         """
         self._stop()
+        # Another epoch, or the same one again, from its start; else the state is in the middle of this one.
         if epoch != self._state.epoch or self._state.is_finished:
             self._state = self._start_of(epoch)
         started = self._state
         plan = self._plan(started)
+        # None are left where "drop" leaves out the end.
         if plan.num_steps:
             yield from self._read(plan, started)
         self._state = self._start_of(epoch + 1)
@@ -147,11 +150,13 @@ class Loader:
         self._ahead = ahead
         try:
             for batch in ahead:
+                # Before the batch is handed over: a state that is saved with it in hand must not bring it again.
                 self._state = started.advanced(plan.delivered(batch.step + 1))
                 yield batch
                 # The caller's alone, or there would be one more in memory while the next one is waited for.
                 del batch
         finally:
+            # By now another epoch may have begun, whose thread this is not to stop.
             if self._ahead is ahead:
                 self._stop()
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.errors import OptionError
 from shardtools.loader.order import EpochOrder, OrderOptions
-from shardtools.loader.randomness import Int64s
 
 LENGTHS: dict[str, Callable[[Sequence[int]], int]] = {
     "first": lambda ends: ends[0],
@@ -137,6 +137,8 @@ class Mixture:
         self._options, self._order, self._epoch = options, order, epoch
         self._shard_starts, self._weights = shard_starts, weights
         self._pattern = turns(options.ratio)
+        # Turns of each source among the first 0, 1, ... positions of a period, [S, period + 1]: with them any number of
+        # positions is counted without going through them.
         is_turn = self._pattern == np.arange(len(options.ratio))[:, None]
         self._counts = np.concatenate((np.zeros((len(is_turn), 1), np.int64), np.cumsum(is_turn, axis=1)), axis=1)
         self.num_positions = self._length(options.length)
@@ -150,6 +152,7 @@ class Mixture:
     def _position_after(self, source: int) -> int:
         """Positions after which a source has been seen once."""
         counts = self._counts[source]
+        # The turn of its last sample. Minus 1, or a source that fills whole periods would seem to end after one more.
         periods, rest = divmod(int(self._sizes[source]) - 1, int(counts[-1]))
         return periods * len(self._pattern) + int(np.searchsorted(counts, rest + 1))
 
@@ -171,6 +174,7 @@ class Mixture:
         source_epochs, rows = np.empty_like(positions), np.empty_like(positions)
         for source in np.unique(sources).tolist():
             mine = np.flatnonzero(sources == source)
+            # All epochs are equally long and begin with the same turn, so what the earlier ones took is a product.
             before = self._epoch * self._drawn(source, np.array([self.num_positions]))
             passes, places = np.divmod(before + self._drawn(source, positions[mine]), self._sizes[source])
             source_epochs[mine] = passes

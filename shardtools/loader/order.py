@@ -14,9 +14,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.errors import OptionError
 from shardtools.loader.permutation import MAX_SIZE, Permutation
-from shardtools.loader.randomness import Int64s, hash_counters, stream_key, to_unit
+from shardtools.loader.randomness import hash_counters, stream_key, to_unit
 
 SHUFFLES = {
     "global": "every order of all samples is possible",
@@ -149,6 +150,7 @@ class EpochOrder:
             return self._blocks.rows(positions)
         if self._shuffle == "weighted":
             drawn = to_unit(hash_counters(positions.astype(np.uint64), self._stream)) * self._cumulative[-1]
+            # To the right of equal sums, or a sample of weight 0 could be drawn.
             found = np.searchsorted(self._cumulative, drawn, side="right")
             # A product that rounds up to the sum would point behind the last row.
             last = np.searchsorted(self._cumulative, self._cumulative[-1])
@@ -192,12 +194,14 @@ class _Blocks:
     """Pieces in random order, cut into blocks, each of which is shuffled; memory is O(pieces)."""
 
     def __init__(self, piece_starts: Int64s, block_size: int, stream: int) -> None:
+        # From here on positions count along the pieces in their random order.
         order = Permutation(len(piece_starts) - 1, stream)(np.arange(len(piece_starts) - 1))
         self._stream = stream
         self._first_rows = piece_starts[order]
         self._piece_ends = np.cumsum(np.diff(piece_starts)[order])
         block_ends = []
         piece, position = 0, 0
+        # The piece that reaches the wanted size is the block's last: pieces stay whole, or they would be read twice.
         while piece < len(order):
             wanted = position + block_size
             piece = min(int(np.searchsorted(self._piece_ends, wanted)) + 1, len(order))
@@ -208,6 +212,7 @@ class _Blocks:
         self._shuffled: dict[int, Permutation] = {}
 
     def rows(self, positions: Int64s) -> Int64s:
+        # First to where the shuffle of its block puts a position, then from there to the piece, and to the row in it.
         blocks = np.searchsorted(self.starts, positions, side="right") - 1
         inner = np.empty_like(positions)
         for block in np.unique(blocks).tolist():

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shardtools.loader.randomness import Int64s, UInt64s, hash_counters, mix
+from shardtools.arrays import Int64s, UInt64s
+from shardtools.loader.randomness import hash_counters, mix
 
 TABLE_SIZE = 65_536
 """Largest permutation that is held as a table (512 KiB)."""
@@ -47,6 +48,7 @@ def feistel(positions: Int64s, size: int, stream: int) -> Int64s:
     round_keys = hash_counters(np.arange(1, _ROUNDS + 1, dtype=np.uint64), stream)
     places = _network(positions.astype(np.uint64), left_bits, right_bits, round_keys)
     outside = np.flatnonzero(places >= np.uint64(size))
+    # Each walk ends: it follows a cycle of the network on which its start, below `size`, lies.
     while outside.size:
         places[outside] = _network(places[outside], left_bits, right_bits, round_keys)
         outside = outside[places[outside] >= np.uint64(size)]

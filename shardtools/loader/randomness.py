@@ -14,14 +14,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.loader.arrow import text_parts
-
-UInt64s = npt.NDArray[np.uint64]
-Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
+from shardtools.arrays import Float64s, Int64s, UInt64s, text_parts
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -110,6 +105,8 @@ def hash_keys(keys: pa.Array) -> UInt64s:
     words = np.ndarray((len(content) - _WORD + 1,), "<u8", content, strides=(1,))
     hashes = mix(lengths.astype(np.uint64) + _GOLDEN)
     for begin in range(0, int(lengths.max(initial=0)), _WORD):
+        # Keys that are over drop out. What a word holds behind the end of its key is cut off, and the last key has
+        # padding.
         rows = np.flatnonzero(lengths > begin)
         unused_bits = 8 * np.maximum(_WORD - (lengths[rows] - begin), 0).astype(np.uint64)
         found = words[starts[rows] + begin].astype(np.uint64) << unused_bits >> unused_bits

@@ -20,9 +20,9 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.errors import ShardError, StorageError
 from shardtools.loader.integrity import MAX_ATTEMPTS, replace_row
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading_ahead import RemoteAhead, Round
 from shardtools.loader.reading_batch import Counter, RawBatch, ReadCounts, Replacement, Slots
 from shardtools.loader.reading_local import LocalFiles, MappedFile
@@ -135,6 +135,8 @@ class BatchReader:
                 # The caller's batch may be the last to hold these bytes.
                 del step
         finally:
+            # Also where the caller leaves in the middle: requests that nobody waits for would hold up those of the next
+            # epoch.
             remote.cancel()
             for left in window.pending:
                 if left.files is not None:
@@ -154,6 +156,8 @@ class BatchReader:
             ShardError: `on_bad` is "raise", or too many are bad.
             StorageError: A place cannot be read.
         """
+        # From here on these are as bad as those with a wrong digest. Their attempts go on from where reading left off,
+        # or a row that was tried before would be tried again.
         positions = np.array(sorted(reasons), np.int64)
         slots = Slots.empty(len(positions))
         slots.reasons = {index: reasons[position] for index, position in enumerate(positions.tolist())}
@@ -175,6 +179,9 @@ class BatchReader:
 
     def _next(self, window: _Window) -> _Step | None:
         """The next step, after asking for as many behind it as options allow."""
+        # Three reasons to plan one step more: there is none yet, the next one waits for a round that takes more steps
+        # before it is planned, or there is room. Without the first two nothing can be delivered, so only the third has
+        # a quota.
         quota = _STEPS_PLANNED_AT_ONCE
         remote, pending = window.remote, window.pending
         while not window.is_exhausted and (
@@ -186,13 +193,16 @@ class BatchReader:
             rows = next(window.steps, None)
             if rows is None:
                 window.is_exhausted = True
+                # No step can fill the last round any more, and the one at the front may wait for it.
                 remote.finish_round()
             else:
                 pending.append(self._plan(rows, remote))
             remote.submit()
         if not pending:
             return None
+        # Whatever memory says, the step that is handed over next must be on its way, or its caller would wait for ever.
         remote.submit(needed=[part for _, part in pending[0].parts])
+        # Announced pages take the system's memory, not ours: only the nearest steps.
         for index, step in enumerate(pending):
             if index > _LOCAL_STEPS_AHEAD:
                 break
@@ -218,6 +228,8 @@ class BatchReader:
     def _finish(self, step: _Step, remote: RemoteAhead, epoch: int) -> RawBatch:
         start = time.perf_counter()
         slots = Slots.empty(len(step.rows))
+        # Decoding touches these bytes next, and one behind a file's new end would end the process (SIGBUS): so its
+        # length is asked again as late as can be.
         if step.files is not None:
             found, files = step.files.result()
             self._files.recheck(step.rows[step.local], found, files)
@@ -247,11 +259,14 @@ class BatchReader:
     def _deliver(self, delivery: _Delivery, epoch: int) -> RawBatch:
         """Replaces what is bad until nothing is."""
         slots, replacements = delivery.slots, []
+        # A replacement may be bad too. Each turn uses up an attempt of every bad place, so it ends: with a sound batch,
+        # or with an error of `_replace`.
         while slots.reasons:
             bad = np.array(sorted(slots.reasons), np.int64)
             for index in bad.tolist():
                 replacements.append(self._replace(delivery, index, epoch))
             found = self._read_now(delivery.rows[bad])
+            # Only now, `_replace` reads the reasons; `put` brings those of replacements that are bad themselves.
             slots.reasons.clear()
             slots.put(bad, found)
         return RawBatch(
@@ -275,6 +290,7 @@ class BatchReader:
         what = f"sample {key!r} is bad: {reason} ({num_bytes} bytes at byte {offset} of {shard})"
         if self.options.on_bad == "raise":
             raise ShardError(f"{what}: run shardtools verify, or read with on_bad='replace'")
+        # From the row that the order gave, not from the last replacement: so every run tries the same rows in turn.
         other = replace_row(
             self.table,
             int(delivery.asked[index]),
@@ -328,6 +344,7 @@ class BatchReader:
                 continue
             if remote:
                 ahead = RemoteAhead(self.table, self._shards, self.options, self._pool, self._counter, None)
+                # Not counted against the limit of memory: the caller waits for these, and they are few.
                 slots.put(positions, ahead.read_now(rows[positions]))
             else:
                 slots.put(positions, self._take_local(rows[positions], is_ahead=False)[0])

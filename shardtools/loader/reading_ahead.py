@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.loader.randomness import Int64s
+from shardtools.arrays import Int64s
 from shardtools.loader.reading_batch import Counter, Slots
 from shardtools.loader.reading_options import ReadOptions
 from shardtools.loader.reading_ranges import BlockMap, RangePlan, distinct, plan_ranges, runs
@@ -71,6 +71,8 @@ class Round:
         asked = np.concatenate(self._asked)
         asked = asked[self._is_sound(asked)]
         self._asked = []
+        # Gaps that are read through are what memory can do without first. What is too large without any gap is read all
+        # the same, or it never would be.
         for gap_bytes in (options.coalesce_gap_bytes, min(options.coalesce_gap_bytes, _NARROW_GAP_BYTES), 0):
             plan = plan_ranges(
                 self._table,
@@ -83,6 +85,7 @@ class Round:
             if chunk_bytes > 1 or plan.num_bytes <= max_bytes:
                 break
         self.plan = plan
+        # How often each range will still be taken from: at 0 its bytes can go, before the round is over.
         self._uses = np.bincount(plan.range_of[np.searchsorted(plan.rows, asked)], minlength=len(plan.shards))
         self.range_bytes = plan.ends - plan.starts
         if chunk_bytes > 1:
@@ -171,12 +174,14 @@ class RemoteAhead:
             return [(slice(0, len(rows)), self._add_step(rows))]
         parts = []
         numbers = self._blocks(rows)
+        # Rows come in the order of delivery, block after block: another number closes the open round.
         for start, stop in runs(numbers):
             if self._open is None or self._open_block != int(numbers[start]):
                 self.finish_round()
                 self._open, self._open_block = Round(self._table), int(numbers[start])
             self._open.add(rows[start:stop])
             parts.append((slice(start, stop), self._open))
+            # Waiting for the rest of this block would take more memory than a round may have.
             if self._open.row_bytes > self._max_round_bytes:
                 self._tell_of_split(self._blocks.num_samples(self._open_block))
                 self.finish_round()
@@ -201,6 +206,8 @@ class RemoteAhead:
     def submit(self, needed: Collection[Round] = ()) -> None:
         """Asks for rounds: those that are needed now, and as many as there is memory for."""
         self._collect()
+        # In their order, so what stands before a needed round is asked for with it. And never nothing (`_held == 0`): a
+        # round that is larger than all memory must be read too.
         while self._waiting and (
             any(waiting is wanted for wanted in needed for waiting in self._waiting)
             or self._held == 0
@@ -217,7 +224,10 @@ class RemoteAhead:
         """See `Round.take`."""
         slots, num_bytes = source.take(rows)
         if self._shards.chunk_bytes > 1:
+            # Without a cache the last buffer says when memory is free (`_collect`); mapped pieces count until their
+            # last use.
             self._held -= num_bytes
+        # Only from the front: steps are taken in order, so rounds are used up nearly in theirs.
         while self._submitted and not any(self._submitted[0].tasks):
             self._submitted.popleft()
         return slots
@@ -240,6 +250,7 @@ class RemoteAhead:
         plan = following.plan
         if plan is None:
             return
+        # What the cache maps, and what is read out of turn, is not taken back here: no buffer of it counts.
         freed = self._freed.append if is_held else _ignore
         # In the order of places, not of need: stores give neighbours faster (measured: 15 % less in all).
         for number in range(len(plan.shards)):

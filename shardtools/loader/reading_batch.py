@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.loader.randomness import Int64s, UInt64s
+from shardtools.arrays import Int64s, UInt64s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,7 @@ class Slots:
 
     def put(self, positions: Int64s, other: Slots) -> None:
         """Takes over what another step's places hold, for the given positions of this one."""
+        # Addresses are of the buffers below: whoever takes one without the other has numbers of freed memory.
         self.addresses[positions] = other.addresses
         self.lengths[positions] = other.lengths
         for index, position in enumerate(positions.tolist()):

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from shardtools.arrays import Int64s, UInt64s
 from shardtools.errors import NotFoundError, StorageError
 from shardtools.loader.integrity import digest_reason
-from shardtools.loader.randomness import Int64s, UInt64s
 from shardtools.loader.reading_batch import Slots, address_of
 from shardtools.loader.reading_ranges import distinct
 from shardtools.loader.table import SampleTable
@@ -55,6 +55,7 @@ class MappedFile:
         """
         self.path = path
         with explained(path, "read"):
+            # Without O_NONBLOCK a pipe in the place of a shard would wait for a writer for ever.
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
                 status = os.fstat(descriptor)
@@ -117,6 +118,7 @@ def announce(addresses: UInt64s, lengths: Int64s) -> None:
     """Tells the system which mapped ranges are needed soon, so that it reads them in the background."""
     order = np.argsort(addresses)
     starts = addresses[order].astype(np.int64)
+    # The system takes only addresses where a page begins.
     starts -= starts % mmap.PAGESIZE
     ends = np.maximum.accumulate((addresses + lengths.astype(np.uint64))[order].astype(np.int64))
     firsts = np.flatnonzero(np.concatenate(([True], starts[1:] > ends[:-1] + _JOIN_BYTES)))
@@ -154,6 +156,7 @@ class LocalFiles:
         offsets, lengths = self._table.member_offset[rows], self._table.num_bytes[rows]
         files: dict[int, MappedFile] = {}
         bases, limits = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        # A file that is missing makes its samples bad, so they are replaced; one that cannot be read ends the epoch.
         for shard in distinct(shards.astype(np.int64)).tolist():
             inside = shards == shard
             try:
@@ -169,6 +172,7 @@ class LocalFiles:
         slots.lengths[good] = lengths[good]
         if ahead and good.any():
             announce(slots.addresses[good], slots.lengths[good])
+        # After announcing, so that the system reads while the slices are made.
         for position in np.flatnonzero(good).tolist():
             offset = int(offsets[position])
             slots.buffers[position] = files[int(shards[position])].content[offset : offset + int(lengths[position])]
@@ -190,16 +194,19 @@ class LocalFiles:
                 slots.reasons.setdefault(position, f"the file was cut to {length} bytes while it was read")
 
     def _mapped(self, shard: int) -> MappedFile:
+        # A file that is mapped for long may have been cut since, so its length is asked each time it is given out.
         with self._lock:
             if (found := self._maps.get(shard)) is not None and found.current_length() == len(found):
                 self._maps.move_to_end(shard)
                 return found
+        # Without the lock, or one slow folder would hold up all threads; the price is that two may map the same file.
         found = MappedFile(self._path_of(shard))
         with self._lock:
             other = self._maps.get(shard)
             if other is not None and len(other) == len(found):
                 return other  # another thread was faster
             self._maps[shard] = found
+            # What is dropped here stays mapped as long as a batch has a slice of it.
             while len(self._maps) > _MAX_MAPS:
                 self._maps.popitem(last=False)
         return found

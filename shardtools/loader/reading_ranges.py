@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.loader.order import EpochOrder
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.table import SampleTable
 
 
@@ -60,6 +60,7 @@ def plan_ranges(
     rows = distinct(rows)
     shards, offsets = table.shard[rows].astype(np.int64), table.member_offset[rows]
     ends = offsets + table.num_bytes[rows]
+    # From here on in the order of places; `range_of` alone goes back to that of `rows`, in which it is looked up.
     order = np.lexsort((offsets, shards))
     shards, offsets, ends = shards[order], offsets[order], ends[order]
     # How far the samples of the same shard reach so far; damaged tables have samples inside of others.
@@ -79,6 +80,7 @@ def plan_ranges(
         rows=rows,
         range_of=range_of,
         shards=shards[firsts],
+        # To whole pieces of the cache. Two ranges may then share one: the second finds it there.
         starts=offsets[firsts] // chunk_bytes * chunk_bytes,
         ends=-(-range_ends // chunk_bytes) * chunk_bytes,
     )
@@ -102,6 +104,8 @@ class BlockMap:
         ranges = [order.block_ranges(block) for block in range(len(order.block_starts) - 1)]
         first_rows = np.concatenate([found[:, 0] for found in ranges])
         blocks = np.repeat(np.arange(len(ranges)), [len(found) for found in ranges])
+        # Blocks are made of whole runs of rows, so the run that a row is in tells its block: memory for runs, not for
+        # rows.
         by_row = np.argsort(first_rows)
         self._sizes = np.diff(order.block_starts)
         self._first_rows, self._blocks = first_rows[by_row], blocks[by_row]

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError, NotFoundError, StorageError
 from shardtools.loader.disk_cache import DiskCache
 from shardtools.loader.integrity import digest_reason
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading_batch import Counter, address_of
 from shardtools.loader.reading_local import outside_reason
 from shardtools.loader.reading_options import CHUNK_BYTES, ReadOptions
@@ -132,6 +132,8 @@ class RemoteShards:
             StorageError: The store refuses, or did not answer for as long as it was asked.
         """
         reasons: dict[int, str] = {}
+        # Once, nearly always. In an object that is shorter than the table says, the rows behind its end are bad and the
+        # rest is asked for again. At least one row is behind it each time, so this ends.
         while True:
             last = self._table.member_offset[rows] + self._table.num_bytes[rows]
             try:
@@ -139,12 +141,14 @@ class RemoteShards:
                 fetched = FetchedRange(pieces=pieces, reasons=reasons)
                 break
             except NotFoundError as error:
+                # The memory was counted when the range was asked for, and there is no buffer to give it back.
                 freed(end - start)
                 return FetchedRange(pieces=[], reasons=dict.fromkeys(rows.tolist(), str(error)))
             except _PastEndError as error:
                 outside = last > error.object_bytes
                 reasons |= dict.fromkeys(rows[outside].tolist(), outside_reason(error.object_bytes))
                 rows, last = rows[~outside], last[~outside]
+                # What will not be read is given back now, the rest with its buffers.
                 old_end, end = end, int(last.max(initial=start))
                 freed(old_end - end)
                 if len(rows) == 0:
@@ -161,6 +165,7 @@ class RemoteShards:
         if reason is None:
             return
         size, commit = self._commits.of(shard)
+        # Else the bytes came from the store just now: asking again would help nobody.
         if self._cache is not None and size:
             # The store may know better than the cache.
             for number in range(offset // CHUNK_BYTES, -(-(offset + num_bytes) // CHUNK_BYTES)):
@@ -187,6 +192,8 @@ class RemoteShards:
     def _get(self, shard: int, start: int, end: int) -> memoryview:
         number, path = self._table.shards[shard]
         with self._lock:
+            # The first answer tells the object's version and later requests insist on it, so that no epoch mixes two.
+            # Before it, `end` stands for a length that is not known.
             size, e_tag = self._known.get(shard, (end, None))
         if end > size:
             raise _PastEndError(size)
@@ -194,6 +201,7 @@ class RemoteShards:
         found = self._stores[number].get_range(
             path, start, end - start, e_tag=e_tag, patience_seconds=patience, sleep=self._sleep
         )
+        # Before the complaint: the next request behind the end then fails without asking the store.
         self._remember(shard, found)
         if found.object_bytes < end:
             raise _PastEndError(found.object_bytes)
@@ -223,6 +231,8 @@ class RemoteShards:
         end = min(end, size)
         found: dict[int, _Piece] = {}
         wanted = range(start // CHUNK_BYTES, -(-end // CHUNK_BYTES))
+        # Each piece is fetched by one thread, whoever else wants it. What others claimed may not come, because theirs
+        # failed or the cache had no room; so after waiting this thread looks again, and claims what is still missing.
         while missing := [number for number in wanted if number not in found]:
             claimed, awaited = self._claim(shard, missing)
             try:
@@ -231,6 +241,7 @@ class RemoteShards:
                     if content is not None:
                         found[number] = _piece(number * CHUNK_BYTES, content)
                         self._counter.add(num_cached_bytes=len(content))
+                # Neighbours that the cache lacks are one request.
                 for first, last in _runs([number for number in claimed if number not in found]):
                     content = self._get_of_size(shard, first * CHUNK_BYTES, min((last + 1) * CHUNK_BYTES, size), size)
                     if content is None:

@@ -13,7 +13,7 @@ from typing import Any, overload
 
 import pyarrow as pa
 
-from shardtools.loader.arrow import from_texts
+from shardtools.arrays import from_texts
 
 
 class ShardPaths(Sequence[tuple[int, str]]):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
+from shardtools.documents import FieldError, build
 from shardtools.errors import FormatVersionError, OptionError, PlanMismatchError
 
 STATE_VERSION = 1
@@ -77,25 +78,17 @@ class LoaderState:
                 f"the loader's state has version {version!r}, this release reads {STATE_VERSION}: use the release that "
                 "wrote it"
             )
-        return cls._checked(fields)
-
-    @classmethod
-    def _checked(cls, fields: dict[str, Any]) -> LoaderState:
-        types: dict[str, type] = dict.fromkeys(("seed", "epoch", "num_delivered", "num_positions", "num_rows"), int)
-        types |= {"table_digest": str, "options": dict}
-        wrong = sorted(types.keys() ^ fields.keys())
-        wrong += [name for name in types.keys() & fields.keys() if type(fields[name]) is not types[name]]
-        if not wrong:
-            wrong += [name for name in ("epoch", "num_delivered") if fields[name] < 0]
-            wrong += [name for name in ("num_positions", "num_rows") if fields[name] < 1]
-            wrong += ["options" for value in fields["options"].values() if not isinstance(value, Scalar)][:1]
-            if not wrong and fields["num_delivered"] > fields["num_positions"]:
-                wrong.append("num_delivered")
+        try:
+            found = build(cls, fields)
+        except FieldError as error:
+            raise OptionError(f"the loader's state has not its fields ({error}): take what state() returned") from None
+        lowest = {"epoch": 0, "num_delivered": 0, "num_positions": 1, "num_rows": 1}
+        wrong = [name for name, low in lowest.items() if getattr(found, name) < low]
+        if found.num_delivered > found.num_positions:
+            wrong.append("num_delivered")
         if wrong:
-            raise OptionError(
-                f"the loader's state lacks or has a wrong value of {', '.join(wrong)}: take what state() returned"
-            )
-        return cls(**fields)
+            raise OptionError(f"the loader's state has a wrong value of {wrong[0]}: take what state() returned")
+        return found
 
     def check(self, current: LoaderState) -> None:
         """Refuses to go on where that would not deliver the rest of the same epochs.
@@ -106,6 +99,7 @@ class LoaderState:
         Raises:
             PlanMismatchError: The table, the seed or an option differs; the message names it.
         """
+        # The table first: another one may be why the rest differs.
         if self.table_digest != current.table_digest:
             rows = f"{self.num_rows} rows" if self.num_rows == current.num_rows else f"{current.num_rows} rows"
             raise PlanMismatchError(

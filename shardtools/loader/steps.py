@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.decode import DecodeStatus
 from shardtools.loader.augmentation import MultiCropOptions
 from shardtools.loader.batches import BatchPlan, BatchPositions
 from shardtools.loader.decoding import BatchDecoder, Images
 from shardtools.loader.options import LoaderOptions
 from shardtools.loader.order import EpochOrder, EpochSequence
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading import BatchReader
 from shardtools.loader.reading_batch import RawBatch, Replacement
 from shardtools.loader.reading_ranges import BlockMap
@@ -97,6 +97,7 @@ class Steps:
                 under_way.append(self._begin(raw, threads))
                 # What is decoded may be the last to hold the bytes of a range.
                 del raw
+                # Only now, when the next one is being decoded too: while this one is waited for, no core is idle.
                 if len(under_way) == _BATCHES_AT_A_TIME:
                     yield self._finish(under_way.popleft(), step)
                     step += 1
@@ -113,6 +114,8 @@ class Steps:
     def _rows(self) -> Iterator[Int64s]:
         for step in range(self._plan.num_steps):
             share = self._plan.batch_positions(step, self._options.rank)
+            # The reader asks for rows well before it delivers them. It keeps their order, so a queue finds the share
+            # again.
             self._shares.append(share)
             yield self._sequence.rows(share.positions)
 
@@ -148,6 +151,8 @@ class Steps:
         """
         current, places = begun.raw, np.arange(len(begun.raw))
         rows, replacements = current.rows.copy(), list(current.replacements)
+        # Each turn's batch holds only what replaced the bad ones of the last; `places` says where they belong. The
+        # reader counts the attempts and gives up in the end.
         while len(bad := np.flatnonzero(statuses != DecodeStatus.OK)):
             reasons = {int(index): _reason(statuses[index]) for index in bad}
             current = self._reader.replace(current, reasons)

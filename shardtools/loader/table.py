@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError
-from shardtools.loader.arrow import from_int64, text_parts
-from shardtools.loader.randomness import Int64s, UInt64s
+from shardtools.arrays import Int64s, UInt64s, from_int64, text_parts
+from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError, first_line
 from shardtools.loader.shard_paths import ShardPaths
 
 TABLE_VERSION = 1
@@ -97,6 +96,7 @@ class SampleTable:
         self.image_format: npt.NDArray[np.uint8] = columns["image_format"]
         self.weight: npt.NDArray[np.float32] | None = columns["weight"] if facts["has_weight"] else None
         self._columns, self._key_bytes, self._facts = columns, keys, facts
+        # In place: the ends and bytes in the mapped files are laid out as Arrow lays out large strings.
         ends = pa.py_buffer(columns["key_end"])
         self.keys: pa.Array = pa.LargeStringArray.from_buffers(facts["num_rows"], ends, pa.py_buffer(keys))
 
@@ -170,6 +170,7 @@ class SampleTable:
                 (temporary / _FACTS_FILE).write_text(
                     json.dumps({"version": TABLE_VERSION, **self._facts, "shards": list(self.shards)})
                 )
+                # `mkdtemp` shuts it for all but its owner.
                 temporary.chmod(0o755)
                 temporary.rename(target)
             finally:
@@ -197,8 +198,11 @@ class SampleTable:
             columns = {}
             for name, (dtype, per_row) in COLUMN_TYPES.items():
                 columns[name] = _mapped(place / name, dtype, num_rows + (name == "key_end"), per_row)
+            # The last end says how long the keys are, so a file that lost its tail is refused here.
             keys = _mapped(place / _KEYS_FILE, "u1", int(columns["key_end"][-1]), 1)
             table = cls(columns, keys, facts)
+            # The numbers come from a disk: wrong ones would lead outside of the keys, or to another shard, in
+            # mid-epoch.
             table.keys.validate(full=True)
             known = (
                 (table.shard, table.shards),
@@ -210,8 +214,7 @@ class SampleTable:
             return table
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
-                f"{place} is no intact table of a loader ({str(error).splitlines()[0]}): remove the folder, it is made "
-                "again"
+                f"{place} is no intact table of a loader ({first_line(error)}): remove the folder, it is made again"
             ) from None
 
 
@@ -234,6 +237,7 @@ class TableWriter:
         with _explained():
             for name in (*COLUMN_TYPES, _KEYS_FILE):
                 self._files[name] = tempfile.TemporaryFile(prefix="shardtools-table-")  # noqa: SIM115  # mapped later
+            # Arrow wants an end more than rows: the first row's key begins at 0.
             self._files["key_end"].write(bytes(8))
 
     def append(self, columns: Mapping[str, npt.NDArray[Any]], keys: pa.Array) -> None:
@@ -260,6 +264,7 @@ class TableWriter:
             for name, (dtype, per_row) in COLUMN_TYPES.items():
                 columns[name] = _mapped(self._files[name], dtype, self.num_rows + (name == "key_end"), per_row)
             keys = _mapped(self._files[_KEYS_FILE], "u1", self._num_key_bytes, 1)
+        # The maps outlive the descriptors. Without a name and a descriptor, the files go with the last array.
         self.close()
         facts = {
             "num_rows": self.num_rows,

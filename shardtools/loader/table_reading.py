@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Int64s, from_int64, from_texts, text_parts, to_numpy
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError
-from shardtools.loader.arrow import from_int64, from_texts, text_parts, to_numpy
-from shardtools.loader.randomness import Int64s, hash_keys
+from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
+from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
 from shardtools.sample import STATUS_OK
 from shardtools.shards import IMAGEFOLDER
@@ -65,13 +65,14 @@ def read_split(
     """
     opened = _open_all(urls)
     for name, dataset in opened:
-        splits = dataset.info.splits if dataset.info else {}
+        splits = dataset.commit.splits
         if split not in splits:
             raise OptionError(f"{name} has no split {split!r}: it has {', '.join(splits) or 'none'}")
         if splits[split].num_images == 0:
             raise OptionError(f"split {split!r} of {name} has no image with status {STATUS_OK}: check the dataset")
     if cache_folder is None:
         return _read(opened, split)
+    # Named by commits, so a dataset that grew has another folder, and nothing that lies there is ever out of date.
     folder = Path(cache_folder) / f"table-{_fingerprint(opened, split)}"
     if not folder.exists():
         table = _read(opened, split)
@@ -142,6 +143,7 @@ class _DatasetReader:
 
     def read(self, split: str | None) -> None:
         for path in self._dataset.manifest_paths:
+            # A part's name says which split it is of; merged files hold several.
             if split is not None and path in self._dataset.part_paths and parse_part_path(path)[0] != split:
                 continue
             where = self._dataset.storage.object_url(path)
@@ -156,6 +158,8 @@ class _DatasetReader:
                 source = pa.memory_map(str(storage.local_path(path))) if storage.is_local else stream
                 with pq.ParquetFile(source, read_dictionary=_REPEATED_COLUMNS, pre_buffer=True) as file:
                     for group in range(file.num_row_groups):
+                        # Merged files hold the parts in order, so split by split: most groups are skipped by their
+                        # footer's smallest and largest.
                         if split is not None and not _may_hold(file, group, split):
                             continue
                         yield _with_image(file.read_row_group(group, columns=_COLUMNS), split)
@@ -165,7 +169,7 @@ class _DatasetReader:
             ) from None
         except (pa.ArrowException, OSError) as error:
             raise DatasetError(
-                f"{where} is no intact manifest ({str(error).splitlines()[0]}): restore it, or run the job again"
+                f"{where} is no intact manifest ({first_line(error)}): restore it, or run the job again"
             ) from None
 
     def _append(self, rows: pa.Table, where: str) -> None:
@@ -175,6 +179,7 @@ class _DatasetReader:
             raise DatasetError(f"{where} has an image without key: run shardtools verify, then repair")
         columns = {name: _integers(rows, name, where) for name in _INTEGERS}
         columns["shard"] = self._shards(rows["shard"], where)
+        # Manifests are nearly always in order, and then nothing is copied.
         order = np.lexsort((columns["sample_index"], columns["shard"]))
         if bool((np.diff(order) != 1).any()):
             rows, columns = rows.take(from_int64(order)), {name: values[order] for name, values in columns.items()}
@@ -200,6 +205,7 @@ class _DatasetReader:
 
     def _formats(self, column: pa.ChunkedArray, where: str) -> npt.NDArray[Any]:
         known = self._writer.image_formats
+        # Appended only: rows that are written already have numbers of the formats before.
         known += sorted(set(pc.unique(column).to_pylist()) - {None, *known})
         if len(known) > _MAX_FORMATS:
             raise DatasetError(f"a table has at most {_MAX_FORMATS} image formats, found {len(known)} up to {where}")
@@ -274,6 +280,7 @@ def _in_order(table: SampleTable) -> SampleTable:
 def _check_keys(table: SampleTable) -> None:
     """Refuses a dataset with a key twice: it would be delivered twice an epoch."""
     for start, stop in zip(table.dataset_starts[:-1].tolist(), table.dataset_starts[1:].tolist(), strict=True):
+        # Numbers first: texts are compared only where two hashes are equal.
         hashes = np.sort(table.key_hash[start:stop])
         suspects = hashes[1:][hashes[1:] == hashes[:-1]]
         for suspect in suspects[:1]:

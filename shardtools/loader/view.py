@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import Int64s, UInt64s, from_int64, from_texts, to_numpy
 from shardtools.errors import QueryError
-from shardtools.loader.arrow import from_int64, from_texts, to_numpy
-from shardtools.loader.randomness import Int64s, UInt64s, hash_keys, mix
+from shardtools.loader.randomness import hash_keys, mix
 from shardtools.loader.table import SampleTable
 from shardtools.loader.table_reading import read_all
 
@@ -128,6 +128,8 @@ def _find_rows(table: SampleTable, keys: pa.ChunkedArray, numbers: Int64s | None
         raise _not_one(keys[wrong].as_py(), place, table, session)
     rows = np.empty(len(asked), np.int64)
     rows[question] = by_hash[first]
+    # An equal hash is no proof: an unknown key may share that of a known one. In the order of rows, again for the
+    # pages.
     by_row = np.argsort(rows)
     same = pc.equal(table.keys.take(from_int64(rows[by_row])), keys.take(from_int64(by_row)).combine_chunks())
     if not pc.all(same).as_py():

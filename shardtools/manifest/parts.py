@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardtools.errors import DatasetError, FormatVersionError
+from shardtools.errors import DatasetError, FormatVersionError, first_line
 from shardtools.manifest.schema import COLUMNS, FORMAT_VERSION, SCHEMA
 
 _PREFIX = b"shardtools."
@@ -122,7 +122,7 @@ def decode_part(content: bytes, *, where: str) -> Part:
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
-            f"{where} is no intact Parquet file ({str(error).splitlines()[0]}): restore it, or run the job again"
+            f"{where} is no intact Parquet file ({first_line(error)}): restore it, or run the job again"
         ) from None
     metadata = table.schema.metadata or {}
     version = metadata.get(_PREFIX + b"format_version", b"none").decode()

@@ -1,11 +1,18 @@
 """Nearest classes: by means and by votes of neighbours, within a dataset or against a real one."""
 
-from shardtools.nearest.means import ClassMeans, MeanScores, class_means, mean_scores
+from typing import TYPE_CHECKING
+
 from shardtools.nearest.options import NearestOptions, NearestResult
-from shardtools.nearest.run import nearest_classes
-from shardtools.nearest.spread import own_class_distances
-from shardtools.nearest.tables import SAMPLE_COLUMNS
-from shardtools.nearest.votes import Votes, count_votes
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.nearest.means import ClassMeans, MeanScores, class_means, mean_scores
+    from shardtools.nearest.run import nearest_classes
+    from shardtools.nearest.spread import own_class_distances
+    from shardtools.nearest.tables import SAMPLE_COLUMNS
+    from shardtools.nearest.votes import Votes, count_votes
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "SAMPLE_COLUMNS",

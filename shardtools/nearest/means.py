@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from shardtools.arrays import Float32s, Float64s, Int64s
 from shardtools.errors import OptionError
 from shardtools.index.exact import Table, load
-
-Floats = npt.NDArray[np.float32]
-Float64s = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
 
 ROWS_PER_BLOCK = 2048
 _SHOWN = 5
@@ -39,7 +35,7 @@ class ClassMeans:
     sums: Float64s
 
     @property
-    def means(self) -> Floats:
+    def means(self) -> Float32s:
         """Means scaled to length 1, [C, D]; zeros where samples cancel out."""
         norms = np.linalg.norm(self.sums, axis=1, keepdims=True)
         return (self.sums / np.where(norms > 0, norms, 1)).astype(np.float32)
@@ -67,6 +63,7 @@ def class_means(table: Table, labels: Int64s) -> ClassMeans:
     sums = np.zeros((len(classes), table.shape[1]))
     for start in range(0, len(table), ROWS_PER_BLOCK):
         block, here = load(table, start, start + ROWS_PER_BLOCK, "cosine"), labels[start : start + ROWS_PER_BLOCK]
+        # Rows of a class side by side, so that one call sums them all; those without a class come first and are cut.
         order = np.argsort(here, kind="stable")
         order = order[here[order] >= 0]
         if not len(order):
@@ -90,10 +87,10 @@ class MeanScores:
     """
 
     nearest: Int64s
-    nearest_similarity: Floats
+    nearest_similarity: Float32s
     other: Int64s
-    other_similarity: Floats
-    own_similarity: Floats
+    other_similarity: Float32s
+    own_similarity: Float32s
     own_rank: Int64s
 
 
@@ -120,15 +117,18 @@ def mean_scores(table: Table, own: Int64s, means: ClassMeans, *, leave_one_out: 
     return MeanScores(**columns)
 
 
-def _block_scores(block: Floats, own: Int64s, means: ClassMeans, leave_one_out: bool) -> MeanScores:
-    scores: Floats = block @ means.means.T
+def _block_scores(block: Float32s, own: Int64s, means: ClassMeans, leave_one_out: bool) -> MeanScores:
+    scores: Float32s = block @ means.means.T
     lines = np.arange(len(block))
     has_own = own >= 0
+    # The own class's score is replaced before anything is ranked, or each sample would be judged by a mean that holds
+    # it.
     mine = _own_similarity(block, own, means, scores, leave_one_out)
     scores[lines[has_own], own[has_own]] = np.where(np.isnan(mine[has_own]), -np.inf, mine[has_own])
     nearest = scores.argmax(axis=1)
     nearest_similarity = scores[lines, nearest].copy()
     rank = np.where(np.isnan(mine), 0, 1 + (scores > np.nan_to_num(mine, nan=np.inf)[:, None]).sum(axis=1))
+    # Now without the own class: the nearest that is left is what the sample may be mistaken for.
     scores[lines[has_own], own[has_own]] = -np.inf
     other = scores.argmax(axis=1)
     other_similarity = scores[lines, other]
@@ -142,7 +142,7 @@ def _block_scores(block: Floats, own: Int64s, means: ClassMeans, leave_one_out: 
     )
 
 
-def _own_similarity(block: Floats, own: Int64s, means: ClassMeans, scores: Floats, leave_one_out: bool) -> Floats:
+def _own_similarity(block: Float32s, own: Int64s, means: ClassMeans, scores: Float32s, leave_one_out: bool) -> Float32s:
     """Cosine to the own class; NaN where there is none, or nothing is left of it."""
     has_own = own >= 0
     found = np.full(len(block), np.nan, np.float32)

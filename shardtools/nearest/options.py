@@ -6,10 +6,11 @@ Owns the names.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shardtools.errors import OptionError
+from shardtools.options import option
 from shardtools.overlays.layout import check_name
 
 
@@ -35,16 +36,27 @@ class NearestOptions:
     """
 
     dataset: str
-    features: str | None = None
-    reference: str | None = None
-    reference_features: str | None = None
-    k: int = 20
-    top: int = 5
-    overlay: str = "nearest_class"
-    out: str | None = None
-    replace: bool = False
-    allow_small: bool = False
-    allow_missing: bool = False
+    features: str | None = field(default=None, metadata=option("Name of the features.", unset="the only ones"))
+    reference: str | None = field(
+        default=None,
+        metadata=option("Dataset whose classes are compared with.", metavar="REAL", unset="DATASET itself"),
+    )
+    reference_features: str | None = field(
+        default=None, metadata=option("Name of its features.", unset="as --features")
+    )
+    k: int = field(default=20, metadata=option("Neighbours that vote.", flag="-k"))
+    top: int = field(default=5, metadata=option("Nearest classes that are listed for each class."))
+    overlay: str = field(default="nearest_class", metadata=option("Name of the overlay that is written."))
+    out: str | None = field(
+        default=None, metadata=option("Write the overlay there, where DATASET cannot be written.", metavar="FOLDER")
+    )
+    replace: bool = field(default=False, metadata=option("Write anew an overlay that is there."))
+    allow_small: bool = field(
+        default=False, metadata=option("Go on where a class has one sample; its own distances stay empty.")
+    )
+    allow_missing: bool = field(
+        default=False, metadata=option("Go on where REAL lacks a class; its own distances stay empty.")
+    )
 
     def __post_init__(self) -> None:
         check_name(self.overlay)

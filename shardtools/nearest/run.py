@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardtools.arrays import Float32s, Int64s
 from shardtools.errors import OptionError, PlanMismatchError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
 from shardtools.index import neighbour_graph, search_exact
-from shardtools.nearest.means import ClassMeans, Floats, Int64s, check_sizes, class_means, mean_scores
+from shardtools.nearest.means import ClassMeans, check_sizes, class_means, mean_scores
 from shardtools.nearest.options import NearestOptions, NearestResult
 from shardtools.nearest.spread import own_class_distances
 from shardtools.nearest.tables import CLASS_SCHEMA, class_rows, confusion_table, sample_table
@@ -87,6 +88,8 @@ def nearest_classes(options: NearestOptions, *, report: Report | None = None) ->
         mine, reference, samples = _judge(options, store, other, say)
         writer.add(samples)
         info = writer.commit()
+    # The overlay is committed, and the tables are made of its rows. A kill from here on leaves them out: --replace
+    # makes all anew.
     rows = class_rows(
         samples,
         mine.labels,
@@ -189,7 +192,7 @@ def _votes(mine: _Side, reference: _Side, own: Int64s, k: int) -> Votes:
     return count_votes(np.concatenate(parts), reference.labels, own_labels)
 
 
-def _class_distances(side: _Side) -> Floats:
+def _class_distances(side: _Side) -> Float32s:
     """Mean distance within each class, [C]; NaN where it has one sample."""
     distances = own_class_distances(side.store, side.labels)
     places = side.means.place_of(side.labels)

@@ -8,19 +8,16 @@ by sample. The price: the features of one class are in memory at a time.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from shardtools.arrays import Float32s, Int64s
 from shardtools.features import FeatureStore
 from shardtools.index.exact import Table
 from shardtools.index.neighbours import prepared
 
-Floats = npt.NDArray[np.float32]
-Int64s = npt.NDArray[np.int64]
-
 _ROWS_PER_BLOCK = 1024
 
 
-def own_class_distances(table: Table, labels: Int64s) -> Floats:
+def own_class_distances(table: Table, labels: Int64s) -> Float32s:
     """Mean l2 distance of each sample to the other samples of its class, of features of length 1: 0 to 2.
 
     Args:
@@ -42,7 +39,7 @@ def own_class_distances(table: Table, labels: Int64s) -> Floats:
     return found
 
 
-def _mean_distances(unit: Floats) -> Floats:
+def _mean_distances(unit: Float32s) -> Float32s:
     found = np.empty(len(unit), np.float32)
     for start in range(0, len(unit), _ROWS_PER_BLOCK):
         cosines = unit[start : start + _ROWS_PER_BLOCK] @ unit.T

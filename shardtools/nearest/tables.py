@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.nearest.means import ClassMeans, Floats, Int64s, MeanScores
+from shardtools.arrays import Float32s, Int64s
+from shardtools.nearest.means import ClassMeans, MeanScores
 from shardtools.nearest.votes import Votes
 
 SAMPLE_COLUMNS = {
@@ -45,8 +46,8 @@ def sample_table(
     means: ClassMeans,
     names: Sequence[str],
     own: Int64s,
-    distances: Floats,
-    reference_distances: Floats | None,
+    distances: Float32s,
+    reference_distances: Float32s | None,
 ) -> pa.Table:
     """One row a sample; see `SAMPLE_COLUMNS`.
 
@@ -60,6 +61,7 @@ def sample_table(
         distances: `own_class_distances`, [N].
         reference_distances: Of the classes, [C]; `None` without a reference.
     """
+    # In the arrays, what is not known is NaN, place -1 or rank 0; in the table it is null, whichever it was.
     has_own = (own >= 0) & (scores.own_rank > 0)
     margin = scores.own_similarity - scores.other_similarity
     has_other = np.isfinite(scores.other_similarity)
@@ -110,8 +112,10 @@ def class_rows(
         top: Nearest classes to list.
         has_reference: Whether `means` are of another dataset.
     """
+    # Means are compared with means: C x C, small where samples are not.
     distances = 1 - own_means.means @ means.means.T
     place_of_name = {name: place for place, name in enumerate(names)}
+    # Out of Arrow once, not once a class: the loop below picks rows by number.
     is_own = np.asarray(samples["is_own"].fill_null(False).to_pylist(), bool)
     columns = {
         name: np.asarray(samples[name].fill_null(np.nan).to_pylist(), float)
@@ -121,10 +125,13 @@ def class_rows(
     rows = []
     for number, label in enumerate(own_means.classes.tolist()):
         name = class_names.get(label, str(label))
+        # Classes meet by name. Without a reference the class finds itself and is left out of its own neighbours; with
+        # one it finds its counterpart, whose distance is then judged against the nearest other's.
         place = place_of_name.get(name, -1)
         here = np.flatnonzero(labels == label)
         order = [one for one in np.argsort(distances[number], kind="stable").tolist() if one != place]
         own_distance = float(distances[number, place]) if has_reference and place >= 0 else None
+        # Samples that are nearer to another class than to theirs: which one that is for most of them.
         wrong, counts = np.unique(nearest[here][~is_own[here]], return_counts=True)
         spread, reference_spread = _mean(columns["own_class_distance"][here]), None
         if has_reference:
@@ -181,6 +188,7 @@ def confusion_table(samples: pa.Table, labels: Int64s, class_names: dict[int, st
     """Given class, nearest class, how often, and the share of the given class; samples without a label are left out."""
     given = [class_names.get(label) for label in labels.tolist()]
     pairs = pa.table({"wnid": pa.array(given, pa.string()), "nearest_wnid": samples["nearest_wnid"]})
+    # A sample without a label has no class to be confused from.
     pairs = pairs.filter(pairs["wnid"].is_valid())
     counts = (
         pairs.group_by(["wnid", "nearest_wnid"])

@@ -9,12 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from shardtools.arrays import Float32s, Int64s
 from shardtools.index.neighbours import NO_ROW
-
-Floats = npt.NDArray[np.float32]
-Int64s = npt.NDArray[np.int64]
 
 _ROWS_PER_BLOCK = 4096
 
@@ -30,8 +27,8 @@ class Votes:
     """
 
     winner: Int64s
-    share: Floats
-    own_share: Floats
+    share: Float32s
+    own_share: Float32s
 
 
 def count_votes(rows: Int64s, labels: Int64s, own: Int64s) -> Votes:
@@ -50,7 +47,7 @@ def count_votes(rows: Int64s, labels: Int64s, own: Int64s) -> Votes:
     return Votes(winner=winner, share=share, own_share=own_share)
 
 
-def _count(rows: Int64s, labels: Int64s, own: Int64s) -> tuple[Int64s, Floats, Floats]:
+def _count(rows: Int64s, labels: Int64s, own: Int64s) -> tuple[Int64s, Float32s, Float32s]:
     found = np.where(rows == NO_ROW, -1, labels[np.maximum(rows, 0)])
     has_class = found >= 0
     # Votes of the class of each neighbour, at each neighbour: k is small.

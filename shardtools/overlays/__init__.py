@@ -1,19 +1,26 @@
 """Overlays: named tables of facts about samples, beside a manifest that never changes."""
 
-from shardtools.overlays.accepting import accept_overlay
-from shardtools.overlays.importing import import_overlay
-from shardtools.overlays.layout import OVERLAY_VERSION, OverlayColumn, OverlayInfo, OverlayPart
-from shardtools.overlays.opening import (
-    Overlay,
-    find_overlay,
-    list_overlays,
-    open_overlay,
-    open_overlay_at,
-    overlay_names,
-    remove_overlay,
-)
-from shardtools.overlays.versions import check_fits, fits
-from shardtools.overlays.writer import OverlayWriter, write_overlay
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.overlays.accepting import accept_overlay
+    from shardtools.overlays.importing import import_overlay
+    from shardtools.overlays.layout import OVERLAY_VERSION, OverlayColumn, OverlayInfo, OverlayPart
+    from shardtools.overlays.opening import (
+        Overlay,
+        find_overlay,
+        list_overlays,
+        open_overlay,
+        open_overlay_at,
+        overlay_names,
+        remove_overlay,
+    )
+    from shardtools.overlays.versions import check_fits, fits
+    from shardtools.overlays.writer import OverlayWriter, write_overlay
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "OVERLAY_VERSION",

@@ -33,6 +33,7 @@ def accept_overlay(dataset_url: str | os.PathLike[str], name: str) -> OverlayInf
     overlay = open_overlay(dataset_url, name, any_version=True)
     if dataset.info is None or fits(overlay.info, dataset):
         return overlay.info
+    # First whether all parts are there: accepting vouches for them.
     overlay.files()
     with KeyChecker(dataset, (KEY,)) as checker:
         for batch in overlay.batches([KEY]):

@@ -18,11 +18,13 @@ import duckdb
 import pyarrow as pa
 
 from shardtools.dataset import Dataset
-from shardtools.errors import DatasetError, ShardtoolsError
+from shardtools.errors import DatasetError, ShardtoolsError, first_line
 from shardtools.manifest import SCHEMA
 from shardtools.overlays.layout import KEY
+from shardtools.quoting import quoted_name
 from shardtools.storage import StoredObject
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
+from shardtools.words import counted
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -46,9 +48,9 @@ class KeyChecker:
         """
         self._dataset = dataset
         self._unique = tuple(unique)
-        self._columns = ", ".join('"' + name.replace('"', '""') + '"' for name in unique)
+        self._columns = ", ".join(map(quoted_name, unique))
         # The second hash is of another text, so that it says something new where the first ones agree.
-        others = ", ".join('"' + name.replace('"', '""') + '"' for name in unique if name != KEY)
+        others = ", ".join(quoted_name(name) for name in unique if name != KEY)
         self._hashes = f"hash({self._columns}) as first, hash({KEY} || '.'{', ' if others else ''}{others}) as second"
         self._handler: StorageHandler | None = None
         spill = os.path.join(tempfile.gettempdir(), f"shardtools-overlay-{os.getpid()}-{id(self)}")
@@ -102,6 +104,7 @@ class KeyChecker:
         if not isinstance(relation, str):
             self._connection.register("part", relation.select([KEY]))
             relation = "part"
+        # Once: the keys of the dataset are read at the first question and kept for the others.
         if not self._is_ready:
             self._run(f"create table known as select hash({KEY}) as hash from {self._manifest()}")
             self._is_ready = True
@@ -113,8 +116,8 @@ class KeyChecker:
         if unknown:
             keys = _shown([repr(row[0]) for row in unknown], unknown[0][-1])
             raise DatasetError(
-                f"{where} has {_count(unknown[0][-1])} not in {self._dataset.storage.url}: {keys}: leave them out, or "
-                "give the dataset that has them"
+                f"{where} has {counted(unknown[0][-1], 'key')} not in {self._dataset.storage.url}: {keys}: leave them "
+                "out, or give the dataset that has them"
             )
 
     def _check_doubled(self, where: str) -> None:
@@ -135,7 +138,7 @@ class KeyChecker:
             if len(self._unique) > 1
             else "once: keep one row of each, or declare what tells them apart (unique)"
         )
-        raise DatasetError(f"{where} has {_count(total)} more than once: {found}: a key comes {advice}")
+        raise DatasetError(f"{where} has {counted(total, 'key')} more than once: {found}: a key comes {advice}")
 
     def _manifest(self) -> str:
         storage, paths = self._dataset.storage, self._dataset.manifest_paths
@@ -160,14 +163,9 @@ class KeyChecker:
             return self._connection.execute(sql).fetchall()
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             failure: ShardtoolsError | None = self._handler.failure if self._handler else None
-            reason = str(error).strip().splitlines()[0]
             raise failure or DatasetError(
-                f"cannot check the keys against {self._dataset.storage.url}: {reason}"
+                f"cannot check the keys against {self._dataset.storage.url}: {first_line(error)}"
             ) from None
-
-
-def _count(number: int) -> str:
-    return f"{number} key{'s' if number > 1 else ''}"
 
 
 def _shown(keys: list[str], total: int) -> str:

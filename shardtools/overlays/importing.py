@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from shardtools.errors import OptionError, SourceError
+from shardtools.errors import OptionError, SourceError, first_line
 from shardtools.overlays.layout import KEY, OverlayInfo
 from shardtools.overlays.writer import write_overlay
 from shardtools.storage import open_storage
@@ -83,7 +83,7 @@ def _csv_batches(stream: BinaryIO, address: str) -> Iterator[pa.Table]:
             for batch in reader:
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{address} is no CSV that can be read: {_reason(error)}") from None
+        raise SourceError(f"{address} is no CSV that can be read: {first_line(error)}") from None
 
 
 def _parquet_batches(stream: BinaryIO, address: str) -> Iterator[pa.Table]:
@@ -93,8 +93,4 @@ def _parquet_batches(stream: BinaryIO, address: str) -> Iterator[pa.Table]:
             for batch in file.iter_batches(_ROWS_PER_BATCH, use_threads=False):
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{address} is no Parquet file that can be read: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"{address} is no Parquet file that can be read: {first_line(error)}") from None

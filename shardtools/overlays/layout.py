@@ -12,19 +12,20 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pyarrow as pa
+from shardtools.documents import Document, Format
+from shardtools.errors import DatasetError, OptionError
 
-from shardtools.errors import DatasetError, FormatVersionError, OptionError
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OVERLAY_VERSION = 1
 OVERLAY_FILE = "overlay.json"
 OVERLAYS_FOLDER = "overlays/"
 KEY = "key"
 
-_FORMAT_NAME = "shardtools-overlay"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _RESERVED_NAMES = ("samples", "events", "datasets", "overlays")
 _RESERVED_COLUMNS = ("dataset",)
@@ -49,7 +50,7 @@ class OverlayColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverlayInfo:
+class OverlayInfo(Document):
     """The content of `overlay.json`.
 
     Attributes:
@@ -62,6 +63,13 @@ class OverlayInfo:
         columns: In the order of the parts.
         parts: In the order of writing.
     """
+
+    format: ClassVar[Format] = Format(
+        name="shardtools-overlay",
+        version=OVERLAY_VERSION,
+        what=f"the {OVERLAY_FILE} of an overlay",
+        remedy="remove it, or write it again",
+    )
 
     name: str
     made_by: str
@@ -77,41 +85,8 @@ class OverlayInfo:
         """Rows of all parts."""
         return sum(part.num_rows for part in self.parts)
 
-    def to_json(self) -> bytes:
-        """The bytes of `overlay.json`; the same overlay gives the same bytes."""
-        content: dict[str, Any] = {"format": _FORMAT_NAME, "format_version": OVERLAY_VERSION, **asdict(self)}
-        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, content: bytes, *, where: str) -> OverlayInfo:
-        """The reverse of `to_json`.
-
-        Raises:
-            DatasetError: Not the file of an overlay.
-            FormatVersionError: Written by another format version.
-        """
-        try:
-            fields = json.loads(content)
-            name, version = fields.pop("format"), fields.pop("format_version")
-        except (ValueError, KeyError, AttributeError):
-            raise DatasetError(
-                f"{where} is not the {OVERLAY_FILE} of an overlay: remove it, or write it again"
-            ) from None
-        if name != _FORMAT_NAME or version != OVERLAY_VERSION:
-            raise FormatVersionError(
-                f"{where} has format {name} version {version}, this release reads {_FORMAT_NAME} version "
-                f"{OVERLAY_VERSION}: use the release that wrote it"
-            )
-        try:
-            fields["unique"] = tuple(fields["unique"])
-            fields["columns"] = tuple(OverlayColumn(**column) for column in fields["columns"])
-            fields["parts"] = tuple(OverlayPart(**part) for part in fields["parts"])
-            check_name(fields["name"])
-            return cls(**fields)
-        except (TypeError, KeyError, AttributeError, OptionError) as error:
-            raise DatasetError(
-                f"{where} has not the fields of format version {version} ({error}): remove it, or write it again"
-            ) from None
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
 
 def overlay_folder(name: str) -> str:
@@ -187,5 +162,5 @@ def check_schema(schema: pa.Schema, unique: Sequence[str], *, where: str) -> Non
             raise DatasetError(f"{where} has a column called {name!r}: expected a name without control characters")
         if name.lower() in _RESERVED_COLUMNS:
             raise DatasetError(f"{where} has a column {name!r}, which SQL adds itself: rename it")
-    if schema.field(KEY).type != pa.string():
+    if str(schema.field(KEY).type) != "string":
         raise DatasetError(f"{where} has a column key of {schema.field(KEY).type}, expected text: cast it to string")

@@ -6,7 +6,6 @@ refused where it is opened; the price is one small file read before the first ro
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import DatasetError, NotFoundError
+from shardtools.errors import DatasetError, NotFoundError, first_line
+from shardtools.hashes import stream_digest
 from shardtools.overlays.layout import OVERLAY_FILE, OVERLAYS_FOLDER, OverlayInfo, check_name, overlay_folder
 from shardtools.overlays.versions import check_fits
 from shardtools.storage import Storage, StoredObject, open_storage
 
 ROWS_PER_BATCH = 65_536
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +102,8 @@ class Overlay:
         """
         self.files()
         for part in self.info.parts:
-            sha256 = hashlib.sha256()
             with self.storage.open(self.folder + part.path) as stream:
-                while chunk := stream.read(_READ_BYTES):
-                    sha256.update(chunk)
-            found = sha256.hexdigest()
+                found = stream_digest(stream)
             if found != part.sha256:
                 raise DatasetError(
                     f"{self.storage.object_url(self.folder + part.path)} was altered: expected sha256 "
@@ -223,6 +219,7 @@ def _open(storage: Storage, folder: str) -> Overlay | None:
     except NotFoundError:
         return None
     info = OverlayInfo.from_json(content, where=storage.object_url(path))
+    # SQL finds an overlay by its folder, so the two names must be one.
     if folder and folder != overlay_folder(info.name):
         raise DatasetError(
             f"{storage.object_url(path)} is of an overlay called {info.name}: rename the folder to that name"
@@ -231,5 +228,6 @@ def _open(storage: Storage, folder: str) -> Overlay | None:
 
 
 def _damaged(where: str, error: Exception) -> DatasetError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DatasetError(f"{where} is no intact Parquet file ({reason}): restore it, or write the overlay again")
+    return DatasetError(
+        f"{where} is no intact Parquet file ({first_line(error)}): restore it, or write the overlay again"
+    )

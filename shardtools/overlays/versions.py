@@ -43,6 +43,7 @@ def check_fits(info: OverlayInfo, dataset: Dataset, *, where: str) -> None:
         raise DatasetError(
             f"{found}: write the overlay again, or, if its facts hold here too, have its keys checked with {accept}"
         )
+    # For the advice alone: either what was there then is there unchanged, or rows were changed.
     if {(part.path, part.sha256) for part in earlier.parts} <= {
         (part.path, part.sha256) for part in dataset.info.parts
     }:
@@ -64,6 +65,7 @@ def _earlier_commit(dataset: Dataset, sha256: str) -> DatasetInfo | None:
             # The parent of a copy is another dataset's commit.
             return None
         earlier = DatasetInfo.from_json(content, where=dataset.storage.object_url(path))
+        # The file's name holds the beginning of a digest only.
         if digest(content) != info.parent:
             return None
         if info.parent == sha256:

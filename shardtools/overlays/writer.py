@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -96,6 +97,7 @@ class OverlayWriter:
             self._storage.check_writable()
         except AccessError as error:
             raise AccessError(f"{error}; an overlay may also be written elsewhere: give out (--out FOLDER)") from None
+        # Never deleted on leaving, also where a new part happens to have the same bytes and so the same name.
         self._committed = frozenset(part.path for part in self._existing_parts())
         self._checker = KeyChecker(self._dataset, self._unique)
         if resume_parts:
@@ -149,6 +151,7 @@ class OverlayWriter:
         if self._schema is None:
             raise DatasetError(f"overlay {self._name} has no table: add one, which may have no rows")
         there = {stored.path for stored in self._storage.list(self._folder)}
+        # A second writer of the same overlay removes, with its commit, what it does not list.
         gone = next((part.path for part in self._parts if self._folder + part.path not in there), None)
         if gone is not None:
             raise DatasetError(f"{self._url}/{gone} is gone: does another run write the same overlay? Write it again")
@@ -157,13 +160,14 @@ class OverlayWriter:
             made_by=self._made_by,
             settings=self._settings,
             dataset_sha256=digest(self._dataset.content),
-            dataset_num_rows=self._dataset.info.num_rows if self._dataset.info else 0,
+            dataset_num_rows=self._dataset.commit.num_rows,
             unique=self._unique,
             columns=tuple(OverlayColumn(name=field.name, type=str(field.type)) for field in self._schema),
             parts=tuple(self._parts),
         )
         self._publish(info.to_json())
         self._committed = frozenset(part.path for part in self._parts)
+        # After the commit: readers of the one before may fail from here on, but none sees half of the new one.
         kept = {self._folder + name for name in (OVERLAY_FILE, *self._committed)}
         for path in there - kept:
             # A folder given as `out` may hold files of other programs.
@@ -216,9 +220,11 @@ class OverlayWriter:
         if num_parts > len(info.parts):
             raise PlanMismatchError(f"{self._url} has {len(info.parts)} parts to go on after, expected {num_parts}")
         for part in info.parts[:num_parts]:
-            one = OverlayInfo(**{name: getattr(info, name) for name in info.__slots__} | {"parts": (part,)})
-            overlay = Overlay(storage=self._storage, folder=self._folder, info=one, content=b"")
+            overlay = Overlay(
+                storage=self._storage, folder=self._folder, info=replace(info, parts=(part,)), content=b""
+            )
             self._schema = overlay.schema()
+            # So that a key of an earlier part is refused in a later one, as if all had been written by one run.
             self._checker.remember(overlay.read(self._unique))
             self._parts.append(part)
 

@@ -1,13 +1,24 @@
 """Plans: classes x template x replicas -> rows. Pure: no file is read, no state is kept."""
 
-from shardtools.plan.rows import PLAN_SCHEMA, Plan, PlanRow
-from shardtools.plan.seeds import MAX_ATTEMPTS, MAX_REPLICAS, class_codes, image_seeds
-from shardtools.plan.settings import GeneratorSettings, PlanOptions, auto_samples_per_shard
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
+from shardtools.plan.options import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
+
+if TYPE_CHECKING:
+    from shardtools.plan.rows import PLAN_SCHEMA, Plan, PlanRow
+    from shardtools.plan.seeds import MAX_ATTEMPTS, MAX_REPLICAS, class_codes, image_seeds
+    from shardtools.plan.settings import GeneratorSettings, PlanOptions, auto_samples_per_shard
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "MAX_ATTEMPTS",
+    "MAX_AUTO_SAMPLES_PER_SHARD",
     "MAX_REPLICAS",
     "PLAN_SCHEMA",
+    "SCHEDULERS",
+    "GeneratorOptions",
     "GeneratorSettings",
     "Plan",
     "PlanOptions",

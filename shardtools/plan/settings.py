@@ -1,78 +1,78 @@
 """What a plan is made from: every option that changes a pixel, a label or a name, and none that does not.
 
-Owns the fingerprint's content. The price of listing options one by one: a new option of the generator must be added
-here, or a changed plan would be resumed unnoticed; a test compares the fields with the fingerprint.
+Owns the fingerprint's content. Every option of the generator (`plan.options`) is in it without being named here; the
+price is that an option which changes no pixel may not be declared there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
 from shardtools.errors import OptionError
+from shardtools.options import check_options, option, option_of
+from shardtools.plan.options import DEVICES, DTYPES, MAX_AUTO_SAMPLES_PER_SHARD, SIDES, GeneratorOptions
 from shardtools.plan.seeds import MAX_REPLICAS
 from shardtools.prompts import PromptOptions, parse_template
 from shardtools.shards.names import check_split
 from shardtools.taxonomy import ImageClass
 
-DTYPES = ("float32", "float16", "bfloat16")
-SAFETY_MODES = ("record", "drop", "off")
-DEVICES = ("cpu", "cuda")
-MAX_AUTO_SAMPLES_PER_SHARD = 1000
 _AUTO_SHARDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorSettings:
-    """How an image is made from a prompt and a seed.
+class GeneratorSettings(GeneratorOptions):
+    """The generator's options on a certain model and machine: nothing is left open.
 
     Attributes:
         model_digest: sha256 over the pipeline's files.
-        guidance_scale: Classifier-free guidance (Ho and Salimans 2021), 0 or more; 1 and below run without it.
-        num_inference_steps: Denoising steps, 1 to 1000.
         scheduler: Class name of the diffusers scheduler.
-        width: Pixels.
-        height: Pixels.
-        negative_prompt: Text to steer away from, if any.
+        width: Pixels, a multiple of 8.
+        height: Pixels, a multiple of 8.
         dtype: "float32", "float16" or "bfloat16".
-        batch_size: Images denoised together; the last batch of a shard is padded, so that it never changes.
-        threads_per_process: CPU threads of one process; another number may change the last bit of a float.
         device: "cpu" or "cuda".
-        compile: Whether the denoiser is compiled.
-        safety: "record" the safety checker's verdict, "drop" what it flags, or leave it "off".
-        quality: JPEG quality, 1 to 100.
     """
 
     model_digest: str
-    guidance_scale: float = 2.0
-    num_inference_steps: int = 50
     scheduler: str = "PNDMScheduler"
-    width: int
-    height: int
-    negative_prompt: str | None = None
-    dtype: str = "float32"
-    batch_size: int = 20
-    threads_per_process: int = 1
-    device: str = "cpu"
-    compile: bool = False
-    safety: str = "record"
-    quality: int = 95
+    width: int = field(metadata=option(bounds=SIDES))
+    height: int = field(metadata=option(bounds=SIDES))
+    dtype: str = field(default="float32", metadata=option(choices=DTYPES))
+    device: str = field(default="cpu", metadata=option(choices=DEVICES))
 
     def __post_init__(self) -> None:
-        _check_range("--guidance-scale", self.guidance_scale, 0, 1000)
-        _check_range("--num-inference-steps", self.num_inference_steps, 1, 1000)
-        _check_range("--batch-size", self.batch_size, 1, 4096)
-        _check_range("--threads-per-process", self.threads_per_process, 1, 1024)
-        _check_range("--quality", self.quality, 1, 100)
-        for option, pixels in (("--width", self.width), ("--height", self.height)):
-            _check_range(option, pixels, 8, 8192)
+        check_options(self)
+        for flag, pixels in (("--width", self.width), ("--height", self.height)):
             if pixels % 8:
-                raise OptionError(f"{option} is a multiple of 8 pixels, found {pixels}: try {pixels // 8 * 8 or 8}")
-        _check_choice("--dtype", self.dtype, DTYPES)
-        _check_choice("--safety", self.safety, SAFETY_MODES)
-        _check_choice("--device", self.device, DEVICES)
+                raise OptionError(f"{flag} is a multiple of 8 pixels, found {pixels}: try {pixels // 8 * 8 or 8}")
+
+    def settings(self) -> dict[str, Any]:
+        """Option name -> JSON value for the fingerprint, without late options at their defaults."""
+        values = {"model_digest": self.model_digest, **asdict(self)}
+        for one in fields(self):
+            if _is_late(one) and values[one.name] == one.default:
+                del values[one.name]
+        return values
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> GeneratorSettings:
+        """The reverse of `settings`; what else is in the mapping is not looked at.
+
+        Raises:
+            KeyError: A setting is missing.
+            OptionError: A value is out of range.
+        """
+        names = [one.name for one in fields(cls) if one.name in settings or not _is_late(one)]
+        return cls(**{name: settings[name] for name in names})
+
+
+def _is_late(field: Field[Any]) -> bool:
+    """Whether an option came after the first plans were written."""
+    declared = option_of(field)
+    return declared is not None and declared.late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ class PlanOptions:
             "samples_per_shard": self.samples_per_shard,
             "scenes": {"count": len(scenes), "sha256": _digest(scenes)} if scenes else None,
             **{f"prompt_{name}" if name != "template" else "prompt": value for name, value in prompts.items()},
-            **asdict(self.generator),
+            **self.generator.settings(),
         }
 
 
@@ -167,8 +167,3 @@ def _digest(value: Any) -> str:
 def _check_range(option: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise OptionError(f"{option} is {low} to {high}, found {value}")
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise OptionError(f"{option} is one of {', '.join(choices)}, found {value!r}")

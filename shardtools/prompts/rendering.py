@@ -7,9 +7,10 @@ so both ways are options; the price is two more fields that every plan must carr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError, PromptError
+from shardtools.options import option
 from shardtools.prompts.places365 import PLACES365_SCENES
 from shardtools.prompts.template import Template
 from shardtools.taxonomy.image_class import ImageClass
@@ -33,9 +34,12 @@ class PromptOptions:
         OptionError: An unknown choice, or a scene that is empty or given twice.
     """
 
-    template: str = "c, d_c"
-    lemmas: str = "all"
-    hypernyms: str = "all"
+    template: str = field(
+        default="c, d_c",
+        metadata=option("Template: c class names, h_c hypernyms, d_c definition, b scene.", flag="--prompt"),
+    )
+    lemmas: str = field(default="all", metadata=option("Names of a class in `c`.", choices=CHOICES))
+    hypernyms: str = field(default="all", metadata=option("Parents in `h_c`.", choices=CHOICES))
     scenes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

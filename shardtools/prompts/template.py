@@ -76,6 +76,7 @@ def parse_template(text: str) -> Template:
     parts: list[Part] = []
     kept = ""
     for piece in _PIECE.finditer(text):
+        # Text is gathered until a token ends it.
         if piece["word"] in TOKENS:
             if kept:
                 parts.append(Part(kept, False))

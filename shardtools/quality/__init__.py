@@ -1,9 +1,16 @@
 """Image quality and perceptual hashes: one pass over a dataset, one row an image in the overlay `quality`."""
 
-from shardtools.quality.measures import BRIGHT_FROM, DARK_BELOW, Measures, measure
-from shardtools.quality.options import MADE_BY, OVERLAY_NAME, QualityOptions
-from shardtools.quality.pdq import GRID, HASH_BYTES, MIN_QUALITY, SIDE, PerceptualHashes, perceptual_hashes
-from shardtools.quality.run import MEASURES, SCHEMA, QualityResult, is_complete, measure_dataset
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
+from shardtools.quality.options import MADE_BY, MIN_QUALITY, OVERLAY_NAME, QualityOptions
+
+if TYPE_CHECKING:
+    from shardtools.quality.measures import BRIGHT_FROM, DARK_BELOW, Measures, measure
+    from shardtools.quality.pdq import GRID, HASH_BYTES, SIDE, PerceptualHashes, perceptual_hashes
+    from shardtools.quality.run import MEASURES, SCHEMA, QualityResult, is_complete, measure_dataset
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "BRIGHT_FROM",

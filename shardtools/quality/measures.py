@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Float32s, UInt8s
 from shardtools.quality.pdq import SIDE, PerceptualHashes, perceptual_hashes
 
 DARK_BELOW = 32
@@ -25,9 +26,6 @@ _COLOUR_STEP = 3
 _MAX_STEP = SIDE // 4
 # ITU-R BT.601 in 256ths.
 _RED, _GREEN, _BLUE = 77, 150, 29
-
-UInt8s = npt.NDArray[np.uint8]
-Float32s = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,6 +115,7 @@ def _detail(
     squares = np.zeros((len(luma), _TILES, _TILES))
     # Pixels of the working size from one stored pixel to the next: 1 for all photographs, 7 for 28 x 28.
     steps = np.clip(np.rint(SIDE / np.maximum(np.where(sizes < 1, SIDE, sizes), 1)), 1, _MAX_STEP).astype(np.int64)
+    # Most batches have one step and go through whole; mixed ones are measured group by group.
     for across, down in np.unique(steps, axis=0).tolist():
         rows = np.flatnonzero((steps == (across, down)).all(axis=1))
         chosen = luma if len(rows) == len(luma) else luma[rows]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from shardtools.decode import DecodeOptions
+from shardtools.decode import BACKENDS, DecodeOptions
 from shardtools.errors import OptionError
+from shardtools.options import option
 
 OVERLAY_NAME = "quality"
 MADE_BY = "shardtools quality"
+
+MIN_QUALITY = 50
+"""Hashes of less are as good as random: Meta advises against comparing them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +37,23 @@ class QualityOptions:
     """
 
     dataset: str
-    num_threads: int | None = None
+    num_threads: int | None = field(
+        default=None,
+        metadata=option("Threads that decode and measure.", flag="--threads", metavar="N", unset="one a core"),
+    )
     batch_size: int = 32
     rows_per_part: int = 20_000
-    allow_scaled: bool = True
-    backend: str = "auto"
-    replace: bool = False
-    out: str | None = None
+    allow_scaled: bool = field(
+        default=True,
+        metadata=option("Decode every pixel of large JPEGs, not only as many as are measured.", flag="--full"),
+    )
+    backend: str = field(
+        default="auto", metadata=option("What decodes; with --full all give the same pixels.", choices=BACKENDS)
+    )
+    replace: bool = field(default=False, metadata=option("Measure anew what is there."))
+    out: str | None = field(
+        default=None, metadata=option("Write the overlay there, where DATASET cannot be written.", metavar="FOLDER")
+    )
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "rows_per_part"):

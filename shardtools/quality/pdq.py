@@ -17,19 +17,17 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import UInt8s
+
 GRID = 64
 SIDE = 3 * GRID
 """Pixels of a side: three a cell, of which the middle one is the cell's centre, whatever way the picture is turned."""
 HASH_BYTES = 32
-MIN_QUALITY = 50
-"""Hashes of less are as good as random: Meta advises against comparing them."""
 
 _FREQUENCIES = 16
 _WEIGHTS = (1, 2, 1)
 _GRADIENT_PER_QUALITY = 90
 _MAX_QUALITY = 100
-
-UInt8s = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

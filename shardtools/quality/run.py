@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import queue
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,7 +43,7 @@ from shardtools.overlays.layout import OVERLAY_FILE
 from shardtools.quality.measures import Measures, measure
 from shardtools.quality.options import MADE_BY, OVERLAY_NAME, QualityOptions
 from shardtools.quality.pdq import HASH_BYTES, SIDE
-from shardtools.storage import open_storage
+from shardtools.storage import open_storage, read_ahead
 
 _IMAGES_AT_A_TIME = 8
 """What is measured at once: its intermediate arrays then stay in a core's cache."""
@@ -132,6 +130,7 @@ def measure_dataset(
     # Decoders are checked here: an option that none of them has stops the run before it reads an image.
     decoder = Decoder(options.decode_options())
     found = None if options.replace else _existing(options)
+    # Everything is there, for this version of the dataset: nothing is opened for writing.
     if found is not None and is_complete(found.info) and fits(found.info, open_dataset(options.dataset)):
         return QualityResult(info=found.info, num_images=len(table), num_measured=0, num_failed=0)
     num_done = 0 if found is None else found.info.num_rows
@@ -146,6 +145,8 @@ def measure_dataset(
         made_by=MADE_BY,
         settings=_settings(table, decoder),
         replace=options.replace,
+        # Parts are committed in the order of the table, so the rows that are there are a prefix, and their number is
+        # where to go on.
         resume_parts=None if options.replace else len(found.info.parts) if found else 0,
         out=options.out,
     ) as writer:
@@ -199,6 +200,7 @@ def _measure_part(job: _Job, part: range, report: Progress) -> TaskFacts:
         order=OrderOptions(shuffle="none"),
         read=ReadOptions(max_bad_share=1.0),
     )
+    # A decoder serves one thread at a time: threads take one that is idle and put it back.
     idle: queue.SimpleQueue[BatchDecoder] = queue.SimpleQueue()
     for _ in range(options.threads):
         idle.put(BatchDecoder(loading, table, Decoder(options.decode_options())))
@@ -215,27 +217,12 @@ def _measure_part(job: _Job, part: range, report: Progress) -> TaskFacts:
             idle.put(decoder)
 
     batches, num_threads = [], options.threads
-    with BatchReader(table, loading.read) as reader, ThreadPoolExecutor(num_threads, "shardtools-quality") as threads:
-        for batch in _in_order(reader.batches(steps), work, threads, num_threads * _BATCHES_PER_THREAD):
+    with BatchReader(table, loading.read) as reader:
+        calls = (partial(work, raw) for raw in reader.batches(steps))
+        for batch in read_ahead(calls, num_threads * _BATCHES_PER_THREAD, num_threads=num_threads):
             batches.append(batch)
             report(Batch(rows=batch.num_rows))
     return TaskFacts(rows=len(part), result=pa.concat_tables(batches))
-
-
-def _in_order(
-    raws: Iterable[RawBatch], work: Callable[[RawBatch], pa.Table], threads: ThreadPoolExecutor, ahead: int
-) -> Iterator[pa.Table]:
-    under_way: deque[Future[pa.Table]] = deque()
-    try:
-        for raw in raws:
-            under_way.append(threads.submit(work, raw))
-            if len(under_way) > ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        for left in under_way:
-            left.cancel()
 
 
 def _measure_batch(raw: RawBatch, decoder: BatchDecoder, table: SampleTable) -> pa.Table:

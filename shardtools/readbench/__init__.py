@@ -1,7 +1,15 @@
 """What this machine reads from a dataset, where the time goes, and what would make it faster."""
 
-from shardtools.readbench.advice import advise
-from shardtools.readbench.measuring import measure_reading
-from shardtools.readbench.result import ReadBench, ReadBenchOptions, Speed, StageShares
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
+from shardtools.readbench.options import ReadBenchOptions
+
+if TYPE_CHECKING:
+    from shardtools.readbench.advice import advise
+    from shardtools.readbench.measuring import measure_reading
+    from shardtools.readbench.result import ReadBench, Speed, StageShares
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = ["ReadBench", "ReadBenchOptions", "Speed", "StageShares", "advise", "measure_reading"]

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, DecodeStatus, StageSeconds
 from shardtools.errors import ShardError
 from shardtools.loader import Draws, SampleTable
 from shardtools.loader.crops import CropPlan, output_shapes, plan_crops
 from shardtools.loader.options import Crop
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading import BatchReader
 from shardtools.readbench.result import Speed
 

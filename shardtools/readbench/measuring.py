@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, StageSeconds
 from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
 from shardtools.loader.block_sizes import resolve_sizes
 from shardtools.loader.options import CenterCropOptions, Crop
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading import BatchReader
 from shardtools.loader.reading_batch import ReadCounts
 from shardtools.loader.reading_ranges import BlockMap
@@ -34,8 +34,9 @@ from shardtools.readbench.decoding import (
     share_of_large_crops,
     take_sample,
 )
+from shardtools.readbench.options import ReadBenchOptions
 from shardtools.readbench.residency import resident_share
-from shardtools.readbench.result import ReadBench, ReadBenchOptions, Speed, StageShares
+from shardtools.readbench.result import ReadBench, Speed, StageShares
 from shardtools.storage import open_storage
 from shardtools.storage.s3 import S3Storage
 
@@ -185,10 +186,12 @@ class _Loaded:
 
 def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> _Loaded:
     """The loader itself, through as many epochs as the time allows."""
+    # The loader has made one batch already, which is not counted.
     stages, waited = loader.stage_seconds(), loader.read_counts().wait_seconds
     num_images = num_bytes = 0
     waited_at_start = 0.0
     started, cpu_started = time.perf_counter(), time.process_time()
+    # From epoch 1: the parts before have read epoch 0, whose bytes may be in memory by now.
     for epoch in itertools.count(1):
         before = loader.read_counts().wait_seconds
         for batch in loader.epoch(epoch):

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.arrays import Int64s
 from shardtools.errors import StorageError
 from shardtools.loader import SampleTable
-from shardtools.loader.randomness import Int64s
 from shardtools.loader.reading_local import MappedFile
 from shardtools.storage import open_storage
 

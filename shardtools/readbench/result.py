@@ -2,63 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-
-from shardtools.errors import OptionError
-from shardtools.loader import CropOptions, LoaderOptions, OrderOptions
-from shardtools.loader.options import Crop
-
-MAX_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadBenchOptions:
-    """What to measure.
-
-    Attributes:
-        dataset: Folder or s3:// address of a finished dataset.
-        split: The split to read; `None` reads all.
-        crop: What is made of each image.
-        batch_size: Images of a batch, at least 1.
-        num_threads: Threads that decode, at least 1.
-        shuffle: One of `OrderOptions`'.
-        seed: Of order and crops.
-        seconds: For how long the loader is measured, above 0 to 3,600; each part on its own takes half of it.
-        backend: As in `LoaderOptions`.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-
-    dataset: str
-    split: str | None = None
-    crop: Crop = field(default_factory=lambda: CropOptions(size=224))
-    batch_size: int = 64
-    num_threads: int = 1
-    shuffle: str = "global"
-    seed: int = 0
-    seconds: float = 5.0
-    backend: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.seconds <= MAX_SECONDS or math.isnan(self.seconds):
-            raise OptionError(f"seconds is above 0, at most {MAX_SECONDS:.0f}, found {self.seconds}")
-        if self.shuffle == "weighted":
-            raise OptionError("shuffle='weighted' needs a view's weights: measure with 'global', which reads alike")
-        self.loader_options()
-
-    def loader_options(self) -> LoaderOptions:
-        """The loader that is measured."""
-        return LoaderOptions(
-            datasets=(self.dataset,),
-            split=self.split,
-            crop=self.crop,
-            batch_size=self.batch_size,
-            order=OrderOptions(seed=self.seed, shuffle=self.shuffle),
-            num_threads=self.num_threads,
-            backend=self.backend,
-        )
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

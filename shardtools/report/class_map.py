@@ -67,6 +67,7 @@ def nearest_sql(overlay: OverlayTable) -> tuple[str, str, str]:
     if "nearest_wnid" not in overlay.columns:
         return "n.nearest", "(n.nearest = s.class_index)", ""
     labels = "(select wnid, min(class_index) as label from samples where class_index is not null group by wnid)"
+    # Of a class without a name the number is all there is: it is taken for a label of this dataset.
     nearest = f"case when n.nearest_wnid is null then n.nearest else coalesce(c.label, {ELSEWHERE}) end"
     return nearest, f"({nearest} = s.class_index)", f" left join {labels} as c on c.wnid = n.nearest_wnid"
 
@@ -99,6 +100,7 @@ def find_class_map(tables: Tables) -> ClassMap | Missing:
         if given != nearest
     ]
     pairs.sort(key=lambda pair: (-pair.share, -pair.count, pair.given, pair.nearest))
+    # Counted by the database again: margins are per image, and `counts` has only sums left.
     fits = tables.rows(
         f"select s.class_index as class_index, count(*) as count, "
         f"avg({own}::int) as share, {means['margin']} as margin, "

@@ -98,8 +98,10 @@ def page_content(
         numbers: Key -> its picture's place.
     """
     samples, splits = _Samples(), _Numbers()
+    # In the order of the page's lists; a split that only another dataset has is added behind them, at first use.
     for split in facts.splits:
         splits.of(split)
+    # These three number the samples as they meet them; the list of samples below is only right after all of them.
     suspects = _suspects(findings.suspects, samples)
     pairs = _pairs(findings.pairs, samples)
     outliers = _outliers(findings.outliers, samples)

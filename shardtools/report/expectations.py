@@ -7,11 +7,9 @@ audit by another program need only have those.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from shardtools.documents import FieldError, Format, build
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import digest
 from shardtools.overlays import Overlay
@@ -19,8 +17,12 @@ from shardtools.report.markup import Markup, element, table
 from shardtools.report.reading import Missing, Tables
 
 SUMMARY_FILE = "summary.json"
-_FORMAT = ("shardtools-label-audit", 1)
-_ENDS = ("low", "estimate", "high")
+_FORMAT = Format(
+    name="shardtools-label-audit",
+    version=1,
+    what="the summary of an audit",
+    remedy="run the audit again with replace (--replace)",
+)
 _MOST_CUTS = 40
 
 
@@ -112,34 +114,11 @@ def _button(cut: ExpectedCut) -> Markup:
 
 
 def _parse(content: bytes, overlay: Overlay, where: str) -> Expectations:
+    fields = _FORMAT.decode(content, where=where)
+    if fields.get("overlay_sha256") != digest(overlay.content):
+        raise DatasetError(f"{where} is of another audit than the overlay beside it: run the audit again")
     try:
-        fields = json.loads(content)
-        found = (fields["format"], fields["format_version"])
-        if found == _FORMAT and fields["overlay_sha256"] != digest(overlay.content):
-            raise DatasetError(f"{where} is of another audit than the overlay beside it: run the audit again")
-        if found == _FORMAT:
-            return Expectations(
-                num_audited=int(fields["num_audited"]),
-                confidence=float(fields["confidence"]),
-                noise_rate=_share(fields["noise_rate"]),
-                cuts=tuple(_cut(one) for one in fields["cuts"][:_MOST_CUTS]),
-            )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        raise DatasetError(f"{where} is no summary of an audit: run the audit again with replace (--replace)") from None
-    raise DatasetError(
-        f"{where} has format {found[0]} version {found[1]}, this release reads {_FORMAT[0]} version {_FORMAT[1]}"
-    )
-
-
-def _cut(fields: Mapping[str, Any]) -> ExpectedCut:
-    return ExpectedCut(
-        num_samples=int(fields["num_samples"]),
-        threshold=float(fields["threshold"]),
-        precision=_share(fields["precision"]),
-        recall=_share(fields["recall"]),
-    )
-
-
-def _share(fields: Mapping[str, Any]) -> Share:
-    low, estimate, high = (float(fields[end]) for end in _ENDS)
-    return Share(low=low, estimate=estimate, high=high)
+        found = build(Expectations, fields, others=True)
+    except FieldError as error:
+        raise _FORMAT.damaged(where, error) from None
+    return replace(found, cuts=found.cuts[:_MOST_CUTS])

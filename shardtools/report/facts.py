@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardtools.dataset import Dataset, DatasetInfo, read_plan_file
-from shardtools.errors import DatasetError
 from shardtools.manifest import digest
 from shardtools.report.charts import Bin
 from shardtools.report.reading import Tables
+from shardtools.sql.facts import SETTING_COLUMNS, count_labels, count_statuses, count_values
 from shardtools.taxonomy.table import find_synset
 
 NUM_BINS = 24
@@ -25,18 +25,6 @@ _MANY_VALUES = 12
 _LOG_RATIO = 8.0
 """A range whose ends are further apart than this gets bins of equal ratio."""
 
-SETTING_COLUMNS = (
-    "model_id",
-    "prompt_template",
-    "negative_prompt",
-    "guidance_scale",
-    "num_inference_steps",
-    "scheduler",
-    "corruption",
-    "severity",
-    "jpeg_quality",
-    "label_source",
-)
 COUNTED_COLUMNS = ("image_format", "mode", "source")
 
 
@@ -75,7 +63,7 @@ class DatasetFacts:
         num_sizes: Number of different sizes.
         spreads: Name of a number -> its distribution: "num_bytes", "shorter_side", "aspect".
         counted: Column -> ((value, images), ...) for `COUNTED_COLUMNS`.
-        values: Column -> ((value, rows), ...) for those of `SETTING_COLUMNS` that have any.
+        values: Column -> ((value, rows), ...) for those of `SETTING_COLUMNS` that have any and are not counted.
     """
 
     url: str
@@ -109,8 +97,6 @@ def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
     Raises:
         DatasetError: It is not finished, or its manifest is damaged.
     """
-    if dataset.info is None:
-        raise DatasetError(f"{tables.url} is not finished: run the job that makes it again, it resumes")
     plan = read_plan_file(dataset.storage)
     classes, num_unlabelled = _classes(tables)
     sizes = tables.rows(
@@ -120,14 +106,11 @@ def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
     return DatasetFacts(
         url=tables.url,
         sha256=digest(dataset.content),
-        info=dataset.info,
+        info=dataset.commit,
         settings=plan.settings if plan is not None else {},
         classes=classes,
         num_unlabelled=num_unlabelled,
-        statuses={
-            (row["split"], row["status"]): row["rows"]
-            for row in tables.rows("select split, status, count(*) as rows from samples group by all order by all")
-        },
+        statuses=count_statuses(tables.session),
         reasons=tuple(
             (row["status"], row["reason"] or "", row["rows"])
             for row in tables.rows(
@@ -143,7 +126,11 @@ def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
             if (found := _spread(tables, expression)) is not None
         },
         counted={name: _values(tables, name, "status = 'ok'") for name in COUNTED_COLUMNS},
-        values={name: listed for name in SETTING_COLUMNS if (listed := _values(tables, name, f"{name} is not null"))},
+        values={
+            name: listed
+            for name in SETTING_COLUMNS
+            if name not in COUNTED_COLUMNS and (listed := _values(tables, name, f"{name} is not null"))
+        },
     )
 
 
@@ -156,19 +143,15 @@ _EXPRESSIONS = {
 
 
 def _classes(tables: Tables) -> tuple[tuple[ClassFacts, ...], int]:
-    rows = tables.rows(
-        "select class_index, split, any_value(wnid) as wnid, count(*) filter (status = 'ok') as images "
-        "from samples group by class_index, split order by class_index, split"
-    )
-    images: dict[int, dict[str, int]] = {}
+    images: dict[int, Counter[str]] = {}
     wnids: dict[int, str | None] = {}
     num_unlabelled = 0
-    for row in rows:
-        if row["class_index"] is None:
-            num_unlabelled += row["images"]
+    for index, wnid, split, num_images in count_labels(tables.session):
+        if index is None:
+            num_unlabelled += num_images
             continue
-        images.setdefault(row["class_index"], {})[row["split"]] = row["images"]
-        wnids[row["class_index"]] = row["wnid"] or wnids.get(row["class_index"])
+        images.setdefault(index, Counter())[split] += num_images
+        wnids[index] = wnids.get(index) or wnid
     names = class_names(wnids)
     return (
         tuple(
@@ -199,10 +182,12 @@ def _spread(tables: Tables, expression: str) -> Spread | None:
     low, high = quantiles[0], quantiles[-1]
     if low == high:
         return Spread(quantiles=quantiles, bins=())
+    # Lengths and sides spread over powers of ten: in even bins almost all images would stand in the first bar.
     in_ratios = low > 0 and high / low > _LOG_RATIO
     scaled = f"ln({expression})" if in_ratios else expression
     first, last = (math.log(low), math.log(high)) if in_ratios else (low, high)
     step = (last - first) / NUM_BINS
+    # Clamped: the largest value lies on the last bin's upper edge, and rounding may put the smallest below the first.
     counts = {
         row["bin"]: row["images"]
         for row in tables.rows(
@@ -220,12 +205,8 @@ def _spread(tables: Tables, expression: str) -> Spread | None:
 
 
 def _values(tables: Tables, column: str, condition: str) -> tuple[tuple[str, int], ...]:
-    """The most frequent values of a column."""
-    rows = tables.rows(
-        f"select {column} as value, count(*) as rows from samples where {condition} group by value "
-        f"order by rows desc, value limit {_MANY_VALUES}"
-    )
-    return tuple((value_text(row["value"]), row["rows"]) for row in rows)
+    found = count_values(tables.session, column, condition, limit=_MANY_VALUES)
+    return tuple((value_text(value), count) for value, count in found)
 
 
 def value_text(value: Any) -> str:

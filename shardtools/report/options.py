@@ -5,9 +5,10 @@ Owns the names and their bounds. All of them change what is on the page, none wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
+from shardtools.options import option
 
 _LEAST_BYTES = 500_000
 _THUMBNAIL_PIXELS = (32, 512)
@@ -32,14 +33,21 @@ class ReportOptions:
         OptionError: A value is out of range.
     """
 
-    title: str | None = None
-    num_suspects: int = 1000
-    num_pairs: int = 300
-    num_outliers: int = 24
-    num_neighbours: int = 5
-    thumbnail_pixels: int = 112
-    max_bytes: int = 20_000_000
-    overlays: tuple[str, ...] = ()
+    title: str | None = field(default=None, metadata=option("Heading of the page.", unset="the end of DATASET"))
+    num_suspects: int = field(default=1000, metadata=option("At most.", flag="--suspects", metavar="N"))
+    num_pairs: int = field(default=300, metadata=option("Duplicates at most.", flag="--pairs", metavar="N"))
+    num_outliers: int = field(default=24, metadata=option("At most of each kind.", flag="--outliers", metavar="N"))
+    num_neighbours: int = field(default=5, metadata=option("Of a suspect.", flag="--neighbours", metavar="N"))
+    thumbnail_pixels: int = field(default=112, metadata=option("Of thumbnails.", flag="--pixels", metavar="N"))
+    max_bytes: int = field(
+        default=20_000_000,
+        metadata=option(
+            "Thumbnails that would make the page longer are left out.", flag="--max-megabytes", metavar="MB", unit=10**6
+        ),
+    )
+    overlays: tuple[str, ...] = field(
+        default=(), metadata=option("An overlay outside of DATASET.", flag="--overlay", metavar="PATH")
+    )
 
     def __post_init__(self) -> None:
         for name in ("num_suspects", "num_pairs", "num_outliers", "num_neighbours"):

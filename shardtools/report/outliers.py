@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number, quoted
+from shardtools.quoting import quoted_name
+from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number
 from shardtools.sql import find_query
 
 OVERLAY = "quality"
@@ -93,6 +94,7 @@ def find_outliers(tables: Tables, *, limit: int) -> tuple[OutlierKind, ...] | Mi
     flags, measures = overlay.of_type("bool"), overlay.of_type(*NUMBERS)
     if not flags and not measures:
         return Missing(reason=f"The overlay {OVERLAY} has no number and no truth value.", is_problem=True)
+    # The strongest statement first: the question has thresholds. What follows guesses from the names of columns.
     judged = _by_question(tables, overlay, limit)
     if judged is not None:
         return judged
@@ -100,6 +102,7 @@ def find_outliers(tables: Tables, *, limit: int) -> tuple[OutlierKind, ...] | Mi
     if "status" in overlay.columns:
         kinds.append(_unreadable(tables, overlay, limit))
     kinds.append(_odd_aspect(tables, limit))
+    # Somebody's own truth values are an answer; the ends of measures would dilute it with images that are fine.
     if not flags:
         ends = [end for end in ENDS if end[1] in measures]
         both = [(f"{end} {name}", name, order) for name in measures for end, order in _BOTH][: 2 * _MAX_MEASURES]
@@ -128,6 +131,7 @@ def _place(problem: str) -> tuple[int, str]:
 def _kind(problem: str, rows: list[dict[str, Any]], limit: int) -> OutlierKind:
     measure, sign = PROBLEMS.get(problem, (None, 1))
     found = [Outlier(key=row["key"], value=None if measure is None else row[measure]) for row in rows]
+    # In Python, since each problem has its own measure and direction, and one row may be in several kinds.
     found.sort(key=lambda one: (one.value is None, sign * (one.value or 0.0), one.key))
     return OutlierKind(name=problem, measure=measure, num_all=len(rows), shown=tuple(found[:limit]))
 
@@ -159,8 +163,8 @@ def _flagged(tables: Tables, overlay: OverlayTable, name: str, measures: list[st
     measure, order = FLAGS.get(stem, (None, "asc"))
     if measure not in measures:
         measure = None
-    value = number(f"n.{quoted(measure)}") if measure is not None else "null::double"
-    where = f"from {overlay.sql} as n where n.{quoted(name)}"
+    value = number(f"n.{quoted_name(measure)}") if measure is not None else "null::double"
+    where = f"from {overlay.sql} as n where n.{quoted_name(name)}"
     [total] = tables.rows(f"select count(*) as images {where}")
     rows = tables.rows(
         f"select n.key as key, {value} as value {where} order by value {order} nulls last, key limit {limit}"
@@ -174,7 +178,7 @@ def _flagged(tables: Tables, overlay: OverlayTable, name: str, measures: list[st
 
 
 def _extreme(tables: Tables, overlay: OverlayTable, name: str, measure: str, order: str, limit: int) -> OutlierKind:
-    value = number(f"n.{quoted(measure)}")
+    value = number(f"n.{quoted_name(measure)}")
     rows = tables.rows(
         f"select n.key as key, {value} as value from {overlay.sql} as n where {value} is not null "
         f"order by value {order}, key limit {limit}"

@@ -14,6 +14,7 @@ from shardtools.report.outliers import OutlierKind
 from shardtools.report.pairs import Pairs
 from shardtools.report.reading import Missing
 from shardtools.report.suspects import Suspects
+from shardtools.words import rough_size
 
 _BARS = 40
 """Classes with a bar each; of more, those with the most and the fewest images."""
@@ -48,7 +49,7 @@ def _tiles(facts: DatasetFacts, findings: Findings, class_map: ClassMap | Missin
         (f"{info.num_images:,}", "images", None),
         (f"{len(facts.classes):,}", "classes", None),
         (", ".join(facts.splits) or "none", "splits", None),
-        (bytes_text(num_bytes), "of image data", None),
+        (rough_size(num_bytes), "of image data", None),
     ]
     if info.num_rows > info.num_images:
         tiles.append((f"{info.num_rows - info.num_images:,}", "rows without an image", None))
@@ -133,7 +134,7 @@ def _spread_panels(facts: DatasetFacts) -> list[Markup]:
     shapes: dict[str, tuple[str, Callable[[float], str]]] = {
         "shorter_side": ("Shorter side", lambda value: f"{value:.0f} px"),
         "aspect": ("Width to height", lambda value: f"{value:.2f}"),
-        "num_bytes": ("File size", bytes_text),
+        "num_bytes": ("File size", rough_size),
     }
     panels = []
     for name, (title, text) in shapes.items():
@@ -227,11 +228,3 @@ def _overlays(overlays: Sequence[OverlayInfo]) -> Markup:
         for info in overlays
     ]
     return _panel(table(["overlay", "rows", "made by", "settings"], rows, caption="Where the facts come from"))
-
-
-def bytes_text(num_bytes: float) -> str:
-    """A length in decimal units."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.3g} {unit}"
-    return f"{num_bytes:.0f} bytes"

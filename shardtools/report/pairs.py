@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardtools.errors import ShardtoolsError
-from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number, quoted
+from shardtools.quoting import quoted_name, quoted_text
+from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number
 from shardtools.storage import open_storage
-from shardtools.storage.arrow import quoted_text
 
 OVERLAYS = ("duplicate_pairs", "duplicates")
 """Names, the one with every pair first."""
@@ -62,6 +62,7 @@ class Pairs:
 
 def find_pairs(tables: Tables, *, limit: int) -> Pairs | Missing:
     """Pairs across splits, then the nearest."""
+    # Not both: `duplicates` has a row a member, and would show pairs with the first of each group once more.
     found = next((name for name in OVERLAYS if name in tables.names), OVERLAYS[-1])
     overlay = tables.overlay(found)
     if isinstance(overlay, Missing):
@@ -128,11 +129,11 @@ def _source(tables: Tables, overlay: OverlayTable) -> str | None:
     other = next((name for name in _OTHERS if name in texts), None)
     if other is not None:
         place = _OTHERS[other]
-        where = f"n.{quoted(place)}" if place in texts else "null"
+        where = f"n.{quoted_name(place)}" if place in texts else "null"
         expression = f"case when {where} in ({_own_addresses(tables, overlay, place)}) then null else {where} end"
         columns = {
             "own_key": "n.key",
-            "other_key": f"n.{quoted(other)}",
+            "other_key": f"n.{quoted_name(other)}",
             "place": expression if place in texts else "null::varchar",
             "given_split": split,
             "copy_is_other": str(other == "other_key").lower(),
@@ -157,8 +158,9 @@ def _own_addresses(tables: Tables, overlay: OverlayTable, column: str) -> str:
     own = [quoted_text(tables.url)]
     if column in overlay.columns:
         here = open_storage(tables.url).url
-        for row in tables.rows(f"select distinct n.{quoted(column)} as address from {overlay.sql} as n"):
+        for row in tables.rows(f"select distinct n.{quoted_name(column)} as address from {overlay.sql} as n"):
             try:
+                # Compared as opened, which takes "DS", "DS/" and "./DS" for the same.
                 is_own = row["address"] is not None and open_storage(row["address"]).url == here
             except ShardtoolsError:
                 # An address of a kind that is not known here is another dataset's.

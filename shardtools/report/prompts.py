@@ -64,6 +64,7 @@ def find_yields(tables: Tables) -> tuple[PromptGroup, ...]:
     source = "from samples as s"
     nearest_share = suspect_share = "null::double"
     if not isinstance(nearest, Missing):
+        # Left joins: a row without an image may be in no overlay, and must still count among those asked for.
         source += f" left join {nearest.sql} as n on n.dataset = s.dataset and n.key = s.key"
         _, own, join = nearest_sql(nearest)
         source += join

@@ -62,7 +62,7 @@ class Tables:
     """A session over one dataset, and its overlays by name."""
 
     def __init__(self, session: Session, dataset: Dataset, url: str, addresses: tuple[str, ...]) -> None:
-        self._session = session
+        self.session = session
         self._dataset = dataset
         self.url = url
         self._elsewhere = {overlay.info.name: overlay for overlay in map(open_overlay_at, addresses)}
@@ -70,18 +70,18 @@ class Tables:
 
     def table(self, sql: str, **parameters: Any) -> pa.Table:
         """The result of a statement."""
-        rows = self._session.stream(sql, parameters)
-        return pa.Table.from_batches(rows, schema=rows.schema)
+        return self.session.table(sql, parameters)
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a result as dictionaries."""
-        return self.table(sql, **parameters).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped
+        return self.session.rows(sql, parameters)
 
     def overlay(self, name: str, *required: str) -> OverlayTable | Missing:
         """An overlay with at least these columns."""
         if name not in self.names:
             return Missing(reason=f"Nothing yet: `{self._command(name)}` writes the overlay {name}.")
         try:
+            # Both: opening checks the commit, and the empty selection that the database can read the files it names.
             info = self._overlay(name).info
             schema = self.table(f'select * from overlays."{name}" limit 0').schema
         except (DatasetError, QueryError) as error:
@@ -122,11 +122,6 @@ class Tables:
         if overlay is None:
             raise DatasetError(f"overlay {name} is gone: was it removed meanwhile? Make the report again")
         return overlay
-
-
-def quoted(name: str) -> str:
-    """A column's name as SQL takes it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def number(expression: str) -> str:

@@ -68,6 +68,7 @@ def write_report(
     """
     options = options or ReportOptions()
     address = os.fspath(out)
+    # Before any row is read: a wrong name must not cost the minutes that the page takes.
     if PurePosixPath(address).suffix.lower() != _SUFFIX:
         raise OptionError(f"a report is written to a name that ends in {_SUFFIX}, found {address!r}")
     page, pictures = make_page(os.fspath(url), options)
@@ -82,6 +83,7 @@ def make_page(url: str, options: ReportOptions) -> tuple[Page, Thumbnails]:
     dataset = open_dataset(url)
     with Session([url], overlays=options.overlays) as session:
         tables = Tables(session, dataset, url, options.overlays)
+        # The facts first: they refuse a dataset that is not finished.
         facts = count(tables, dataset)
         findings = Findings(
             suspects=find_suspects(tables, limit=options.num_suspects, num_neighbours=options.num_neighbours),
@@ -90,6 +92,7 @@ def make_page(url: str, options: ReportOptions) -> tuple[Page, Thumbnails]:
         )
         class_map = find_class_map(tables)
         yields = find_yields(tables)
+        # Findings name samples by key alone. Their rows are read once for all, and no SQL is asked after this block.
         wishes = wished_pictures(findings, options.thumbnail_pixels)
         rows = read_samples(tables, list(dict.fromkeys(key for key, _ in wishes)))
         infos = tuple(tables.infos())

@@ -13,8 +13,9 @@ from typing import Any
 
 from shardtools.dataset import open_dataset
 from shardtools.errors import QueryError
+from shardtools.quoting import quoted_name
 from shardtools.report.expectations import Expectations, find_expectations
-from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number, quoted
+from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number
 from shardtools.sql import Session
 from shardtools.sql.output import check_suffix, save
 
@@ -90,7 +91,7 @@ def _filled(tables: Tables, overlay: OverlayTable, names: list[str]) -> tuple[st
     """The columns that have any value: an audit writes those of a training also where there was none."""
     if not names:
         return ()
-    counts = ", ".join(f"count({quoted(name)}) as filled{place}" for place, name in enumerate(names))
+    counts = ", ".join(f"count({quoted_name(name)}) as filled{place}" for place, name in enumerate(names))
     [row] = tables.rows(f"select {counts} from {overlay.sql}")
     return tuple(name for place, name in enumerate(names) if row[f"filled{place}"])
 
@@ -131,7 +132,7 @@ def suspects_sql(tables: Tables) -> str | Missing:
 def _statement(overlay: OverlayTable, scores: tuple[str, ...]) -> str:
     taken = _expressions(overlay)
     columns = [f"{expression} as {name}" for name, expression in taken.items()]
-    columns += [f"{number(f'n.{quoted(name)}')} as score{position}" for position, name in enumerate(scores)]
+    columns += [f"{number(f'n.{quoted_name(name)}')} as score{position}" for position, name in enumerate(scores)]
     return (
         f"select n.key, {', '.join(columns)} from {overlay.sql} as n join samples as s using (dataset, key) "
         f"where {_condition(taken)}"
@@ -153,11 +154,15 @@ def _expressions(overlay: OverlayTable) -> dict[str, str]:
     """What it is -> SQL, also where the overlay lacks it."""
     columns = {what: _column(overlay, what) for what in _NAMES}
     given = f"n.{columns['given']}" if columns["given"] else "s.class_index"
+    # An audit that has nothing better writes the given label itself or null, another program may write -1: all three
+    # are no suggestion.
     found = {"given": given, "suggested": f"nullif(nullif(n.{columns['suggested']}, -1), {given})"}
     for what in ("probability", "suspicion"):
         found[what] = number(f"n.{columns[what]}") if columns[what] else "null::double"
     if columns["suspicion"] is None:
+        # An audit without a noise probability has one number to order by, and it is the best there is.
         found["suspicion"] = found["probability"]
+    # Only a real list: another program's `neighbours` may be a count.
     is_list = "list" in overlay.columns.get(columns["neighbours"] or "", "")
     return found | {"neighbours": "n.neighbours" if is_list else "[]"}
 

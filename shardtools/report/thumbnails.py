@@ -70,6 +70,8 @@ def make_thumbnails(
     pixels: dict[str, int] = {}
     for key, side in wishes:
         if key in rows and rows[key]["shard"] is not None:
+            # Wishes come in order of weight, so the first for a key, a card of its own, wins over a later small
+            # neighbour.
             pixels.setdefault(key, side)
     numbers: dict[str, int] = {}
     num_bytes = num_storage_failures = 0
@@ -82,10 +84,13 @@ def make_thumbnails(
             for key, result in zip(keys, results, strict=True):
                 if isinstance(result, Exception):
                     found.failures[key] = f"{type(result).__name__}: {result}"
+                    # An object that is not there fails at once and says nothing about the store; neither do bytes that
+                    # do not decode.
                     num_storage_failures += isinstance(result, StorageError) and not isinstance(result, NotFoundError)
                     if num_storage_failures > _MAX_STORAGE_FAILURES:
                         raise result
                     continue
+                # The same picture again costs nothing, so it is shown also where the room is used up.
                 if result in numbers:
                     found.numbers[key] = numbers[result]
                 elif num_bytes + len(result) > max_bytes:
@@ -94,6 +99,8 @@ def make_thumbnails(
                     num_bytes += len(result) + len('"",')
                     numbers[result] = found.numbers[key] = len(found.pictures)
                     found.pictures.append(result)
+            # Only now, at the end of a batch: it lies in the order of files, and smaller pictures behind the first that
+            # did not fit were still taken. What was never read counts as left out too.
             if found.num_left_out:
                 found.num_left_out = len(pixels) - len(found.numbers) - len(found.failures)
                 break

@@ -1,20 +1,26 @@
 """Shards: the bytes of shard files, written reproducibly and read with suspicion."""
 
-from shardtools.shards.beton_join import join_betons
-from shardtools.shards.beton_reader import Beton, open_beton
-from shardtools.shards.encoder import ShardEncoder, ShardSample
-from shardtools.shards.layouts import (
-    IMAGEFOLDER,
-    LAYOUT_NAMES,
-    LAYOUTS,
-    Layout,
-    check_fields,
-    joined_path,
-    shard_path,
-)
-from shardtools.shards.names import MAX_MEMBER_NAME_BYTES, check_key, part_path
-from shardtools.shards.sample_table import IndexedShard
-from shardtools.shards.tar import Member, TarSample, TarWriter, read_members, read_samples
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
+from shardtools.shards.layout_names import IMAGEFOLDER, LAYOUT_NAMES
+
+if TYPE_CHECKING:
+    from shardtools.shards.beton_join import join_betons
+    from shardtools.shards.beton_reader import Beton, open_beton
+    from shardtools.shards.encoder import ShardEncoder, ShardSample
+    from shardtools.shards.layouts import (
+        LAYOUTS,
+        Layout,
+        check_fields,
+        joined_path,
+        shard_path,
+    )
+    from shardtools.shards.names import MAX_MEMBER_NAME_BYTES, check_key, part_path
+    from shardtools.shards.sample_table import IndexedShard
+    from shardtools.shards.tar import Member, TarSample, TarWriter, read_members, read_samples
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "IMAGEFOLDER",

@@ -179,6 +179,7 @@ def decode_numbers(content: bytes, *, where: str, num_bytes: int) -> tuple[int, 
         raise ShardError(
             f"{where}, byte 0: expected version {VERSION} of .beton, found {version}: write it with FFCV 1.0 or later"
         )
+    # Before the lengths: such a file is as long as its writer got, and to fetch it again would not help.
     if table_start == 0:
         raise ShardError(
             f"{where}, byte 16: no allocation table, its writer was interrupted (FFCV notes the table last): write it "
@@ -235,6 +236,7 @@ def array_layout(one: BetonField) -> tuple[np.dtype[np.generic], tuple[int, ...]
     beginning = np.frombuffer(arguments, _ARRAY_ARGUMENTS, 1)[0]
     length = int(beginning["type_length"])
     text = arguments[_ARRAY_ARGUMENTS.itemsize :][:length]
+    # FFCV has room for 32 sides and fills it with zeros.
     sides = beginning["shape"].tolist()
     shape = tuple(sides[: sides.index(0)] if 0 in sides else sides)
     try:

@@ -36,6 +36,7 @@ def join_betons(inputs: Sequence[Beton], stream: BinaryIO) -> list[int]:
     header, shifts = _plan(inputs)
     stream.seek(0)
     stream.write(encode_header(header))
+    # All rows first: in the joined file they are one table, and the payloads of all inputs lie behind it.
     for one, shift in zip(inputs, shifts, strict=True):
         _copy_rows(one, shift, stream)
     for one, shift in zip(inputs, shifts, strict=True):

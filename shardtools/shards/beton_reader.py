@@ -117,6 +117,8 @@ class Beton:
             StorageError: The file is shorter than it was.
         """
         payloads = [b""] * len(places)
+        # By place, so that neighbours meet whatever order they are asked for in; without bytes there is nothing to
+        # read.
         order = sorted((number for number, (_, length) in enumerate(places) if length), key=places.__getitem__)
         group: list[int] = []
         stop = 0
@@ -157,6 +159,8 @@ def open_beton(storage: Storage, path: str, folder: Path) -> Beton:
     where = storage.object_url(path)
     num_bytes = storage.size(path)
     beginning = storage.read_range(path, 0, min(num_bytes, HEADER.itemsize))
+    # Step by step, as each part of the file says where the next one is: the header the descriptors, these the length of
+    # a row, and rows and samples the end of the metadata. Nothing is asked of a place that was not checked.
     num_fields, page_bytes, num_samples, table_start = decode_numbers(beginning, where=where, num_bytes=num_bytes)
     descriptors = storage.read_range(path, HEADER.itemsize, num_fields * DESCRIPTOR.itemsize)
     every_field = decode_fields(descriptors, where=where)
@@ -225,6 +229,7 @@ def _find_row_bytes(
     for row_bytes in range(least, least + _MAX_CUSTOM_BYTES + 1):
         if (count - 1) * row_bytes + least > len(content):
             break
+        # What is unknown of the last row may lie behind what was read.
         padded = content.ljust(count * row_bytes, b"\0")
         rows = np.frombuffer(padded, row_dtype(fields, row_bytes), count)
         found = enumerate(pointers(rows, number, fields[number].type).tolist())

@@ -147,6 +147,8 @@ class PointerCheck:
         with explained(file, "write"), file.open("wb") as stream:
             stream.truncate(self._metadata.num_rows * dtype.itemsize)
         table = Table(file=file, offset=0, dtype=dtype, num_rows=self._metadata.num_rows)
+        # One range of addresses after the other: its allocations are sorted in memory, and every pointer into it is
+        # looked up.
         for span in self._ranges():
             allocations = self._sorted_allocations(*span)
             for start, rows in self._metadata.pieces():
@@ -156,6 +158,7 @@ class PointerCheck:
                 with explained(file, "write"), file.open("r+b") as stream:
                     stream.seek(start * dtype.itemsize)
                     stream.write(lengths.tobytes())
+        # Each named payload was found, so as many of both means that none is left over.
         if is_whole and self._num_allocated != self._num_named:
             raise ShardError(
                 f"{self._where} has {self._num_allocated} payloads in its allocation table, its rows name "
@@ -238,6 +241,7 @@ class PointerCheck:
         wanted = (address >= span[0]) & (address <= span[1])
         if one.type in SIZED_TYPES:
             wanted &= column["size"] > 0
+        # Pointers into other ranges have their turn; empty payloads have no allocation to find.
         numbers = np.flatnonzero(wanted)
         if not len(numbers):
             return

@@ -131,6 +131,7 @@ class BetonEncoder(ShardEncoder):
         while piece := self._table.read(_COPY_BYTES):
             self._write_at(offset, piece)
             offset += len(piece)
+        # The header last: without the place of its table a file is told for unfinished.
         self._write_at(0, encode_header(self._header(table_start)))
         self._table.close()
         return offset
@@ -157,6 +158,7 @@ class BetonEncoder(ShardEncoder):
                 f"key {key!r} has {num_bytes} bytes, a page of a .beton holds at most {MAX_PAGE_BYTES} and a sample "
                 "lies in one: leave it out or encode it smaller"
             )
+        # A smaller page lies within a larger one, so what is written already stays right.
         while num_bytes > self._page_bytes:
             self._page_bytes *= 2
         page_end = round_up(self._end, self._page_bytes)

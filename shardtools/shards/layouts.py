@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from shardtools.errors import OptionError
 from shardtools.shards.beton_writer import BetonEncoder
 from shardtools.shards.encoder import ShardEncoder
+from shardtools.shards.layout_names import IMAGEFOLDER, LAYOUT_NAMES
 from shardtools.shards.litdata import LitDataEncoder, litdata_index
 from shardtools.shards.mds import MdsEncoder, mds_index
 from shardtools.shards.names import check_split, part_name
 from shardtools.shards.sample_table import IndexedShard
 from shardtools.shards.tar_encoder import TarEncoder
-
-IMAGEFOLDER = "imagefolder"
-"""The layout without shards: every image is a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +50,6 @@ LAYOUTS: dict[str, Layout] = {
     "mds": Layout(suffix=".mds", encoder=MdsEncoder, write_index=mds_index, always=_WITH_KEY),
     "litdata": Layout(suffix=".bin", encoder=LitDataEncoder, write_index=litdata_index, always=_WITH_KEY),
 }
-
-LAYOUT_NAMES = (*LAYOUTS, IMAGEFOLDER)
 
 
 def shard_path(split: str, shard_index: int, attempt: int = 1, *, layout: str = "tar") -> str:

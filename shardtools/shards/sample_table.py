@@ -56,6 +56,7 @@ class SampleTableWriter:
         self._header = header
         self._kind = kind
         self._offsets = array("Q", [table_bytes(max_samples) + len(header)])
+        # Room for the table and the header, which come last.
         self._stream.write(bytes(self._offsets[0]))
 
     def add(self, key: str, values: Sequence[bytes], *, is_sized: Sequence[bool]) -> list[int]:

@@ -134,6 +134,7 @@ def read_samples(members: Iterable[Member], *, where: str) -> Iterator[TarSample
         parts = split_member_name(member.name)
         if parts is None:
             continue
+        # Samples are told by neighbours: a key that comes back would be a second sample for every reader.
         if parts[0] != key:
             if key is not None:
                 yield TarSample(key, group)

@@ -68,6 +68,8 @@ def read_entries(read_at: ReadAt, *, where: str, start: int = 0, stop: int | Non
         try:
             name, flag, num_bytes = _parse(header)
         except ValueError as error:
+            # At the begin, or behind an extended header, there must be one. Elsewhere it may be the end:
+            # `_check_ending` judges.
             if position == start or own:
                 raise _damaged(where, position, str(error)) from None
             break
@@ -76,6 +78,7 @@ def read_entries(read_at: ReadAt, *, where: str, start: int = 0, stop: int | Non
         if not is_extension:
             name, num_bytes = _apply(shared | own, name, num_bytes, where, position)
         end = payload if flag in _WITHOUT_PAYLOAD else payload + num_bytes
+        # Before it is handed on: whoever reads the payload may rely on its being there.
         if stop is not None and end > stop:
             raise ShardError(
                 f"{where} is cut off: member {name!r} ends at byte {end}, the file at {stop}: make or fetch the shard "
@@ -86,6 +89,7 @@ def read_entries(read_at: ReadAt, *, where: str, start: int = 0, stop: int | Non
             if num_bytes > _MAX_EXTENSION_BYTES:
                 raise _damaged(where, payload, f"an extended header of {num_bytes} bytes")
             content = read_at(payload, num_bytes)
+            # It speaks of the entry behind it, so `header_start` stays at the first of them.
             _extend(shared if flag == b"g" else own, flag, content, where, payload)
             continue
         if flag in _REFUSED:

@@ -1,17 +1,30 @@
 """Sources: outside layouts (class folders, idx files, WebDataset tars) as samples with positions."""
 
-from shardtools.sources.base import CHECKS, SOURCE_KINDS, Source, SourceOptions
-from shardtools.sources.detect import detect_kind, open_source
-from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
+from shardtools.sources.kinds import SOURCE_KINDS
+from shardtools.sources.options import CHECKS, SourceOptions
+
+if TYPE_CHECKING:
+    from shardtools.sources.base import Source
+    from shardtools.sources.detect import detect_kind, open_source
+    from shardtools.sources.given import GivenSample
+    from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+    from shardtools.sources.samples import open_samples
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CHECKS",
     "SOURCE_KINDS",
+    "GivenSample",
     "ImageFacts",
     "Rejection",
     "Source",
     "SourceOptions",
     "check_image",
     "detect_kind",
+    "open_samples",
     "open_source",
 ]

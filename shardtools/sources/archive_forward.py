@@ -51,6 +51,7 @@ class ForwardReader:
         Raises:
             SourceError: The compressed stream is damaged or cut off.
         """
+        # There is no way back in a stream.
         if offset < self._position:
             self.close()
             self._open()

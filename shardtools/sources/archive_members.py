@@ -17,12 +17,11 @@ from shardtools.errors import SourceError
 from shardtools.shards.tar_headers import ReadAt, TarEntry, read_entries
 from shardtools.sources.archive_forward import COMPRESSED_SUFFIXES, ForwardReader
 from shardtools.sources.archive_zip import ZipMember, read_directory, unpack
-from shardtools.sources.base import read_ahead
 from shardtools.sources.image_check import MAX_SAMPLE_BYTES, Rejection, extension_of
 from shardtools.sources.tree_layout import VIDEO_EXTENSION, read_layout
 from shardtools.sources.tree_table import FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import count_frames
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 
 ARCHIVE_SUFFIXES = (".tar", ".zip", *COMPRESSED_SUFFIXES)
 """How archives that can be read are named."""
@@ -68,6 +67,7 @@ def read_files(storage: Storage, path: str, archive: int) -> Iterator[TreeFile]:
         reader = ForwardReader(storage, path)
         try:
             yield from _walk(reader.read_at, place, 0, None)
+            # To its end, past the tar's: only there a compressed stream tells whether it is intact.
             reader.finish()
         finally:
             reader.close()
@@ -117,6 +117,8 @@ def _remote_calls(storage: Storage, path: str, place: _Place) -> Iterator[Callab
     size = storage.size(path)
     window = _Window(storage, path, size)
     files: list[TreeFile] = []
+    # Headers of the outer tar are read here, one after the other. Inner tars are walked by the threads that take the
+    # calls, and what lies between two of them is handed over in lists, so that all files keep the archive's order.
     for entry in read_entries(window.read_at, where=place.where, stop=size):
         inner = _inner(entry, place)
         if inner is None:
@@ -164,6 +166,7 @@ def _files(read_at: ReadAt, entry: TarEntry, place: _Place) -> Iterator[TreeFile
         return
     num_frames = 0
     if is_video(path) and entry.num_bytes <= MAX_SAMPLE_BYTES:
+        # A damaged video is one row too, so that its reason is found in the manifest.
         num_frames = max(1, count_frames(read_at(entry.offset, entry.num_bytes)))
     yield TreeFile(
         place.archive, path, place.form, entry.offset, entry.num_bytes, entry.num_bytes, num_frames=num_frames
@@ -237,6 +240,8 @@ class _Window:
         if stop <= offset:
             return b""
         if offset < self._start or stop > self._start + len(self._content):
+            # Headers close to each other: one large request brings many. Far apart, all but one header of it would be
+            # in vain.
             is_near = offset - self._last <= _LARGE_STRIDE_BYTES
             ahead = _LARGE_WINDOW_BYTES if is_near and self._last else _SMALL_WINDOW_BYTES
             fetched = min(max(ahead, num_bytes), self._size - offset)

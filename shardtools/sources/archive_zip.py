@@ -88,6 +88,8 @@ def read_directory(storage: Storage, path: str) -> Iterator[ZipMember]:
     size = storage.size(path)
     with storage.open(path) as stream:
         directory = _find_directory(stream, size, where)
+        # Twice through the directory: a member's span ends where the next one begins, and the directory may have any
+        # order.
         offsets = array("q", (record.offset for record in _records(stream, directory, where)))
         starts = np.unique(np.append(np.frombuffer(offsets, np.int64), directory.start))
         for record in _records(stream, directory, where):
@@ -110,6 +112,7 @@ def _find_directory(stream: BinaryIO, size: int, where: str) -> _Directory:
         )
     _, _, _, _, num_members, num_bytes, offset, _ = _END.unpack_from(tail, position)
     end = tail_start + position
+    # In a zip64 the record above may hold placeholders; the locator stands right before it.
     if end >= _END64_LOCATOR.size + _END64.size:
         stream.seek(end - _END64_LOCATOR.size)
         signature, _, end64, _ = _END64_LOCATOR.unpack(stream.read(_END64_LOCATOR.size))
@@ -120,6 +123,7 @@ def _find_directory(stream: BinaryIO, size: int, where: str) -> _Directory:
                 raise SourceError(f"{where} has no zip64 record at byte {end64}: it is damaged, fetch it again")
             *_, num_members, num_bytes, offset = _END64.unpack(record)
             end = end64
+    # Offsets count from the zip's own begin, which need not be the file's: something may stand before it.
     shift = end - num_bytes - offset
     if shift < 0:
         raise SourceError(
@@ -161,6 +165,7 @@ def _widen(extra: bytes, num_bytes: int, packed: int, offset: int, where: str) -
     """The three numbers, those that do not fit into 32 bits from the zip64 field."""
     numbers = [num_bytes, packed, offset]
     while len(extra) >= 4 and _FULL32 in numbers:
+        # The field holds only those numbers that have a placeholder, in this order.
         tag, length = struct.unpack_from("<2H", extra)
         field, extra = extra[4 : 4 + length], extra[4 + length :]
         if tag != 1:
@@ -210,6 +215,7 @@ def unpack(piece: bytes, num_bytes: int, crc: int) -> bytes | Rejection:
         content = bytes(packed[:num_bytes])
     elif method == _DEFLATED:
         try:
+            # One byte more than expected: it tells too long a member without unpacking all of a bomb.
             content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, num_bytes + 1)
         except zlib.error as error:
             return Rejection("undecodable", f"the zip's packed bytes are damaged: {error}")

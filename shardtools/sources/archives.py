@@ -17,17 +17,17 @@ from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.sources.archive_forward import ForwardReader
 from shardtools.sources.archive_members import ARCHIVE_SUFFIXES as ARCHIVE_SUFFIXES
 from shardtools.sources.archive_members import first_names, read_files, tree_parts
-from shardtools.sources.base import SourceOptions, read_ahead
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.imagefolder import stored_files
 from shardtools.sources.listing import check_name
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import SourceFiles, find_files, has_pattern, is_local_folder
 from shardtools.sources.tree import TreeSource
 from shardtools.sources.tree_index import index_tree
 from shardtools.sources.tree_layout import SPLIT_FOLDERS, Layout, LayoutSurvey, is_wnid
 from shardtools.sources.tree_table import ROOT, TreeFile, TreeTable
 from shardtools.sources.tree_video import require_opencv
-from shardtools.storage import Storage, StoredObject
+from shardtools.storage import Storage, StoredObject, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _SUFFIX = re.compile("|".join(re.escape(suffix) + "$" for suffix in ARCHIVE_SUFFIXES))
@@ -108,6 +108,7 @@ def list_files(found: Archives) -> Iterator[TreeFile]:
     """Files of all archives, in order."""
     storage = found.storage
     calls = [partial(read_files, storage, stored.path, number) for number, stored in enumerate(found.archives)]
+    # Listed together, each archive is a list in memory; a huge one is walked alone, a file at a time.
     together = not storage.is_local and all(stored.num_bytes <= _READ_ALONE_BYTES for stored in found.archives)
     if not together or len(calls) == 1:
         for call in calls:
@@ -148,9 +149,11 @@ def _arrange(paths: Sequence[str], surveys: Sequence[LayoutSurvey]) -> tuple[Map
     whole = LayoutSurvey()
     for survey in surveys:
         whole.merge(survey)
+    # train.tar and val.tar are splits, unless each of them holds a split folder itself.
     are_splits = SPLIT_FOLDERS.issuperset(stems.values()) and not all(
         survey.first_folder in SPLIT_FOLDERS for survey in surveys
     )
+    # Images in no folder have no other class than their archive's name.
     are_classes = whole.has_flat_images and (len(paths) > 1 or is_wnid(stems[0]))
     if are_classes or are_splits:
         return stems, Layout(is_corrupted=whole.is_corrupted)
@@ -213,6 +216,7 @@ def looks_like_archive(files: SourceFiles) -> bool:
         names = first_names(files.storage, path, _MEMBERS_LOOKED_AT)
     except (ShardError, SourceError):
         return False
+    # In the order of certainty: tars within a tar, then files that share a key, then folders, and only then names.
     if any(name.endswith(".tar") for name in names):
         return True
     images = [name for name in names if extension_of(name) in IMAGE_EXTENSIONS]

@@ -8,72 +8,12 @@ end before the first shard is written.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from shardtools.errors import OptionError
 from shardtools.sample import Sample
 from shardtools.storage import Storage
-
-SOURCE_KINDS = (
-    "auto",
-    "dataset",
-    "imagefolder",
-    "archive",
-    "ilsvrc2012",
-    "webdataset",
-    "parquet",
-    "beton",
-    "mds",
-    "litdata",
-    "idx",
-)
-CHECKS = ("decode", "header")
-REQUESTS_IN_FLIGHT = 16
-"""Files or ranges that one process fetches ahead from an object store, where waiting costs more than reading."""
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceOptions:
-    """Which samples to read, and as what.
-
-    Attributes:
-        source: A folder, a file, or a pattern of files; local or s3://.
-        kind: One of `SOURCE_KINDS`.
-        split: For a source without splits the name to give it, for one with several the one to read; `None` for the
-            source's own.
-        classes: Specification for `taxonomy.load_classes` whose order gives the labels; `None` for the source's own.
-        check: "decode" decodes every image in full, "header" only reads what it says it is.
-        flatten_keys: Whether "a/b" in a tar becomes "a__b" instead of an error.
-        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders and
-            archives yes, others no).
-        shuffle_seed: Base of that order, at least 0.
-
-    Raises:
-        OptionError: A value is not one of those.
-    """
-
-    source: str
-    kind: str = "auto"
-    split: str | None = None
-    classes: str | None = None
-    check: str = "decode"
-    flatten_keys: bool = False
-    shuffle: bool | None = None
-    shuffle_seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in SOURCE_KINDS:
-            raise OptionError(f"--source-kind is one of {', '.join(SOURCE_KINDS)}, found {self.kind!r}")
-        if self.check not in CHECKS:
-            raise OptionError(f"--check is one of {', '.join(CHECKS)}, found {self.check!r}")
-        if self.shuffle_seed < 0:
-            raise OptionError(f"--shuffle-seed is at least 0, found {self.shuffle_seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +21,11 @@ class Source(ABC):
     """An indexed source. Instances may be pickled and read in other processes while the index's folder exists.
 
     Attributes:
-        kind: One of `SOURCE_KINDS`, not "auto".
+        kind: One of `SOURCE_KINDS`, not "auto"; another name where no address leads to it ("samples").
         storage: The root below which all of its files lie.
         splits: Split name -> number of samples.
-        settings: Option name -> JSON value: all of the source and its options that changes the samples or their order;
-            no paths, so that a source that moved is still the same.
+        settings: Option name -> JSON value: all of the source and its options that changes the samples or their order,
+            a digest of what it holds among them; no paths, so that a source that moved is still the same.
         parent: sha256 of the `dataset.json` that the source is, if it is a dataset of this package.
     """
 
@@ -110,23 +50,3 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027  # most sources keep nothing open
         """Closes what `samples` left open in this process; the source may be read again."""
-
-
-def read_ahead(calls: Iterable[Callable[[], _T]], depth: int) -> Iterator[_T]:
-    """Results of the calls in their order, `depth` of them running ahead in threads; 0 runs each when it is wanted."""
-    if depth == 0:
-        for call in calls:
-            yield call()
-        return
-    with ThreadPoolExecutor(depth) as pool:
-        running: deque[Future[_T]] = deque()
-        try:
-            for call in calls:
-                running.append(pool.submit(call))
-                if len(running) > depth:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()

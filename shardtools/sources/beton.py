@@ -27,14 +27,15 @@ from shardtools.shards.beton_format import ARRAY_TYPES, MODE_RAW, SCALAR_TYPES, 
 from shardtools.shards.beton_reader import Beton, open_beton
 from shardtools.shards.beton_tables import Table
 from shardtools.shards.beton_writer import JSON_FIELD, KEY_FIELD, NO_LABEL
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, Source, SourceOptions, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.beton_fields import CLS_FIELD, Roles, find_roles, further_members
 from shardtools.sources.image_check import make_sample, too_large
 from shardtools.sources.labels import labels_digest
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import by_split
 from shardtools.sources.png import encode_rgb_png
 from shardtools.sources.tar_labels import label_members
-from shardtools.storage import Storage
+from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _ROWS_TOGETHER = 1024
@@ -98,6 +99,8 @@ class BetonSource(Source):
             positions = np.arange(begin, min(stop, begin + _ROWS_TOGETHER))
             numbers = self._order(split, positions)
             files = np.searchsorted(starts, numbers, side="right") - 1
+            # A piece of a random order comes from all files. Each file's table is asked once, and the answers go to
+            # their places.
             found: list[_Row | None] = [None] * len(positions)
             for file in np.unique(files).tolist():
                 own = np.flatnonzero(files == file)
@@ -117,6 +120,7 @@ class BetonSource(Source):
     def _read_group(self, group: list[_Row]) -> tuple[list[_Row], list[dict[int, bytes]]]:
         beton = self.betons[group[0].file]
         wanted: list[int] = [number for number, one in enumerate(beton.fields) if one.type not in SCALAR_TYPES]
+        # The row needs its key and label, the image stays unread.
         if len(group) == 1 and too_large(sum(group[0].lengths)):
             texts = self.roles[group[0].file].texts.values()
             wanted = [number for number in texts if not too_large(group[0].lengths[number])]
@@ -151,6 +155,7 @@ class BetonSource(Source):
     def _key(self, split: str, row: _Row, payloads: Mapping[int, bytes]) -> str:
         where = _where(self.betons[row.file], row.number)
         stored = self._text(row, KEY_FIELD, payloads)
+        # In the order of trust: the field made for keys, then `json`, then the position, which every sample has.
         if stored:
             try:
                 return check_key(stored.decode(), where=where)
@@ -259,6 +264,8 @@ def open_beton_source(
             roles.append(find_roles(one))
             _check_labels(one, roles[-1].label, last_label)
             digest.update(f"{split} {one.digest()}\n".encode())
+        # Files are one sequence: position p of a split lies in the file whose start is the last not above p. A file
+        # without samples has the start of the next one, and is passed over.
         starts = np.cumsum([0, *(one.num_samples for one in opened)]).tolist()
         files[split] = (len(betons), tuple(starts))
         betons += opened

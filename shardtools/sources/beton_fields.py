@@ -65,8 +65,10 @@ def find_roles(beton: Beton) -> Roles:
         for number, one in enumerate(beton.fields)
         if one.type in SIZED_TYPES and one.name in (KEY_FIELD, JSON_FIELD, CLS_FIELD)
     }
+    # `json` and `cls` say labels and stay members as well; the key is in each member's name already.
     own = (image, label, texts.get(KEY_FIELD))
     members = {number: _extension(one.name) for number, one in enumerate(beton.fields) if number not in own}
+    # Lower-casing may make two names one: the second would silently take the place of the first.
     if len(set(members.values())) < len(members):
         raise SourceError(f"{beton.where}: two of its fields become one extension ({found}): rename one of them")
     return Roles(image, label, texts, members)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.errors import SourceError
+from shardtools.errors import SourceError, first_line
 from shardtools.shards.sample_table import cut_sample
 from shardtools.storage import Storage
 
@@ -102,11 +102,6 @@ def unpack(content: bytes | memoryview, codec: str, max_bytes: int, *, where: st
     return found
 
 
-def first_line(error: BaseException) -> str:
-    """An error's first line, without what is not the same on every run."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
 class Chunk(ABC):
     """An opened file.
 
@@ -178,10 +173,12 @@ def column_values(
     storage: Storage, file: ChunkFile, chunk: Chunk, columns: Sequence[Column], position: int
 ) -> Iterator[bytes]:
     """One column of every sample; of a plain file only the lengths and the column itself are read."""
+    # Packed bytes give nothing until they are unpacked whole, so there is nothing to save.
     if not chunk.is_plain or file.item_packed or chunk.offsets is None:
         for row in range(file.num_samples):
             yield bytes(chunk.values(row)[position] or b"")
         return
+    # The lengths of the values stand before them, so a column is found without reading those before it.
     num_sized = sum(column.num_bytes is None for column in columns)
     with storage.open(file.path) as stream:
         for row in range(file.num_samples):
@@ -190,6 +187,7 @@ def column_values(
             stream.seek(start)
             stored = iter(struct.unpack(f"<{num_sized}I", _exactly(stream, 4 * num_sized, where)))
             lengths = [next(stored) if column.num_bytes is None else column.num_bytes for column in columns]
+            # Before the seek: lengths that lie would lead into the next sample, whose bytes would pass for this one's.
             if 4 * num_sized + sum(lengths) != stop - start:
                 raise SourceError(f"{where}: its values are not as long as the sample: fetch or make the file again")
             stream.seek(sum(lengths[:position]), 1)

@@ -32,6 +32,8 @@ def open_chunk(storage: Storage, file: ChunkFile, columns: Sequence[Column]) -> 
         content = _unpack_file(storage, file, num_bytes)
         return _plain(storage, file, columns, len(content), content)
     mark = storage.read_range(file.path, 0, 8) if file.is_litdata and num_bytes >= 8 else b""
+    # Before anything is read by its table: a file that is cut off should be told by its length. Frames are exempt:
+    # their own table is compared.
     if mark != FRAMES_MAGIC:
         _check_size(file, num_bytes, where)
     if mark == FRAMES_MAGIC:
@@ -75,6 +77,7 @@ def _unpack_file(storage: Storage, file: ChunkFile, num_bytes: int) -> bytes:
             f"{where} has {max(largest, num_bytes)} bytes, compressed files are read up to {MAX_UNPACKED_BYTES} bytes: "
             "unpack it first"
         )
+    # At most what the index says, so that a damaged file cannot fill the memory.
     content = unpack(storage.read(file.path), cast(str, file.packed), largest, where=where)
     _check_size(file, len(content), f"{where}, unpacked,")
     return content

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from shardtools.sample import Sample
-from shardtools.sources.base import Source, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.chunk_files import Chunk, ChunkFile, Column, Values, cut
 from shardtools.sources.chunk_opening import open_chunk
 from shardtools.sources.image_check import (
@@ -23,6 +23,7 @@ from shardtools.sources.image_check import (
 )
 from shardtools.sources.index import Index
 from shardtools.sources.sample_columns import Roles, member_payload, read_image, sample_labels
+from shardtools.storage import read_ahead
 
 _RANGE_BYTES = 8 * 1024 * 1024
 """Neighbouring samples are fetched together up to this length."""
@@ -105,6 +106,8 @@ class ChunkedSource(Source):
 
     def _fetch(self, group: list[Entry]) -> tuple[list[Entry], memoryview]:
         first, last = group[0], group[-1]
+        # Packed files are unpacked where their samples are made, one file at a time; too long a sample is only
+        # recorded.
         if not self.is_plain[first.file] or (len(group) == 1 and too_large(first.num_bytes)):
             return group, memoryview(b"")
         path = self.layout.files[first.file].path
@@ -116,6 +119,7 @@ class ChunkedSource(Source):
         place = f"{file.path}:row {entry.row}"
         where = f"{self.storage.object_url(file.path)}, row {entry.row}, key {entry.key!r}, byte {entry.offset}"
         provenance: dict[str, Any] = {"source_path": place}
+        # First: `_fetch` left the bytes of such a sample unread, so `content` is empty here.
         rejection = too_large(entry.num_bytes)
         if rejection is not None:
             return make_sample(rejection, decode=False, extension="", key=entry.key, provenance=provenance)
@@ -143,6 +147,7 @@ class ChunkedSource(Source):
         labels = sample_labels(columns, roles, values, members, self.wnids, where=where)
         image, encoded = read_image(columns[roles.image], values[roles.image])
         if not isinstance(image, Rejection):
+            # Once more: what was packed, or is one column of several, has its own length only now.
             image = too_large(len(image)) or image
         sample = make_sample(
             image,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,17 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.errors import NotFoundError, OptionError, SourceError
+from shardtools.errors import NotFoundError, OptionError, SourceError, first_line
 from shardtools.shards.names import check_key, check_split
-from shardtools.sources.base import SourceOptions, read_ahead
 from shardtools.sources.chunk_files import ChunkFile, Column, column_values
 from shardtools.sources.chunk_opening import open_chunk
 from shardtools.sources.chunked import ChunkedSource, Entry, Layout
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.listing import list_top_level
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.sample_columns import find_roles
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 INDEX_FILE = "index.json"
@@ -57,6 +57,7 @@ def split_folders(storage: Storage, wanted: str | None) -> dict[str, str]:
     Raises:
         SourceError: There is no index file, or no such split.
     """
+    # From the root inwards; the first level that has an index is taken for all.
     if storage.exists(INDEX_FILE):
         return {check_split(wanted or "train"): ""}
     folders: dict[str, str] = {}
@@ -101,37 +102,55 @@ def read_index(storage: Storage, folder: str) -> dict[str, Any]:
     try:
         content = json.loads(storage.read(path).decode())
     except (ValueError, RecursionError) as error:
-        line = next(iter(str(error).splitlines()), "")
-        raise SourceError(f"{where} is no intact index: {line}: fetch or make it again") from None
+        raise SourceError(f"{where} is no intact index: {first_line(error)}: fetch or make it again") from None
     if not isinstance(content, dict):
         raise SourceError(f"{where}: expected a JSON object, found a {type(content).__name__}: fetch or make it again")
     return content
 
 
+ReadFiles = Callable[[Mapping[str, Any], str, str, str], Iterable[tuple[ChunkFile, tuple[Column, ...]]]]
+"""Takes the content of an index file, the split, its folder and the file's address."""
+
+
 def open_chunked(
     kind: str,
-    layout: Layout,
     storage: Storage,
     options: SourceOptions,
     classes: Sequence[ImageClass] | None,
     folder: Path,
+    read_files: ReadFiles,
 ) -> ChunkedSource:
-    """Reads the tables of all files and makes the index.
+    """Reads the index files and the tables of all files, and makes the index.
 
     Args:
         kind: "mds" or "litdata".
-        layout: What the index files say.
         storage: The root.
         options: How to read it.
         classes: The class set given by the user, if any.
         folder: For the index.
+        read_files: The files and their columns, out of an index file.
 
     Raises:
-        SourceError: There are no samples, no image column, or a key that two samples have; or a file is missing or
-            damaged.
+        SourceError: There is no index file, are no samples, no image column, or a key that two samples have; or a file
+            is missing or damaged.
         ShardError: A file's table is damaged, or a key may not be used.
         OptionError: A shuffle of packed files is asked for.
     """
+    files: list[ChunkFile] = []
+    columns: tuple[Column, ...] | None = None
+    for split, prefix in split_folders(storage, options.split).items():
+        content = read_index(storage, prefix)
+        for file, found in read_files(content, split, prefix, storage.object_url(f"{prefix}{INDEX_FILE}")):
+            if columns is not None and found != columns:
+                raise SourceError(
+                    f"{storage.object_url(file.path)}: its columns are not those of the files before: give --split, or "
+                    "write the dataset anew"
+                )
+            columns = found
+            files.append(file)
+    if columns is None:
+        raise SourceError(f"{storage.url} holds no samples, its index lists no files: check the path")
+    layout = Layout(files=tuple(files), columns=columns)
     roles = find_roles(layout.columns, where=storage.url)
     seed = options.shuffle_seed if options.shuffle else None
     with IndexBuilder(folder, _SCHEMA, seed) as builder:
@@ -174,6 +193,7 @@ def _add_files(
     ahead = _FILES_INDEXED_TOGETHER if is_light and not storage.is_local else 0
     namer = _Namer(layout, options.flatten_keys)
     is_plain: list[bool] = []
+    # Files are looked at in threads but added in their order, as keys made from positions count on it.
     for number, found in enumerate(read_ahead(calls, ahead)):
         file = layout.files[number]
         if options.shuffle and not found.is_plain:
@@ -226,6 +246,7 @@ class _Namer:
         self._flatten_keys = flatten_keys
 
     def name(self, split: str, found: bytes | None, where: str) -> str:
+        # Counted for every sample, also where the file has a key: positions stay those of the split.
         position = self._positions[split]
         self._positions[split] += 1
         if found is None:

@@ -26,10 +26,11 @@ from shardtools.manifest import PROVENANCE_COLUMNS, digest
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, joined_path, read_members, read_samples
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.base import Source, SourceOptions, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.labels import labels_digest
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.png import encode_rgb_png
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _RANGE_BYTES = 8 * 1024 * 1024
@@ -92,6 +93,7 @@ class DatasetSource(Source):
         """The rows, and in each the part it stands in."""
         ends = [end for _, end in self.parts[split]]
         while start < stop:
+            # A part at a time, so that only one part's rows are in memory.
             number = bisect_right(ends, start)
             first = ends[number - 1] if number else 0
             end = min(stop, ends[number])
@@ -109,6 +111,8 @@ class DatasetSource(Source):
             return map(self._tar_members, group)
         if self.columns is None:
             return itertools.repeat({}, len(group))
+        # Readers of the format know nothing of parts: they count the images of the whole split, and a joined file
+        # counts its own already.
         before = 0 if first["shard"] == joined_path(split) else self.images_before[first[_PART]]
         start = before + first["sample_index"]
         return (sample.extra_members for sample in self.columns.samples(split, start, start + len(group)))
@@ -137,6 +141,8 @@ class DatasetSource(Source):
             return sample
         start = row["member_offset"] - base
         image_bytes = bytes(content[start : start + row["num_bytes"]])
+        # Before anything is made of the bytes: a copy would give the damage a new digest, and nobody would find it
+        # again.
         if digest(image_bytes) != row["sha256"]:
             raise SourceError(
                 f"{self.storage.object_url(row['shard'])}, key {row['key']!r}, byte {row['member_offset']}: the image "
@@ -145,6 +151,7 @@ class DatasetSource(Source):
         image_format = row["image_format"]
         if image_format == "raw":
             image_bytes, image_format = encode_rgb_png(image_bytes, row["width"], row["height"]), "png"
+        # What the next writer makes from the row by itself is no member of the source.
         made = label_members(sample)
         extra = {name: payload for name, payload in members.items() if payload != made.get(name)}
         return replace(sample, image_bytes=image_bytes, image_format=image_format, extra_members=extra)
@@ -231,10 +238,9 @@ def open_dataset_source(
     if options.shuffle:
         raise OptionError("a dataset is copied in its own order: drop --shuffle")
     dataset = open_dataset(options.source)
-    if dataset.info is None:
-        raise SourceError(f"{options.source} is not finished: run the job that makes it again, it resumes")
+    info = dataset.commit
     entries: dict[str, list[tuple[str, int]]] = {}
-    for entry in dataset.info.parts:
+    for entry in info.parts:
         entries.setdefault(parse_part_path(entry.path)[0], []).append((entry.path, entry.num_rows))
     if options.split is not None:
         if options.split not in entries:
@@ -247,7 +253,6 @@ def open_dataset_source(
         for split, of_split in entries.items()
     }
     parent = digest(dataset.content)
-    info = dataset.info
     columns = None
     if info.layout != "tar" and set(info.fields) - {"key"}:
         columns = open_columns(dataset.storage, info.layout, [shard.path for shard in info.shards], folder)

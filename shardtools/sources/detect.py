@@ -8,77 +8,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shardtools.errors import NotFoundError, SourceError
-from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive, open_archives
-from shardtools.sources.base import Source, SourceOptions
-from shardtools.sources.beton import open_beton_source
-from shardtools.sources.dataset import is_dataset, open_dataset_source
-from shardtools.sources.idx import is_idx_name, open_idx
-from shardtools.sources.ilsvrc2012 import is_ilsvrc2012, open_ilsvrc2012
-from shardtools.sources.imagefolder import open_imagefolder
+from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive
+from shardtools.sources.base import Source
+from shardtools.sources.dataset import is_dataset
+from shardtools.sources.idx import is_idx_name
+from shardtools.sources.ilsvrc2012 import is_ilsvrc2012
+from shardtools.sources.kinds import OPENERS, SUFFIXES
 from shardtools.sources.listing import TopLevel, list_top_level
-from shardtools.sources.litdata import open_litdata_source
-from shardtools.sources.mds import open_mds_source
-from shardtools.sources.parquet import open_parquet
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import find_files, has_pattern, is_local_folder
-from shardtools.sources.webdataset import open_webdataset
 from shardtools.storage import Storage, open_storage
-from shardtools.taxonomy import ImageClass, load_classes
+from shardtools.taxonomy import load_classes
 
-_BETON = (".beton",)
-_PARQUET = (".parquet",)
 _INDEX = "index.json"
-
-_Classes = Sequence[ImageClass] | None
-_Open = Callable[[SourceOptions, _Classes, Path], Source]
+_DATA_FOLDERS = ("shards", "data")
 
 
-def _open_beton_files(options: SourceOptions, classes: _Classes, folder: Path) -> Source:
-    files = find_files(options.source, _BETON)
-    return open_beton_source(files.storage, files.paths, options, classes, folder)
-
-
-def _open_parquet_files(options: SourceOptions, classes: _Classes, folder: Path) -> Source:
-    files = find_files(options.source, _PARQUET)
-    return open_parquet(files.storage, files.paths, options, classes, folder)
-
-
-def _open_columns(storage: Storage, layout: str, paths: Sequence[str], folder: Path) -> Source:
-    """The shards of a dataset as their format reads them; images are not looked into."""
-    if layout == "beton":
-        return open_beton_source(storage, paths, SourceOptions(source=storage.url, check="header"), None, folder)
-    open_chunks = {"mds": open_mds_source, "litdata": open_litdata_source}[layout]
-    shards = open_storage(f"{storage.url.rstrip('/')}/shards")
-    return open_chunks(shards, SourceOptions(source=shards.url, check="header"), None, folder)
-
-
-_OPEN: dict[str, _Open] = {
-    "dataset": lambda options, classes, folder: open_dataset_source(options, classes, folder, _open_columns),
-    "imagefolder": lambda options, classes, folder: open_imagefolder(
-        open_storage(options.source), options, classes, folder
-    ),
-    "archive": open_archives,
-    "ilsvrc2012": open_ilsvrc2012,
-    "webdataset": open_webdataset,
-    "parquet": _open_parquet_files,
-    "beton": _open_beton_files,
-    "mds": lambda options, classes, folder: open_mds_source(open_storage(options.source), options, classes, folder),
-    "litdata": lambda options, classes, folder: open_litdata_source(
-        open_storage(options.source), options, classes, folder
-    ),
-    "idx": lambda options, classes, folder: open_idx(open_storage(options.source), options, classes),
-}
-"""Kind -> what opens it."""
-
-
-def open_source(options: SourceOptions, folder: Path) -> Source:
+def open_source(options: SourceOptions | Source, folder: Path) -> Source:
     """Indexes a source.
 
     Args:
-        options: What to read, and as what.
+        options: What to read, and as what; a source that is open already comes back as it is.
         folder: An empty folder for the index; the source can be read as long as it exists.
 
     Raises:
@@ -87,12 +40,14 @@ def open_source(options: SourceOptions, folder: Path) -> Source:
         TaxonomyError: No such classes.
         OptionError: Options that this kind of source does not have.
     """
+    if isinstance(options, Source):
+        return options
     kind = detect_kind(options.source) if options.kind == "auto" else options.kind
     if kind == "archive" and options.kind == "auto" and options.flatten_keys:
         # Only tars of samples have keys to flatten.
         kind = "webdataset"
     classes = load_classes(options.classes) if options.classes is not None else None
-    return _OPEN[kind](options, classes, folder)
+    return OPENERS[kind](options, classes, folder)
 
 
 def detect_kind(source: str) -> str:
@@ -102,16 +57,16 @@ def detect_kind(source: str) -> str:
         SourceError: Nothing is there, or it is a file of no known kind.
     """
     if not is_local_folder(source):
-        for suffixes, kind in ((_BETON, "beton"), (_PARQUET, "parquet")):
-            if source.endswith(suffixes):
+        for suffix, kind in SUFFIXES.items():
+            if source.endswith(suffix):
                 return kind
         if source.endswith(ARCHIVE_SUFFIXES) or has_pattern(source):
             return _kind_of_archives(source)
         if "\0" not in source and os.path.isfile(source):
-            raise SourceError(
-                f"{source} is a file of no known kind: expected a folder, {', '.join(ARCHIVE_SUFFIXES)}, .parquet or "
-                ".beton, or give --source-kind"
-            )
+            known = ", ".join((*ARCHIVE_SUFFIXES, *SUFFIXES))
+            raise SourceError(f"{source} is a file of no known kind: expected a folder, {known}, or give --source-kind")
+    # "photos@1a2b3c4d" is an earlier commit of a dataset; its folder tells the kind. A folder of that very name goes
+    # first.
     place, at, commit = source.rpartition("@")
     storage = open_storage(place if at and not is_local_folder(source) and commit.isalnum() else source)
     try:
@@ -124,6 +79,8 @@ def detect_kind(source: str) -> str:
 
 
 def _kind_of_folder(source: str, storage: Storage, top: TopLevel) -> str:
+    # From the surest sign to the weakest: datasets of this package hold shards of other kinds, and any folder at all
+    # may be one of images.
     if is_dataset(top.files):
         return "dataset"
     if any(is_idx_name(name) for name in top.files):
@@ -133,8 +90,8 @@ def _kind_of_folder(source: str, storage: Storage, top: TopLevel) -> str:
     indexed = _kind_of_index(storage, top)
     if indexed is not None:
         return indexed
-    for suffixes, kind in ((_BETON, "beton"), (_PARQUET, "parquet")):
-        if _has_files(storage, top, suffixes):
+    for suffix, kind in SUFFIXES.items():
+        if _has_files(storage, top, (suffix,)):
             return kind
     if _has_files(storage, top, ARCHIVE_SUFFIXES):
         return _kind_of_archives(source)
@@ -151,9 +108,6 @@ def _has_files(storage: Storage, top: TopLevel, suffixes: tuple[str, ...]) -> bo
         if name in top.folders
         for stored in storage.list(f"{name}/")
     )
-
-
-_DATA_FOLDERS = ("shards", "data")
 
 
 def _kind_of_index(storage: Storage, top: TopLevel) -> str | None:

@@ -18,9 +18,10 @@ from typing import BinaryIO, cast
 from shardtools.errors import OptionError, SourceError
 from shardtools.sample import Sample
 from shardtools.shards.names import check_split
-from shardtools.sources.base import Source, SourceOptions
+from shardtools.sources.base import Source
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.listing import list_top_level
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.png import encode_grey_png
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass, load_classes
@@ -123,6 +124,8 @@ class IdxSource(Source):
     def _reader(self, split: str, position: int) -> _Reader:
         """The open file, at an image not behind `position`."""
         reader = self.readers.get(split)
+        # What lies behind can only be had from the start again. Writers ask for rising positions, so it happens once a
+        # shard at most.
         if reader is None or reader.position > position:
             if reader is not None:
                 reader.stream.close()
@@ -174,6 +177,7 @@ def open_idx(storage: Storage, options: SourceOptions, classes: Sequence[ImageCl
     if options.shuffle:
         raise OptionError("idx files are compressed and read forward, in their own order: drop --shuffle")
     pairs = _pair(storage)
+    # One pair takes any name; of several, the name chooses.
     if options.split is not None:
         if len(pairs) > 1 and options.split not in pairs:
             raise SourceError(f"{storage.url} has splits {', '.join(pairs)}, not {options.split!r}: choose one of them")
@@ -256,6 +260,7 @@ def _read_pair(storage: Storage, images_path: str, labels_path: str) -> IdxSplit
         raise SourceError(
             f"{storage.object_url(images_path)} has {count} images of {width}x{height} pixels: nothing to write"
         )
+    # Both to their ends now, or damage there would stop the job after hours.
     digest = _digest(storage, images_path, _IMAGES_HEADER_BYTES + count * width * height)
     _digest(storage, labels_path, _LABELS_HEADER_BYTES + count)
     with _open(storage, labels_path) as stream:

@@ -14,12 +14,12 @@ from pathlib import Path
 from shardtools.errors import SourceError
 from shardtools.sources.archive_members import tree_parts
 from shardtools.sources.archives import Archives, finish_table, list_files, refuse_shuffle
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.ilsvrc2012_labels import ValidationLabels, find_labels
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.index import IndexBuilder
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.listing import list_top_level
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource
 from shardtools.sources.tree_index import FilePlace, add_files, make_source
 from shardtools.sources.tree_layout import Place
@@ -66,6 +66,7 @@ def open_ilsvrc2012(options: SourceOptions, classes: Sequence[ImageClass] | None
             table.add(file)
         finish_table(table, found)
         labels = None
+        # Before any image is indexed: a list of labels that does not fit should cost no more than the headers.
         if "val" in splits:
             labels = find_labels(storage, names, load_classes(_CLASSES))
             _check_count(table, list(splits).index("val"), found, labels)

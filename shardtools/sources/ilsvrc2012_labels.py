@@ -55,6 +55,7 @@ def find_labels(storage: Storage, names: Sequence[str], classes: Sequence[ImageC
     Raises:
         SourceError: There are none or several lists, or a line that is no label.
     """
+    # The kit first: its numbers come with the classes that they mean, where a list of positions does not say its order.
     kits = [name for name in names if _KIT.fullmatch(name)]
     if kits:
         where = storage.object_url(kits[0])
@@ -153,6 +154,7 @@ def read_list(content: bytes, sorted_wnids: Sequence[str], where: str) -> dict[s
     for number, text, place in _lines(content, where):
         fields = [field for field in re.split(r"[\s,;]+", text) if field] or [""]
         image = _IMAGE.fullmatch(fields[0])
+        # Only the first line may be a header. From there on lines count one less.
         if number == 1 and image is None and not is_wnid(fields[0]) and not fields[0].isdigit():
             shift = 1
             continue
@@ -161,6 +163,7 @@ def read_list(content: bytes, sorted_wnids: Sequence[str], where: str) -> dict[s
         if named in ([], [""]) or (image is None and len(named) > 1):
             raise SourceError(f"{place}: expected an image and its class, found {text[:80]!r}: set the line right")
         wnid = of_class(named[0], place)
+        # The second condition finds the same label given twice: each line must add one image.
         if found.setdefault(stem, wnid) != wnid or len(found) != number - shift:
             raise SourceError(f"{place}: {stem} has a label in an earlier line: keep one of them")
         other = next((field for field in named[1:] if is_wnid(field) and field != wnid), None)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shardtools.errors import first_line
 from shardtools.sample import Sample
 from shardtools.sources.image_header import ImageFacts as ImageFacts
 from shardtools.sources.image_header import exif_orientation, png_exif, read_header
@@ -139,9 +140,7 @@ def _reason(error: Exception, content: bytes) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         return f"no image format begins with the bytes {content[:8].hex(' ')}, or its header is damaged"
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    clean = "".join(character for character in line if character.isprintable())
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", clean)[:_MAX_REASON_CHARACTERS]
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", first_line(error))[:_MAX_REASON_CHARACTERS]
 
 
 def looks_like_image(beginning: bytes) -> bool:

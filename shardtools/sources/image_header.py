@@ -203,6 +203,7 @@ def _is_plain_exif(tiff: bytes) -> bool:
         return False
     for entry in range(start + 2, stop, 12):
         tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, entry)
+        # Pillow reads the resolution of every JPEG with EXIF: what it does with one of another type is left to it.
         if tag == 0x011A and (kind, count) != (5, 1):
             return False
         if tag == 0x0128 and (kind, count) != (_SHORT, 1):
@@ -220,6 +221,7 @@ def _read_png(content: bytes) -> ImageFacts | None:
     position = 8
     while position + 8 <= len(content):
         length, name = _chunk(content, position)
+        # All facts stand before the pixels; only EXIF may also lie behind them, and has a scan of its own.
         if name == b"IDAT":
             return ImageFacts("png", width, height, mode, exif_orientation(png_exif(content)))
         stop = position + 12 + length

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from shardtools.errors import SourceError
 from shardtools.sources.archive_members import is_video
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.listing import list_top_level, walk
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.tree import TreeSource
 from shardtools.sources.tree_index import index_tree
 from shardtools.sources.tree_keys import make_key

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.sources.text_hashes import hash_text, repeated_rows
+from shardtools.hashes import hash_text, repeated_rows
 
 _ROWS_PER_BATCH = 16_384
 _ROWS_AT_ONCE = 512
@@ -59,6 +59,7 @@ class Index:
             numbers: Iterator[int] = iter(range(first + start, first + stop))
         else:
             numbers = iter(_open_order(self.order_path)[first + start : first + stop].tolist())
+        # Columns of some hundred rows are fast; all of a shard at once would be in memory as Python objects.
         while some := list(itertools.islice(numbers, _ROWS_AT_ONCE)):
             yield from zip(some, self._take(some), strict=True)
 
@@ -132,6 +133,7 @@ class IndexBuilder:
             self._split = split
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
+        # Over the entries in the order of the source: writing in another order is another option, not another source.
         self._digest.update(json.dumps((split, *values), separators=(",", ":")).encode() + b"\n")
         self._key_hashes.append(hash_text(values[0]))
         if self._shuffle_seed is not None:

@@ -1,8 +1,8 @@
 """From the names of class folders to labels.
 
 Owns the order of classes: torchvision's (folders sorted by name), numbers where all folders are numbers, or a class
-    set's.
-The price of torchvision's order is that a class without a folder shifts the labels after it; `--classes` fixes them.
+set's. The price of torchvision's order is that a class without a folder shifts the labels after it;
+`--classes` fixes them.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from typing import Any
 
 from shardtools.errors import SourceError
 from shardtools.shards.sample_table import table_bytes
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.chunk_files import ChunkFile, Column, check_codec
-from shardtools.sources.chunked import ChunkedSource, Layout
-from shardtools.sources.chunked_index import INDEX_FILE, open_chunked, read_index, split_folders
+from shardtools.sources.chunked import ChunkedSource
+from shardtools.sources.chunked_index import open_chunked
+from shardtools.sources.options import SourceOptions
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
 
@@ -61,21 +61,18 @@ def open_litdata_source(
         ShardError: A chunk's table is damaged, or a key may not be used.
         OptionError: A shuffle of packed chunks is asked for.
     """
-    files: list[ChunkFile] = []
-    columns: tuple[Column, ...] | None = None
-    for split, prefix in split_folders(storage, options.split).items():
-        where = storage.object_url(f"{prefix}{INDEX_FILE}")
-        content = read_index(storage, prefix)
-        try:
-            found = _columns(content["config"], where)
-            files += _chunks(content["config"], content["chunks"], split, prefix, where)
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise SourceError(f"{where} is not what LitData writes ({error!r}): fetch or make it again") from None
-        if columns is not None and found != columns:
-            raise SourceError(f"{where}: its leaves are not those of the split before: give --split")
-        columns = found
-    layout = Layout(files=tuple(files), columns=columns or ())
-    return open_chunked("litdata", layout, storage, options, classes, folder)
+    return open_chunked("litdata", storage, options, classes, folder, _read_index)
+
+
+def _read_index(
+    content: Mapping[str, Any], split: str, prefix: str, where: str
+) -> Iterator[tuple[ChunkFile, tuple[Column, ...]]]:
+    try:
+        columns = _columns(content["config"], where)
+        for file in _chunks(content["config"], content["chunks"], split, prefix, where):
+            yield file, columns
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise SourceError(f"{where} is not what LitData writes ({error!r}): fetch or make it again") from None
 
 
 def _columns(config: Mapping[str, Any], where: str) -> tuple[Column, ...]:

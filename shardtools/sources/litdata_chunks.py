@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from shardtools.errors import SourceError
-from shardtools.sources.chunk_files import MAX_UNPACKED_BYTES, Chunk, ChunkFile, Column, Values, cut, first_line, unpack
+from shardtools.errors import SourceError, first_line
+from shardtools.sources.chunk_files import MAX_UNPACKED_BYTES, Chunk, ChunkFile, Column, Values, cut, unpack
 from shardtools.storage import Storage
 
 FRAMES_MAGIC = b"LDFZ01\0\0"
@@ -63,6 +63,8 @@ class FramedChunk(Chunk):
         number = int(np.searchsorted(self._frames["first"], row, side="right")) - 1
         first, count, offset, packed, unpacked = (int(value) for value in self._frames[number])
         base = int(self._offsets[first])
+        # Rows are asked for in their order, so each frame is unpacked once. Its length is checked against the samples'
+        # own before anything is unpacked.
         if self._unpacked[0] != number:
             if int(self._offsets[first + count]) - base != unpacked:
                 raise damaged(self.where, offset, f"its samples have not the {unpacked} bytes that the frame has")
@@ -97,6 +99,7 @@ class RowsChunk(Chunk):
     def values(self, row: int) -> Values:
         number = row // _ROWS_PER_BATCH
         if self._held[0] != number:
+            # The batch before is let go first, or two would be in memory.
             self._held = (-1, None)
             self._held = (number, self._load(number))
         batch = self._held[1]
@@ -119,6 +122,7 @@ class RowsChunk(Chunk):
     def _value(self, batch: pa.RecordBatch, column: Column, row: int) -> bytes | None:
         name, *inner = column.name.split(".")
         positions = batch.schema.get_all_field_indices(name)
+        # A whole column whose own name has a dot goes before a nested one.
         if column.name in batch.schema.names:
             positions, inner = batch.schema.get_all_field_indices(column.name), []
         if len(positions) != 1:

@@ -7,16 +7,17 @@ columns are copied as bytes and never loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shardtools.errors import SourceError
 from shardtools.shards.mds import MDS_VERSION
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.chunk_files import ChunkFile, Column, check_codec
-from shardtools.sources.chunked import ChunkedSource, Layout
-from shardtools.sources.chunked_index import INDEX_FILE, open_chunked, read_index, split_folders
+from shardtools.sources.chunked import ChunkedSource
+from shardtools.sources.chunked_index import open_chunked
+from shardtools.sources.options import SourceOptions
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
 
@@ -54,33 +55,24 @@ def open_mds_source(
         ShardError: A shard's table is damaged, or a key may not be used.
         OptionError: A shuffle of compressed shards is asked for.
     """
-    files: list[ChunkFile] = []
-    columns: tuple[Column, ...] | None = None
-    for split, prefix in split_folders(storage, options.split).items():
-        where = storage.object_url(f"{prefix}{INDEX_FILE}")
-        content = read_index(storage, prefix)
-        shards = content.get("shards")
-        if content.get("version") != MDS_VERSION or not isinstance(shards, list):
-            raise SourceError(
-                f"{where}: expected MDS version {MDS_VERSION} with a list of shards, found version "
-                f"{content.get('version')!r}: write it anew with a current mosaicml-streaming"
-            )
-        for number, shard in enumerate(shards):
-            place = f"{where}, shard {number}"
-            try:
-                file, found = _shard(storage, split, prefix, shard, place)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise SourceError(f"{place} is not what MDS writes ({error!r}): fetch or make it again") from None
-            if columns is not None and found != columns:
-                raise SourceError(
-                    f"{place}: its columns are not those of the shards before: give --split, or write the dataset anew"
-                )
-            columns = found
-            files.append(file)
-    layout = Layout(files=tuple(files), columns=columns or ())
-    if not files:
-        raise SourceError(f"{storage.url} holds no samples, its index lists no shards: check the path")
-    return open_chunked("mds", layout, storage, options, classes, folder)
+    return open_chunked("mds", storage, options, classes, folder, partial(_read_index, storage))
+
+
+def _read_index(
+    storage: Storage, content: Mapping[str, Any], split: str, prefix: str, where: str
+) -> Iterator[tuple[ChunkFile, tuple[Column, ...]]]:
+    shards = content.get("shards")
+    if content.get("version") != MDS_VERSION or not isinstance(shards, list):
+        raise SourceError(
+            f"{where}: expected MDS version {MDS_VERSION} with a list of shards, found version "
+            f"{content.get('version')!r}: write it anew with a current mosaicml-streaming"
+        )
+    for number, shard in enumerate(shards):
+        place = f"{where}, shard {number}"
+        try:
+            yield _shard(storage, split, prefix, shard, place)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SourceError(f"{place} is not what MDS writes ({error!r}): fetch or make it again") from None
 
 
 def _shard(

@@ -22,8 +22,9 @@ import pyarrow as pa
 
 from shardtools.errors import OptionError, SourceError
 from shardtools.sample import STATUS_OK, Sample
-from shardtools.sources.base import Source, SourceOptions
+from shardtools.sources.base import Source
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, extension_of, make_sample, too_large
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.parquet_columns import Columns
 from shardtools.sources.parquet_labels import (
     KeyCheck,
@@ -260,6 +261,7 @@ def _check_alike(storage: Storage, files: Sequence[ParquetRows]) -> None:
     if not any(rows.num_rows for rows in files):
         raise SourceError(f"{storage.url} holds no rows: expected Parquet files with an image a row")
     for rows in files[1:]:
+        # Further columns may differ; what a sample is may not.
         for name in ("image", "is_struct", "label", "label_is_text", "label_names", "key"):
             here, there = getattr(rows.columns, name), getattr(files[0].columns, name)
             if here != there:
@@ -275,12 +277,15 @@ def _scan(
     """Labels and the origin of keys, after a look at both columns of all files."""
     columns = files[0].columns
     texts: set[str] = set()
+    # What integers mean follows from the schema and is checked on the way; what texts mean only when all are known.
     labels = label_rows(columns, (), classes, where=storage.url) if not columns.label_is_text else None
     check = KeyCheck(refuses=columns.key is not None)
     by_path = columns.key is None and all(rows.columns.has_path for rows in files)
     key_column = columns.key or f"{columns.image}.path"
     for rows in files:
         where = storage.object_url(rows.path)
+        # One pass over the short columns. Paths are given up at the first that cannot be a key, and not read from then
+        # on.
         wanted = [columns.label] if columns.label is not None else []
         wanted += [key_column] if columns.key is not None or (by_path and check.is_usable) else []
         for first, batch in read_columns(storage, rows, wanted) if wanted else ():

@@ -78,6 +78,7 @@ def find_columns(schema: pa.Schema, *, where: str) -> Columns:
         raise SourceError(f"{where} has two columns of one name, found {_listed(schema)}: rename one")
     image = _find_image(types, schema, where)
     label = next((name for name in LABEL_COLUMNS if name in types and name != image), None)
+    # A column without one value has this type, as the labels of a test set often have: no label, not a wrong one.
     if label is not None and pa.types.is_null(types[label]):
         label = None
     if label is not None and not (_is_text(types[label]) or pa.types.is_integer(types[label])):
@@ -112,6 +113,8 @@ def _find_image(types: dict[str, pa.DataType], schema: pa.Schema, where: str) ->
     for name in IMAGE_COLUMNS:
         if name in types and _holds_images(types[name]):
             return name
+    # No usual name. A struct with bytes is how Hugging Face writes an image; a plain binary column may be anything, so
+    # none is guessed.
     structs = [name for name, arrow_type in types.items() if _has_bytes(arrow_type)]
     if len(structs) == 1:
         return structs[0]
@@ -120,6 +123,7 @@ def _find_image(types: dict[str, pa.DataType], schema: pa.Schema, where: str) ->
             f"{where}: {' and '.join(structs)} could each be the image column: name the right one 'image' and write "
             "the file again"
         )
+    # Nothing is left to find: this is for the message alone, since a table of paths is the usual mistake.
     only_paths = [
         name
         for name in IMAGE_COLUMNS

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardtools.errors import ShardError, SourceError
+from shardtools.hashes import hash_text, repeated_rows
 from shardtools.shards import check_key
 from shardtools.sources.labels import Label, label_folders
 from shardtools.sources.parquet_columns import Columns
-from shardtools.sources.text_hashes import hash_text, repeated_rows
 from shardtools.taxonomy import ImageClass
 
 MAX_CLASSES = 100_000
@@ -70,6 +70,7 @@ class RowLabels:
 
     def digest(self) -> str:
         """sha256 over names and indexes, for the plan's fingerprint."""
+        # By `repr`: another name of `Label` or of its fields would change the plan of every dataset that is half made.
         return hashlib.sha256(repr((self.by_index, sorted(self.by_text.items()))).encode()).hexdigest()
 
 
@@ -98,6 +99,7 @@ def label_rows(
     names = columns.label_names
     if classes is None:
         labels = tuple(Label(name, index) for index, name in enumerate(names)) if names else None
+    # Wnids say which class is meant, so the set may order them otherwise; names in words do not, and are only counted.
     elif names and all(_WNID.fullmatch(name) for name in names):
         by_name = _in_set(names, classes, where)
         labels = tuple(by_name[name] for name in names)
@@ -117,6 +119,7 @@ def _in_set(names: Sequence[str], classes: Sequence[ImageClass], where: str) -> 
     for one in classes:
         by_lemma.setdefault(one.lemmas[0], []).append(one)
     known = {lemma: Label(found[0].wnid, found[0].class_index) for lemma, found in by_lemma.items() if len(found) == 1}
+    # Wnids last: they win over a lemma of the same text.
     known |= {one.wnid: Label(one.wnid, one.class_index) for one in classes}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -151,6 +154,7 @@ def check_integers(labels: RowLabels, column: pa.Array, first: int, where: str) 
     Raises:
         SourceError: It does.
     """
+    # Bounds first: going through the values is for the message only.
     bounds = pc.min_max(column)
     low, high = bounds["min"].as_py(), bounds["max"].as_py()
     if low is None or ((-1 if labels.has_names else 0) <= low and high <= labels.last):
@@ -185,6 +189,7 @@ class KeyCheck:
             except ShardError as error:
                 if self._refuses:
                     raise SourceError(str(error)) from None
+                # Given up for good: one row without a name is enough for keys by position.
                 self.is_usable = False
                 return
             self._hashes.append(hash_text(key or ""))

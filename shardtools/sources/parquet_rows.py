@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardtools.errors import SourceError
+from shardtools.errors import SourceError, first_line
 from shardtools.sources.parquet_columns import Columns, find_columns
 from shardtools.storage import Storage
 
@@ -60,9 +60,7 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        line = next(iter(str(error).splitlines()), "") or type(error).__name__
-        clean = "".join(character for character in line if character.isprintable())[:160]
-        raise SourceError(f"{where} is no intact Parquet file: {clean}: fetch or write it again") from None
+        raise SourceError(f"{where} is no intact Parquet file: {first_line(error)}: fetch or write it again") from None
 
 
 def find_rows(storage: Storage, path: str) -> ParquetRows:
@@ -165,6 +163,8 @@ class RowReader:
         self._batches: Iterator[pa.RecordBatch] = iter(())
         try:
             num_bytes = self._stream.seek(0, 2)
+            # The footer holds the place of every column, so a file that was written again is found without reading its
+            # rows.
             if num_bytes != rows.num_bytes or _footer_digest(self._stream, num_bytes, self._where) != rows.footer:
                 raise SourceError(
                     f"{self._where} was {rows.num_bytes} bytes with another footer when it was indexed, now "
@@ -201,6 +201,7 @@ class RowReader:
     def _reach(self, number: int) -> pa.RecordBatch:
         """The batch that holds a row; only a row before the one reached makes the group start again."""
         group = bisect.bisect_right(self._starts, number) - 1
+        # Within a group there is only forward; shards that follow each other go on where the last one ended.
         if group != self._group or number < self._batch_start:
             self._begin(group)
         while self._batch is None or number >= self._batch_start + self._batch.num_rows:
@@ -210,6 +211,7 @@ class RowReader:
             with explained(f"{self._where} near row {self._batch_start}"):
                 self._batch = next(self._batches, None)
             if self._batch is None:
+                # So that another call begins the group anew instead of going on behind its end.
                 self._group = -1
                 raise SourceError(
                     f"{self._where} ends at row {self._batch_start} of its group {group}, expected "
@@ -222,6 +224,8 @@ class RowReader:
         self._group, self._batch_start = group, self._starts[group]
         with explained(self._where):
             metadata = self._file.metadata.row_group(group)
+            # Rows of photos are large and rows of thumbnails are not: a batch is bounded by bytes, not by a number of
+            # rows.
             mean = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
             self._batches = self._file.iter_batches(
                 batch_size=min(_MAX_BATCH_ROWS, max(1, _BATCH_BYTES // mean)),

@@ -95,6 +95,7 @@ def find_files(source: str, suffixes: tuple[str, ...]) -> SourceFiles:
         SourceError: There are none, or one comes twice.
         StorageError: The place cannot be read.
     """
+    # As it stands first: "photos[1].tar" may be a file of that name.
     storage, name = _parent(source)
     if storage is not None and storage.exists(name):
         return _checked(storage, [name], source, suffixes)
@@ -167,8 +168,10 @@ def by_split(paths: Sequence[str], wanted: str | None) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
+        # The file's own name first: "train/val-notes.tar" says what it is nearer than its folder does.
         names = set(_SPLIT_IN_NAME.findall(name)) or set(_SPLIT_IN_NAME.findall(f"{folder}/"))
         found.setdefault(names.pop() if len(names) == 1 else "", []).append(path)
+    # A file whose name says no split, or several: then those of the others are taken to say nothing either.
     if "" in found:
         return {check_split(wanted or "train"): list(paths)}
     if wanted is None:

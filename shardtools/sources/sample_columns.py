@@ -74,6 +74,7 @@ def _last(column: Column) -> str:
 
 
 def _find_image(columns: Sequence[Column], where: str) -> int:
+    # Names before types. An array that is named as the image is taken too: each row then says why it gives none.
     for kinds in ((*_IMAGE_KINDS, "bytes"), ("array",)):
         for number, column in enumerate(columns):
             if column.kind in kinds and _last(column) in IMAGE_NAMES:
@@ -219,6 +220,7 @@ def _encode_pixels(content: bytes) -> tuple[bytes | Rejection, dict[str, Any]]:
         return Rejection("undecodable", f"raw pixels of {len(content)} bytes without a header"), {}
     width, height, mode_bytes = struct.unpack_from("<III", content)
     mode = content[12 : 12 + min(mode_bytes, 16)].decode("ascii", errors="replace")
+    # `mode_bytes` may be anything: past the end there are no pixels, and the count below refuses it.
     pixels = memoryview(content)[12 + mode_bytes :]
     if mode != "1" and mode not in _PIXEL_BYTES:
         return Rejection("undecodable", f"raw pixels of mode {mode!r}, which a PNG does not hold without loss"), {}

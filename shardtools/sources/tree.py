@@ -20,7 +20,7 @@ from shardtools.errors import SourceError
 from shardtools.sample import Sample
 from shardtools.sources.archive_forward import ForwardReader
 from shardtools.sources.archive_zip import unpack
-from shardtools.sources.base import REQUESTS_IN_FLIGHT, Source, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.image_check import (
     IMAGE_EXTENSIONS,
     NUM_MAGIC_BYTES,
@@ -33,7 +33,7 @@ from shardtools.sources.image_check import (
 from shardtools.sources.index import Index
 from shardtools.sources.tree_table import FILE, FILE_COLUMNS, FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import decode_frames
-from shardtools.storage import Storage
+from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
 SCHEMA = pa.schema(
     [
@@ -129,6 +129,7 @@ class TreeSource(Source):
         # A stream that is read forward has one reader, and threads come in any order.
         if self.storage.is_local or any(ForwardReader.reads(path) for path in self.archives):
             return 0
+        # Neighbours in an archive come in long ranges; else each file is a request of its own.
         return _RANGES_AHEAD if self.archives and self.index.order_path is None else REQUESTS_IN_FLIGHT
 
     def _entry(self, number: int, row: Mapping[str, Any]) -> _Entry:
@@ -142,6 +143,8 @@ class TreeSource(Source):
             return self._read_frames(group)
         if len(group) == 1:
             return [self._sample(first, self._find(first))]
+        # All of a group are named as images and short (`_belongs`), so nothing needs a look at its first bytes or its
+        # length.
         num_bytes = group[-1].stop - first.offset
         fetched = memoryview(self.storage.read_range(self.archives[first.archive], first.offset, num_bytes))
         pieces = (bytes(fetched[entry.offset - first.offset : entry.stop - first.offset]) for entry in group)
@@ -183,6 +186,7 @@ class TreeSource(Source):
         """The content of one file; of one without an image's name only if it begins like an image."""
         if entry.form == LINK:
             return Rejection("not-an-image", "a link or a device in the archive, without bytes of its own")
+        # A few bytes first: a stray file may be huge. What is packed is read once, by `_content`.
         if not entry.is_named_as_image and entry.form in (FILE, RANGE):
             beginning = self._range(entry, min(entry.num_bytes, NUM_MAGIC_BYTES))
             if not looks_like_image(beginning):
@@ -193,6 +197,7 @@ class TreeSource(Source):
         if entry.form != FILE:
             return _content(entry, self._range(entry, entry.span))
         content = self.storage.read(entry.path)
+        # The listing is part of the plan: a file that was changed since belongs to another dataset.
         if len(content) != entry.num_bytes:
             raise SourceError(
                 f"{self.storage.object_url(entry.path)} was {entry.num_bytes} bytes when it was listed, now "
@@ -271,6 +276,7 @@ def _belongs(entry: _Entry, group: list[_Entry]) -> bool:
     first, last = group[0], group[-1]
     if entry.archive != last.archive or entry.form != last.form:
         return False
+    # One decoding gives all of them, if they are asked for in their order.
     if entry.frame >= 0 or last.frame >= 0:
         return entry.path == last.path and entry.frame > last.frame
     return (

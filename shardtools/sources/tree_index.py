@@ -13,11 +13,11 @@ from pathlib import Path
 
 from shardtools.errors import SourceError
 from shardtools.shards.names import check_split
-from shardtools.sources.base import SourceOptions
 from shardtools.sources.ilsvrc2012_labels import SOLUTION, ValidationLabels, read_list
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import label_folders, labels_digest
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource, read_file
 from shardtools.sources.tree_keys import make_key, rename_repeats
 from shardtools.sources.tree_layout import VAL_FOLDERS, Layout, Place, are_splits
@@ -69,6 +69,7 @@ def index_tree(
     Raises:
         SourceError: There are no files, no such split, or names that cannot be used.
     """
+    # All folders first, also those of splits that are not read: labels count the classes of the whole tree.
     names = _survey(table, parts_of, layout)
     chosen = _choose_splits(names, options.split, storage.url)
     labels = label_folders(names.classes, classes, where=storage.url)
@@ -76,6 +77,7 @@ def index_tree(
     numbers = {name: number for number, name in enumerate(labels)}
     places = _Places(names, parts_of, chosen, numbers, storage.url, solution)
     with IndexBuilder(folder, SCHEMA, seed) as builder:
+        # Once through all files for each split, as the index holds a split's rows side by side.
         for split in chosen:
             add_files(builder, chosen[split], table.files(), partial(places.of, split=split))
         index = builder.finish()
@@ -90,6 +92,7 @@ def index_tree(
         seed=seed,
         labels=[
             TreeLabel(label.wnid, label.class_index, source)
+            # Twice the same classes: a label number says both the class and who says so. `_solve` counts on this order.
             for source in ("folder", *(["list"] if solution else []))
             for label in labels.values()
         ],
@@ -152,6 +155,7 @@ def add_files(
         key = make_key(path.rpartition(".")[0] if file.num_frames else path)
         severity = -1 if found.place.severity is None else found.place.severity
         facts = (file.archive, file.path, file.form, file.offset, file.num_bytes, file.span, file.crc)
+        # A file that is no video is one row, with the frame -1.
         for frame in range(file.num_frames) or (-1,):
             name = key if frame < 0 else f"{key}_{frame:03d}"
             builder.add(split, name, *facts, found.label, found.corruption, severity, frame)
@@ -172,6 +176,7 @@ class _Places:
         """`None` for a file of another split."""
         parts = self.parts_of(file)
         place = self.names.layout.place(parts)
+        # First what lies beside the split folders, which `split` would never match.
         if self.names.layout.has_splits and place.split_folder is None:
             self._refuse_loose_image(parts)
             # A README or a list of labels is no image of any split, but must not vanish: the first one records it.
@@ -206,6 +211,7 @@ class _Places:
 
 def _survey(table: TreeTable, parts_of: PartsOf, layout: Layout) -> _Names:
     tops = set(_top_folders(table, parts_of, layout))
+    # A folder that all images share is left out only around splits; else it is the one class, as torchvision counts.
     if layout.wraps_splits_only and layout.wrappers and not are_splits(tops):
         layout = replace(layout, wrappers=())
         tops = set(_top_folders(table, parts_of, layout))

@@ -58,6 +58,7 @@ def rename_repeats(index: Index) -> dict[int, str]:
         key = str(index.row(group[0])["key"])
         number = 2
         for row_number in group[1:]:
+            # Numbers that another file's own key has are passed over.
             while f"{key}-{number}" in taken:
                 number += 1
             renamed[row_number] = f"{key}-{number}"

@@ -99,6 +99,7 @@ class Layout:
         if found is not None:
             kept = [*([split_folder] if split_folder else []), *parts[found.depth :]]
             return Place(split_folder, found.class_folder, "/".join(kept), found.corruption, found.severity)
+        # The topmost folder below the split is the class; deeper ones only make the key.
         folders = inside[self.has_splits : -1]
         return Place(split_folder, folders[0] if folders else None, "/".join(inside))
 
@@ -153,6 +154,7 @@ class LayoutSurvey:
         if extension not in IMAGE_EXTENSIONS and extension != VIDEO_EXTENSION:
             return
         is_corrupted = read_layout(parts) is not None
+        # Such a video is no sample, so it may not narrow what the images share.
         if extension == VIDEO_EXTENSION and not is_corrupted:
             return
         self._num_images += 1
@@ -171,6 +173,7 @@ class LayoutSurvey:
             self._shared, self._least_folders = list(folders), least
             return
         self._least_folders = min(self._least_folders, least)
+        # Nearly all files lie in folders like those before, so the comparison comes before the narrowing.
         if self._shared != folders[: len(self._shared)]:
             pairs = zip(self._shared, folders, strict=False)
             self._shared = [mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
@@ -183,6 +186,7 @@ class LayoutSurvey:
     def wrappers(self) -> tuple[str, ...]:
         """Folders that all images share, above the last folder of each, no split and no wnid among them."""
         found: list[str] = []
+        # The last folder of each image stays: where all share even that, it is the class of a set of one class.
         for folder in (self._shared or [])[: max(0, self._least_folders - 1)]:
             if folder in SPLIT_FOLDERS or _WNID.fullmatch(folder):
                 break

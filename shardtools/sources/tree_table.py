@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from shardtools.sources.text_hashes import hash_text, repeated_rows
+from shardtools.hashes import hash_text, repeated_rows
 
 ROOT = -1
 """In place of an archive's number: the file is an object of its own below the root."""
@@ -119,6 +119,7 @@ class TreeTable:
 
     def repeated(self) -> tuple[TreeFile, TreeFile] | None:
         """Two files of one archive with one path, if there are any."""
+        # Hashes first, in memory; the texts are read again only for the few that share one.
         wanted = set(itertools.chain.from_iterable(repeated_rows(np.frombuffer(self._hashes, np.uint64))))
         if not wanted:
             return None

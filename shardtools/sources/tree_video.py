@@ -43,6 +43,7 @@ def count_frames(content: bytes) -> int:
             handler = b""
         elif name == b"hdlr":
             handler = content[start + 8 : start + 12]
+        # A track of sound has sizes too; its handler, which stands before them, tells.
         elif name == b"stsz" and handler == b"vide" and stop - start >= 12:
             size, count = struct.unpack_from(">II", content, start + 4)
             is_whole = size != 0 or 4 * count <= stop - start - 12
@@ -99,6 +100,7 @@ def _take(capture: Any, frames: Sequence[int]) -> list[bytes | Rejection]:
     position = -1
     for frame in frames:
         is_there = True
+        # Grabbing passes frames without turning them into pixels; only the wanted one is retrieved.
         while is_there and position < frame:
             is_there = capture.grab()
             position += is_there

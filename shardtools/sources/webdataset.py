@@ -18,13 +18,14 @@ import pyarrow as pa
 from shardtools.errors import SourceError
 from shardtools.sample import Sample
 from shardtools.shards import MAX_MEMBER_NAME_BYTES, Member, TarSample, check_key, read_members, read_samples
-from shardtools.sources.base import Source, SourceOptions, read_ahead
+from shardtools.sources.base import Source
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, make_sample, too_large
 from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import labels_digest
+from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import by_split, find_tars
 from shardtools.sources.tar_labels import label_members
-from shardtools.storage import Storage
+from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
 _SCHEMA = pa.schema(
@@ -90,6 +91,7 @@ class WebDatasetSource(Source):
 
     def _fetch(self, group: list[_Entry]) -> tuple[list[_Entry], memoryview]:
         base, end = group[0].start, group[-1].stop
+        # Recorded, not read. Only a sample alone can be so long, as a group ends at `_RANGE_BYTES`.
         if len(group) == 1 and too_large(end - base):
             return group, memoryview(b"")
         return group, memoryview(self.storage.read_range(self.paths[group[0].file], base, end - base))
@@ -178,6 +180,7 @@ def open_webdataset(options: SourceOptions, classes: Sequence[ImageClass] | None
                 offsets, lengths = [offset for offset, _ in places], [length for _, length in places]
                 builder.add(split, entry.key, entry.file, list(entry.members), offsets, lengths)
         index = builder.finish()
+    # Only now that all headers are read: two tars may share a key.
     _refuse_repeats(index, files.storage, ordered)
     if not index.ranges:
         raise SourceError(f"{options.source} holds no samples: expected members such as 000001.jpg")
@@ -209,6 +212,8 @@ def _index_tar(storage: Storage, path: str, file: int, flatten_keys: bool) -> li
         for member in read_members(stream, where=where):
             member = Member(member.name.removeprefix("./"), member.offset, member.num_bytes)
             base = member.name.rpartition("/")[2]
+            # What has no extension is in no sample by the rules of the format. It must not vanish: it becomes a row of
+            # its own.
             if "." not in base and not (base.startswith("__") and base.endswith("__")):
                 strays.append(member)
             yield member
@@ -234,6 +239,7 @@ def _checked_entry(sample: TarSample, file: int, where: str, flatten_keys: bool)
             f"{'__'.join(parts)!r}"
         )
     key = check_key("__".join(part for part in parts if part != "."), where=place)
+    # Checked now: the writer would refuse it only in the middle of a shard.
     for extension in sample.members:
         if _CONTROL.search(extension) or len(f"{key}.{extension}".encode()) > MAX_MEMBER_NAME_BYTES:
             raise SourceError(

@@ -76,6 +76,7 @@ class NamedQuery:
         notes = []
         for name, command in self.overlays.items():
             lacking = [url for url, names in there.items() if name not in names]
+            # None has it: the query has nothing to say. Some: it speaks of the others, and says so.
             if len(lacking) == len(there):
                 raise QueryError(
                     f"query {self.name} reads the overlay {name!r}, which {', '.join(lacking)} "

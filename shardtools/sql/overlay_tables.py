@@ -17,7 +17,8 @@ from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, OptionError, QueryError
 from shardtools.overlays import Overlay, check_fits, find_overlay, fits, open_overlay_at, overlay_names
 from shardtools.overlays.layout import is_name
-from shardtools.storage.arrow import StorageHandler, local_source, quoted_text, scan_storage
+from shardtools.quoting import quoted_text
+from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 
 _NOT_NAMES = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NAMED = re.compile(r"\boverlays\"?\s*\.\s*(?:\"([^\"]+)\"|(\w+))", re.IGNORECASE)
@@ -101,6 +102,7 @@ class OverlayTables:
                 found[place] = overlay
         for overlay in self._find_elsewhere().get(name, []):
             owners = [place for place, dataset in self._datasets.items() if fits(overlay.info, dataset)]
+            # With one dataset it is clear which one was meant, and `check_fits` knows what to do.
             if not owners and len(self._datasets) == 1:
                 [dataset] = self._datasets.values()
                 check_fits(overlay.info, dataset, where=overlay.url)

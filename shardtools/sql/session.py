@@ -24,10 +24,11 @@ from shardtools.dataset import Dataset, open_dataset, read_plan_file
 from shardtools.errors import DatasetError, OptionError, QueryError, ShardtoolsError
 from shardtools.execution import read_events
 from shardtools.manifest import COLUMNS, SCHEMA
+from shardtools.quoting import quoted_text
 from shardtools.sql.explain import explain
 from shardtools.sql.overlay_tables import OverlayTables
 from shardtools.storage import StoredObject
-from shardtools.storage.arrow import StorageHandler, local_source, quoted_text, scan_storage
+from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 
 ROWS_PER_BATCH = 20_000
 """Rows of a result that are in Python's memory at a time."""
@@ -165,6 +166,7 @@ class Session:
             QueryError: The SQL cannot run, or does something else than reading.
             DatasetError: It names an overlay of another version of its dataset, or a damaged one.
         """
+        # In this order: what is no reading statement opens nothing, and overlays become views before the SQL is bound.
         self._check_reads(sql)
         self._overlays.open(sql)
         if not self._has_events and _mentions(sql, "events"):
@@ -177,12 +179,22 @@ class Session:
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._explained(sql, error) from None
 
+    def table(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The whole result of `stream`."""
+        rows = self.stream(sql, parameters)
+        return pa.Table.from_batches(rows, schema=rows.schema)
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The same as dictionaries."""
+        return self.table(sql, parameters).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped
+
     def _explained(self, sql: str, error: Exception) -> ShardtoolsError:
         """The error to raise for one of DuckDB's or Arrow's: the storage's own where reading failed."""
         handlers = [*self._handlers, *self._overlays.handlers]
         failure = next((handler.failure for handler in handlers if handler.failure), None)
         columns = [name for table, names in _TABLE_COLUMNS.items() if _mentions(sql, table) for name in names]
         columns += self._overlays.columns(sql)
+        # The storage's own error says more than what became of it on the way through Arrow and DuckDB.
         return failure or explain(error, columns, self._overlays.names if _mentions(sql, "overlays") else None)
 
     def _check_reads(self, sql: str) -> None:
@@ -211,6 +223,7 @@ class Session:
         self._connection.execute("create schema overlays")
         # Footers are read once a session, not once a statement.
         self._connection.execute("set parquet_metadata_cache = true")
+        # Last: no statement of a user's can take any of this back.
         self._connection.execute("set lock_configuration = true")
 
     def _samples_branch(self, number: int) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shardtools.errors import StorageError
+from shardtools.storage.ahead import REQUESTS_IN_FLIGHT, read_ahead
 from shardtools.storage.base import Storage, StoredObject
 
-__all__ = ["Storage", "StoredObject", "open_storage"]
+__all__ = ["REQUESTS_IN_FLIGHT", "Storage", "StoredObject", "open_storage", "read_ahead"]
 
 _SUPPORTED = "a folder, file:///folder or s3://bucket/prefix"
 

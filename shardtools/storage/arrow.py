@@ -8,15 +8,16 @@ through Python, so a local folder is left to DuckDB wherever that is safe.
 from __future__ import annotations
 
 import glob
-import io
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from shardtools.errors import ShardtoolsError
-from shardtools.storage.base import Storage, StoredObject
+from shardtools.quoting import quoted_text
+from shardtools.storage.base import RangedStream, Storage, StoredObject
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -43,7 +44,7 @@ class StorageHandler(pafs.FileSystemHandler):  # type: ignore[misc]  # pyarrow i
             raise OSError(str(error)) from error
 
     def open_input_file(self, path: str) -> Any:
-        return pa.PythonFile(_RangedFile(self, path, self._sizes[path]), mode="r")
+        return pa.PythonFile(RangedStream(partial(self.read_range, path), self._sizes[path]), mode="r")
 
     def open_input_stream(self, path: str) -> Any:
         return self.open_input_file(path)
@@ -62,36 +63,6 @@ class StorageHandler(pafs.FileSystemHandler):  # type: ignore[misc]  # pyarrow i
 
     get_file_info_selector = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = _refuse
     delete_file = move = copy_file = open_output_stream = open_append_stream = _refuse
-
-
-class _RangedFile(io.RawIOBase):
-    """A file whose every read is one ranged read; it holds nothing open."""
-
-    def __init__(self, handler: StorageHandler, path: str, size: int) -> None:
-        self._handler = handler
-        self._path = path
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        return self._position
-
-    def read(self, num_bytes: int = -1) -> bytes:
-        left = max(self._size - self._position, 0)
-        wanted = left if num_bytes < 0 else min(num_bytes, left)
-        content = self._handler.read_range(self._path, self._position, wanted) if wanted else b""
-        self._position += len(content)
-        return content
 
 
 def scan_storage(
@@ -118,8 +89,3 @@ def local_source(storage: Storage, files: Sequence[StoredObject]) -> str | None:
     if not files or any(path is None or glob.has_magic(str(path)) for path in local_paths):
         return None
     return f"read_parquet([{', '.join(quoted_text(str(path)) for path in local_paths)}], hive_partitioning = false)"
-
-
-def quoted_text(text: str) -> str:
-    """A text as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"

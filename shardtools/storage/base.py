@@ -6,15 +6,21 @@ there is no rename, no append and no empty folder; an object appears whole under
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import unicodedata
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from shardtools.errors import StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 """Nearly every path is one of these, and a regular expression is quicker than a look at each character."""
@@ -192,3 +198,46 @@ def short_read(object_url: str, offset: int, expected: int, found: int) -> Stora
     return StorageError(
         f"{object_url} is truncated: expected {expected} bytes at offset {offset}, found {found}; run shardtools verify"
     )
+
+
+class RangedStream(io.RawIOBase):
+    """A file of known length whose every read is one ranged read; it holds nothing open.
+
+    Args:
+        read_range: Takes an offset and a number of bytes that lie in the file, and returns all of them.
+        num_bytes: The file's length.
+    """
+
+    def __init__(self, read_range: Callable[[int, int], bytes], num_bytes: int) -> None:
+        self._read_range = read_range
+        self._num_bytes = num_bytes
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._num_bytes}[whence]
+        if start + offset < 0:
+            raise ValueError(f"cannot seek to byte {start + offset}: expected at least 0")
+        self._position = start + offset
+        return self._position
+
+    def read(self, num_bytes: int = -1, /) -> bytes:
+        left = max(self._num_bytes - self._position, 0)
+        wanted = left if num_bytes < 0 else min(num_bytes, left)
+        content = self._read_range(self._position, wanted) if wanted else b""
+        self._position += len(content)
+        return content
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        content = self.read(len(view))
+        view[: len(content)] = content
+        return len(content)

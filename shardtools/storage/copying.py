@@ -50,6 +50,8 @@ def copy_object(
             f"{source.url}"
         )
     files = source.local_path(path), target.local_path(path)
+    # The cheapest way first: within the bucket, as a second name of one file, by the kernel; through here only where
+    # none of them works.
     if files[0] is None and files[1] is None and _copy_in_bucket(source, path, target):
         return
     if link and files[0] is not None and files[1] is not None and _link(files[0], files[1]):
@@ -96,6 +98,7 @@ def _copy_in_kernel(source: Path, target: Path, descriptor: int) -> bool:
                 if error.errno in _CANNOT_COPY:
                     return False
                 raise
+            # The file became shorter meanwhile: the stream tells.
             if copied == 0:
                 return False
             left -= copied

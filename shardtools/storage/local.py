@@ -104,6 +104,8 @@ class LocalStorage(Storage):
                 stream.flush()
                 os.fsync(stream.fileno())
                 stream.close()
+                # The content is on the disk before it gets its name: after a loss of power a name never stands for
+                # less.
                 self._publish(temporary, target, if_absent=if_absent)
         finally:
             # After a full disk, closing tries to write again and fails again.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 from shardtools.errors import AlreadyExistsError, NotFoundError, StorageError
 from shardtools.storage.base import (
     TEMPORARY_FOLDER,
+    RangedStream,
     Storage,
     StoredObject,
     check_path,
@@ -36,7 +37,6 @@ from shardtools.storage.s3_config import S3Config, make_store, parse_s3_url, rea
 from shardtools.storage.s3_failures import explain_failure, read_failure
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from obstore.store import S3Store
 
 _PART_BYTES = 8 * 1024 * 1024
@@ -133,7 +133,14 @@ class S3Storage(Storage):
     def open(self, path: str) -> BinaryIO:
         check_path(path)
         meta = self._try("read", path, lambda store: store.head(path))
-        return io.BufferedReader(_RangedReader(self, path, meta["size"], meta["e_tag"]), _READ_AHEAD_BYTES)
+
+        def read_range(offset: int, num_bytes: int) -> bytes:
+            content = self.read_version(path, offset, num_bytes, e_tag=meta["e_tag"])
+            if len(content) != num_bytes:
+                raise short_read(self.object_url(path), offset, num_bytes, len(content))
+            return content
+
+        return io.BufferedReader(RangedStream(read_range, meta["size"]), _READ_AHEAD_BYTES)
 
     def delete(self, path: str) -> None:
         check_path(path)
@@ -311,45 +318,6 @@ class S3Storage(Storage):
             self._store = (make_store(config, self._bucket, self._prefix), config)
         _obstore_pid = os.getpid()
         return self._store
-
-
-class _RangedReader(io.RawIOBase):
-    """The unbuffered side of `S3Storage.open`: one request a read, all from the same version of the object."""
-
-    def __init__(self, storage: S3Storage, path: str, num_bytes: int, e_tag: str | None) -> None:
-        self._storage = storage
-        self._path = path
-        self._num_bytes = num_bytes
-        self._e_tag = e_tag
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._num_bytes}[whence]
-        if start + offset < 0:
-            raise ValueError(f"cannot seek to byte {start + offset}: expected at least 0")
-        self._position = start + offset
-        return self._position
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
-        num_bytes = min(len(view), self._num_bytes - self._position)
-        if num_bytes <= 0:
-            return 0
-        content = self._storage.read_version(self._path, self._position, num_bytes, e_tag=self._e_tag)
-        if len(content) != num_bytes:
-            raise short_read(self._storage.object_url(self._path), self._position, num_bytes, len(content))
-        view[:num_bytes] = content
-        self._position += num_bytes
-        return num_bytes
 
 
 def _open_spool() -> io.BufferedRandom:

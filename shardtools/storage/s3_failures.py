@@ -66,6 +66,7 @@ def read_failure(error: Exception) -> Failure:
     status = int(found_status[1]) if found_status else None
     code = found_code[1] if found_code else ""
     is_refused = kind in ("PermissionDeniedError", "UnauthenticatedError") or code in _ACCESS_CODES
+    # Only what says nothing against the request itself; a store that is full, or refuses, would do so again.
     is_transient = (
         kind == "GenericError"
         and not is_refused

@@ -82,6 +82,7 @@ def _read_rows(path: str | Path) -> list[_Row]:
     first_line = 1
     try:
         for cells in reader:
+            # A value may hold line breaks: the row begins behind the one before, not at the reader's own line.
             where, first_line = f"{path}, line {first_line}", reader.line_num + 1
             if not any(cell.strip() for cell in cells):
                 continue

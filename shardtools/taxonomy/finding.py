@@ -38,6 +38,7 @@ def find_classes(words: str) -> list[Synset]:
         if synset is not None:
             ranked.append((rank, -len(synset.class_sets), synset))
     ranked.sort(key=lambda entry: (entry[0], entry[1], entry[2].wnid))
+    # Sorted, so the first one tells whether there is anything better.
     inside_words = bool(ranked) and ranked[0][0] == 2
     return [synset for rank, _, synset in ranked if rank < 2 or inside_words]
 

@@ -27,6 +27,9 @@ CLASS_SETS: dict[str, str] = {
 }
 """Class set -> one line of description."""
 
+DEFAULT_CLASSES = "fashion"
+"""Those of the embedded generator."""
+
 TABLE_FILE = "classes.tsv.gz"
 COLUMNS = ("wnid", "synset", "lemmas", "hypernym_wnids", "definition", "class_sets")
 
@@ -153,6 +156,7 @@ def load_class_set(name: str) -> list[ImageClass]:
         raise TaxonomyError(f"no class set is called {name!r}; the sets are {', '.join(CLASS_SETS)}")
     mark = f"{name}:"
     synsets = [parse_row(line) for line in _lines().values() if mark in line]
+    # The mark may also stand in a definition or end the name of another set: the parsed row decides.
     synsets = [synset for synset in synsets if name in synset.class_sets]
     synsets.sort(key=lambda synset: synset.class_sets[name])
     return [make_class(synset, synset.class_sets[name]) for synset in synsets]

@@ -1,11 +1,18 @@
 """Training without torch: recipes, options, the launcher, metrics and their curves."""
 
-from shardtools.training.curves import draw_curves
-from shardtools.training.launch import train
-from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
+from typing import TYPE_CHECKING
+
+from shardtools.on_demand import on_demand
 from shardtools.training.options import Recipe, TrainOptions, TrainResult
-from shardtools.training.recipes import RecipeFile, find_recipe, list_recipes, load_recipe
-from shardtools.training.record import CURVES_FILE, MODEL_FILE, RECORD_FILE, read_finished, write_record
+
+if TYPE_CHECKING:
+    from shardtools.training.curves import draw_curves
+    from shardtools.training.launch import train
+    from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
+    from shardtools.training.recipes import RecipeFile, find_recipe, list_recipes, load_recipe
+    from shardtools.training.record import CURVES_FILE, MODEL_FILE, RECORD_FILE, read_finished, write_record
+else:
+    __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CURVES_FILE",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from shardtools.errors import OptionError, RunError
 from shardtools.training.metrics import Columns, read_metrics
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -206,7 +207,7 @@ def _write_legend(axes: Axes, runs: Sequence[_Run]) -> None:
 
 def _reached(run: _Run) -> str:
     steps, evaluations = run.metrics["step"], run.metrics["evaluation"]
-    words = [f"{round(run.reached, 2):g} {'epoch' if run.reached == 1 else 'epochs'}"]
+    words = [counted(round(run.reached, 2), "epoch", spec="g")]
     if "loss" in steps:
         words.append(f"loss {steps['loss'][-1]:.3g}")
     if "val_top1" in evaluations:

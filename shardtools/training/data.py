@@ -27,6 +27,7 @@ from shardtools.loader import (
     dino_multi_crop,
 )
 from shardtools.loader.reading_options import ReadOptions
+from shardtools.quoting import quoted_name
 from shardtools.training.options import Recipe, TrainOptions
 
 EVALUATION_BATCH = 2
@@ -129,10 +130,10 @@ def _view(options: TrainOptions) -> tuple[str | None, Mapping[str, Any] | None]:
         return None, None
     label, join = "samples.class_index", ""
     if options.relabel is not None:
-        name = '"' + options.relabel.replace('"', '""') + '"'
         label = "coalesce(relabel.class_index, samples.class_index)"
         join = (
-            f" left join overlays.{name} as relabel on relabel.key = samples.key and relabel.dataset = samples.dataset"
+            f" left join overlays.{quoted_name(options.relabel)} as relabel"
+            " on relabel.key = samples.key and relabel.dataset = samples.dataset"
         )
     conditions = ["samples.status = 'ok'"]
     if options.split is not None:

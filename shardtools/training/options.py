@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shardtools.errors import OptionError
+from shardtools.options import option
 
 HEADS = {
     "linear": "a linear layer with bias",
@@ -36,6 +37,8 @@ SCHEDULES = {
 PRECISIONS = ("fp32", "bf16", "fp16")
 DECODERS = ("auto", "cpu", "gpu")
 DEVICES = ("auto", "cpu", "cuda")
+WEIGHTED = ("loss", "sampling")
+SHUFFLES = ("global", "blocks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,35 +226,60 @@ class TrainOptions:
     """
 
     datasets: tuple[str, ...]
-    out: str
+    out: str = field(
+        metadata=option("Folder for checkpoints, metrics, curves and the weights. Required.", metavar="RUN")
+    )
     recipe: Recipe
-    split: str | None = "train"
-    where: str | None = None
-    view: str | None = None
-    relabel: str | None = None
+    split: str | None = field(default="train", metadata=option('Split to train on; "all" for every one.'))
+    where: str | None = field(
+        default=None, metadata=option('Condition on the rows of `samples`: "width >= 200".', metavar="SQL")
+    )
+    view: str | None = field(
+        default=None,
+        metadata=option("Query that returns key and maybe class_index, weight; or a .sql file.", metavar="SQL"),
+    )
+    relabel: str | None = field(
+        default=None, metadata=option("Overlay with key and class_index: labels to train with.", metavar="OVERLAY")
+    )
     ratio: tuple[int, ...] | None = None
-    weighted: str = "loss"
-    val: str | None = None
-    val_split: str = "val"
-    val_every: int = 1
-    seed: int = 0
-    num_processes: int | None = None
-    threads: int | None = None
-    compute_threads: int | None = None
-    accumulation: int = 1
-    device: str = "auto"
-    decoder: str = "auto"
-    compile: bool = False
-    channels_last: bool = False
-    checkpoint_steps: int | None = None
-    keep_checkpoints: int = 1
-    log_steps: int = 50
-    record: bool = False
-    tensorboard: bool = True
-    wandb: str | None = None
-    shuffle: str = "global"
-    cache_folder: str | None = None
-    cache_bytes: int | None = None
+    weighted: str = field(default="loss", metadata=option("What a view's `weight` does.", choices=WEIGHTED))
+    val: str | None = field(
+        default=None, metadata=option("Evaluate on this dataset while training.", metavar="DATASET")
+    )
+    val_split: str = field(default="val", metadata=option("Its split."))
+    val_every: int = field(default=1, metadata=option("Epochs between evaluations."))
+    seed: int = field(default=0, metadata=option("Of order, augmentation and first weights."))
+    shuffle: str = field(default="global", metadata=option(choices=SHUFFLES))
+    num_processes: int | None = field(
+        default=None, metadata=option("Processes on this machine.", unset="one a GPU, or one on a CPU")
+    )
+    threads: int | None = field(
+        default=None, metadata=option("Threads that decode in each process.", unset="its share of the cores")
+    )
+    compute_threads: int | None = field(
+        default=None, metadata=option("CPU threads of torch in each.", unset="its share, 1 beside a GPU")
+    )
+    accumulation: int = field(default=1, metadata=option("Passes of one optimiser step."))
+    device: str = field(default="auto", metadata=option(choices=DEVICES))
+    decoder: str = field(default="auto", metadata=option("Where JPEGs are decoded and augmented.", choices=DECODERS))
+    compile: bool = field(default=False, metadata=option("Compile the model (slow start, faster steps)."))
+    channels_last: bool = field(default=False, metadata=option("Weights in channels-last memory."))
+    checkpoint_steps: int | None = field(
+        default=None, metadata=option("Steps between checkpoints.", unset="one an epoch")
+    )
+    keep_checkpoints: int = field(default=1, metadata=option("Kept beside the last one."))
+    log_steps: int = field(default=50, metadata=option("Steps between lines of metrics."))
+    record: bool = field(
+        default=False, metadata=option("Write loss, margin and prediction of each sample, an epoch a time.")
+    )
+    tensorboard: bool = field(default=True, metadata=option("Metrics for TensorBoard too."))
+    wandb: str | None = field(default=None, metadata=option("Metrics for Weights & Biases too.", metavar="PROJECT"))
+    cache_folder: str | None = field(
+        default=None, metadata=option("Keep what was read of s3:// here; with --cache-gb.")
+    )
+    cache_bytes: int | None = field(
+        default=None, metadata=option("Its limit in GB (10^9 bytes).", flag="--cache-gb", unit=10**9)
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.datasets, str) or not self.datasets:
@@ -261,8 +289,8 @@ class TrainOptions:
         choices = {
             "device": DEVICES,
             "decoder": DECODERS,
-            "weighted": ("loss", "sampling"),
-            "shuffle": ("global", "blocks"),
+            "weighted": WEIGHTED,
+            "shuffle": SHUFFLES,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from shardtools.errors import OptionError
+from shardtools.errors import OptionError, first_line
 from shardtools.training.options import Recipe
 
 _SUFFIX = ".toml"
@@ -88,8 +88,9 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, str] | Sequence[str] 
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = " ".join(str(error).split())
-        raise OptionError(f"{name_or_path}: expected TOML, found {line}: see `shardtools recipes pytorch`") from None
+        raise OptionError(
+            f"{name_or_path}: expected TOML, found {first_line(error)}: see `shardtools recipes pytorch`"
+        ) from None
     values = {key: _of_file(name, key, value) for key, value in content.items()}
     changed = {key: _of_text(name, key, value) for key, value in split_overrides(overrides).items()}
     return Recipe(name=name, **{**values, **_in_proportion(values, changed), **changed})

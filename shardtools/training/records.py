@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardtools.arrays import from_int64
 from shardtools.loader import SampleTable
-from shardtools.loader.arrow import from_int64
 from shardtools.overlays import OverlayWriter, open_overlay_at
 from shardtools.overlays.layout import OVERLAY_FILE
 

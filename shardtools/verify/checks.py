@@ -139,6 +139,7 @@ class _Walk:
             self._referenced.update(state.other_files())
             self._check_whole_files(info)
             self._problems += stray_shards(state)
+            # Sums over some of the parts would differ from the commit's without a fault of its own.
             if self._intact:
                 self._problems += self._totals.compare(info, state.storage.url)
         is_sample = self._options.sample is not None

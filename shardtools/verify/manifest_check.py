@@ -6,7 +6,6 @@ read once for every four million rows, and a second look at the parts where two 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -20,10 +19,10 @@ import pyarrow.parquet as pq
 from shardtools.dataset import DatasetInfo, PartEntry
 from shardtools.dataset.layout import DATASET_FILE
 from shardtools.errors import NotFoundError
+from shardtools.hashes import hash_texts, stream_digest
 from shardtools.manifest import SCHEMA
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
-from shardtools.sources.text_hashes import hash_texts
 from shardtools.storage import Storage
 from shardtools.verify.image_check import shown
 from shardtools.verify.part_check import PartResult, load_part
@@ -31,7 +30,6 @@ from shardtools.verify.report import Problem
 from shardtools.verify.state import State
 
 _KEYS_A_PASS = 4_000_000
-_READ_BYTES = 1 << 20
 _BATCH_ROWS = 50_000
 
 
@@ -100,6 +98,7 @@ class KeyIndex:
         hashes = np.memmap(self._scratch, dtype=np.uint64, mode="r", shape=(self._num_keys,))
         num_passes = -(-self._num_keys // _KEYS_A_PASS)
         found = []
+        # By the remainder of the hash: equal ones are in one pass, wherever they stand.
         for number in range(num_passes):
             some = np.sort(hashes[hashes % np.uint64(num_passes) == number])
             found.append(np.unique(some[1:][some[1:] == some[:-1]]))
@@ -157,12 +156,9 @@ def check_compact(state: State, *, compare_rows: bool) -> Iterator[Problem]:
 
 def _check_compact_file(storage: Storage, entry: PartEntry) -> Problem | None:
     url = storage.object_url(entry.path)
-    sha256 = hashlib.sha256()
     try:
         with storage.open(entry.path) as stream:
-            while chunk := stream.read(_READ_BYTES):
-                sha256.update(chunk)
-        found = f"sha256 {shown(sha256.hexdigest())}"
+            found = f"sha256 {shown(stream_digest(stream))}"
     except NotFoundError:
         found = "no file"
     if found == f"sha256 {shown(entry.sha256)}":
@@ -179,6 +175,7 @@ def _compare_rows(state: State, info: DatasetInfo) -> Iterator[Problem]:
     merged = _Cursor(state.storage, info.compact)
     for entry in info.parts:
         part, _ = load_part(state.storage, entry.path, entry)
+        # Only the first difference is said: behind it everything may be shifted.
         if part is not None and not merged.take(part.table.num_rows).equals(part.table):
             yield Problem(
                 kind="compact",

@@ -6,9 +6,10 @@ stand twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
+from shardtools.options import option, same
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -23,9 +24,12 @@ class VerifyOptions:
         num_workers: Shards looked at at a time; `None`: one a CPU core.
     """
 
-    sample: int | None = None
-    seed: int = 0
-    num_workers: int | None = None
+    sample: int | None = field(
+        default=None,
+        metadata=option("Quick: the manifests, the shards' lengths and N random images only.", metavar="N"),
+    )
+    seed: int = field(default=0, metadata=option("Of the random choice."))
+    num_workers: int | None = field(default=None, metadata=option("Shards checked at a time.", unset="one a CPU core"))
 
     def __post_init__(self) -> None:
         if self.sample is not None and self.sample < 1:
@@ -44,9 +48,13 @@ class RepairOptions:
         num_workers: As in `VerifyOptions`.
     """
 
-    model: str | None = None
-    device: str = "auto"
-    num_workers: int | None = None
+    model: str | None = field(
+        default=None, metadata=option("With --repair, --regenerate: folder or hub id.", unset="as recorded")
+    )
+    device: str = field(
+        default="auto", metadata=option("With --repair, --regenerate: auto is the recorded kind.", choices=DEVICES)
+    )
+    num_workers: int | None = same(VerifyOptions, "num_workers")
 
     def __post_init__(self) -> None:
         _check_device(self.device)
@@ -64,10 +72,12 @@ class RegenerateOptions:
         device: As in `RepairOptions`.
     """
 
-    count: int
-    seed: int = 0
-    model: str | None = None
-    device: str = "auto"
+    count: int = field(
+        metadata=option("Instead: render N random images anew and compare.", flag="--regenerate", metavar="N")
+    )
+    seed: int = same(VerifyOptions, "seed")
+    model: str | None = same(RepairOptions, "model")
+    device: str = same(RepairOptions, "device")
 
     def __post_init__(self) -> None:
         if self.count < 1:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.dataset import PartEntry
-from shardtools.errors import DatasetError, NotFoundError
+from shardtools.errors import DatasetError, NotFoundError, first_line
+from shardtools.hashes import hash_texts
 from shardtools.manifest import Part, ShardFile, decode_part, digest
-from shardtools.sources.text_hashes import hash_texts
 from shardtools.storage import Storage
 from shardtools.verify.image_check import PLACE_COLUMNS, ROW_COLUMNS, check_status, shown
 from shardtools.verify.report import Problem
@@ -90,6 +90,7 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
     rows = table.select(ROW_COLUMNS).to_pylist() if table is not None else []
     url = storage.object_url(task.path)
     problems += [problem for row in rows if (problem := check_status(row, url=url, part=task.path))]
+    # Shards by the part and by the commit: also one that has no rows is looked at, and rows of none stand out.
     placed: dict[str, list[dict[str, Any]]] = {path: [] for path in listed}
     apart: list[dict[str, Any]] = []
     for row in rows:
@@ -145,6 +146,7 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
     except NotFoundError:
         message = f"{url} is missing though the dataset lists it: {remedy}"
         return None, [Problem(kind="part-missing", message=message, path=path, part=path)]
+    # Before it is decoded: an altered part may well decode, with rows that send every check to the wrong place.
     if entry is not None and digest(content) != entry.sha256:
         message = (
             f"{url}: expected sha256 {shown(entry.sha256)}, found {shown(digest(content))} ({len(content)} bytes), its "
@@ -154,7 +156,7 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
     try:
         part = decode_part(content, where=url)
     except (DatasetError, ValueError, pa.ArrowException) as error:
-        message = f"{str(error).splitlines()[0]} ({url}): {remedy}"
+        message = f"{first_line(error)} ({url}): {remedy}"
         return None, [Problem(kind="part-altered", message=message, path=path, part=path)]
     if entry is not None and part.table.num_rows != entry.num_rows:
         message = f"{url} has {part.table.num_rows} rows, dataset.json says {entry.num_rows}: restore dataset.json"

@@ -72,15 +72,18 @@ def remake_tars(
         wanted = {row["key"]: row for row in rows if row["shard"] == shard.path}
         with ShardWriter(storage, split=split, shard_index=shard_index, attempt=attempt) as writer:
             for batch in batches(attempt_rows(rows, attempt), batch_size):
+                # Batches stay as they were, but only those with a wanted image are rendered.
                 if any(row.key in wanted for row in batch):
                     for sample in renderer.render(batch, attempt):
                         if sample.key in wanted:
                             writer.add(_with_recorded(sample, wanted[sample.key]))
             table, written = writer.publish_shard()
         fresh |= {row["key"]: row for row in table.to_pylist()}
+        # In its place; nothing where no image has bytes any more.
         shards[position : position + 1] = written
         files.append(shard.path)
     identical = tuple(shards) == part.shards
+    # Another machine may give other bytes: then the part must say so. The tars are durable by now.
     if not identical:
         merged = pa.Table.from_pylist([fresh.get(row["key"], row) for row in rows], schema=SCHEMA)
         replace_part(storage, split, shard_index, merged, shards)

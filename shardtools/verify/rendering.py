@@ -20,7 +20,7 @@ from typing import IO, Any
 from shardtools.dataset import PlanFile
 from shardtools.errors import ModelError, RunError
 from shardtools.generation.model import ResolvedModel, resolve_model
-from shardtools.generation.prepare import count_gpus
+from shardtools.generation.preparing import count_gpus
 from shardtools.plan import GeneratorSettings, PlanRow
 from shardtools.sample import Sample
 
@@ -104,6 +104,7 @@ class Renderer:
             assert process is not None and process.stdin is not None and process.stdout is not None
             pickle.dump(request, process.stdin)
             process.stdin.flush()
+            # One question, one answer: neither side can fill the other's pipe.
             answer: Any = pickle.load(process.stdout)
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
             raise RunError(f"the rendering process ended: {self._last_words()}: run the same command again") from None

@@ -54,6 +54,7 @@ def draw_rows(
     total = ends[-1] if ends else 0
     wanted = min(total, 2 * count + _SPARE)
     while True:
+        # More than wanted, as some rows have no image. A larger draw begins anew with the same seed.
         drawn = random.Random(seed).sample(range(total), wanted)
         by_part: dict[int, list[int]] = {}
         for number in drawn:

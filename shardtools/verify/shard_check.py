@@ -7,7 +7,6 @@ worker.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from shardtools.errors import NotFoundError, ShardError, StorageError
+from shardtools.hashes import stream_digest
 from shardtools.manifest import ShardFile
 from shardtools.shards import Member, TarSample, read_members, read_samples
 from shardtools.storage import Storage
@@ -64,6 +64,7 @@ def check_shard(
             )
             return check.result(0, 0)
         size, found = _digest(stream)
+        # Before the content is looked at: against another shard's rows every image would be wrong.
         twin = known.get(found)
         if found != shard.sha256 and twin is not None and twin != shard.path:
             check.add(
@@ -71,6 +72,7 @@ def check_shard(
             )
             return check.result(0, size)
         num_images = check.content(stream, size, rows)
+        # After the content: whether the images are intact says where the damage is.
         if size != shard.num_bytes or found != shard.sha256:
             check.altered(size, found, rows_known=rows is not None)
         return check.result(num_images, size)
@@ -259,9 +261,5 @@ def check_file(storage: Storage, file: ShardFile, *, part: str | None) -> Proble
 
 def _digest(stream: BinaryIO) -> tuple[int, str]:
     """Length and sha256 of everything in the stream."""
-    sha256 = hashlib.sha256()
-    size = stream.seek(0)
-    while chunk := stream.read(_READ_BYTES):
-        sha256.update(chunk)
-        size += len(chunk)
-    return size, sha256.hexdigest()
+    sha256 = stream_digest(stream)
+    return stream.tell(), sha256

@@ -219,6 +219,7 @@ def _compare(state: State) -> Iterator[Problem]:
                 path=PLAN_FILE,
             )
         return
+    # Each finding ends this: the numbers of another plan, or of one that grows, say nothing more.
     if plan.plan_id != info.plan_id:
         yield Problem(
             kind="plan",

@@ -1,7 +1,15 @@
 """Writing: a source -> shards and manifest, in processes of this machine."""
 
-from shardtools.writing.options import WriteOptions
-from shardtools.writing.run import WriteResult, write_dataset
-from shardtools.writing.targets import discard_unfinished_append
+from typing import TYPE_CHECKING
 
-__all__ = ["WriteOptions", "WriteResult", "discard_unfinished_append", "write_dataset"]
+from shardtools.on_demand import on_demand
+from shardtools.writing.options import WriteOptions
+
+if TYPE_CHECKING:
+    from shardtools.writing.run import WriteResult, write_dataset
+    from shardtools.writing.samples import write_samples
+    from shardtools.writing.targets import discard_unfinished_append
+else:
+    __getattr__, __dir__ = on_demand(__name__)
+
+__all__ = ["WriteOptions", "WriteResult", "discard_unfinished_append", "write_dataset", "write_samples"]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardtools.dataset import replace_part
-from shardtools.dataset.sinks import stream_digest
+from shardtools.hashes import stream_digest
 from shardtools.manifest import Part, ShardFile, decode_part
 from shardtools.shards import join_betons, joined_path, open_beton, shard_path
 from shardtools.shards.names import parse_part_path

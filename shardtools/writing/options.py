@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from shardtools.encoding import RAW_MODES, EncodingOptions
 from shardtools.errors import OptionError
-from shardtools.shards import check_fields
+from shardtools.options import option
+from shardtools.shards import LAYOUT_NAMES
 from shardtools.sources import SourceOptions
 
-DEFAULT_SAMPLES_PER_SHARD = 1000
+if TYPE_CHECKING:
+    from shardtools.sources import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class WriteOptions:
     """A source, a dataset, and how to get from one to the other.
 
     Attributes:
-        source: What to read.
+        source: What to read: an address with options, or a source that is open and stays so while it is written.
         out: The dataset: a folder or s3://bucket/prefix.
         layout: Format of the shards: one of `shards.LAYOUT_NAMES`.
         fields: Members written beside image and label by formats that name their columns.
@@ -34,19 +37,33 @@ class WriteOptions:
         OptionError: A number is out of range, or two options contradict each other.
     """
 
-    source: SourceOptions
+    source: SourceOptions | Source
     out: str
-    layout: str = "tar"
-    fields: tuple[str, ...] = ()
-    drop_members: bool = False
-    one_file: bool = False
+    layout: str = field(default="tar", metadata=option("Format of the shards.", flag="--to", choices=LAYOUT_NAMES))
+    append: bool = field(default=False, metadata=option("Add the samples to the finished DATASET as further shards."))
+    fields: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "Members to keep beside image and label in formats with columns: key,json,seg.png",
+            commas=True,
+            unset="none",
+        ),
+    )
+    drop_members: bool = field(default=False, metadata=option("Leave out members that the format does not hold."))
+    one_file: bool = field(
+        default=False, metadata=option("Join the shards of each split into one .beton, as FFCV reads it.")
+    )
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
-    key_prefix: str = ""
-    append: bool = False
-    samples_per_shard: int = DEFAULT_SAMPLES_PER_SHARD
-    num_processes: int | None = None
+    key_prefix: str = field(default="", metadata=option("Put this before every key."))
+    samples_per_shard: int = field(default=1000, metadata=option("Rows of one shard."))
+    num_processes: int | None = field(
+        default=None, metadata=option("Processes on this machine.", unset="one a CPU core")
+    )
 
     def __post_init__(self) -> None:
+        # Not above: the formats themselves take long to import.
+        from shardtools.shards import check_fields
+
         check_fields(self.layout, self.fields)
         if self.layout != "beton" and self.encoding.write_mode in RAW_MODES:
             raise OptionError(

@@ -31,7 +31,7 @@ class WriteResult:
     Attributes:
         url: The dataset.
         plan_id: Its fingerprint.
-        source_kind: One of `sources.SOURCE_KINDS`.
+        source_kind: The source's `kind`.
         layout: Format of its shards.
         splits: Split -> rows.
         num_rows: Rows of the whole dataset: one for each file or sample of the source.

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shardtools.generation.model import cache_folder
-from shardtools.generation.prepare import Prepared
+from shardtools.generation.preparing import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

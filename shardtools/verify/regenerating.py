@@ -216,6 +216,7 @@ def _render_rows(
     for row in (rows[number] for number in numbers):
         settings, attempt = recorded_settings(row, planned), row["attempt"] or 1
         together = attempt_rows(rows, attempt)
+        # From the place in the attempt to the batch that it was in: neighbours and padding as they were.
         position = next(index for index, one in enumerate(together) if one.key == row["key"])
         start = position - position % settings.batch_size
         batch = (attempt, start)

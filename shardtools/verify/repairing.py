@@ -70,6 +70,7 @@ def repair(
     storage.check_writable()
     with acquire(storage, purpose="repair") as lease:
         storage.clean_temporary()
+        # Again, now that nobody else writes.
         state = read_state(storage)
         checks = VerifyOptions(num_workers=options.num_workers)
         before = verify_parts(state, checks, progress=progress)
@@ -81,6 +82,7 @@ def repair(
         if changed or any(problem.kind in _COMMIT_KINDS for problem in before.problems):
             committed = _commit(read_state(storage))
         parts = {one.part for one in repaired}
+        # Only what was made again is read again; the rest was read a moment ago, and its problems are carried over.
         after = verify_parts(read_state(storage), checks, only_shards_of=parts)
     return RepairReport(
         repaired=tuple(repaired), committed=committed, report=_carry_over(before.problems, after, parts)
@@ -111,6 +113,7 @@ class _Repair:
 
     def run(self) -> list[RepairedShard]:
         """Makes the bad shards again, in the order of shards."""
+        # What can be read back needs neither plan nor model, so only what cannot makes them necessary.
         lost = [path for path, files in self._bad.items() if path in files]
         to_read_back = {path for path in lost if self._can_read_back(path)}
         needs_order = any(len(self._listed[path]) > 1 for path in to_read_back)
@@ -118,6 +121,7 @@ class _Repair:
         repaired = []
         with self._renderer(needed=set(self._bad) != to_read_back) as renderer:
             for path in sorted(self._bad, key=parse_part_path):
+                # Before each shard, as rendering takes long.
                 if self._lease.lost:
                     raise DatasetBusyError(
                         f"{self._storage.url}: another run took the dataset over: let it finish, then run the same "

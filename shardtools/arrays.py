@@ -1,4 +1,4 @@
-"""Arrow columns as NumPy arrays and back, in place.
+"""Names for NumPy's arrays by type, and Arrow columns as such arrays and back, in place.
 
 Owns the one place that looks into Arrow's buffers. Arrow's own conversions, of scalars too, import pandas where it is
 installed, which takes seconds before the first batch; the price is that only plain types without nulls are handled.
@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+Bools = npt.NDArray[np.bool_]
+Float32s = npt.NDArray[np.float32]
+Float64s = npt.NDArray[np.float64]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+UInt8s = npt.NDArray[np.uint8]
+UInt64s = npt.NDArray[np.uint64]
 
 _TYPES = {
     pa.int32(): np.int32,
@@ -37,7 +45,7 @@ def _start(column: pa.Array) -> int:
     return int(column.offset) * np.dtype(_TYPES[column.type]).itemsize
 
 
-def from_int64(values: npt.NDArray[np.int64]) -> pa.Array:
+def from_int64(values: Int64s) -> pa.Array:
     """Row numbers for Arrow's `take`."""
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
@@ -49,7 +57,7 @@ def from_texts(texts: Sequence[str]) -> pa.Array:
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
 
 
-def text_parts(texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+def text_parts(texts: pa.Array) -> tuple[Int64s, UInt8s]:
     """Where each string ends in the bytes of all of them (first a 0), [N + 1], and those bytes.
 
     Args:
@@ -60,6 +68,7 @@ def text_parts(texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.u
         return np.zeros(1, np.int64), np.empty(0, np.uint8)
     _, offset_buffer, content_buffer = large.buffers()
     ends = np.frombuffer(offset_buffer, np.int64, len(large) + 1, int(large.offset) * 8)
+    # A slice shares the buffers of its whole: its first text need not begin at 0.
     first, last = int(ends[0]), int(ends[-1])
     content = np.frombuffer(content_buffer, np.uint8, last - first, first) if last > first else np.empty(0, np.uint8)
     return ends - first, content

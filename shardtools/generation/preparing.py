@@ -10,7 +10,7 @@ import os
 import re
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from shardtools.dataset import Dataset, PlanFile, open_dataset, store_plan_file
@@ -18,16 +18,14 @@ from shardtools.dataset.opening import list_parts
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import OptionError, PlanError
 from shardtools.generation.model import ResolvedModel, resolve_model
-from shardtools.generation.options import EMBEDDED_MODEL, SCHEDULERS, GenerateOptions
+from shardtools.generation.options import DEFAULT_IMAGES_PER_CLASS, EMBEDDED_MODEL, GenerateOptions
 from shardtools.generation.plan_notes import plan_notes
-from shardtools.plan import GeneratorSettings, Plan, PlanOptions, auto_samples_per_shard
+from shardtools.plan import SCHEDULERS, GeneratorOptions, GeneratorSettings, Plan, PlanOptions, auto_samples_per_shard
 from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import Storage
-from shardtools.taxonomy import ImageClass, load_classes
-
-DEFAULT_IMAGES_PER_CLASS = 16
+from shardtools.taxonomy import DEFAULT_CLASSES, ImageClass, load_classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +145,7 @@ def _classes(options: GenerateOptions) -> list[ImageClass]:
         raise OptionError(
             f"--model {options.model} needs --classes: a class set (shardtools classes lists them), wnids or a file"
         )
-    return load_classes("fashion")
+    return load_classes(DEFAULT_CLASSES)
 
 
 def _prompts(options: GenerateOptions, classes: list[ImageClass]) -> PromptOptions:
@@ -189,22 +187,16 @@ def _generator(options: GenerateOptions, model: ResolvedModel) -> GeneratorSetti
     if width is None or height is None:
         raise OptionError(f"{model.path} does not say what size its images have: give --width and --height")
     scheduler = options.scheduler or model.scheduler
-    return GeneratorSettings(
-        model_digest=model.digest,
-        guidance_scale=options.guidance_scale,
-        num_inference_steps=options.num_inference_steps,
-        scheduler=SCHEDULERS.get(scheduler, scheduler),
-        width=width,
-        height=height,
-        negative_prompt=options.negative_prompt,
-        dtype=options.dtype or ("float16" if device == "cuda" else "float32"),
-        batch_size=options.batch_size,
-        threads_per_process=options.threads_per_process,
-        device=device,
-        compile=options.compile,
-        safety=options.safety,
-        quality=options.quality,
-    )
+    # What is left open in the options; all else is taken over by name, so that a new option needs no line here.
+    found = {
+        "model_digest": model.digest,
+        "scheduler": SCHEDULERS.get(scheduler, scheduler),
+        "width": width,
+        "height": height,
+        "dtype": options.dtype or ("float16" if device == "cuda" else "float32"),
+        "device": device,
+    }
+    return GeneratorSettings(**{one.name: getattr(options, one.name) for one in fields(GeneratorOptions)} | found)
 
 
 def _num_processes(options: GenerateOptions, device: str) -> int:

@@ -1,0 +1,203 @@
+"""JSON files with a format and a version: a dataclass is the content, and reading checks it against its annotations.
+
+Owns what all such files have in common: how they are written, and that whatever else is found (another file, another
+version, a missing field, a value of another type) is one line that names the file and the field. The price: a field of
+another release is refused, so a new field needs a default and a removed one a new version.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, ClassVar, Self, TypeVar, Union, cast
+
+from shardtools.errors import DatasetError, FormatVersionError, OptionError
+
+_T = TypeVar("_T")
+_Checked = Callable[[Any, str], Any]
+"""Takes a value of JSON and its place in the file, returns the value of the dataclass."""
+
+_MAX_SHOWN_CHARACTERS = 60
+_NOUNS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+class FieldError(ValueError):
+    """A field that is missing, unknown or of another type; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        name: Under "format" in the file; `None` for a file that has only a version.
+        version: Under "format_version": the one that this release reads and writes.
+        what: Names the file in messages: "the plan of a dataset".
+        remedy: What to do about a damaged one.
+        outdated: What to do about one of another version.
+    """
+
+    name: str | None
+    version: int
+    what: str
+    remedy: str
+    outdated: str = "use the release that wrote it"
+
+    def encode(self, content: Mapping[str, Any]) -> bytes:
+        """The bytes of a file."""
+        name = {} if self.name is None else {"format": self.name}
+        return json_bytes({**name, "format_version": self.version, **content})
+
+    def decode(self, content: bytes, *, where: str) -> dict[str, Any]:
+        """The fields of a file, which are not looked at; `where` names it in messages.
+
+        Raises:
+            DatasetError: It is none of this kind.
+            FormatVersionError: It is of another format or version.
+        """
+        try:
+            found = json.loads(content)
+            version = found.pop("format_version")
+            name = None if self.name is None else found.pop("format")
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            raise DatasetError(f"{where} is not {self.what}: {self.remedy}") from None
+        if name != self.name or version != self.version or isinstance(version, bool):
+            kind, wanted = ("", "") if self.name is None else (f"{_plain(name)} ", f"{self.name} ")
+            raise FormatVersionError(
+                f"{where} has format {kind}version {_plain(version)}, this release reads {wanted}version "
+                f"{self.version}: {self.outdated}"
+            )
+        return cast(dict[str, Any], found)
+
+    def damaged(self, where: str, error: object) -> DatasetError:
+        """The error for a file whose fields are not those of the format."""
+        return DatasetError(f"{where} has not the fields of format version {self.version} ({error}): {self.remedy}")
+
+
+class Document:
+    """Base of a dataclass that is the content of such a file."""
+
+    __slots__ = ()
+    format: ClassVar[Format]
+
+    def to_json(self) -> bytes:
+        """The bytes of the file; the same content gives the same bytes."""
+        return self.format.encode(asdict(cast(Any, self)))
+
+    @classmethod
+    def from_json(cls, content: bytes, *, where: str) -> Self:
+        """The reverse of `to_json`.
+
+        Raises:
+            DatasetError: Not such a file.
+            FormatVersionError: Written by another format version.
+        """
+        found = cls.format.decode(content, where=where)
+        try:
+            return build(cls, found)
+        except (FieldError, OptionError) as error:
+            raise cls.format.damaged(where, error) from None
+
+
+def json_bytes(content: Any) -> bytes:
+    """A value as a file that people may read too."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def build(kind: type[_T], value: Any, *, others: bool = False) -> _T:
+    """A dataclass out of what JSON gave for it; lists become tuples, objects the dataclasses of their fields.
+
+    Args:
+        kind: The dataclass.
+        value: What JSON gave.
+        others: Whether fields that the dataclasses lack are passed over, for a reader that wants a part of a file.
+
+    Raises:
+        FieldError: A field is missing, unknown or of another type.
+        OptionError: The dataclass refuses a value.
+    """
+    return cast(_T, _of_dataclass(cast(Any, kind), others)(value, ""))
+
+
+@cache
+def _of_dataclass(kind: type, others: bool) -> _Checked:
+    hints = typing.get_type_hints(kind)
+    known = {field.name: _checker(hints[field.name], others) for field in fields(kind)}
+    required = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
+
+    def checked(value: Any, place: str) -> Any:
+        if not isinstance(value, dict):
+            raise _wrong(place, "an object", value)
+        prefix = f"{place}." if place else ""
+        for name in required:
+            if name not in value:
+                raise FieldError(f"{prefix}{name} is missing")
+        unknown = None if others else next((name for name in value if name not in known), None)
+        if unknown is not None:
+            raise FieldError(f"{prefix}{_plain(unknown)} is unknown")
+        return kind(**{name: check(value[name], prefix + name) for name, check in known.items() if name in value})
+
+    return checked
+
+
+def _checker(hint: Any, others: bool) -> _Checked:
+    """The check of one annotation: plain values, `None`, Any, tuple[X, ...], Mapping[str, X] and dataclasses."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    kinds = arguments if origin in (types.UnionType, Union) else (hint,)
+    if all(kind in _NOUNS for kind in kinds):
+        return _of_plain(kinds)
+    if types.NoneType in kinds:
+        [inner] = [_checker(kind, others) for kind in kinds if kind is not types.NoneType]
+        return lambda value, place: None if value is None else inner(value, place)
+    if hint is Any:
+        return lambda value, place: value
+    if origin is tuple:
+        return _of_list(_checker(arguments[0], others))
+    return _of_dataclass(cast(Any, hint), others) if is_dataclass(hint) else _of_object(_checker(arguments[1], others))
+
+
+def _of_plain(kinds: tuple[type, ...]) -> _Checked:
+    # JSON may have 1 for 1.0; a truth value is a number for Python alone.
+    accepted = {*kinds, int} if float in kinds else {*kinds}
+
+    def checked(value: Any, place: str) -> Any:
+        if type(value) not in accepted:
+            raise _wrong(place, " or ".join(_NOUNS[kind] for kind in kinds), value)
+        return value
+
+    return checked
+
+
+def _of_list(inner: _Checked) -> _Checked:
+    def checked(value: Any, place: str) -> Any:
+        if not isinstance(value, list):
+            raise _wrong(place, "a list", value)
+        return tuple(inner(one, f"{place}[{number}]") for number, one in enumerate(value))
+
+    return checked
+
+
+def _of_object(inner: _Checked) -> _Checked:
+    def checked(value: Any, place: str) -> Any:
+        if not isinstance(value, dict):
+            raise _wrong(place, "an object", value)
+        return {name: inner(one, f"{place}.{name}") for name, one in value.items()}
+
+    return checked
+
+
+def _wrong(place: str, expected: str, value: Any) -> FieldError:
+    return FieldError(f"{place or 'the file'} is {expected}, found {_short(json.dumps(value))}")
+
+
+def _plain(value: Any) -> str:
+    """A name or a version of unknown origin in a message."""
+    return _short(value if isinstance(value, str) and value.isprintable() else json.dumps(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."

@@ -54,16 +54,15 @@ def serve(
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Imports of large libraries before a fork, without the garbage collector.
+    """Imports of large libraries without the garbage collector.
 
     It looks at each new object again and again and finds hardly anything: a seventh of the CPU that torch and diffusers
-    take to load. What was loaded is left out of later collections, so that forks do not copy its pages for them.
+    take to load.
     """
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()
 
 

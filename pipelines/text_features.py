@@ -24,7 +24,7 @@ import torch
 import transformers
 
 from shardtools.arrays import Float32s
-from shardtools.errors import OptionError
+from shardtools.errors import OptionError, first_line
 from shardtools.features.class_texts import (
     ClassTexts,
     TextEncoderFacts,
@@ -156,8 +156,9 @@ def load_text_encoder(name: str) -> TextEncoder:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise OptionError(f"{folder} has no tokenizer that can be loaded ({line}): expected tokenizer.json") from None
+        raise OptionError(
+            f"{folder} has no tokenizer that can be loaded ({first_line(error)}): expected tokenizer.json"
+        ) from None
     return TextEncoder(folder, model, tokenizer)
 
 

@@ -24,10 +24,10 @@ from shardtools.execution import (
     TaskDone,
     TaskFacts,
     Work,
-    counted,
     ignore,
     in_task_order,
     read_events,
+    reporting,
     run_in_threads,
     work_off,
 )
@@ -188,6 +188,6 @@ def test_items_are_counted_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
     moments: Iterator[float] = iter(range(100))
     monkeypatch.setattr("shardtools.execution.work.time.monotonic", lambda: next(moments) * 0.1)
     heard: list[Message] = []
-    assert list(counted(iter(range(7)), heard.append)) == list(range(7))
+    assert list(reporting(iter(range(7)), heard.append)) == list(range(7))
     assert sum(message.rows for message in heard if isinstance(message, Batch)) == 7
     assert 1 < len(heard) < 7

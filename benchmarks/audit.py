@@ -132,7 +132,7 @@ def _precision(wrong: np.ndarray, score: np.ndarray, count: int) -> float:
     return float(wrong[np.argsort(-score, kind="stable")[:count]].mean())
 
 
-def summarise(runs: Sequence[Report]) -> Report:
+def summarize(runs: Sequence[Report]) -> Report:
     """Means over seeds, and the worst of what has a bar."""
     names = runs[0]["average_precision"]
     gains = [run["average_precision"]["vote"] - run["best_peer"] for run in runs]
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report[name] = {}
         for setting in chosen.settings.split(","):
             runs = [measure(known, setting, seed, with_sklearn=chosen.sklearn) for seed in seeds]
-            report[name][setting] = summary = summarise(runs)
+            report[name][setting] = summary = summarize(runs)
             if not chosen.json:
                 _print(name, setting, summary)
     main_set = report.get("fashion", next(iter(report.values())))

@@ -39,7 +39,7 @@ import pyarrow.dataset as pads
 
 from shardtools.dataset import DatasetInfo, PartEntry, PlanFile, SplitInfo, store_plan_file
 from shardtools.dataset.commit import Merger
-from shardtools.dataset.layout import DATASET_FILE
+from shardtools.dataset.commit_file import DATASET_FILE
 from shardtools.manifest import SCHEMA, ShardFile, encode_part
 from shardtools.plan import GeneratorSettings, Plan, PlanOptions
 from shardtools.prompts import PromptOptions

@@ -169,7 +169,7 @@ def scene_wordings(scene: str, qualifier: str) -> tuple[str, ...]:
     return (f"{scene} {qualifier}", f"{scene} ({qualifier})", scene)
 
 
-def render(template: str, text: ClassText, scene: str = "") -> str:
+def fill_template(template: str, text: ClassText, scene: str = "") -> str:
     """A template of `TEMPLATES` filled for one class, all lemmas, all hypernyms."""
     if template == "c":
         return text.c
@@ -238,11 +238,11 @@ def draw_caption(class_index: int, scene: tuple[str, str] | None, rng: Generator
 def longest_prompts() -> list[str]:
     """Every template with every class and scene wording, plus definition and scene together."""
     scenes = [pair for pairs in read_scene_table().values() for pair in pairs]
-    prompts = [render(template, text) for template in TEMPLATES[:3] for text in CLASSES]
+    prompts = [fill_template(template, text) for template in TEMPLATES[:3] for text in CLASSES]
     for text in CLASSES:
         for scene in scenes:
             for wording in scene_wordings(*scene):
-                prompts.append(render("c, h_c inside b", text, wording))
+                prompts.append(fill_template("c, h_c inside b", text, wording))
                 prompts.append(f"a photo of a {text.c}, {text.h}, {text.definition} inside {wording}")
     return prompts
 

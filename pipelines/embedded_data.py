@@ -44,11 +44,11 @@ def load_split(folder: Path, split: str) -> tuple[Float32s, Int64s]:
     return padded.astype(np.float32) / 255.0, labels.astype(np.int64)
 
 
-def to_rgb(grey: Float32s) -> Float32s:
+def to_rgb(gray: Float32s) -> Float32s:
     """`[N, H, W]` to `[N, H, W, 3]`."""
-    return np.repeat(grey[..., None], 3, axis=3)
+    return np.repeat(gray[..., None], 3, axis=3)
 
 
-def place_in_scenes(grey: Float32s, backgrounds: Float32s, rng: np.random.Generator) -> Float32s:
+def place_in_scenes(gray: Float32s, backgrounds: Float32s, rng: np.random.Generator) -> Float32s:
     """Products in front of given backgrounds with random tints, both `[N, ...]`, to RGB."""
-    return composite(grey, backgrounds, draw_tints(len(grey), rng))
+    return composite(gray, backgrounds, draw_tints(len(gray), rng))

@@ -100,9 +100,9 @@ def augment_strongly(images: torch.Tensor, generator: torch.Generator, *, max_sh
     images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     light = ((images + 1) / 2).clamp(1e-4, 1) ** torch.exp(draw(1, 1, 1) - 0.5) * (0.7 + 0.4 * draw(1, 1, 1))
     noise = torch.randn(images.shape, generator=generator) * 0.05 * draw(1, 1, 1)
-    centres = torch.randint(0, side, (2, count, 1, 1), generator=generator)
+    centers = torch.randint(0, side, (2, count, 1, 1), generator=generator)
     rows, columns = torch.arange(side)[None, :, None], torch.arange(side)[None, None, :]
-    square = ((rows - centres[0]).abs() < 4) & ((columns - centres[1]).abs() < 4) & (draw() < 0.5)[:, None, None]
+    square = ((rows - centers[0]).abs() < 4) & ((columns - centers[1]).abs() < 4) & (draw() < 0.5)[:, None, None]
     return ((light + noise).clamp(0, 1) * 2 - 1).masked_fill(square[:, None], -1.0)
 
 
@@ -163,11 +163,11 @@ def mean_pairwise_distance(features: torch.Tensor, labels: torch.Tensor) -> floa
     return math.fsum(means) / len(means)
 
 
-def grey_batcher(grey: torch.Tensor, labels: torch.Tensor) -> Batcher:
+def gray_batcher(gray: torch.Tensor, labels: torch.Tensor) -> Batcher:
     """Batches of products on black from grey pictures `[N, 32, 32]` in 0..1."""
 
     def batch_of(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        images = (grey[chosen] * 2 - 1)[:, None].expand(-1, 3, -1, -1)
+        images = (gray[chosen] * 2 - 1)[:, None].expand(-1, 3, -1, -1)
         return images, labels[chosen]
 
     return batch_of
@@ -182,17 +182,17 @@ def rgb_batcher(images: torch.Tensor, labels: torch.Tensor) -> Batcher:
     return batch_of
 
 
-def label_trust(grey: torch.Tensor, labels: torch.Tensor, *, epochs: float, seed: int) -> torch.Tensor:
+def label_trust(gray: torch.Tensor, labels: torch.Tensor, *, epochs: float, seed: int) -> torch.Tensor:
     """Out-of-fold probability of each given label, `[N]`: two judges, each trained on half."""
-    fold = torch.randperm(len(grey), generator=torch.Generator().manual_seed(seed)) % 2
-    trust = torch.zeros(len(grey))
+    fold = torch.randperm(len(gray), generator=torch.Generator().manual_seed(seed)) % 2
+    trust = torch.zeros(len(gray))
     # Each half is judged by the judge of the other: one that has seen a label would believe it.
     for held_out in (0, 1):
         train, test = (fold != held_out).nonzero()[:, 0], (fold == held_out).nonzero()[:, 0]
         judge = Judge()
         options = JudgeOptions(epochs=epochs, max_shift=2, seed=seed + held_out)
-        train_judge(judge, len(train), grey_batcher(grey[train], labels[train]), options)
-        images = (grey[test] * 2 - 1)[:, None].expand(-1, 3, -1, -1)
+        train_judge(judge, len(train), gray_batcher(gray[train], labels[train]), options)
+        images = (gray[test] * 2 - 1)[:, None].expand(-1, 3, -1, -1)
         probabilities, _ = judge_all(judge, images)
         trust[test] = probabilities.gather(1, labels[test, None])[:, 0]
     return trust

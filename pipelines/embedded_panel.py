@@ -19,7 +19,7 @@ from shardtools.pipelines.embedded_data import load_split, place_in_scenes
 from shardtools.pipelines.embedded_judge import (
     Judge,
     JudgeOptions,
-    grey_batcher,
+    gray_batcher,
     load_judge,
     save_judge,
     train_judge,
@@ -36,17 +36,17 @@ def _cached(path: Path, num_classes: int, build: Callable[[], Judge]) -> Judge:
 
 def _train_black(data: Path, epochs: float) -> Judge:
     """Six parts of shifted pictures, then one and a half as they are at a low rate."""
-    grey, labels = (torch.from_numpy(a) for a in load_split(data, "train"))
-    judge, batcher = Judge(), grey_batcher(grey, labels)
-    train_judge(judge, len(grey), batcher, JudgeOptions(epochs=epochs, max_shift=2))
-    refine_black(judge, grey, labels, epochs / 4)
+    gray, labels = (torch.from_numpy(a) for a in load_split(data, "train"))
+    judge, batcher = Judge(), gray_batcher(gray, labels)
+    train_judge(judge, len(gray), batcher, JudgeOptions(epochs=epochs, max_shift=2))
+    refine_black(judge, gray, labels, epochs / 4)
     return judge
 
 
-def refine_black(judge: Judge, grey: torch.Tensor, labels: torch.Tensor, epochs: float) -> None:
+def refine_black(judge: Judge, gray: torch.Tensor, labels: torch.Tensor, epochs: float) -> None:
     """The last part of the black judge's training: no shifts, a low rate."""
     options = JudgeOptions(epochs=epochs, max_shift=0, max_rate=5e-4, seed=1)
-    train_judge(judge, len(grey), grey_batcher(grey, labels), options)
+    train_judge(judge, len(gray), gray_batcher(gray, labels), options)
 
 
 def _train_scene(data: Path, epochs: float, start: Judge | None) -> Judge:
@@ -54,17 +54,17 @@ def _train_scene(data: Path, epochs: float, start: Judge | None) -> Judge:
 
     By class when it starts from the black judge, by scene group when it starts from nothing.
     """
-    grey, labels = load_split(data, "train")
+    gray, labels = load_split(data, "train")
     backgrounds, groups = paint_bank(400, seed=1001)
     rng = np.random.default_rng(1002)
 
     def batch_of(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         index, at = chosen.numpy(), rng.integers(0, len(backgrounds), len(chosen))
-        images = to_tensor(place_in_scenes(grey[index], backgrounds[at], rng))
+        images = to_tensor(place_in_scenes(gray[index], backgrounds[at], rng))
         return images, torch.from_numpy(groups[at] if start is None else labels[index])
 
     judge = Judge(len(SCENE_GROUPS)) if start is None else deepcopy(start)
-    train_judge(judge, len(grey), batch_of, JudgeOptions(epochs=epochs))
+    train_judge(judge, len(gray), batch_of, JudgeOptions(epochs=epochs))
     return judge
 
 

@@ -16,13 +16,13 @@ import numpy.typing as npt
 from shardtools.arrays import Float32s
 
 Generator = np.random.Generator
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 SIZE = 32
 _ROWS, _COLUMNS = np.mgrid[0:SIZE, 0:SIZE]
 
 # Garment tints: mostly grey as in the real pictures, the rest ordinary cloth colours.
-_TINTS: tuple[Colour, ...] = (
+_TINTS: tuple[Color, ...] = (
     (1.0, 0.35, 0.3),
     (0.45, 0.6, 1.0),
     (0.6, 0.75, 0.4),
@@ -32,14 +32,14 @@ _TINTS: tuple[Colour, ...] = (
     (0.4, 0.85, 0.8),
     (0.75, 0.6, 1.0),
 )
-_GREY_SHARE = 0.4
+_GRAY_SHARE = 0.4
 
 
-def _fill(colour: Colour) -> Float32s:
-    return np.broadcast_to(np.asarray(colour, np.float32), (SIZE, SIZE, 3)).copy()
+def _fill(color: Color) -> Float32s:
+    return np.broadcast_to(np.asarray(color, np.float32), (SIZE, SIZE, 3)).copy()
 
 
-def _vertical(top: Colour, bottom: Colour) -> Float32s:
+def _vertical(top: Color, bottom: Color) -> Float32s:
     share = (_ROWS / (SIZE - 1))[..., None].astype(np.float32)
     blend = np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share
     return np.asarray(blend, np.float32)
@@ -53,10 +53,10 @@ def _noise(rng: Generator, cell: int, strength: float) -> Float32s:
     return full[dy : dy + SIZE, dx : dx + SIZE].astype(np.float32)
 
 
-def _below(canvas: Float32s, edge: npt.NDArray[np.float64] | float, colour: Float32s) -> None:
-    """Paint `colour` wherever the row lies below `edge` (one row number a column)."""
+def _below(canvas: Float32s, edge: npt.NDArray[np.float64] | float, color: Float32s) -> None:
+    """Paint `color` wherever the row lies below `edge` (one row number a column)."""
     mask = np.broadcast_to(edge, (SIZE,))[None, :] <= _ROWS
-    canvas[mask] = colour[mask]
+    canvas[mask] = color[mask]
 
 
 def _ridge(rng: Generator, base: float, height: float) -> npt.NDArray[np.float64]:
@@ -66,8 +66,8 @@ def _ridge(rng: Generator, base: float, height: float) -> npt.NDArray[np.float64
     return np.asarray(base - np.interp(np.arange(SIZE), [0, *points, SIZE], heights))
 
 
-def _box(canvas: Float32s, top: int, left: int, height: int, width: int, colour: Colour) -> None:
-    canvas[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = colour
+def _box(canvas: Float32s, top: int, left: int, height: int, width: int, color: Color) -> None:
+    canvas[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = color
 
 
 def _paint_shop(rng: Generator) -> Float32s:
@@ -79,8 +79,8 @@ def _paint_shop(rng: Generator) -> Float32s:
         left = 0
         while left < SIZE:
             width = int(rng.integers(2, 5))
-            colour = tuple(rng.uniform(0.15, 1.0, 3))
-            _box(canvas, top + 1, left, pitch - 3, width, colour)
+            color = tuple(rng.uniform(0.15, 1.0, 3))
+            _box(canvas, top + 1, left, pitch - 3, width, color)
             left += width + 1
     _box(canvas, 27, 0, 5, SIZE, (0.85, 0.8, 0.7))
     return canvas
@@ -134,8 +134,8 @@ def _paint_leisure(rng: Generator) -> Float32s:
     """A hall: dark stands with magenta and cyan light spots over a glossy floor with lines."""
     canvas = _vertical((0.16, 0.05, 0.24), (0.36, 0.1, 0.42))
     for _ in range(14):
-        colour = ((1.0, 0.2, 0.8), (0.2, 0.9, 1.0), (1.0, 0.9, 0.3))[int(rng.integers(0, 3))]
-        _box(canvas, int(rng.integers(0, 16)), int(rng.integers(0, 31)), 2, 2, colour)
+        color = ((1.0, 0.2, 0.8), (0.2, 0.9, 1.0), (1.0, 0.9, 0.3))[int(rng.integers(0, 3))]
+        _box(canvas, int(rng.integers(0, 16)), int(rng.integers(0, 31)), 2, 2, color)
     floor = int(rng.integers(18, 22))
     _below(canvas, floor, _fill((0.9, 0.55, 0.2)))
     for left in range(int(rng.integers(0, 8)), SIZE, 8):
@@ -209,8 +209,8 @@ def _paint_street(rng: Generator) -> Float32s:
     left = -int(rng.integers(0, 6))
     while left < SIZE:
         width, top = int(rng.integers(7, 12)), int(rng.integers(0, 9))
-        grey = float(rng.uniform(0.35, 0.6))
-        _box(canvas, top, left, SIZE, width, (grey, grey, grey * 1.05))
+        gray = float(rng.uniform(0.35, 0.6))
+        _box(canvas, top, left, SIZE, width, (gray, gray, gray * 1.05))
         for row in range(top + 2, 24, 4):
             for column in range(left + 1, left + width - 2, 3):
                 lit = (1.0, 0.9, 0.5) if rng.random() < 0.5 else (0.2, 0.24, 0.3)
@@ -279,14 +279,14 @@ def paint(group: str, rng: Generator) -> Float32s:
     return np.clip(canvas, 0, 1).astype(np.float32)
 
 
-def product_alpha(grey: Float32s) -> Float32s:
+def product_alpha(gray: Float32s) -> Float32s:
     """Opacity of products on black: `[N, H, W]` grey in 0..1 to `[N, H, W]` alpha in 0..1.
 
     A pixel belongs to the product when it is lit, or when lit pixels lie to its left,
     right, top and bottom (so dark cloth stays opaque). One more ring of pixels is partly
     opaque: with its black colour it is the outline.
     """
-    lit = grey > 0.04
+    lit = gray > 0.04
     left = np.maximum.accumulate(lit, axis=2)
     right = np.maximum.accumulate(lit[:, :, ::-1], axis=2)[:, :, ::-1]
     up = np.maximum.accumulate(lit, axis=1)
@@ -301,19 +301,19 @@ def product_alpha(grey: Float32s) -> Float32s:
 
 
 def draw_tints(count: int, rng: Generator) -> Float32s:
-    """`[count, 3]` multipliers: grey for `_GREY_SHARE` of them, else a cloth colour."""
+    """`[count, 3]` multipliers: grey for `_GRAY_SHARE` of them, else a cloth colour."""
     palette = np.asarray(_TINTS, np.float32)
     tints = palette[rng.integers(0, len(palette), count)]
     tints = np.clip(tints + rng.normal(0, 0.06, tints.shape), 0.2, 1.0)
-    grey = rng.random(count) < _GREY_SHARE
-    tints[grey] = 1.0
+    gray = rng.random(count) < _GRAY_SHARE
+    tints[gray] = 1.0
     return np.asarray(tints, np.float32)
 
 
-def composite(grey: Float32s, backgrounds: Float32s, tints: Float32s) -> Float32s:
+def composite(gray: Float32s, backgrounds: Float32s, tints: Float32s) -> Float32s:
     """Tinted products over backgrounds: `[N, H, W]`, `[N, H, W, 3]`, `[N, 3]` to RGB."""
-    alpha = product_alpha(grey)[..., None]
-    garment = grey[..., None] * tints[:, None, None, :]
+    alpha = product_alpha(gray)[..., None]
+    garment = gray[..., None] * tints[:, None, None, :]
     return np.asarray(garment * alpha + backgrounds * (1 - alpha), np.float32)
 
 

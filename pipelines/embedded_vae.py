@@ -49,7 +49,7 @@ def vae_loss(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, fl
 
 def train_vae(
     vae: AutoencoderKL,
-    grey: Float32s,
+    gray: Float32s,
     backgrounds: Float32s,
     *,
     seconds: float,
@@ -67,10 +67,10 @@ def train_vae(
         rate = 2e-3 * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        chosen = rng.integers(0, len(grey), batch_size)
+        chosen = rng.integers(0, len(gray), batch_size)
         half = batch_size // 2
         scenes = backgrounds[rng.integers(0, len(backgrounds), half)]
-        images = np.concatenate([to_rgb(grey[chosen[half:]]), place_in_scenes(grey[chosen[:half]], scenes, rng)])
+        images = np.concatenate([to_rgb(gray[chosen[half:]]), place_in_scenes(gray[chosen[:half]], scenes, rng)])
         loss, mse = vae_loss(vae, to_tensor(images))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -93,17 +93,17 @@ def encode_all(vae: AutoencoderKL, rgb: Float32s, batch_size: int = 250) -> torc
 
 
 def latent_bank(
-    vae: AutoencoderKL, grey: Float32s, backgrounds: Float32s, groups: Int64s, *, variants: int, seed: int
+    vae: AutoencoderKL, gray: Float32s, backgrounds: Float32s, groups: Int64s, *, variants: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Latents to train the UNet on: on black `[N, ...]`, in scenes `[V, N, ...]`, groups `[V, N]`."""
     rng = np.random.default_rng(seed)
-    plain = encode_all(vae, to_rgb(grey))
+    plain = encode_all(vae, to_rgb(gray))
     scene_latents, scene_groups = [], []
     for _ in range(variants):
-        chosen = rng.integers(0, len(backgrounds), len(grey))
+        chosen = rng.integers(0, len(backgrounds), len(gray))
         parts = [
-            encode_all(vae, place_in_scenes(grey[at : at + 1000], backgrounds[chosen[at : at + 1000]], rng))
-            for at in range(0, len(grey), 1000)
+            encode_all(vae, place_in_scenes(gray[at : at + 1000], backgrounds[chosen[at : at + 1000]], rng))
+            for at in range(0, len(gray), 1000)
         ]
         scene_latents.append(torch.cat(parts).contiguous())
         scene_groups.append(torch.from_numpy(groups[chosen]))

@@ -44,13 +44,13 @@ from shardtools.execution import (
     stop_on_sigterm,
 )
 from shardtools.features import EncoderFacts, FeatureOptions, FeatureResult, FeatureWriter, Job, make_plan
+from shardtools.features.features_file import Skipped
 from shardtools.features.launch import Extraction
-from shardtools.features.layout import Skipped
 from shardtools.features.writer import features_storage
 from shardtools.loader import CenterCropOptions, LoaderOptions, OrderOptions, ResizeOptions
 from shardtools.pipelines.feature_encoders import FeatureEncoder, load_feature_encoder
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
-from shardtools.pipelines.train_data import DeviceBatches, DeviceImages, Normaliser
+from shardtools.pipelines.train_data import DeviceBatches, DeviceImages, Normalizer
 
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -124,7 +124,7 @@ class Extractor:
     ) -> None:
         self._encoder = encoder.to(device).to(memory_format=torch.channels_last)
         self._batches, self._writer, self._plan = batches, writer, writer.plan
-        self._normalise = Normaliser(_three(encoder.facts.mean), _three(encoder.facts.std), device)
+        self._normalize = Normalizer(_three(encoder.facts.mean), _three(encoder.facts.std), device)
         self._device, self._report, self._stop = device, report, stop
 
     def run(self, parts: Sequence[int]) -> None:
@@ -172,7 +172,7 @@ class Extractor:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         kind = _AUTOCAST[self._encoder.facts.precision]
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=kind, enabled=kind is not None):
-            found = self._encoder(self._normalise.one(pixels))[: len(batch.rows)]
+            found = self._encoder(self._normalize.one(pixels))[: len(batch.rows)]
         values: Float32s = found.float().cpu().numpy()
         return values
 

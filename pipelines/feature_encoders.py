@@ -1,7 +1,7 @@
 """Encoders that features are extracted with: the network with its weights, and what they were trained to see.
 
 Owns where weights come from and how pixels are prepared unless the user says otherwise: as timm's and torchvision's own
-evaluation, a training run's record, a folder of transformers, or the Lite models' paper does. Nothing is downloaded;
+evaluation, the run file of a training, a folder of transformers, or the Lite models' paper does. Nothing is downloaded;
 the price is that a network without a file of weights is refused, since features of random weights look like features.
 """
 
@@ -22,7 +22,7 @@ from shardtools.features import EncoderFacts, FeatureOptions
 from shardtools.pipelines.local_models import Preprocessing, load_image_tower, local_folder, weights_digest
 from shardtools.pipelines.train_encoders import MICRO, make_encoder
 from shardtools.training.options import Recipe
-from shardtools.training.record import MODEL_FILE, RECORD_FILE
+from shardtools.training.run_file import MODEL_FILE, RUN_FILE, todays_recipe
 
 LITE0 = "lite0"
 _LITE0_DIM = 1280
@@ -71,7 +71,7 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
     name, weights, preprocessing = options.encoder, options.weights, Preprocessing()
     run, folder, sha256 = Path(name), None, None
     # A folder with a run's record is a training run, whatever else lies in it.
-    if not (run / RECORD_FILE).is_file():
+    if not (run / RUN_FILE).is_file():
         folder = local_folder(name)
     if folder is not None:
         name, network, sha256, dim, preprocessing = _load_folder(options, folder)
@@ -80,7 +80,7 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         # The Lite models take (x - 127) / 128 of values 0 to 255.
         preprocessing = Preprocessing(interpolation="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     # Also a folder without a record: the error then says what was expected in it.
-    elif (run / RECORD_FILE).is_file() or run.is_dir():
+    elif (run / RUN_FILE).is_file() or run.is_dir():
         name, network, dim, preprocessing = _load_run(run, weights)
     else:
         _check_weights(name, weights)
@@ -165,12 +165,12 @@ def _load_run(run: Path, weights: str | None) -> tuple[str, nn.Module, int, Prep
     """Name, network, D and preprocessing of a training run's encoder."""
     path = weights or str(run / MODEL_FILE)
     try:
-        fields: dict[str, Any] = json.loads((run / RECORD_FILE).read_bytes())["options"]["recipe"]
+        fields: dict[str, Any] = todays_recipe(json.loads((run / RUN_FILE).read_bytes())["options"]["recipe"])
         plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
         recipe = Recipe(**plain)
     except (OSError, ValueError, KeyError, TypeError):
         raise OptionError(
-            f"{run}: expected the folder of a training run with {RECORD_FILE}, found none: give what `shardtools "
+            f"{run}: expected the folder of a training run with {RUN_FILE}, found none: give what `shardtools "
             "train` was given as --out"
         ) from None
     if not Path(path).is_file():

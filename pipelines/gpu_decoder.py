@@ -1,6 +1,6 @@
 """JPEGs decoded, cropped, resized and recoloured by torch on a device: nvJPEG on CUDA, libjpeg-turbo on "cpu".
 
-Owns the translation of a crop plan into torchvision's functions. What a device cannot decode (PNG, CMYK, 12 bits, odd
+Owns the translation of a cropping into torchvision's functions. What a device cannot decode (PNG, CMYK, 12 bits, odd
 sampling, files without an end) goes through the CPU's decoder in its exact form and is copied over. The price: other
 pixels than the CPU's decoder makes, by the amounts in docs/loader.md, and whole images in the device's memory.
 """
@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
-from shardtools.decode import ColourOperation, Colours, DecodeOptions, Decoder, DecodeStatus
+from shardtools.decode import ColorOperation, Colors, DecodeOptions, Decoder, DecodeStatus
 from shardtools.errors import OptionError
 
 Encoded = bytes | bytearray | memoryview
@@ -94,7 +94,7 @@ class GpuDecoder(Decoder):
         outs: Sequence[Any],
         *,
         windows: npt.NDArray[np.integer] | None = None,
-        colours: Colours | None = None,
+        colors: Colors | None = None,
         raw_sizes: npt.NDArray[np.integer] | None = None,
     ) -> npt.NDArray[np.int32]:
         """As `Decoder.decode_crops`, into tensors that `empty` gave.
@@ -102,7 +102,7 @@ class GpuDecoder(Decoder):
         A damaged JPEG that the device decodes all the same is delivered: only `verify="sha256"` finds it.
         """
         with self._on_stream():
-            statuses = self._decode_on_device(images, crops, flips, outs, windows, colours, raw_sizes)
+            statuses = self._decode_on_device(images, crops, flips, outs, windows, colors, raw_sizes)
             if len(left := np.flatnonzero(statuses == DecodeStatus.UNSUPPORTED)):
                 host = [np.empty((len(left), *out.shape[1:]), np.uint8) for out in outs]
                 statuses[left] = super().decode_crops(
@@ -111,7 +111,7 @@ class GpuDecoder(Decoder):
                     None if flips is None else flips[left],
                     host,
                     windows=None if windows is None else windows[left],
-                    colours=None if colours is None else _part(colours, left),
+                    colors=None if colors is None else _part(colors, left),
                     raw_sizes=None if raw_sizes is None else raw_sizes[left],
                 )
                 for out, found in zip(outs, host, strict=True):
@@ -131,7 +131,7 @@ class GpuDecoder(Decoder):
         flips: npt.NDArray[Any] | None,
         outs: Sequence[Any],
         windows: npt.NDArray[np.integer] | None,
-        colours: Colours | None,
+        colors: Colors | None,
         raw_sizes: npt.NDArray[np.integer] | None,
     ) -> npt.NDArray[np.int32]:
         """Decodes what the device can; UNSUPPORTED for the rest."""
@@ -156,7 +156,7 @@ class GpuDecoder(Decoder):
                         self.options.interpolation,
                     )
                     made = made.flip(-1) if flips is not None and flips[index, number] else made
-                    target.copy_(_recolour(made, colours, index, number).permute(1, 2, 0))
+                    target.copy_(_recolor(made, colors, index, number).permute(1, 2, 0))
                 statuses[index] = DecodeStatus.OK
         return statuses
 
@@ -226,8 +226,8 @@ def _targets(outs: Sequence[torch.Tensor], image: int) -> list[torch.Tensor]:
     return [out[image, number] for out in outs for number in range(out.shape[1])]
 
 
-def _part(colours: Colours, rows: npt.NDArray[np.intp]) -> Colours:
-    return Colours(operations=colours.operations[rows], values=colours.values[rows])
+def _part(colors: Colors, rows: npt.NDArray[np.intp]) -> Colors:
+    return Colors(operations=colors.operations[rows], values=colors.values[rows])
 
 
 def _make_crop(
@@ -243,13 +243,13 @@ def _make_crop(
     return made[0, :, window_top : window_top + size[0], window_left : window_left + size[1]].to(torch.uint8)
 
 
-def _recolour(image: torch.Tensor, colours: Colours | None, index: int, number: int) -> torch.Tensor:
-    if colours is None:
+def _recolor(image: torch.Tensor, colors: Colors | None, index: int, number: int) -> torch.Tensor:
+    if colors is None:
         return image
-    steps = zip(colours.operations[index, number].tolist(), colours.values[index, number].tolist(), strict=True)
+    steps = zip(colors.operations[index, number].tolist(), colors.values[index, number].tolist(), strict=True)
     for code, value in steps:
-        if code != ColourOperation.NOTHING:
-            image = _OPERATIONS[ColourOperation(code)](image, value)
+        if code != ColorOperation.NOTHING:
+            image = _OPERATIONS[ColorOperation(code)](image, value)
     return image
 
 
@@ -269,12 +269,12 @@ def _grayscale(image: torch.Tensor, value: float) -> torch.Tensor:
     return made
 
 
-_OPERATIONS: dict[ColourOperation, Callable[[torch.Tensor, float], torch.Tensor]] = {
-    ColourOperation.BRIGHTNESS: functional.adjust_brightness,
-    ColourOperation.CONTRAST: functional.adjust_contrast,
-    ColourOperation.SATURATION: functional.adjust_saturation,
-    ColourOperation.HUE: functional.adjust_hue,
-    ColourOperation.GRAYSCALE: _grayscale,
-    ColourOperation.BLUR: _blur,
-    ColourOperation.SOLARISE: functional.solarize,
+_OPERATIONS: dict[ColorOperation, Callable[[torch.Tensor, float], torch.Tensor]] = {
+    ColorOperation.BRIGHTNESS: functional.adjust_brightness,
+    ColorOperation.CONTRAST: functional.adjust_contrast,
+    ColorOperation.SATURATION: functional.adjust_saturation,
+    ColorOperation.HUE: functional.adjust_hue,
+    ColorOperation.GRAYSCALE: _grayscale,
+    ColorOperation.BLUR: _blur,
+    ColorOperation.SOLARIZE: functional.solarize,
 }

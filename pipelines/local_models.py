@@ -174,7 +174,7 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
     scale = float(fields.get("rescale_factor", 1 / 255))
     if not fields.get("do_rescale", True) or abs(scale * 255 - 1) > 1e-3:
         raise ValueError(f"rescale_factor is {scale}")
-    normalises = fields.get("do_normalize", True)
+    normalizes = fields.get("do_normalize", True)
     size = fields["size"]
     shortest = size if isinstance(size, int) else size.get("shortest_edge")
     if fields.get("do_center_crop", False) and shortest is not None:
@@ -187,8 +187,8 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
         image_size=side,
         resize=resize,
         interpolation=_INTERPOLATIONS.get(int(fields.get("resample", 3)), "bicubic"),
-        mean=tuple(map(float, fields["image_mean"])) if normalises else (0.0, 0.0, 0.0),
-        std=tuple(map(float, fields["image_std"])) if normalises else (1.0, 1.0, 1.0),
+        mean=tuple(map(float, fields["image_mean"])) if normalizes else (0.0, 0.0, 0.0),
+        std=tuple(map(float, fields["image_std"])) if normalizes else (1.0, 1.0, 1.0),
     )
 
 

@@ -1,11 +1,12 @@
-"""Renders batches on request: the process behind `shardtools verify --repair` and `--regenerate`.
+"""Generates batches on request: the process behind `shardtools verify --repair` and `--regenerate`.
 
     shardtools verify DATASET --regenerate 8         (starts the process itself)
 
 Hardware: that of the dataset, or the images differ in their last bits. Metric: bit-exact images (docs/verify.md).
 
-Owns no state beside the loaded pipeline: a pickled `RenderSetup` and then `RenderRequest`s come in on standard input, a
-list of samples or an error goes out for each. The price of one batch at a time: decoding does not overlap denoising.
+Owns no state beside the loaded pipeline: a pickled `RegeneratorSetup` and then `RegeneratorRequest`s come in on
+standard input, a list of samples or an error goes out for each. The price of one batch at a time: decoding does not
+overlap denoising.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typing import Any
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import die_with_parent, failure
 from shardtools.sample import Sample
-from shardtools.verify.rendering import RenderRequest, RenderSetup
+from shardtools.verify.regenerator import RegeneratorRequest, RegeneratorSetup
 
 
 class Answerer:
     """A loaded pipeline that makes samples of rows."""
 
-    def __init__(self, setup: RenderSetup) -> None:
+    def __init__(self, setup: RegeneratorSetup) -> None:
         from shardtools.pipelines.engine import Engine
         from shardtools.pipelines.finishing import common_provenance
         from shardtools.pipelines.ranks import join_world
@@ -41,7 +42,7 @@ class Answerer:
             device=world.device,
         )
 
-    def samples(self, request: RenderRequest) -> list[Sample]:
+    def samples(self, request: RegeneratorRequest) -> list[Sample]:
         """The samples of one batch, made as `generate` makes them."""
         from shardtools.pipelines.finishing import make_sample
         from shardtools.pipelines.generate import denoise_batch
@@ -71,11 +72,11 @@ def worker_main(parent_pid: int) -> None:
     channel = os.fdopen(os.dup(1), "wb")
     # Whatever a library prints must not mix with the answers.
     os.dup2(2, 1)
-    setup: RenderSetup = pickle.load(sys.stdin.buffer)
+    setup: RegeneratorSetup = pickle.load(sys.stdin.buffer)
     answerer: Answerer | None = None
     while True:
         try:
-            request: RenderRequest = pickle.load(sys.stdin.buffer)
+            request: RegeneratorRequest = pickle.load(sys.stdin.buffer)
         except EOFError:
             os._exit(0)
         answer: Any
@@ -88,7 +89,7 @@ def worker_main(parent_pid: int) -> None:
         except Exception as error:
             traceback.print_exc()
             line = failure(error).text
-            answer = RunError(f"rendering failed: {line}: mend the cause and run it again")
+            answer = RunError(f"generating failed: {line}: mend the cause and run it again")
         pickle.dump(answer, channel)
         channel.flush()
 

@@ -22,10 +22,10 @@ from shardtools.errors import OptionError, PlanMismatchError, SourceError
 from shardtools.features import FeatureOptions, FeatureStore, check_same_encoder
 from shardtools.features.class_texts import same_space
 from shardtools.loader import Draws
-from shardtools.loader.crops import cannot_be_cropped, plan_crops
+from shardtools.loader.crops import cannot_be_cropped, draw_crops
 from shardtools.pipelines.extract_features import loader_options
 from shardtools.pipelines.feature_encoders import load_feature_encoder
-from shardtools.pipelines.train_data import Normaliser
+from shardtools.pipelines.train_data import Normalizer
 
 
 def image_features(
@@ -60,9 +60,9 @@ def image_features(
     # Before anything is decoded: distances to another encoder's features are numbers without a meaning.
     check_same_encoder(loaded.facts, facts, where=str(name), whose=store.storage.url)
     pixels = _decode(files, options, store)
-    normalise = Normaliser(_three(facts.mean), _three(facts.std), torch.device("cpu"))
+    normalize = Normalizer(_three(facts.mean), _three(facts.std), torch.device("cpu"))
     with torch.inference_mode():
-        found = loaded(normalise.one(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        found = loaded(normalize.one(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
     features: npt.NDArray[np.float32] = found.numpy()
     return features
 
@@ -116,8 +116,10 @@ def _decode(files: Sequence[str], options: FeatureOptions, store: FeatureStore) 
     side = store.info.encoder.image_size
     out = np.empty((len(images), side, side, 3), np.uint8)
     if not len(wrong):
-        plan = plan_crops(wanted.crop, Draws(seed=0, epoch=0, keys=np.zeros(len(images), np.uint64)), sizes)
-        statuses = decoder.decode_crops(images, plan.crops, plan.flips, [out[:, None]], windows=plan.windows)
+        cropping = draw_crops(wanted.crop, Draws(seed=0, epoch=0, keys=np.zeros(len(images), np.uint64)), sizes)
+        statuses = decoder.decode_crops(
+            images, cropping.crops, cropping.flips, [out[:, None]], windows=cropping.windows
+        )
         wrong = np.flatnonzero(statuses != DecodeStatus.OK)
     for place in wrong.tolist():
         kind = DecodeStatus(int(statuses[place])).name.lower().replace("_", " ")

@@ -131,14 +131,14 @@ class GeneratedSet:
     """A dataset to generate.
 
     Attributes:
-        prompt: Template.
+        prompt_template: Template.
         guidance: Scale of the classifier-free guidance.
         steps: Denoising steps.
         clones: How many of `images_per_class` pictures a class.
         seed: Of the noise.
     """
 
-    prompt: str
+    prompt_template: str
     guidance: float
     steps: int
     clones: int
@@ -147,7 +147,7 @@ class GeneratedSet:
     @property
     def name(self) -> str:
         """Of its folder."""
-        words = re.sub(r"[^a-z_]+", "-", self.prompt.lower())
+        words = re.sub(r"[^a-z_]+", "-", self.prompt_template.lower())
         return f"{words}-guidance{self.guidance:g}-steps{self.steps}-seed{self.seed}"
 
     @property
@@ -189,7 +189,7 @@ class Cell:
         return {
             "cell": self.name,
             "source": REAL if dataset is None else "generated",
-            "prompt": None if dataset is None else dataset.prompt,
+            "prompt_template": None if dataset is None else dataset.prompt_template,
             "guidance_scale": None if dataset is None else dataset.guidance,
             "num_inference_steps": None if dataset is None else dataset.steps,
             "scale": self.scale,
@@ -231,12 +231,12 @@ def _parts(options: StudyOptions) -> Iterator[list[Cell]]:
 
 
 def _table_cells(options: StudyOptions, seed: int) -> Iterator[Cell]:
-    table = [(prompt, guidance, 1) for guidance in options.guidances for prompt in options.templates]
+    table = [(prompt_template, guidance, 1) for guidance in options.guidances for prompt_template in options.templates]
     table += [(SWEEP_TEMPLATE, SCALE_GUIDANCE, scale) for scale in options.scales if scale > 1]
     for augmentation in options.augmentations:
         yield Cell(dataset=None, scale=1, augmentation=augmentation, seed=seed)
-        for prompt, guidance, scale in table:
-            yield _cell(options, prompt, guidance, options.num_inference_steps, scale, augmentation, seed)
+        for prompt_template, guidance, scale in table:
+            yield _cell(options, prompt_template, guidance, options.num_inference_steps, scale, augmentation, seed)
 
 
 def _sweep_cells(options: StudyOptions, seed: int) -> Iterator[Cell]:
@@ -248,12 +248,12 @@ def _sweep_cells(options: StudyOptions, seed: int) -> Iterator[Cell]:
 
 
 def _cell(
-    options: StudyOptions, prompt: str, guidance: float, steps: int, scale: int, augmentation: str, seed: int
+    options: StudyOptions, prompt_template: str, guidance: float, steps: int, scale: int, augmentation: str, seed: int
 ) -> Cell:
     # One dataset with all clones serves every scale, as fewer clones are a prefix of it.
-    has_scales = (prompt, guidance, steps) == (SWEEP_TEMPLATE, SCALE_GUIDANCE, options.num_inference_steps)
+    has_scales = (prompt_template, guidance, steps) == (SWEEP_TEMPLATE, SCALE_GUIDANCE, options.num_inference_steps)
     clones = max(options.scales, default=1) if has_scales else 1
-    dataset = GeneratedSet(prompt=prompt, guidance=guidance, steps=steps, clones=clones, seed=seed)
+    dataset = GeneratedSet(prompt_template=prompt_template, guidance=guidance, steps=steps, clones=clones, seed=seed)
     return Cell(dataset=dataset, scale=scale, augmentation=augmentation, seed=seed)
 
 

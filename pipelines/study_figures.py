@@ -21,8 +21,8 @@ PROMPTS_FILE = "prompts.png"
 SCALE_FILE = "scale.png"
 SWEEPS_FILE = "guidance_and_steps.png"
 # Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-_REAL_COLOUR = "#000000"
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_REAL_COLOR = "#000000"
 _DPI = 110
 
 
@@ -84,13 +84,13 @@ def _draw_prompts(figure: Figure, options: StudyOptions, found: Sequence[Mean]) 
             cells = [
                 find(
                     found,
-                    prompt=prompt,
+                    prompt_template=prompt_template,
                     guidance=guidance,
                     steps=options.num_inference_steps,
                     scale=1,
                     augmentation=augmentation,
                 )
-                for prompt in options.templates
+                for prompt_template in options.templates
             ]
             places = [place + number * width for place, cell in enumerate(cells) if cell]
             present = [cell[0] for cell in cells if cell]
@@ -99,7 +99,7 @@ def _draw_prompts(figure: Figure, options: StudyOptions, found: Sequence[Mean]) 
                 [cell.top1 for cell in present],
                 width,
                 yerr=_errors(present),
-                color=_COLOURS[number % len(_COLOURS)],
+                color=_COLORS[number % len(_COLORS)],
                 label=f"guidance {guidance:g}",
                 capsize=3,
             )
@@ -118,14 +118,14 @@ def _draw_scale(figure: Figure, options: StudyOptions, found: Sequence[Mean]) ->
     for number, augmentation in enumerate(options.augmentations):
         cells = find(
             found,
-            prompt=SWEEP_TEMPLATE,
+            prompt_template=SWEEP_TEMPLATE,
             guidance=SCALE_GUIDANCE,
             steps=options.num_inference_steps,
             augmentation=augmentation,
         )
-        colour = _COLOURS[number % len(_COLOURS)]
-        _line(axes, [cell.scale for cell in cells], cells, colour, augmentation)
-        _real_line(axes, found, augmentation, colour)
+        color = _COLORS[number % len(_COLORS)]
+        _line(axes, [cell.scale for cell in cells], cells, color, augmentation)
+        _real_line(axes, found, augmentation, color)
     axes.set_xscale("log")
     axes.set_xticks(options.scales, [f"{scale}x" for scale in options.scales])
     axes.minorticks_off()
@@ -138,19 +138,19 @@ def _draw_sweeps(figure: Figure, options: StudyOptions, found: Sequence[Mean]) -
     """Guidance on the left, steps on the right, as figure 5.5."""
     augmentation = options.augmentations[0]
     left, right = figure.subplots(1, 2, sharey=True)
-    fixed: dict[str, Any] = {"prompt": SWEEP_TEMPLATE, "scale": 1, "augmentation": augmentation}
+    fixed: dict[str, Any] = {"prompt_template": SWEEP_TEMPLATE, "scale": 1, "augmentation": augmentation}
     cells = find(found, steps=options.num_inference_steps, **fixed)
     _line(
         left,
         [cell.guidance or 0.0 for cell in cells],
         cells,
-        _COLOURS[0],
+        _COLORS[0],
         augmentation,
     )
     left.set_xlabel(f"guidance scale ({options.num_inference_steps} steps)")
     left.set_ylabel("top-1 on real test images (%)")
     cells = find(found, guidance=SWEEP_GUIDANCE, **fixed)
-    _line(right, [cell.steps or 0 for cell in cells], cells, _COLOURS[0], augmentation)
+    _line(right, [cell.steps or 0 for cell in cells], cells, _COLORS[0], augmentation)
     right.set_xscale("log")
     right.set_xticks(options.steps_sweep, list(map(str, options.steps_sweep)))
     right.minorticks_off()
@@ -160,10 +160,10 @@ def _draw_sweeps(figure: Figure, options: StudyOptions, found: Sequence[Mean]) -
     _legend(figure, left)
 
 
-def _line(axes: Axes, places: Sequence[float], cells: Sequence[Mean], colour: str, augmentation: str) -> None:
+def _line(axes: Axes, places: Sequence[float], cells: Sequence[Mean], color: str, augmentation: str) -> None:
     label = f"trained on generated images, {augmentation}"
     axes.errorbar(
-        places, [cell.top1 for cell in cells], _errors(cells), color=colour, marker="o", capsize=3, label=label
+        places, [cell.top1 for cell in cells], _errors(cells), color=color, marker="o", capsize=3, label=label
     )
 
 
@@ -172,11 +172,11 @@ def _errors(cells: Sequence[Mean]) -> list[float]:
 
 
 def _real_line(
-    axes: Axes, found: Sequence[Mean], augmentation: str, colour: str = _REAL_COLOUR, label: str | None = None
+    axes: Axes, found: Sequence[Mean], augmentation: str, color: str = _REAL_COLOR, label: str | None = None
 ) -> None:
     label = label or f"trained on photographs, {augmentation}"
     for cell in find(found, source="real", augmentation=augmentation):
-        axes.axhline(cell.top1, color=colour, linestyle="--", linewidth=1, label=label)
+        axes.axhline(cell.top1, color=color, linestyle="--", linewidth=1, label=label)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

@@ -17,9 +17,9 @@ PLAIN, CROPS = "plain", "multi-crop"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a model was trained on; photographs where `prompt` is `None`."""
+    """What a model was trained on; photographs where `prompt_template` is `None`."""
 
-    prompt: str | None = None
+    prompt_template: str | None = None
     guidance: float | None = None
     scale: int = 1
     augmentation: str = CROPS
@@ -42,27 +42,27 @@ class Finding:
     worse: Trained
 
 
-def _guidance(prompt: str, thesis: float) -> Finding:
+def _guidance(prompt_template: str, thesis: float) -> Finding:
     return Finding(
-        text=f"guidance 2 over 7.5, `{prompt}`",
+        text=f"guidance 2 over 7.5, `{prompt_template}`",
         thesis=thesis,
-        better=Trained(prompt=prompt, guidance=2.0),
-        worse=Trained(prompt=prompt, guidance=7.5),
+        better=Trained(prompt_template=prompt_template, guidance=2.0),
+        worse=Trained(prompt_template=prompt_template, guidance=7.5),
     )
 
 
-def _prompt(prompt: str, guidance: float, thesis: float) -> Finding:
+def _prompt(prompt_template: str, guidance: float, thesis: float) -> Finding:
     return Finding(
-        text=f"`{prompt}` over `c`, guidance {guidance:g}",
+        text=f"`{prompt_template}` over `c`, guidance {guidance:g}",
         thesis=thesis,
-        better=Trained(prompt=prompt, guidance=guidance),
-        worse=Trained(prompt="c", guidance=guidance),
+        better=Trained(prompt_template=prompt_template, guidance=guidance),
+        worse=Trained(prompt_template="c", guidance=guidance),
     )
 
 
-_NAME = Trained(prompt="c", guidance=7.5)
-_ONE_CLONE = Trained(prompt="c, d_c", guidance=2.0)
-_TEN_CLONES = Trained(prompt="c, d_c", guidance=2.0, scale=10)
+_NAME = Trained(prompt_template="c", guidance=7.5)
+_ONE_CLONE = Trained(prompt_template="c, d_c", guidance=2.0)
+_TEN_CLONES = Trained(prompt_template="c, d_c", guidance=2.0, scale=10)
 
 FINDINGS = (
     _guidance("c", 20.4),
@@ -78,7 +78,7 @@ FINDINGS = (
         text="multi-crop over plain, generated with `c`, guidance 7.5",
         thesis=14.7,
         better=_NAME,
-        worse=Trained(prompt="c", guidance=7.5, augmentation=PLAIN),
+        worse=Trained(prompt_template="c", guidance=7.5, augmentation=PLAIN),
     ),
     Finding(
         text="multi-crop over plain, photographs",
@@ -143,7 +143,7 @@ def verdicts(results: Sequence[dict[str, Any]], *, steps: int) -> list[Verdict]:
 
 def _trained(line: dict[str, Any]) -> Trained:
     return Trained(
-        prompt=line["prompt"],
+        prompt_template=line["prompt_template"],
         guidance=line["guidance_scale"],
         scale=line["scale"],
         augmentation=line["augmentation"],

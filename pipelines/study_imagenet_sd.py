@@ -191,7 +191,7 @@ def make_report(options: StudyOptions, results: Sequence[dict[str, Any]]) -> str
         f"{first['steps']} steps each, {first['images']} images at scale 1.\n",
         main_table(options, found),
     ]
-    fixed: dict[str, Any] = {"prompt": SWEEP_TEMPLATE, "augmentation": options.augmentations[0]}
+    fixed: dict[str, Any] = {"prompt_template": SWEEP_TEMPLATE, "augmentation": options.augmentations[0]}
     if options.guidance_sweep:
         lines.append(sweep_table(found, axis="guidance", steps=options.num_inference_steps, **fixed))
     if options.steps_sweep:

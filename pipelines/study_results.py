@@ -17,11 +17,11 @@ from typing import Any
 from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError
 from shardtools.pipelines.study_cells import StudyOptions
 from shardtools.storage import Storage
-from shardtools.training.record import changed_settings
+from shardtools.training.run_file import changed_settings
 
 RESULTS_FILE = "results.jsonl"
 SETTINGS_FILE = "study.json"
-_GROUP = ("source", "prompt", "guidance_scale", "num_inference_steps", "scale", "augmentation")
+_GROUP = ("source", "prompt_template", "guidance_scale", "num_inference_steps", "scale", "augmentation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Mean:
 
     Attributes:
         source: "real" or "generated".
-        prompt: Template; `None` for photographs, as the next two.
+        prompt_template: Template; `None` for photographs, as the next two.
         guidance: Guidance scale.
         steps: Denoising steps.
         scale: Clones.
@@ -41,7 +41,7 @@ class Mean:
     """
 
     source: str
-    prompt: str | None
+    prompt_template: str | None
     guidance: float | None
     steps: int | None
     scale: int
@@ -119,13 +119,13 @@ def means(results: Sequence[dict[str, Any]]) -> list[Mean]:
     for line in results:
         groups.setdefault(tuple(line[name] for name in _GROUP), []).append(line["top1"])
     found = []
-    for (source, prompt, guidance, steps, scale, augmentation), values in groups.items():
+    for (source, prompt_template, guidance, steps, scale, augmentation), values in groups.items():
         mean = math.fsum(values) / len(values)
         squares = math.fsum((value - mean) ** 2 for value in values)
         found.append(
             Mean(
                 source=source,
-                prompt=prompt,
+                prompt_template=prompt_template,
                 guidance=guidance,
                 steps=steps,
                 scale=scale,
@@ -154,28 +154,41 @@ def main_table(options: StudyOptions, found: Sequence[Mean]) -> str:
     head = ["trained on", "scale", "guidance", "prompt", *options.augmentations, "below real"]
     rows = [_row(options, found, "photographs", 1, None, None)]
     steps = options.num_inference_steps
-    keys = [(1, guidance, prompt) for guidance in options.guidances for prompt in options.templates]
+    keys = [(1, guidance, prompt_template) for guidance in options.guidances for prompt_template in options.templates]
     scaled = find(found, source="generated", steps=steps, augmentation=options.augmentations[-1])
-    keys += [(one.scale, one.guidance or 0.0, one.prompt or "") for one in scaled if one.scale > 1]
-    rows += [_row(options, found, "generated", scale, guidance, prompt) for scale, guidance, prompt in keys]
+    keys += [(one.scale, one.guidance or 0.0, one.prompt_template or "") for one in scaled if one.scale > 1]
+    rows += [
+        _row(options, found, "generated", scale, guidance, prompt_template) for scale, guidance, prompt_template in keys
+    ]
     return _markdown(head, rows)
 
 
 def _row(
-    options: StudyOptions, found: Sequence[Mean], what: str, scale: int, guidance: float | None, prompt: str | None
+    options: StudyOptions,
+    found: Sequence[Mean],
+    what: str,
+    scale: int,
+    guidance: float | None,
+    prompt_template: str | None,
 ) -> list[str]:
-    source = "real" if prompt is None else "generated"
-    steps = None if prompt is None else options.num_inference_steps
+    source = "real" if prompt_template is None else "generated"
+    steps = None if prompt_template is None else options.num_inference_steps
     shown, best = [], None
     for augmentation in options.augmentations:
         cell = find(
-            found, source=source, prompt=prompt, guidance=guidance, steps=steps, scale=scale, augmentation=augmentation
+            found,
+            source=source,
+            prompt_template=prompt_template,
+            guidance=guidance,
+            steps=steps,
+            scale=scale,
+            augmentation=augmentation,
         )
         real = find(found, source="real", augmentation=augmentation)
         shown.append(str(cell[0]) if cell else "-")
         # The last column is of the last augmentation.
-        best = real[0].top1 - cell[0].top1 if cell and real and prompt is not None else None
-    name = "" if prompt is None else f"`{prompt}`"
+        best = real[0].top1 - cell[0].top1 if cell and real and prompt_template is not None else None
+    name = "" if prompt_template is None else f"`{prompt_template}`"
     below = "" if best is None else f"{best:.1f}"
     return [what, str(scale), "" if guidance is None else f"{guidance:g}", name, *shown, below]
 

@@ -85,7 +85,7 @@ def generate_options(options: StudyOptions, wanted: GeneratedSet) -> GenerateOpt
     """What `shardtools gen-sd` would be asked for."""
     return GenerateOptions(
         out=str(dataset_folder(options.out, wanted.name)),
-        prompt=wanted.prompt,
+        prompt_template=wanted.prompt_template,
         images_per_class=options.images_per_class,
         scale=wanted.clones,
         seed=wanted.seed,

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class _Normalise(torch.autograd.Function):
+class _Normalize(torch.autograd.Function):
     """Batch norm with given statistics, whose gradient knows that all processes' samples are in them."""
 
     @staticmethod
@@ -111,8 +111,8 @@ class SyncBatchNorm(_BatchNorm):
         with torch.no_grad():
             mean, variance, count = _statistics(images)
             self._track(mean, variance, count)
-        normalised: torch.Tensor = _Normalise.apply(images, self.weight, self.bias, mean, variance, count, self.eps)
-        return normalised
+        normalized: torch.Tensor = _Normalize.apply(images, self.weight, self.bias, mean, variance, count, self.eps)
+        return normalized
 
     def _track(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
         """Moves the running statistics; the variance without bias, as torch does."""

@@ -183,11 +183,11 @@ def make_class_texts(options: ClassTextOptions) -> tuple[ClassTexts, int]:
         wnids=tuple(entry.wnid for entry in classes),
         class_indexes=tuple(entry.class_index for entry in classes),
         texts=tuple(texts),
-        features=averaged(encoder.features(flat), len(options.prompts)),
+        features=averaged(encoder.features(flat), len(options.prompt_templates)),
         encoder=encoder.facts,
         settings={
             "classes": options.classes,
-            "prompts": list(options.prompts),
+            "prompts": list(options.prompt_templates),
             "lemmas": options.lemmas,
             "hypernyms": options.hypernyms,
         },

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError, first_line
-from shardtools.training.record import changed_settings
+from shardtools.training.run_file import changed_settings
 
 CHECKPOINT_VERSION = 1
 _FOLDER = "checkpoints"
@@ -40,7 +40,7 @@ class Checkpoint:
     Attributes:
         step: Optimiser steps that are done.
         model: Name -> tensor.
-        optimiser: Of `optimiser_tensors`.
+        optimizer: Of `optimizer_tensors`.
         loader: The loader's state.
         settings: The options that change the weights, `TrainOptions.result()`.
         random_states: Of torch's generator in each process, as hexadecimal bytes.
@@ -51,7 +51,7 @@ class Checkpoint:
 
     step: int
     model: dict[str, torch.Tensor]
-    optimiser: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
     loader: dict[str, Any]
     settings: dict[str, Any]
     random_states: list[str]
@@ -60,24 +60,24 @@ class Checkpoint:
     path: Path | None = None
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimiser's memory of each parameter, named by the parameter's number."""
     found = {}
-    for number, values in optimiser.state_dict()["state"].items():
+    for number, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             if isinstance(value, torch.Tensor):
                 found[f"{number}.{name}"] = value
     return found
 
 
-def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """The opposite of `optimiser_tensors`."""
-    content = optimiser.state_dict()
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """The opposite of `optimizer_tensors`."""
+    content = optimizer.state_dict()
     content["state"] = {}
     for name, value in tensors.items():
         number, _, key = name.partition(".")
         content["state"].setdefault(int(number), {})[key] = value
-    optimiser.load_state_dict(content)
+    optimizer.load_state_dict(content)
 
 
 def save_checkpoint(
@@ -117,7 +117,7 @@ def save_checkpoint(
 
 def _write_files(checkpoint: Checkpoint, folder: Path, extra: Callable[[Path], None] | None) -> None:
     save_tensors(checkpoint.model, folder / "model.safetensors")
-    save_tensors(checkpoint.optimiser, folder / "optimiser.safetensors")
+    save_tensors(checkpoint.optimizer, folder / "optimiser.safetensors")
     state = {
         "version": CHECKPOINT_VERSION,
         "step": checkpoint.step,
@@ -178,7 +178,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
         return Checkpoint(
             step=state["step"],
             model=load_file(path / "model.safetensors"),
-            optimiser=load_file(path / "optimiser.safetensors"),
+            optimizer=load_file(path / "optimiser.safetensors"),
             loader=state["loader"],
             settings=state["settings"],
             random_states=state["random_states"],

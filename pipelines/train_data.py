@@ -124,7 +124,7 @@ class DeviceBatches:
         return tensor.to(self._device, non_blocking=True)
 
 
-class Normaliser:
+class Normalizer:
     """uint8 pixels to what the network sees: (pixel / 255 - mean) / std, as float32."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:

@@ -55,8 +55,8 @@ def _trust_stage(data: Path, work: Path, seed: int) -> torch.Tensor:
     """Out-of-fold probability of every training label, `[N]`."""
     path = work / "trust.safetensors"
     if not path.is_file():
-        grey, labels = load_split(data, "train")
-        trust = label_trust(torch.from_numpy(grey), torch.from_numpy(labels), epochs=4, seed=seed)
+        gray, labels = load_split(data, "train")
+        trust = label_trust(torch.from_numpy(gray), torch.from_numpy(labels), epochs=4, seed=seed)
         save_file({"trust": trust}, path)
         LOG.info("label trust: mean %.3f, below 0.2: %.3f", trust.mean(), (trust < 0.2).float().mean())
     return load_file(path)["trust"]
@@ -66,11 +66,11 @@ def _vae_stage(data: Path, work: Path, seconds: float, seed: int) -> Autoencoder
     """The trained autoencoder (its scaling factor is set by the latent stage)."""
     folder = work / "vae"
     if not folder.is_dir():
-        grey, _ = load_split(data, "train")
+        gray, _ = load_split(data, "train")
         backgrounds, _ = paint_bank(_BACKGROUNDS_PER_GROUP, seed)
         torch.manual_seed(seed)
         vae = build_vae()
-        train_vae(vae, grey, backgrounds, seconds=seconds, seed=seed, log=LOG.info)
+        train_vae(vae, gray, backgrounds, seconds=seconds, seed=seed, log=LOG.info)
         vae.save_pretrained(folder)
     return AutoencoderKL.from_pretrained(folder).eval()
 
@@ -78,10 +78,10 @@ def _vae_stage(data: Path, work: Path, seconds: float, seed: int) -> Autoencoder
 def _latent_stage(data: Path, work: Path, vae: AutoencoderKL, trust: torch.Tensor, seed: int) -> LatentBank:
     """Scaled latents of all training pictures; sets the autoencoder's scaling factor."""
     path = work / "latents.safetensors"
-    grey, labels = load_split(data, "train")
+    gray, labels = load_split(data, "train")
     if not path.is_file():
         backgrounds, groups = paint_bank(_BACKGROUNDS_PER_GROUP, seed)
-        plain, scenes, scene_groups = latent_bank(vae, grey, backgrounds, groups, variants=_SCENE_VARIANTS, seed=seed)
+        plain, scenes, scene_groups = latent_bank(vae, gray, backgrounds, groups, variants=_SCENE_VARIANTS, seed=seed)
         save_file({"plain": plain, "scenes": scenes, "groups": scene_groups}, path)
     stored = load_file(path)
     factor = 1.0 / float(torch.cat([stored["plain"], stored["scenes"][0]]).std())

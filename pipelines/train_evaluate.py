@@ -6,20 +6,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from shardtools.pipelines.train_data import DeviceBatches, Normaliser
+from shardtools.pipelines.train_data import DeviceBatches, Normalizer
 
 _TOP = 5
 
 
 def evaluate(
-    model: nn.Module, batches: DeviceBatches, normalise: Normaliser, autocast: torch.autocast, device: torch.device
+    model: nn.Module, batches: DeviceBatches, normalize: Normalizer, autocast: torch.autocast, device: torch.device
 ) -> dict[str, float]:
     """One pass over the samples of all processes; every sample counts once.
 
     Args:
         model: Images to logits; put into evaluation mode for the pass and back.
         batches: Of this process, with `last="short"`.
-        normalise: See `Normaliser`.
+        normalize: See `Normalizer`.
         autocast: Precision of the forward pass.
         device: Of the model.
 
@@ -33,7 +33,7 @@ def evaluate(
         for batch in batches.epoch(0):
             # The last step may leave this process nothing.
             if len(batch.rows):
-                logits = model(normalise(batch.images)).float()
+                logits = model(normalize(batch.images)).float()
                 sums += torch.stack(_counts(logits, batch.labels))
     model.train(was_training)
     if torch.distributed.is_initialized():

@@ -21,11 +21,11 @@ from torch.nn import functional
 from shardtools.errors import RunError
 from shardtools.pipelines.train_checkpoint import (
     Checkpoint,
-    load_optimiser_tensors,
-    optimiser_tensors,
+    load_optimizer_tensors,
+    optimizer_tensors,
     save_checkpoint,
 )
-from shardtools.pipelines.train_data import DeviceBatches, DeviceImages, Normaliser
+from shardtools.pipelines.train_data import DeviceBatches, DeviceImages, Normalizer
 from shardtools.pipelines.train_losses import LossWatch
 from shardtools.pipelines.train_models import Classifier, crop_labels, num_crops
 from shardtools.pipelines.train_ocm import OnlineClassMeans
@@ -46,10 +46,10 @@ class Parts:
         accelerator: Precision, gradients over processes.
         classifier: The model as it is.
         model: The same, wrapped for processes and compiled where asked.
-        optimiser: Wrapped by the accelerator.
+        optimizer: Wrapped by the accelerator.
         schedule: Step -> learning rate.
         batches: Of this process.
-        normalise: Pixels -> what the model sees.
+        normalize: Pixels -> what the model sees.
         watch: Metrics.
         stop: Set when the run was asked to stop.
         cpu_group: The processes, over their CPUs; `None` for one process.
@@ -59,10 +59,10 @@ class Parts:
     accelerator: Accelerator
     classifier: Classifier
     model: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     schedule: LearningRate
     batches: DeviceBatches
-    normalise: Normaliser
+    normalize: Normalizer
     watch: Watch
     stop: threading.Event
     cpu_group: torch.distributed.ProcessGroup | None
@@ -123,7 +123,7 @@ class Trainer:
 
     def _take_step(self, batch: DeviceImages) -> None:
         parts = self.parts
-        for group in parts.optimiser.param_groups:
+        for group in parts.optimizer.param_groups:
             group["lr"] = parts.schedule(self.step)
         num_passes = parts.options.accumulation
         total = torch.zeros((), device=batch.labels.device)
@@ -137,11 +137,11 @@ class Trainer:
             # As the released code does: after the logits were made, before the optimiser's step.
             images = batch.images[0][:, 0] if isinstance(batch.images, list) else batch.images
             with parts.accelerator.autocast():
-                parts.classifier.head.update(parts.classifier, parts.normalise.one(images), batch.labels)
+                parts.classifier.head.update(parts.classifier, parts.normalize.one(images), batch.labels)
         if parts.options.recipe.clip_norm is not None:
             parts.accelerator.clip_grad_norm_(parts.model.parameters(), parts.options.recipe.clip_norm)
-        parts.optimiser.step()
-        parts.optimiser.zero_grad(set_to_none=True)
+        parts.optimizer.step()
+        parts.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.images += len(batch.rows) * parts.accelerator.num_processes
 
@@ -149,7 +149,7 @@ class Trainer:
         """Forward and backward; the mean loss of the images."""
         parts = self.parts
         with parts.accelerator.autocast():
-            logits = parts.model(parts.normalise(batch.images))
+            logits = parts.model(parts.normalize(batch.images))
         losses = functional.cross_entropy(
             logits.float(),
             crop_labels(batch.labels, batch.images),
@@ -230,7 +230,7 @@ class Trainer:
                     step=self.step,
                     images=self.images,
                     model=self.parts.classifier.state_dict(),
-                    optimiser=optimiser_tensors(self.parts.optimiser),
+                    optimizer=optimizer_tensors(self.parts.optimizer),
                     loader=self.parts.batches.state_dict(),
                     settings=options.result(),
                     random_states=[state for state in states if state is not None],
@@ -260,7 +260,7 @@ class Trainer:
         # First: data that has changed says so better than weights that do not fit its classes.
         self.parts.batches.load_state_dict(checkpoint.loader)
         self.parts.classifier.load_state_dict(checkpoint.model)
-        load_optimiser_tensors(self.parts.optimiser, checkpoint.optimiser)
+        load_optimizer_tensors(self.parts.optimizer, checkpoint.optimizer)
         if checkpoint.scaler and accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(checkpoint.scaler)
         # With another number of processes there is no state for each; what a network drops at random then differs.

@@ -54,8 +54,8 @@ class Projector(nn.Module):
         hidden: int,
         bottleneck: int,
         *,
-        normalise_input: bool = True,
-        normalise_output: bool = False,
+        normalize_input: bool = True,
+        normalize_output: bool = False,
     ) -> None:
         """Draws the weights: normal with deviation 0.02, cut off at +-2; biases 0.
 
@@ -64,11 +64,11 @@ class Projector(nn.Module):
             num_layers: Hidden layers, L, 0 or more.
             hidden: Their width.
             bottleneck: Dimensions of an embedding.
-            normalise_input: Whether features get length 1 first.
-            normalise_output: Whether embeddings get length 1; heads on cosines do that themselves.
+            normalize_input: Whether features get length 1 first.
+            normalize_output: Whether embeddings get length 1; heads on cosines do that themselves.
         """
         super().__init__()
-        self.normalise_input, self.normalise_output = normalise_input, normalise_output
+        self.normalize_input, self.normalize_output = normalize_input, normalize_output
         widths = [in_dim, *[hidden] * num_layers]
         self.hidden = nn.Sequential(
             *(
@@ -85,10 +85,10 @@ class Projector(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features [N, `in_dim`] to embeddings [N, `bottleneck`]."""
-        if self.normalise_input:
+        if self.normalize_input:
             features = functional.normalize(features.float(), dim=1)
         embeddings: torch.Tensor = self.bottleneck(self.hidden(features))
-        return functional.normalize(embeddings.float(), dim=1) if self.normalise_output else embeddings
+        return functional.normalize(embeddings.float(), dim=1) if self.normalize_output else embeddings
 
 
 class LinearHead(nn.Linear):
@@ -205,14 +205,14 @@ def build_classifier(
             torch.manual_seed(seed)
         encoder = make_encoder(recipe.encoder, weights=weights)
         projector, dim = None, encoder.feature_dim
-        if recipe.projector_layers >= 0:
+        if recipe.projector_layers is not None:
             dim = recipe.projector_bottleneck
             projector = Projector(
                 encoder.feature_dim,
                 recipe.projector_layers,
                 recipe.projector_hidden,
                 dim,
-                normalise_input=recipe.head != "linear",
+                normalize_input=recipe.head != "linear",
             )
         return Classifier(encoder, projector, _build_head(recipe, encoder, projector, dim, num_classes))
 
@@ -232,5 +232,5 @@ def _build_head(recipe: Recipe, encoder: Encoder, projector: Projector | None, d
         memory_size=recipe.memory_size,
         momentum=recipe.memory_momentum,
         temperature=recipe.temperature,
-        normalised=recipe.memory_normalised,
+        normalized=recipe.memory_normalized,
     )

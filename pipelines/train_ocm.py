@@ -82,26 +82,26 @@ class OnlineClassMeans(nn.Module):
         memory_size: int = 8192,
         momentum: float = 0.999,
         temperature: float = 0.1,
-        normalised: bool = False,
+        normalized: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         """Copies the network and fills the memory.
 
         Args:
             encoder: What is trained, [N, 3, H, W] to features; copied.
-            projector: Features to [N, `dim`]; copied. It must not normalise its output where `normalised` is false.
+            projector: Features to [N, `dim`]; copied. It must not normalise its output where `normalized` is false.
             dim: Dimensions of an embedding, D.
             num_classes: C.
             memory_size: Embeddings in the memory, M.
             momentum: Share of the average that stays in a step, 0 to 1.
             temperature: Of the logits, above 0.
-            normalised: Whether embeddings are stored at length 1 (the text of the thesis) or as the projector makes
+            normalized: Whether embeddings are stored at length 1 (the text of the thesis) or as the projector makes
                 them (its released code), so that long ones weigh more in a prototype.
             generator: Of the first memory, on the CPU; torch's own if `None`.
         """
         super().__init__()
         self.num_classes, self.momentum, self.temperature = num_classes, momentum, temperature
-        self.normalised = normalised
+        self.normalized = normalized
         self.average = nn.Sequential(copy.deepcopy(encoder), copy.deepcopy(projector)).requires_grad_(False)
         self._position: int | None = 0
         self.register_buffer("memory", self._stored(torch.randn(memory_size, dim, generator=generator)))
@@ -170,10 +170,10 @@ class OnlineClassMeans(nn.Module):
 
     def extra_repr(self) -> str:
         size, dim = self.memory.shape
-        return f"num_classes={self.num_classes}, memory={size}x{dim}, normalised={self.normalised}"
+        return f"num_classes={self.num_classes}, memory={size}x{dim}, normalized={self.normalized}"
 
     def _stored(self, embeddings: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(embeddings, dim=1) if self.normalised else embeddings
+        return functional.normalize(embeddings, dim=1) if self.normalized else embeddings
 
     @torch.no_grad()
     def _refresh(self) -> None:

@@ -26,7 +26,7 @@ from shardtools.errors import OptionError, RunError
 from shardtools.execution import EndReason, Progress
 from shardtools.pipelines.sync_batch_norm import convert_sync_batch_norm
 from shardtools.pipelines.train_checkpoint import Checkpoint, newest_checkpoint, not_written, save_tensors, sync_folder
-from shardtools.pipelines.train_data import DeviceBatches, Normaliser
+from shardtools.pipelines.train_data import DeviceBatches, Normalizer
 from shardtools.pipelines.train_evaluate import evaluate
 from shardtools.pipelines.train_loop import Parts, Trainer
 from shardtools.pipelines.train_models import Classifier, build_classifier, parameter_groups
@@ -41,8 +41,8 @@ from shardtools.training.data import (
 )
 from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.options import TrainOptions
-from shardtools.training.record import MODEL_FILE
 from shardtools.training.records import RecordsOverlay
+from shardtools.training.run_file import MODEL_FILE
 from shardtools.training.schedule import LearningRate
 
 CLASSES_FILE = "classes.json"
@@ -83,7 +83,7 @@ class Run:
         self._batches = DeviceBatches(training_loader(options, share), device, decoder=options.decoder)
         check_labels(self._batches.loader.table, num_classes, ", ".join(options.datasets))
         self._val = self._open_val(share, classes)
-        self._normalise = Normaliser(options.recipe.mean, options.recipe.std, device)
+        self._normalize = Normalizer(options.recipe.mean, options.recipe.std, device)
         steps_per_epoch = len(self._batches.loader)
         model = build_classifier(options.recipe, num_classes, seed=options.seed)
         # Of what a network drops at random, in each process its own.
@@ -143,19 +143,19 @@ class Run:
         model = model.to(self._device)
         if options.channels_last:
             model = model.to(memory_format=torch.channels_last)
-        optimiser = torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             parameter_groups(model, recipe.weight_decay), lr=recipe.peak_lr, momentum=recipe.momentum
         )
-        wrapped, optimiser = accelerator.prepare(model, optimiser)
+        wrapped, optimizer = accelerator.prepare(model, optimizer)
         return Parts(
             options=options,
             accelerator=accelerator,
             classifier=model,
             model=cast(nn.Module, torch.compile(wrapped)) if options.compile else wrapped,
-            optimiser=optimiser,
+            optimizer=optimizer,
             schedule=LearningRate.of(recipe, steps_per_epoch),
             batches=self._batches,
-            normalise=self._normalise,
+            normalize=self._normalize,
             watch=watch,
             stop=stop,
             cpu_group=None if is_alone else _group_of_cpus(),
@@ -193,7 +193,7 @@ class Run:
                 for buffer in trainer.parts.classifier.buffers():
                     torch.distributed.broadcast(buffer, 0)
             autocast = trainer.parts.accelerator.autocast()
-            found = evaluate(trainer.parts.classifier, self._val, self._normalise, autocast, self._device)
+            found = evaluate(trainer.parts.classifier, self._val, self._normalize, autocast, self._device)
             self._watch.evaluation(trainer.step, found)
         if options.record and self._is_main:
             self._overlay(epoch).add(epoch, trainer.records)

@@ -21,7 +21,7 @@ def encoder(dim: int, **changes: Any) -> EncoderFacts:
     return EncoderFacts(**{"name": "test", "weights_sha256": "0" * 64, "feature_dim": dim, **changes})
 
 
-def make_labelled(
+def make_labeled(
     folder: Path, labels: Sequence[int | None], *, names: Sequence[str] = (), prompts: Sequence[str] = ()
 ) -> str:
     """A dataset of one drawing a label, in one shard; `names` are those of the classes."""
@@ -65,6 +65,6 @@ def with_features(url: str, features: np.ndarray, *, name: str = "own", **change
 def clusters(num_rows: int, dim: int, num_classes: int, *, noise: float = 0.3, seed: int = 0) -> np.ndarray:
     """Features around a centre a class, float32 [num_rows, dim]; row n is of class n % num_classes."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(num_classes, dim))
-    found: np.ndarray = centres[np.arange(num_rows) % num_classes] + noise * rng.normal(size=(num_rows, dim))
+    centers = rng.normal(size=(num_classes, dim))
+    found: np.ndarray = centers[np.arange(num_rows) % num_classes] + noise * rng.normal(size=(num_rows, dim))
     return found.astype(np.float32)

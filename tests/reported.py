@@ -90,8 +90,8 @@ def write_noise(url: Path | str, keys: list[str], *, suggested: Sequence[int | N
         given=pa.array([0] * number, pa.int32()),
         suggested=pa.array(suggested, pa.int32()),
         probability=pa.array([0.5 + 0.4 * (number - row) / number for row in range(number)], pa.float32()),
-        suspicion=pa.array([(number - row) / number for row in range(number)], pa.float32()),
-        neighbours=[[keys[(row + step) % number] for step in range(1, 7)] for row in range(number)],
+        noise_probability=pa.array([(number - row) / number for row in range(number)], pa.float32()),
+        neighbors=[[keys[(row + step) % number] for step in range(1, 7)] for row in range(number)],
         **columns,
     )
 

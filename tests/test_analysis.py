@@ -91,12 +91,12 @@ def test_singular_values_of_a_known_matrix() -> None:
 
 def test_singular_values_beyond_the_samples_are_zero() -> None:
     features = random_features(2, 3, 6)
-    plain, centred = singular_values(features), singular_values(features, centre=True)
+    plain, centered = singular_values(features), singular_values(features, center=True)
 
     assert plain.values == pytest.approx([*np.linalg.svd(features, compute_uv=False), 0, 0, 0])
     expected = np.linalg.svd(features - features.mean(axis=0), compute_uv=False)[:2]
-    assert centred.values == pytest.approx([*expected, 0, 0, 0, 0])
-    assert centred.cumulative_variance[1:] == pytest.approx(1)
+    assert centered.values == pytest.approx([*expected, 0, 0, 0, 0])
+    assert centered.cumulative_variance[1:] == pytest.approx(1)
 
 
 def test_more_rows_than_a_block_are_summed_up() -> None:
@@ -113,7 +113,7 @@ def test_more_rows_than_a_block_are_summed_up() -> None:
     assert sparsity(features, 0.1) == np.mean(np.abs(unit) < 0.1)
 
 
-@pytest.mark.parametrize("analyse", [sparsity, redundancy, coding_length, singular_values])
+@pytest.mark.parametrize("analyze", [sparsity, redundancy, coding_length, singular_values])
 @pytest.mark.parametrize(
     ("features", "words"),
     [
@@ -126,9 +126,9 @@ def test_more_rows_than_a_block_are_summed_up() -> None:
         (np.array([[1.0, np.inf], [3.0, 4.0]], np.float16), "found inf at row 0, column 1"),
     ],
 )
-def test_features_that_fit_not_are_refused(analyse: Callable[[Any], Any], features: Any, words: str) -> None:
+def test_features_that_fit_not_are_refused(analyze: Callable[[Any], Any], features: Any, words: str) -> None:
     with pytest.raises(OptionError, match=words) as caught:
-        analyse(features)
+        analyze(features)
     assert "\n" not in str(caught.value)
 
 

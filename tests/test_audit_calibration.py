@@ -12,7 +12,7 @@ from shardtools.audit import SCORES, Audit, AuditOptions, audit_labels
 from shardtools.errors import OptionError
 
 NUM_CLASSES = 4
-QUICK = AuditOptions(planted_rates=(0.1, 0.2), num_neighbours=20)
+QUICK = AuditOptions(planted_rates=(0.1, 0.2), num_neighbors=20)
 
 
 @functools.cache
@@ -20,9 +20,9 @@ def noisy(rate: float = 0.15, num_samples: int = 1500) -> tuple[np.ndarray, np.n
     """Features, given labels, true labels: four blobs, near in pairs, labels flipped to any other class."""
     rng = np.random.default_rng(11)
     true = rng.integers(0, NUM_CLASSES, num_samples)
-    centres = np.zeros((NUM_CLASSES, 12))
-    centres[:, :3] = [[2, 2, 0], [2, -1, 2], [-2, 1.5, -2], [-2, -2, 1]]
-    features = (centres[true] + rng.normal(size=(num_samples, 12))).astype(np.float16)
+    centers = np.zeros((NUM_CLASSES, 12))
+    centers[:, :3] = [[2, 2, 0], [2, -1, 2], [-2, 1.5, -2], [-2, -2, 1]]
+    features = (centers[true] + rng.normal(size=(num_samples, 12))).astype(np.float16)
     flipped = rng.random(num_samples) < rate
     labels = np.where(flipped, (true + rng.integers(1, NUM_CLASSES, num_samples)) % NUM_CLASSES, true)
     return features, labels, true
@@ -43,7 +43,7 @@ def test_the_table_has_every_score_side_by_side() -> None:
     table = audited().table
     absent = {"training_doubt", "encoder_agreement"}
     assert set(table.column_names) == {
-        *(set(SCORES) - absent), "row", "given_label", "suggested_label", "suggested_probability", "neighbours",
+        *(set(SCORES) - absent), "row", "given_label", "suggested_label", "suggested_probability", "neighbors",
     }  # fmt: skip
     assert table.num_rows == len(features)
     assert table["given_label"].to_pylist() == labels.tolist()
@@ -101,8 +101,8 @@ def test_a_permutation_of_rows_permutes_the_scores() -> None:
     for name in (*SCORES, "suggested_label", "suggested_probability"):
         if name in again.table.column_names:
             np.testing.assert_array_equal(column(again, name), column(audited(), name)[shuffled], err_msg=name)
-    near = np.array(audited().table["neighbours"].to_pylist())
-    np.testing.assert_array_equal(shuffled[np.array(again.table["neighbours"].to_pylist())], near[shuffled])
+    near = np.array(audited().table["neighbors"].to_pylist())
+    np.testing.assert_array_equal(shuffled[np.array(again.table["neighbors"].to_pylist())], near[shuffled])
     assert again.cuts == audited().cuts
     assert again.noise_rate == audited().noise_rate
 
@@ -170,7 +170,7 @@ def test_labels_beyond_the_number_of_classes_and_bad_margins_are_refused() -> No
         ({"seed": -1}, "seed"),
         ({"num_folds": 1}, "num_folds"),
         ({"num_dimensions": 0}, "num_dimensions"),
-        ({"num_neighbours": 5}, "num_neighbours"),
+        ({"num_neighbors": 5}, "num_neighbors"),
         ({"planted_rates": (0.1, 0.9)}, "planted_rates"),
         ({"planted_rates": ()}, "planted_rates"),
         ({"confidence": 1.0}, "confidence"),

@@ -71,14 +71,14 @@ def test_the_overlay_has_every_score(flipped: tuple[str, dict[str, int]], found:
     manifest = rows(url)
     for key, row in read_rows(url).items():
         assert (row["given_label"], row["given_wnid"]) == (manifest[key]["class_index"], manifest[key]["wnid"])
-        assert len(set(row["neighbours"]) & set(manifest)) == 10 and key not in row["neighbours"]
+        assert len(set(row["neighbors"]) & set(manifest)) == 10 and key not in row["neighbors"]
         assert 0 <= row["noise_probability"] <= 1 and 0 <= row["suggested_probability"] <= 1
     features = overlay.info.settings
     assert (features["features"], features["folds"], features["k"], features["seed"]) == (["pixels"], 5, 50, 0)
     assert [len(features[name][0]) for name in ("features_sha256", "encoder_sha256")] == [64, 64]
 
 
-def test_neighbours_are_the_nearest_photographs(flipped: tuple[str, dict[str, int]], found: LabelAuditResult) -> None:
+def test_neighbors_are_the_nearest_photographs(flipped: tuple[str, dict[str, int]], found: LabelAuditResult) -> None:
     from shardtools.audit.projection import project
     from shardtools.index import knn_graph
 
@@ -86,7 +86,7 @@ def test_neighbours_are_the_nearest_photographs(flipped: tuple[str, dict[str, in
     expected = knn_graph(features, 10).rows
     noise = list(read_rows(flipped[0]).values())
     same = [
-        len(set(row["neighbours"]) & {f"train_{near:05d}" for near in nearest})
+        len(set(row["neighbors"]) & {f"train_{near:05d}" for near in nearest})
         for row, nearest in zip(noise, expected.tolist(), strict=True)
     ]
     assert np.mean(same) > 9.9
@@ -131,7 +131,7 @@ def test_questions(flipped: tuple[str, dict[str, int]], found: LabelAuditResult)
     assert sum(row["num_suspects"] for row in pairs) == len(changed)
 
 
-def test_the_page_shows_suspects_neighbours_and_cuts(
+def test_the_page_shows_suspects_neighbors_and_cuts(
     flipped: tuple[str, dict[str, int]], found: LabelAuditResult, tmp_path: Path
 ) -> None:
     url, _ = flipped
@@ -139,12 +139,12 @@ def test_the_page_shows_suspects_neighbours_and_cuts(
     assert not any("label_noise" in note or "summary" in note for note in result.notes)
     page = read_page(tmp_path / "report.html")
     content = page.content()
-    sample, given, suggested, _, suspicion, scores, near = content["suspects"]["rows"][0]
+    sample, given, suggested, _, noise_probability, scores, near = content["suspects"]["rows"][0]
     noise = read_rows(url)[content["samples"][sample][0]]
     assert content["samples"][sample][0] == found.suspects[0]["key"]
     assert (given, suggested) == (noise["given_label"], noise["suggested_label"])
-    assert suspicion == pytest.approx(noise["noise_probability"], rel=1e-3)
-    assert [content["samples"][row][0] for row in near] == noise["neighbours"][:5]
+    assert noise_probability == pytest.approx(noise["noise_probability"], rel=1e-3)
+    assert [content["samples"][row][0] for row in near] == noise["neighbors"][:5]
     names = content["suspects"]["scores"]
     assert "vote" in names and "training_doubt" not in names
     assert scores[names.index("linear_doubt")] == pytest.approx(noise["linear_doubt"], rel=1e-3)

@@ -16,7 +16,7 @@ from shardtools.errors import AlreadyExistsError, DatasetError, OptionError, Que
 from shardtools.features import open_features
 from shardtools.labelaudit import LabelAuditOptions, LabelAuditResult, audit_dataset, choose_rows, read_margins
 from shardtools.overlays import open_overlay, write_overlay
-from tests.featured import clusters, make_labelled, with_features
+from tests.featured import clusters, make_labeled, with_features
 
 NAMES = ("cat", "dog", "owl", "newt", "yak")
 NUM_ROWS = 66
@@ -41,7 +41,7 @@ def make(folder: Path, labels: list[int | None] | None = None) -> str:
     """A dataset with one wrong label, and features of two encoders."""
     given = list(LABELS) if labels is None else labels
     given[WRONG] = 0 if given[WRONG] != 0 else 1
-    url = make_labelled(folder, given, names=NAMES)
+    url = make_labeled(folder, given, names=NAMES)
     with_features(url, clusters(len(given), 12, 3), name="one")
     with_features(url, clusters(len(given), 8, 3, seed=5), name="two")
     return url
@@ -209,7 +209,7 @@ def test_small_classes_and_choices_that_leave_nothing(dataset: str, tmp_path: Pa
     assert "never" not in {path.name for path in Path(dataset, "overlays").iterdir()}
     for changes, message in (
         ({"num_folds": 1}, "num_folds is at least 2"),
-        ({"k": 3}, "num_neighbours is at least 10"),
+        ({"k": 3}, "num_neighbors is at least 10"),
         ({"overlay": "Label Noise"}, "Label Noise"),
         ({"features": ("one", "one")}, "a tuple of different names"),
     ):
@@ -218,7 +218,7 @@ def test_small_classes_and_choices_that_leave_nothing(dataset: str, tmp_path: Pa
 
 
 def test_no_features_and_an_overlay_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bare = make_labelled(tmp_path / "bare", [0, 0, 1, 1], names=NAMES)
+    bare = make_labeled(tmp_path / "bare", [0, 0, 1, 1], names=NAMES)
     with pytest.raises(SystemExit) as stop:
         main(["audit", bare])
     assert stop.value.code == 2

@@ -13,7 +13,7 @@ from shardtools.audit.dynamics import margin_log_odds
 from shardtools.audit.folds import canonical_order, stratified_folds
 from shardtools.audit.linear import fit, log_probabilities, log_softmax, one_hot, out_of_fold
 from shardtools.audit.mixing import fit_mixture
-from shardtools.audit.neighbours import class_votes, cosine_doubts, distance_weights, rank_margins, vote_margins
+from shardtools.audit.neighbors import class_votes, cosine_doubts, distance_weights, rank_margins, vote_margins
 from shardtools.audit.projection import project
 from shardtools.audit.prototypes import prototype_cosines
 from shardtools.index import knn_graph
@@ -22,8 +22,8 @@ from shardtools.index import knn_graph
 def blobs(seed: int, num_samples: int, num_classes: int, distance: float) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     labels = np.arange(num_samples) % num_classes
-    centres = distance * np.eye(num_classes, 8)
-    return (centres[labels] + rng.normal(size=(num_samples, 8))).astype(np.float32), labels
+    centers = distance * np.eye(num_classes, 8)
+    return (centers[labels] + rng.normal(size=(num_samples, 8))).astype(np.float32), labels
 
 
 def test_the_linear_model_reaches_the_least_loss() -> None:
@@ -94,7 +94,7 @@ def test_votes_and_simifeat_by_hand() -> None:
     assert (distance_weights(near)[:, 1] < 1).all()
 
 
-def test_copies_do_not_make_a_sample_its_own_neighbour() -> None:
+def test_copies_do_not_make_a_sample_its_own_neighbor() -> None:
     features = np.ones((30, 4), np.float32)
     rows = knn_graph(features, 12).rows
     assert (rows != np.arange(30)[:, None]).all()

@@ -70,7 +70,7 @@ def bench(**changes: Any) -> ReadBench:
         all_threads=replace(speed, seconds=0.95),
         scaled=None,
         loader=speed,
-        shares=StageShares(entropy=0.5, pixels=0.3, resize=0.15, colour=0.0, waiting=0.02, rest=0.03),
+        shares=StageShares(entropy=0.5, pixels=0.3, resize=0.15, color=0.0, waiting=0.02, rest=0.03),
         waiting_at_start=0.0,
         cpu_share=1.0,
         num_bad=0,
@@ -183,7 +183,7 @@ def test_what_was_just_written_is_in_memory(dataset: str) -> None:
     ("changes", "line"),
     [
         ({}, "fewer bytes: decoding takes 80% of the time, 50% for the codes of 100 kB an image; half of them would"),
-        ({}, "  shardtools plan-bytes 'my photos' --images-per-second 1600 --cores 2"),
+        ({}, "  shardtools choose-bytes 'my photos' --images-per-second 1600 --cores 2"),
         ({}, "cores: one decodes 526 images/s, so 10,000/s take about 19 like these"),
         ({"num_cores": 8}, "threads: 2 on 8 cores; with --threads 8 at most 4211 images/s"),
         ({"num_threads": 4}, "threads: 4 share 2 cores; take --threads 2"),
@@ -202,7 +202,7 @@ def test_advice_says_what_helps_with_its_number(changes: dict[str, Any], line: s
 
 
 def test_advice_on_waiting_depends_on_where_the_bytes_are() -> None:
-    shares = StageShares(entropy=0.3, pixels=0.2, resize=0.1, colour=0.0, waiting=0.4, rest=0.0)
+    shares = StageShares(entropy=0.3, pixels=0.2, resize=0.1, color=0.0, waiting=0.4, rest=0.0)
     slow = bench(shares=shares, loader=Speed(num_images=600, num_bytes=60_000_000, seconds=1.0))
     local = "\n".join(advise(slow))
     assert "threads wait for bytes 40% of the time; without, 1000 images/s: a faster disk, or shuffle='blocks'" in local
@@ -227,7 +227,7 @@ def test_the_summary_gives_each_stage_in_microseconds_and_shares() -> None:
     ]
     assert lines[-2:] == ["What would help:", "  more cores"]
     # A raw .beton has no codes, and a dataset without codes no advice to have fewer of them.
-    shares = StageShares(entropy=0.0, pixels=0.9, resize=0.1, colour=0.0, waiting=0.0, rest=0.0)
+    shares = StageShares(entropy=0.0, pixels=0.9, resize=0.1, color=0.0, waiting=0.0, rest=0.0)
     assert [line.split(":")[0] for line in advise(bench(shares=shares))] == ["cores"]
 
 

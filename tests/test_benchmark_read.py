@@ -111,7 +111,7 @@ def test_the_first_epoch_is_left_out_and_medians_are_over_all_other_epochs() -> 
         run | {"images": [50, 100, 100], "seconds": [9.0, 1.0, 2.0]},
         run | {"images": [50, 100], "seconds": [9, 4]},
     ]
-    found = read.summarise(runs)
+    found = read.summarize(runs)
 
     assert (found["images_per_second"], found["slowest_images_per_second"], found["epochs"]) == (50, 25, 3)
     assert (found["images"], found["epoch_seconds"], found["peak_mb"]) == (100, 2, 9)

@@ -65,12 +65,12 @@ def one(*speeds: float, wait: float = 0.01) -> train.Report:
 
 
 def test_figures_are_medians_over_all_rounds_and_ratios_of_ours() -> None:
-    results: dict[str, Any] = {"ours": train.summarise([one(90, 110), one(100, wait=0.07), one(95, wait=0.07)])}
+    results: dict[str, Any] = {"ours": train.summarize([one(90, 110), one(100, wait=0.07), one(95, wait=0.07)])}
     assert results["ours"]["images_per_second"] == 97.5
     assert (results["ours"]["slowest_images_per_second"], results["ours"]["fastest_images_per_second"]) == (90, 110)
     assert results["ours"]["data_wait"] == pytest.approx(0.04)
     times = {"step_cosine": 10.0, "step_ocm": 13.0, "head_cosine": 1.0, "head_ocm": 1.25, "averaged_forward": 2.6}
-    results |= {"synthetic": train.summarise([one(100)]), "heads": train.summarise([{"milliseconds": times}])}
+    results |= {"synthetic": train.summarize([one(100)]), "heads": train.summarize([{"milliseconds": times}])}
 
     found = train.figures(results)
     assert found == pytest.approx(

@@ -87,7 +87,7 @@ def test_webdatasets_writer_gets_the_same_bytes(corpus: Path, tmp_path: Path) ->
 def test_start_up_is_taken_off_and_ratios_are_judged() -> None:
     tiny = [{"seconds": seconds, "cpu_seconds": 1.0, "peak_mb": 80.0, "wall_seconds": 2.0} for seconds in (1.0, 1.5)]
     runs = [{"seconds": 5.0, "cpu_seconds": 2.0, "peak_mb": 90.0, "wall_seconds": 6.0}]
-    header, loop = write.summarise(runs, tiny, 500, 10**7), write.summarise(runs, tiny, 900, 10**7)
+    header, loop = write.summarize(runs, tiny, 500, 10**7), write.summarize(runs, tiny, 900, 10**7)
 
     assert (header["images_per_second"], header["mb_per_second"]) == (100, 2)
     assert (header["startup_seconds"], header["seconds"], header["cpu_ms_per_image"]) == (2, 5, 4)
@@ -102,4 +102,4 @@ def test_start_up_is_taken_off_and_ratios_are_judged() -> None:
 def test_a_run_as_short_as_its_start_up_counts_in_full() -> None:
     run = {"seconds": 1.5, "cpu_seconds": 1.0, "peak_mb": 80.0, "wall_seconds": 2.0}
 
-    assert write.summarise([run], [run], 300, 10**6)["images_per_second"] == 200
+    assert write.summarize([run], [run], 300, 10**6)["images_per_second"] == 200

@@ -174,11 +174,11 @@ def test_images_that_ffcv_would_not_give_back(image_format: str, image: bytes, s
 
 
 def test_jpegs_that_ffcv_decodes() -> None:
-    grey = encode(drawing().convert("L"), "JPEG")
+    gray = encode(drawing().convert("L"), "JPEG")
     progressive = encode(drawing(), "JPEG", progressive=True, optimize=True)
     commented = encode(drawing(), "JPEG", comment=b"\xff\xc0\xff\xda" * 9)
     filled = jpeg()[:2] + b"\xff\xff" + jpeg()[2:]
-    for image in (grey, progressive, commented, filled, rotated_jpeg(), jpeg()):
+    for image in (gray, progressive, commented, filled, rotated_jpeg(), jpeg()):
         assert jpeg_obstacle(image, 48, 36) is None
     for marker, precision, reason in ((0xC3, 8, "lossless"), (0xC0, 12, "12 bits")):
         at = jpeg().index(b"\xff\xc0")

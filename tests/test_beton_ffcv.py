@@ -59,7 +59,7 @@ def test_what_ffcv_writes_is_read(
 ) -> None:
     path = tmp_path / "x.beton"
     ffcv.submit(ffcv_peer.write, str(path), **options).result()
-    folder = tmp_path / "index"
+    folder = tmp_path / "listing"
     folder.mkdir()
     storage = open_storage(str(tmp_path))
     source = open_beton_source(storage, [path.name], SourceOptions(source=str(path)), None, folder)

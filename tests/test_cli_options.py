@@ -16,7 +16,7 @@ from shardtools.cli.options import FieldOption, options_of, values_of
 from shardtools.curation import diff_datasets
 from shardtools.encoding import plan_bytes
 from shardtools.errors import OptionError
-from shardtools.index.graph import neighbour_graph
+from shardtools.index.graph import neighbor_graph
 from shardtools.options import check_options, option, option_of, same
 from shardtools.readbench import ReadBenchOptions
 from shardtools.shards.layouts import IMAGEFOLDER, LAYOUT_NAMES, LAYOUTS
@@ -46,9 +46,9 @@ def of_signature(function: Callable[..., Any], name: str) -> Any:
 OTHERS: dict[tuple[str, str], Any] = {
     ("bench read", "crop"): ReadBenchOptions(dataset="photos").crop.size,  # type: ignore[union-attr]
     ("diff", "num_examples"): of_signature(diff_datasets, "num_examples"),
-    ("index graph", "kind"): of_signature(neighbour_graph, "kind"),
-    ("plan-bytes", "num_samples"): of_signature(plan_bytes, "num_samples"),
-    ("plan-bytes", "seed"): of_signature(plan_bytes, "seed"),
+    ("index graph", "kind"): of_signature(neighbor_graph, "kind"),
+    ("choose-bytes", "num_samples"): of_signature(plan_bytes, "num_samples"),
+    ("choose-bytes", "seed"): of_signature(plan_bytes, "seed"),
     ("prompts", "classes"): DEFAULT_CLASSES,
     # How much is printed, what a picture is called: nothing that the library has a default for.
     ("curves", "out"): "curves.png",
@@ -105,7 +105,7 @@ def test_the_names_of_formats_are_the_formats() -> None:
 class Painted:
     """Options of every kind."""
 
-    colour: str = field(metadata=option("What is painted with.", choices=("red", "blue")))
+    color: str = field(metadata=option("What is painted with.", choices=("red", "blue")))
     layers: int = field(default=2, metadata=option("Coats.", bounds=(1, 9)))
     thinner: float | None = field(default=None, metadata=option(unset="none", bounds=(0, 1)))
     dry: bool = field(default=False, metadata=option())
@@ -134,10 +134,10 @@ def painted(*words: str) -> Painted:
 
 
 def test_an_option_of_each_kind_is_what_was_typed() -> None:
-    assert painted("--colour", "red") == Painted(colour="red")
+    assert painted("--colour", "red") == Painted(color="red")
     words = "--colour blue --layers 3 --thinner 0.5 --dry --matt --no-primer --no-sanded --brush a --brush b"
     assert painted(*words.split(), "--sides", "left, top,left", "--litres", "0.25") == Painted(
-        colour="blue",
+        color="blue",
         layers=3,
         thinner=0.5,
         dry=True,

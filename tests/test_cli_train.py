@@ -23,7 +23,7 @@ from shardtools.cli.train_progress import TrainProgress
 from shardtools.errors import OptionError
 from shardtools.execution import Notice
 from shardtools.storage import open_storage
-from shardtools.training import MODEL_FILE, MetricsLog, TrainOptions, TrainResult, load_recipe, write_record
+from shardtools.training import MODEL_FILE, MetricsLog, TrainOptions, TrainResult, load_recipe, write_run_file
 from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingEnded, TrainingReady
 from shardtools.training.options import DECODERS, DEVICES
 
@@ -60,7 +60,7 @@ def finished_run(folder: Path) -> list[str]:
     """A folder whose training is done, and the words that ask for it."""
     words = ["photos", "--out", str(folder), "--recipe", "micro", "--val", "fashion", "--val-split", "test"]
     result = TrainResult(out=str(folder), epochs=10, steps=50, images=9, seconds=1.0, metrics={"val_top1": 71.234})
-    write_record(open_storage(folder), parse(*words), {}, result)
+    write_run_file(open_storage(folder), parse(*words), {}, result)
     (folder / MODEL_FILE).write_bytes(b"weights")
     return words
 

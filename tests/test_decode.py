@@ -10,12 +10,12 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from shardtools.decode import (
-    ColourOperation,
-    Colours,
+    ColorOperation,
+    Colors,
     DecodeOptions,
     Decoder,
     DecodeStatus,
-    centre_windows,
+    center_windows,
     native,
     whole_crops,
 )
@@ -42,10 +42,10 @@ def decode_one(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("size", [(131, 97), (90, 200), (64, 64)])
-def test_centre_windows_are_resize_then_centre_crop(backend: str, size: tuple[int, int]) -> None:
+def test_center_windows_are_resize_then_center_crop(backend: str, size: tuple[int, int]) -> None:
     image = jpeg_files.photo(*size)
     content = jpeg_files.save(image, subsampling=0, quality=95)
-    crops, windows = centre_windows(np.array([size]), resize=48, size=40)
+    crops, windows = center_windows(np.array([size]), resize=48, size=40)
     status, made = decode_one(decoder(backend), content, tuple(crops[0]), (40, 40), windows=windows)
 
     shorter = min(size)
@@ -61,7 +61,7 @@ def test_centre_windows_are_resize_then_centre_crop(backend: str, size: tuple[in
 def test_geometry_refuses_what_makes_no_crop() -> None:
     sizes = np.array([[10, 10]])
     with pytest.raises(OptionError, match="size: expected 1 to 32"):
-        centre_windows(sizes, resize=32, size=40)
+        center_windows(sizes, resize=32, size=40)
     with pytest.raises(OptionError, match="sizes: expected"):
         whole_crops(np.array([[0, 4]]))
 
@@ -138,14 +138,14 @@ def test_sizes_come_from_headers(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_operations_run_in_order_after_the_flip(backend: str) -> None:
     content = jpeg_files.save(jpeg_files.photo(40, 30), subsampling=0, quality=95)
-    steps = [(ColourOperation.BLUR, 1.3), (ColourOperation.SOLARISE, 128.0), (ColourOperation.GRAYSCALE, 0.0)]
-    colours = Colours(
+    steps = [(ColorOperation.BLUR, 1.3), (ColorOperation.SOLARIZE, 128.0), (ColorOperation.GRAYSCALE, 0.0)]
+    colors = Colors(
         operations=np.array([[[int(operation) for operation, _ in steps]]], np.uint8),
         values=np.array([[[value for _, value in steps]]]),
     )
     out = np.zeros((1, 30, 40, 3), np.uint8)
     statuses = decoder(backend).decode_batch(
-        [content], np.array([[0, 0, 40, 30]]), np.array([True]), out, colours=colours
+        [content], np.array([[0, 0, 40, 30]]), np.array([True]), out, colors=colors
     )
     expected = ImageOps.mirror(Image.open(io.BytesIO(content))).filter(ImageFilter.GaussianBlur(1.3))
     expected = ImageOps.solarize(expected, 128).convert("L").convert("RGB")
@@ -192,11 +192,11 @@ def test_options_and_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(OptionError, match="windows: expected"):
         both.decode_batch([content], crops, None, out, windows=np.array([[4, 4, 1, 0]]))
     with pytest.raises(OptionError, match=r"expected -0.5 to 0.5 for hue, found 0.7 for image, crop, step \(0, 0, 1\)"):
-        Colours(operations=np.array([[[5, 4]]], np.uint8), values=np.array([[[0, 0.7]]]))
+        Colors(operations=np.array([[[5, 4]]], np.uint8), values=np.array([[[0, 0.7]]]))
     with pytest.raises(OptionError, match="found nan"):
-        Colours(operations=np.array([[[6]]], np.uint8), values=np.array([[[np.nan]]]))
-    with pytest.raises(OptionError, match="codes of ColourOperation, found 9"):
-        Colours(operations=np.array([[[9]]], np.uint8), values=np.zeros((1, 1, 1)))
+        Colors(operations=np.array([[[6]]], np.uint8), values=np.array([[[np.nan]]]))
+    with pytest.raises(OptionError, match="codes of ColorOperation, found 9"):
+        Colors(operations=np.array([[[9]]], np.uint8), values=np.zeros((1, 1, 1)))
 
 
 def test_without_the_core_pillow_serves_and_says_so_once(

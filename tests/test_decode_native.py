@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shardtools._native import core
-from shardtools.decode import ColourOperation, Colours, DecodeOptions, Decoder, DecodeStatus
+from shardtools.decode import ColorOperation, Colors, DecodeOptions, Decoder, DecodeStatus
 from shardtools.decode.pillow import _OPERATIONS
 from tests import jpeg_files
 
@@ -86,22 +86,22 @@ def _processor_has(level: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("operation", list(ColourOperation))
-def test_colour_operations_have_the_results_of_pillow(operation: ColourOperation) -> None:
+@pytest.mark.parametrize("operation", list(ColorOperation))
+def test_color_operations_have_the_results_of_pillow(operation: ColorOperation) -> None:
     rng = np.random.default_rng(int(operation))
-    values: dict[ColourOperation, list[float]] = {
-        ColourOperation.HUE: [0, 0.1, -0.1, 0.5, -0.5, *rng.uniform(-0.5, 0.5, 4)],
-        ColourOperation.BLUR: [0, 0.1, 0.5, 1.4, 1.5, 2, 10, 40, *rng.uniform(0.1, 2, 6)],
-        ColourOperation.SOLARISE: [0, 1, 128, 200.5, 255, 256],
+    values: dict[ColorOperation, list[float]] = {
+        ColorOperation.HUE: [0, 0.1, -0.1, 0.5, -0.5, *rng.uniform(-0.5, 0.5, 4)],
+        ColorOperation.BLUR: [0, 0.1, 0.5, 1.4, 1.5, 2, 10, 40, *rng.uniform(0.1, 2, 6)],
+        ColorOperation.SOLARIZE: [0, 1, 128, 200.5, 255, 256],
     }
     for size in ((96, 96), (37, 53), (2, 70), (1, 1)):
         image = jpeg_files.photo(*size, seed=size[0])
         for value in values.get(operation, [0, 0.5, 1, 1.4, 5, *rng.uniform(0.2, 1.8, 5)]):
             expected = np.asarray(_OPERATIONS[operation](Image.fromarray(image), float(value)))
-            assert (_recolour(image, operation, value) == expected).all(), (size, value)
+            assert (_recolor(image, operation, value) == expected).all(), (size, value)
 
 
-def test_hue_turns_as_in_pillow_for_colours_all_over_the_cube() -> None:
+def test_hue_turns_as_in_pillow_for_colors_all_over_the_cube() -> None:
     # Every fifth level of each channel, and all levels in a plane where the channels meet.
     steps = np.arange(0, 256, 5, dtype=np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(52, -1, 3)
@@ -110,13 +110,13 @@ def test_hue_turns_as_in_pillow_for_colours_all_over_the_cube() -> None:
     plane = np.stack([red, green, np.minimum(red, green) // 2], axis=-1)
     for image in (cube, plane):
         for value in (0.0, 0.1, -0.37, 0.5):
-            expected = np.asarray(_OPERATIONS[ColourOperation.HUE](Image.fromarray(image), value))
-            assert (_recolour(image, ColourOperation.HUE, value) == expected).all()
+            expected = np.asarray(_OPERATIONS[ColorOperation.HUE](Image.fromarray(image), value))
+            assert (_recolor(image, ColorOperation.HUE, value) == expected).all()
 
 
-def _recolour(image: np.ndarray, operation: ColourOperation, value: float) -> np.ndarray:
+def _recolor(image: np.ndarray, operation: ColorOperation, value: float) -> np.ndarray:
     target = image[None, None].copy()
-    core.recolour(target, np.full((1, 1, 1), operation, np.uint8), np.full((1, 1, 1), float(value)))
+    core.recolor(target, np.full((1, 1, 1), operation, np.uint8), np.full((1, 1, 1), float(value)))
     return target[0, 0]
 
 
@@ -256,15 +256,15 @@ def test_the_core_refuses_arrays_that_are_not_as_documented() -> None:
         core.make_pool(0)
 
 
-def test_colours_reach_each_crop_of_each_image() -> None:
+def test_colors_reach_each_crop_of_each_image() -> None:
     contents = [jpeg_files.save(jpeg_files.photo(40, 30, seed)) for seed in range(2)]
     crops = np.array([[[0, 0, 40, 30], [5, 5, 20, 20]]] * 2)
     outs = [np.zeros((2, 1, 30, 40, 3), np.uint8), np.zeros((2, 1, 16, 16, 3), np.uint8)]
     plain = [np.zeros_like(out) for out in outs]
     operations = np.zeros((2, 2, 2), np.uint8)
-    operations[1, 1] = [ColourOperation.SOLARISE, ColourOperation.GRAYSCALE]
-    colours = Colours(operations=operations, values=np.full((2, 2, 2), 128.0))
-    assert not NATIVE.decode_crops(contents, crops, None, outs, colours=colours).any()
+    operations[1, 1] = [ColorOperation.SOLARIZE, ColorOperation.GRAYSCALE]
+    colors = Colors(operations=operations, values=np.full((2, 2, 2), 128.0))
+    assert not NATIVE.decode_crops(contents, crops, None, outs, colors=colors).any()
     assert not NATIVE.decode_crops(contents, crops, None, plain).any()
     assert (outs[0] == plain[0]).all()
     assert (outs[1][0] == plain[1][0]).all()

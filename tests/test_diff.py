@@ -48,7 +48,7 @@ def test_a_dataset_equals_itself_and_its_copy(dataset: str, photos: Path, tmp_pa
         assert "no row differs" in run(dataset, other).output
 
 
-def test_dropped_and_relabelled_rows(dataset: str, tmp_path: Path) -> None:
+def test_dropped_and_relabeled_rows(dataset: str, tmp_path: Path) -> None:
     sql = """
     select key, case when key like '%p03' then 'drop' else 'relabel' end as action, 2 as class_index
     from samples where key in ('train_class0_p03', 'val_class1_v04')

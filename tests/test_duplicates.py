@@ -22,7 +22,7 @@ from shardtools.duplicates import (
     hamming_join,
     hamming_pairs,
 )
-from shardtools.duplicates.hamming import SearchPlan, _search, _words, search_plan
+from shardtools.duplicates.hamming import SearchMethod, _search, _words, choose_method
 from shardtools.errors import AlreadyExistsError, DatasetError, OptionError, QueryError
 from shardtools.overlays import open_overlay, write_overlay
 from shardtools.quality import QualityOptions, measure_dataset
@@ -61,9 +61,9 @@ def test_the_search_finds_what_comparing_all_with_all_finds(seed: int, count: in
     found = hashes(seed, count)
     expected = all_with_all(found, found, radius)
     # The fewest chunks that the radius allows with so many turned bits: where a pair could be missed first.
-    plan = SearchPlan(num_chunks=max(radius // (flips + 1) + 1, 8), num_flips=flips)
+    method = SearchMethod(num_chunks=max(radius // (flips + 1) + 1, 8), num_flips=flips)
     words = _words(found)
-    assert listed(_search(words, words, radius, plan, is_self=False)) == expected
+    assert listed(_search(words, words, radius, method, is_self=False)) == expected
     assert listed(hamming_pairs(found, radius)) == [pair for pair in expected if pair[0] < pair[1]]
     others = hashes(seed + 1, 7)
     assert listed(hamming_join(found, others, radius)) == all_with_all(found, others, radius)
@@ -71,14 +71,14 @@ def test_the_search_finds_what_comparing_all_with_all_finds(seed: int, count: in
 
 def test_two_turned_bits_a_chunk() -> None:
     found = hashes(1, 40)
-    plan = SearchPlan(num_chunks=11, num_flips=2)
-    assert listed(_search(_words(found), _words(found), 32, plan, is_self=False)) == all_with_all(found, found, 32)
+    method = SearchMethod(num_chunks=11, num_flips=2)
+    assert listed(_search(_words(found), _words(found), 32, method, is_self=False)) == all_with_all(found, found, 32)
 
 
 def test_large_tables_are_not_compared_all_with_all() -> None:
-    assert search_plan(1_000_000, 1_000_000, 31) == SearchPlan(num_chunks=16, num_flips=1)
-    assert search_plan(100, 100, 31).num_chunks == 0
-    assert search_plan(10_000, 10_000, 200).num_chunks == 0
+    assert choose_method(1_000_000, 1_000_000, 31) == SearchMethod(num_chunks=16, num_flips=1)
+    assert choose_method(100, 100, 31).num_chunks == 0
+    assert choose_method(10_000, 10_000, 200).num_chunks == 0
 
 
 def test_what_is_no_hash_is_refused() -> None:

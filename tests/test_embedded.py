@@ -92,7 +92,7 @@ def test_folder_is_small_and_holds_no_pickle() -> None:
     assert index["requires_safety_checker"] is False
 
 
-def test_model_card_names_data_and_licence() -> None:
+def test_model_card_names_data_and_license() -> None:
     card = (MODEL / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\n")
     header = card.split("---\n")[1]
@@ -171,8 +171,8 @@ def test_scene_changes_the_background(pipeline: object) -> None:
     # The border outside the product: top and bottom two rows and outer two columns.
     border = np.ones((32, 32), bool)
     border[2:30, 2:30] = False
-    colour = images[:, border].mean(1).reshape(len(scenes), 2, 3).mean(1)
-    forest, ocean, snow, desert = colour
+    color = images[:, border].mean(1).reshape(len(scenes), 2, 3).mean(1)
+    forest, ocean, snow, desert = color
     assert forest[1] > forest[2], f"a forest is not green: {forest}"
     assert ocean[2] > ocean[0], f"an ocean is not blue: {ocean}"
     assert snow.min() > 0.6, f"snow is not bright: {snow}"

@@ -202,8 +202,8 @@ def test_metadata_that_still_holds_is_kept() -> None:
     assert image.info["icc_profile"] == profile
     assert "comment" not in image.info
     assert small.provenance["exif_orientation"] == 6
-    grey = encode(photo().convert("L"), "JPEG", icc_profile=profile)
-    assert "icc_profile" not in opened(encode_sample(sample_of(grey), EncodingOptions(max_side=60))).info
+    gray = encode(photo().convert("L"), "JPEG", icc_profile=profile)
+    assert "icc_profile" not in opened(encode_sample(sample_of(gray), EncodingOptions(max_side=60))).info
 
 
 def see_through() -> Image.Image:
@@ -224,7 +224,7 @@ def eight_bits() -> Image.Image:
     return Image.fromarray(np.linspace(0, 255, 80 * 120).reshape(80, 120).astype(np.uint8))
 
 
-COLOURS = {
+COLORS = {
     "grey": (encode(photo().convert("L"), "JPEG"), "L", photo().convert("L")),
     "grey png": (encode(photo().convert("L"), "PNG"), "L", photo().convert("L")),
     "black and white": (encode(photo().convert("1"), "PNG"), "L", photo().convert("1").convert("L")),
@@ -244,9 +244,9 @@ COLOURS = {
 }
 
 
-@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("name", COLORS)
 def test_every_kind_of_picture_becomes_a_jpeg_that_shows_the_same(name: str) -> None:
-    content, mode, expected = COLOURS[name]
+    content, mode, expected = COLORS[name]
     made = encode_sample(sample_of(content), EncodingOptions(max_side=119, quality=95))
 
     image = opened(made)

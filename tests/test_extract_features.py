@@ -248,7 +248,7 @@ def test_the_command_starts_processes_and_lists(dataset: str, weights: str, whol
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
-def test_parts_are_shared_evenly_in_neighbours(world_size: int) -> None:
+def test_parts_are_shared_evenly_in_neighbors(world_size: int) -> None:
     parts = [0, 1, 4, 5, 6, 9]
     shares = [share(parts, rank, world_size) for rank in range(world_size)]
     assert [part for one in shares for part in one] == parts

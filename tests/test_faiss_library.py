@@ -16,7 +16,7 @@ from shardtools import cli
 from shardtools.errors import OptionError, RunError
 from shardtools.features import FeatureStore
 from shardtools.index import IndexOptions, NearOptions, build_index, near, near_pairs, open_embeddings
-from tests.featured import clusters, make_labelled, with_features
+from tests.featured import clusters, make_labeled, with_features
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 
@@ -72,7 +72,7 @@ def imports_faiss(source: str) -> bool:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     """A dataset with features and an index of them."""
-    url = make_labelled(tmp_path_factory.mktemp("door") / "dataset", [number % 3 for number in range(NUM_ROWS)])
+    url = make_labeled(tmp_path_factory.mktemp("door") / "dataset", [number % 3 for number in range(NUM_ROWS)])
     store = with_features(url, clusters(NUM_ROWS, 8, 3))
     build_index(store, IndexOptions(kind="ivf", num_lists=2, recall_k=5))
     return store
@@ -138,7 +138,7 @@ def test_a_gpu_that_is_missing_costs_no_index(store: FeatureStore) -> None:
 
 
 def test_exact_searches_and_audits_need_no_faiss(tmp_path: Path) -> None:
-    url = make_labelled(tmp_path / "dataset", [number % 3 for number in range(NUM_ROWS)])
+    url = make_labeled(tmp_path / "dataset", [number % 3 for number in range(NUM_ROWS)])
     with_features(url, clusters(NUM_ROWS, 8, 3))
     commands = [
         ["audit", url, "-k", "10"],

@@ -28,10 +28,10 @@ from shardtools.features import (
     remove_features,
     write_features,
 )
-from shardtools.features.layout import rows_per_part
+from shardtools.features.features_file import rows_per_part
 from shardtools.features.writer import commit_features, features_storage, parts_done
 from shardtools.loader import read_all
-from tests.featured import encoder, make_labelled, with_features
+from tests.featured import encoder, make_labeled, with_features
 
 NUM_ROWS = 150
 DIM = 5
@@ -40,7 +40,7 @@ DIM = 5
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     labels = [None if n == 7 else n % 3 for n in range(NUM_ROWS)]
-    return make_labelled(tmp_path_factory.mktemp("features") / "dataset", labels)
+    return make_labeled(tmp_path_factory.mktemp("features") / "dataset", labels)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_another_encoder_is_refused_by_fingerprint(dataset: str, store: FeatureS
 
 
 def test_another_version_of_the_dataset_is_refused(tmp_path: Path, values: np.ndarray) -> None:
-    url = make_labelled(tmp_path / "dataset", [0] * 20)
+    url = make_labeled(tmp_path / "dataset", [0] * 20)
     with_features(url, values[:20])
     commit = Path(url, "dataset.json")
     commit.write_text(commit.read_text().replace('"plan-1"', '"plan-2"'))
@@ -145,7 +145,7 @@ def test_features_that_are_not_finite_are_refused(dataset: str, tmp_path: Path, 
 
 
 def test_values_that_became_nan_on_the_disk_are_told_by_key(tmp_path: Path, values: np.ndarray) -> None:
-    url = make_labelled(tmp_path / "dataset", [0] * 20)
+    url = make_labeled(tmp_path / "dataset", [0] * 20)
     store = with_features(url, values[:20])
     path = Path(store.storage.url, "part-000000.npy")
     content = bytearray(path.read_bytes())
@@ -187,7 +187,7 @@ def test_names_and_lists(dataset: str, store: FeatureStore, tmp_path: Path, valu
         open_features(dataset, "other")
     with pytest.raises(OptionError, match="a feature table's name is 1 to 64 lower-case letters"):
         open_features(dataset, "Own!")
-    url = make_labelled(tmp_path / "dataset", [0] * 9)
+    url = make_labeled(tmp_path / "dataset", [0] * 9)
     with pytest.raises(OptionError, match=r"has no features: `shardtools features .* --encoder ENCODER` makes them"):
         only_features(url, None)
     with_features(url, values[:9], name="one")
@@ -202,7 +202,7 @@ def test_names_and_lists(dataset: str, store: FeatureStore, tmp_path: Path, valu
 
 
 def test_a_file_of_another_format_is_refused(tmp_path: Path, values: np.ndarray) -> None:
-    url = make_labelled(tmp_path / "dataset", [0] * 9)
+    url = make_labeled(tmp_path / "dataset", [0] * 9)
     path = Path(with_features(url, values[:9]).storage.url, "features.json")
     fields = json.loads(path.read_text())
     path.write_text(json.dumps({**fields, "format_version": 99}))

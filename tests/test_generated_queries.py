@@ -27,7 +27,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     make_dataset(folder / "two", images=images[1:])
     keys = [f"sample{number:04d}" for number in range(NUM_SAMPLES) if number not in FAILED]
     numbers = [int(key[-4:]) for key in keys]
-    quality = pa.table({"key": keys, "colour_spread": [0.001 if number in BLANK else 0.2 for number in numbers]})
+    quality = pa.table({"key": keys, "color_spread": [0.001 if number in BLANK else 0.2 for number in numbers]})
     nearest = pa.table(
         {
             "key": keys,

@@ -118,7 +118,7 @@ def test_a_changed_option_is_refused_by_name(model: Path, dataset: Path) -> None
     with pytest.raises(PlanMismatchError, match=r"guidance_scale is 2.0 there, 7.5 here"):
         generate_here(options(model, dataset, guidance_scale=7.5))
     with pytest.raises(PlanMismatchError, match='prompt is "c, d_c" there, "c" here'):
-        generate_here(options(model, dataset, prompt="c"))
+        generate_here(options(model, dataset, prompt_template="c"))
     assert files(dataset) == before
 
 
@@ -232,8 +232,8 @@ def test_judge_image_keeps_dark_pictures() -> None:
         ({"model": "nothing"}, ModelError, "neither a folder, a hub id"),
         ({"classes": "sandl.n.01"}, TaxonomyError, "sandl"),
         ({"classes": "imagenet-7"}, TaxonomyError, "imagenet-7"),
-        ({"prompt": "a photo of nothing"}, PromptError, "names no class"),
-        ({"prompt": "c, e_c"}, PromptError, "e_c"),
+        ({"prompt_template": "a photo of nothing"}, PromptError, "names no class"),
+        ({"prompt_template": "c, e_c"}, PromptError, "e_c"),
         ({"scenes": "places365"}, OptionError, "needs a template with b"),
         ({"num_processes": 0}, OptionError, "--num-processes is 1 to 1024, found 0"),
         ({"images_per_class": 0}, OptionError, "--images-per-class is 1 or more, found 0"),
@@ -257,7 +257,10 @@ def test_a_class_without_a_definition_is_named(model: Path, tmp_path: Path) -> N
     table.write_text("name,definition\nwidget,a small gadget\ngizmo,\n")
     with pytest.raises(PromptError, match="gizmo"):
         prepare(options(model, tmp_path / "out", classes=str(table)))
-    assert prepare(options(model, tmp_path / "out", classes=str(table), prompt="a photo of a c")).plan.num_rows == 4
+    assert (
+        prepare(options(model, tmp_path / "out", classes=str(table), prompt_template="a photo of a c")).plan.num_rows
+        == 4
+    )
 
 
 def test_a_model_folder_without_weights_is_named(model: Path, tmp_path: Path) -> None:

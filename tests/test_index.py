@@ -22,14 +22,14 @@ from shardtools.index import (
     VectorIndex,
     build_index,
     knn_graph,
-    neighbour_graph,
+    neighbor_graph,
     open_index,
     recall,
     search_exact,
 )
 from shardtools.index import vector_index as vector_index_module
 from shardtools.index.vector_index import without_rows
-from tests.featured import clusters, make_labelled, with_features
+from tests.featured import clusters, make_labeled, with_features
 
 NUM_ROWS = 600
 DIM = 16
@@ -39,7 +39,7 @@ NUM_CLASSES = 12
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     labels = [number % NUM_CLASSES for number in range(NUM_ROWS)]
-    return make_labelled(tmp_path_factory.mktemp("index") / "dataset", labels)
+    return make_labeled(tmp_path_factory.mktemp("index") / "dataset", labels)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_what_cannot_be_searched(call: Any, message: str) -> None:
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     """Without structure: centres and codes lose much, unless effort makes up for it."""
-    url = make_labelled(tmp_path_factory.mktemp("larger") / "dataset", [0] * 1500)
+    url = make_labeled(tmp_path_factory.mktemp("larger") / "dataset", [0] * 1500)
     return with_features(url, np.random.default_rng(1).normal(size=(1500, 32)).astype(np.float32))
 
 
@@ -201,7 +201,7 @@ def test_without_rows_fills_up() -> None:
 
 
 def test_an_index_of_other_features_is_refused(tmp_path: Path) -> None:
-    url = make_labelled(tmp_path / "dataset", [0] * 60)
+    url = make_labeled(tmp_path / "dataset", [0] * 60)
     first = with_features(url, clusters(60, 8, 3))
     with pytest.raises(DatasetError, match=r"have no index of kind 'ivf': `shardtools index build .* --kind ivf`"):
         open_index(first, "ivf")
@@ -221,30 +221,30 @@ def test_an_index_of_other_features_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_graph_is_kept_cut_and_made_anew(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = neighbour_graph(store, 9)
+    graph = neighbor_graph(store, 9)
     told: list[int] = []
-    again = neighbour_graph(store, 4, report=lambda done, total: told.append(done))
+    again = neighbor_graph(store, 4, report=lambda done, total: told.append(done))
     assert told == [] and again.rows.tolist() == graph.rows[:, :4].tolist()
-    np.testing.assert_array_equal(neighbour_graph(store, 9).distances, graph.distances)
-    neighbour_graph(store, 10, keep=False, report=lambda done, total: told.append(done))
+    np.testing.assert_array_equal(neighbor_graph(store, 9).distances, graph.distances)
+    neighbor_graph(store, 10, keep=False, report=lambda done, total: told.append(done))
     assert told
     (path,) = Path(store.storage.url, "index").glob("graph-*.json")
     facts = json.loads(path.read_text())
     path.write_text(json.dumps({**facts, "features_sha256": "0"}))
     told.clear()
-    neighbour_graph(store, 9, report=lambda done, total: told.append(done))
+    neighbor_graph(store, 9, report=lambda done, total: told.append(done))
     assert told
     with pytest.raises(OptionError, match="k is 1 to 599 of 600 rows, found 600"):
-        neighbour_graph(store, 600)
+        neighbor_graph(store, 600)
 
 
 def test_a_graph_by_an_index(larger: FeatureStore) -> None:
     build_index(larger, IndexOptions(kind="ivf", recall=1.0, recall_k=5))
-    graph = neighbour_graph(larger, 5, kind="ivf", keep=False)
+    graph = neighbor_graph(larger, 5, kind="ivf", keep=False)
     assert recall(graph, knn_graph(larger, 5)) > 0.99
     assert not (graph.rows == np.arange(1500)[:, None]).any()
     with pytest.raises(OptionError, match="metric 'l2' was asked for, the index ivf has 'cosine'"):
-        neighbour_graph(larger, 5, kind="ivf", metric="l2")
+        neighbor_graph(larger, 5, kind="ivf", metric="l2")
 
 
 def run(*arguments: str) -> Any:

@@ -143,30 +143,30 @@ def test_a_chunk_never_ends_like_an_arrow_one(tmp_path: Path) -> None:
     content, _ = encoded(LITDATA, [sample(0, **members)], ("txt",))
     assert content.endswith(b"key0000")
     root = write(LITDATA, tmp_path / "data", [[sample(0, **members)]], ("txt",))
-    assert dict(everything(opened(LITDATA, root, tmp_path / "index"))["train"][0].extra_members) == members
+    assert dict(everything(opened(LITDATA, root, tmp_path / "listing"))["train"][0].extra_members) == members
 
 
 def test_plain_chunks_of_new_and_old_releases(tmp_path: Path) -> None:
     content = plain(ITEMS)
-    assert read(dataset(tmp_path / "new", content, 5), tmp_path / "index") == EXPECTED
+    assert read(dataset(tmp_path / "new", content, 5), tmp_path / "listing") == EXPECTED
     old = dataset(tmp_path / "old", content, 5, num_bytes=sum(map(len, ITEMS)))
-    assert read(old, tmp_path / "index") == EXPECTED
-    assert "index says" in refused(dataset(tmp_path / "bad", content, 5, num_bytes=17), tmp_path / "index")
+    assert read(old, tmp_path / "listing") == EXPECTED
+    assert "index says" in refused(dataset(tmp_path / "bad", content, 5, num_bytes=17), tmp_path / "listing")
 
 
 def test_whole_chunks_in_zstd(tmp_path: Path) -> None:
     content = plain(ITEMS)
     root = dataset(tmp_path / "data", zstd(content), 5, num_bytes=len(content), compression="zstd:3")
-    assert read(root, tmp_path / "index") == EXPECTED
+    assert read(root, tmp_path / "listing") == EXPECTED
     root = dataset(tmp_path / "data", zstd(content + b"x" * 100), 5, num_bytes=len(content), compression="zstd")
-    assert "more than the" in refused(root, tmp_path / "index")
+    assert "more than the" in refused(root, tmp_path / "listing")
 
 
 def test_samples_in_zstd(tmp_path: Path) -> None:
     content = plain([zstd(one) for one in ITEMS])
     root = dataset(tmp_path / "data", content, 5, compression="zstd", compression_level="sample")
-    assert read(root, tmp_path / "index") == EXPECTED
-    source = opened(LITDATA, root, tmp_path / "index", shuffle=True)
+    assert read(root, tmp_path / "listing") == EXPECTED
+    source = opened(LITDATA, root, tmp_path / "listing", shuffle=True)
     assert sorted(one.key for one in source.samples("train", 0, 5)) == [key for key, _, _ in EXPECTED]
 
 
@@ -174,10 +174,10 @@ def test_samples_in_zstd(tmp_path: Path) -> None:
 def test_frames_in_zstd(rows_per_frame: int, tmp_path: Path) -> None:
     content = framed(ITEMS, rows_per_frame)
     root = dataset(tmp_path / "data", content, 5, compression="zstd", compression_level="batch")
-    assert read(root, tmp_path / "index") == EXPECTED
-    assert [one.key for one in opened(LITDATA, root, tmp_path / "index").samples("train", 3, 5)] == ["key3", "key4"]
+    assert read(root, tmp_path / "listing") == EXPECTED
+    assert [one.key for one in opened(LITDATA, root, tmp_path / "listing").samples("train", 3, 5)] == ["key3", "key4"]
     with pytest.raises(OptionError, match="drop --shuffle"):
-        opened(LITDATA, root, tmp_path / "index", shuffle=True)
+        opened(LITDATA, root, tmp_path / "listing", shuffle=True)
 
 
 @pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
@@ -186,8 +186,8 @@ def test_arrow_rows(compression: str | None, tmp_path: Path) -> None:
     rows = [one | {"tags": ["a", "b"], "score": None if one["label"] else 0.5} for one in ROWS]
     content = arrow_rows(rows, compression)
     root = dataset(tmp_path / "data", content, 5, leaves)
-    assert read(root, tmp_path / "index") == EXPECTED
-    first, second, *_ = everything(opened(LITDATA, root, tmp_path / "index"))["train"]
+    assert read(root, tmp_path / "listing") == EXPECTED
+    first, second, *_ = everything(opened(LITDATA, root, tmp_path / "listing"))["train"]
     assert dict(first.extra_members) == {"tags": b'["a", "b"]', "score": b"0.5"}
     assert dict(second.extra_members) == {"tags": b'["a", "b"]'}
 
@@ -196,31 +196,31 @@ def test_arrow_rows_over_several_batches(tmp_path: Path) -> None:
     rows = [{"image": b"%d" % number, "label": number, "key": f"key{number}"} for number in range(600)]
     leaves = (("image", "bytes"), *LEAVES[1:])
     root = dataset(tmp_path / "data", arrow_rows(rows), 600, leaves)
-    source = opened(LITDATA, root, tmp_path / "index")
+    source = opened(LITDATA, root, tmp_path / "listing")
     assert [one.class_index for one in source.samples("train", 250, 520)] == list(range(250, 520))
     source.close()
     for count in (599, 601, 300):
         content = struct.pack("<I", count) + arrow_rows(rows)[4:]
-        assert "damaged" in refused(dataset(tmp_path / "bad", content, count, leaves), tmp_path / "index")
+        assert "damaged" in refused(dataset(tmp_path / "bad", content, count, leaves), tmp_path / "listing")
 
 
 def test_items_that_are_tuples_or_nested(tmp_path: Path) -> None:
     content = plain([item(row(number)[:2]) for number in range(5)])
     root = dataset(tmp_path / "tuple", content, 5, LEAVES[:2], data_spec=treespec(None, 2))
-    found = everything(opened(LITDATA, root, tmp_path / "index"))["train"]
+    found = everything(opened(LITDATA, root, tmp_path / "listing"))["train"]
     assert [(one.image_bytes, one.class_index) for one in found] == [expected[1:] for expected in EXPECTED]
 
     leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
     inner = {"type": "builtins.dict", "context": json.dumps(["img", "label"]), "children_spec": [leaf] * 2}
     outer = {"type": "builtins.dict", "context": json.dumps(["a", "key"]), "children_spec": [inner, leaf]}
     root = dataset(tmp_path / "nested", plain(ITEMS), 5, data_spec=json.dumps([1, outer]))
-    assert read(root, tmp_path / "index") == EXPECTED
+    assert read(root, tmp_path / "listing") == EXPECTED
 
 
 @pytest.mark.parametrize("leaf_type", ["tensor", "numpy", "no_header_tensor:7", "jpeg_array"])
 def test_arrays_are_rows_without_images(leaf_type: str, tmp_path: Path) -> None:
     root = dataset(tmp_path / "data", plain(ITEMS), 5, (("image", leaf_type), *LEAVES[1:]))
-    found = everything(opened(LITDATA, root, tmp_path / "index"))["train"]
+    found = everything(opened(LITDATA, root, tmp_path / "listing"))["train"]
     assert {(one.status, one.reason) for one in found} == {
         ("not-an-image", f"an array ({leaf_type}), not an encoded image")
     }
@@ -230,7 +230,7 @@ def test_arrays_are_rows_without_images(leaf_type: str, tmp_path: Path) -> None:
 def test_images_of_other_leaf_types(leaf_type: str, tmp_path: Path) -> None:
     content = encode(drawing(1), "PNG")
     root = dataset(tmp_path / "data", plain([item([content])]), 1, (("image", leaf_type),))
-    (found,) = everything(opened(LITDATA, root, tmp_path / "index"))["train"]
+    (found,) = everything(opened(LITDATA, root, tmp_path / "listing"))["train"]
     assert (found.key, found.image_bytes, found.image_format) == ("train_00000", content, "png")
 
 
@@ -253,7 +253,7 @@ def test_images_of_other_leaf_types(leaf_type: str, tmp_path: Path) -> None:
     ],
 )
 def test_an_index_that_does_not_fit(config: dict[str, Any], said: str, tmp_path: Path) -> None:
-    assert said in refused(dataset(tmp_path / "data", plain(ITEMS), 5, **config), tmp_path / "index")
+    assert said in refused(dataset(tmp_path / "data", plain(ITEMS), 5, **config), tmp_path / "listing")
 
 
 @pytest.mark.parametrize("chunks", [None, {}, [7], [{"chunk_size": -1, "chunk_bytes": 1, "filename": "x"}], []])
@@ -261,16 +261,16 @@ def test_chunks_that_are_none(chunks: Any, tmp_path: Path) -> None:
     root = dataset(tmp_path / "data", plain(ITEMS), 5)
     content = json.loads((root / "index.json").read_bytes())
     (root / "index.json").write_text(json.dumps(content | {"chunks": chunks}))
-    message = refused(root, tmp_path / "index")
+    message = refused(root, tmp_path / "listing")
     assert "not what LitData writes" in message or "no samples" in message
 
 
 def test_integers_and_frames_of_the_wrong_length_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = dataset(tmp_path / "int", plain([item([jpeg(0), b"123", b"key"])]), 1)
-    assert "expected 8 bytes in column 'label', found 3" in refused(root, tmp_path / "index")
+    assert "expected 8 bytes in column 'label', found 3" in refused(root, tmp_path / "listing")
     monkeypatch.setattr(litdata_chunks, "MAX_UNPACKED_BYTES", 100)
     for name, content in (("frames", framed(ITEMS)), ("rows", arrow_rows(ROWS))):
-        assert "damaged" in refused(dataset(tmp_path / name, content, 5), tmp_path / "index")
+        assert "damaged" in refused(dataset(tmp_path / name, content, 5), tmp_path / "listing")
 
 
 PACKED = {
@@ -286,7 +286,7 @@ def test_packed_chunks_cut_anywhere_are_refused(kind: str, tmp_path: Path) -> No
     for length in (*range(0, 120, 7), *range(120, len(content), 211), len(content) - 1):
         # The index is made to agree, so that it is the chunk itself that is found out.
         root = dataset(tmp_path / "data", content[:length], 5, **config)
-        assert "chunk-0-0.bin" in refused(root, tmp_path / "index")
+        assert "chunk-0-0.bin" in refused(root, tmp_path / "listing")
 
 
 @pytest.mark.parametrize("kind", list(PACKED))
@@ -301,7 +301,7 @@ def test_altered_packed_chunks_make_errors_or_rows(kind: str, data: st.DataObjec
     with tempfile.TemporaryDirectory() as name:
         root = dataset(Path(name) / "data", bytes(content), 5, **config)
         try:
-            found = everything(opened(LITDATA, root, Path(name) / "index"))
+            found = everything(opened(LITDATA, root, Path(name) / "listing"))
         except ShardtoolsError as error:
             assert "\n" not in str(error)
         else:

@@ -166,7 +166,7 @@ def test_numbers_are_uniform_and_independent() -> None:
     assert abs(np.corrcoef(numbers[:-1, 0], numbers[1:, 0])[0, 1]) < 0.02
 
 
-def test_hashes_of_keys_are_of_all_releases_and_do_not_depend_on_neighbours() -> None:
+def test_hashes_of_keys_are_of_all_releases_and_do_not_depend_on_neighbors() -> None:
     keys = ["", "a", "n03595614_0000000", "é" * 20, "x" * 8, "x" * 7 + "\x01", "x" * 16, "0123456789abcdef0"]
     hashes = hash_keys(pa.array(keys))
 
@@ -189,7 +189,7 @@ def test_the_augmentation_is_the_one_of_every_release() -> None:
     assert random_resized_crop(one, *sides(500, 375, 1)).tolist() == [[139, 53, 246, 223]]
 
 
-def test_colours_are_distributed_as_torchvisions() -> None:
+def test_colors_are_distributed_as_torchvisions() -> None:
     jitter = transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)
     torch.manual_seed(0)
     drawn = [
@@ -239,7 +239,7 @@ def test_views_of_the_protocol_have_its_probabilities() -> None:
     assert np.abs(np.corrcoef(lefts) - np.eye(8)).max() < 0.08, "the local views are independent"
 
 
-def test_a_plain_view_changes_no_colour() -> None:
+def test_a_plain_view_changes_no_color() -> None:
     view = view_parameters(draws(200), *sides(500, 375, 200), CropOptions(size=224, flip_probability=0.0))
 
     assert not view.flips.any() and not view.jitters.any() and not view.grays.any() and not view.solarizes.any()

@@ -172,7 +172,7 @@ def test_images_of_all_kinds_come_in_one_batch(tmp_path: Path) -> None:
             assert np.array_equal(image, np.asarray(open_rgb(tmp_path / "kinds", key))), (backend, key)
 
 
-def test_an_image_too_thin_for_a_centre_crop_is_replaced(source: Path, tmp_path: Path) -> None:
+def test_an_image_too_thin_for_a_center_crop_is_replaced(source: Path, tmp_path: Path) -> None:
     photos(tmp_path / "thin", 20)
     put(tmp_path / "thin", 20, save(photo(2, 600)))
     url = write(tmp_path / "thin", tmp_path / "dataset")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shardtools.errors import OptionError
 from shardtools.loader import NO_CLASS, SampleTable, read_split
 from shardtools.loader.integrity import MAX_ATTEMPTS, SAME_CLASS_ATTEMPTS, replace_row
-from shardtools.loader.reading_ranges import BlockMap, plan_ranges
+from shardtools.loader.reading_ranges import BlockMap, join_ranges
 from tests.reading_batches import epoch_order, table_of, write
 
 
@@ -66,21 +66,21 @@ class TestRanges:
         self, table: SampleTable, rows: list[int], gap: int, request: int, chunk: int
     ) -> None:
         asked = np.array(rows, np.int64)
-        plan = plan_ranges(table, asked, gap_bytes=gap, request_bytes=request, chunk_bytes=chunk)
-        starts, ends = table.member_offset[plan.rows], table.member_offset[plan.rows] + table.num_bytes[plan.rows]
+        ranges = join_ranges(table, asked, gap_bytes=gap, request_bytes=request, chunk_bytes=chunk)
+        starts, ends = table.member_offset[ranges.rows], table.member_offset[ranges.rows] + table.num_bytes[ranges.rows]
 
-        assert plan.rows.tolist() == sorted(set(rows))
-        assert (table.shard[plan.rows] == plan.shards[plan.range_of]).all()
-        assert (plan.starts[plan.range_of] <= starts).all() and (ends <= plan.ends[plan.range_of]).all()
+        assert ranges.rows.tolist() == sorted(set(rows))
+        assert (table.shard[ranges.rows] == ranges.shards[ranges.range_of]).all()
+        assert (ranges.starts[ranges.range_of] <= starts).all() and (ends <= ranges.ends[ranges.range_of]).all()
         longest = int(table.num_bytes.max()) + 2 * chunk
-        assert (plan.ends - plan.starts <= request + longest).all()
-        assert set(plan.range_of.tolist()) == set(range(len(plan.shards)))
+        assert (ranges.ends - ranges.starts <= request + longest).all()
+        assert set(ranges.range_of.tolist()) == set(range(len(ranges.shards)))
         if chunk == 1 and request == 10**6:
-            assert plan.num_bytes <= table.num_bytes[plan.rows].sum() + gap * len(plan.rows)
+            assert ranges.num_bytes <= table.num_bytes[ranges.rows].sum() + gap * len(ranges.rows)
 
-    def test_neighbours_are_joined_up_to_the_gap(self, table: SampleTable) -> None:
+    def test_neighbors_are_joined_up_to_the_gap(self, table: SampleTable) -> None:
         def count(rows: list[int], gap_bytes: int) -> int:
-            return len(plan_ranges(table, np.array(rows), gap_bytes=gap_bytes, request_bytes=10**6).shards)
+            return len(join_ranges(table, np.array(rows), gap_bytes=gap_bytes, request_bytes=10**6).shards)
 
         between = int(table.member_offset[4] - table.member_offset[2] - table.num_bytes[2])
         assert [count([2, 4], between - 1), count([2, 4], between)] == [2, 1]
@@ -88,8 +88,8 @@ class TestRanges:
 
     def test_samples_inside_of_others(self, dataset: str, table: SampleTable) -> None:
         places = [("a", 0, 5000, bytes(32), 0), ("a", 100, 10, bytes(32), 0), ("a", 4000, 2000, bytes(32), 0)]
-        plan = plan_ranges(table_of(dataset, places), np.arange(3), gap_bytes=0, request_bytes=10**6)
-        assert (plan.starts.tolist(), plan.ends.tolist()) == ([0], [6000])
+        ranges = join_ranges(table_of(dataset, places), np.arange(3), gap_bytes=0, request_bytes=10**6)
+        assert (ranges.starts.tolist(), ranges.ends.tolist()) == ([0], [6000])
 
     def test_blocks_follow_each_other_in_an_epoch(self, table: SampleTable) -> None:
         order = epoch_order(table, shuffle="blocks", block_size=15, piece_size=6)

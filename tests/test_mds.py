@@ -114,7 +114,7 @@ def test_columns_of_other_people(tmp_path: Path) -> None:
         [np.float32(0.5).tobytes(), b"a cat", struct.pack("<H", 300), jpeg(1), mask, b"\x80\x04N.", mask, b"\xff"],
         [np.float32(2).tobytes(), b"", struct.pack("<H", 0), mask, mask, b"", b"", b"\x00"],
     ]
-    source = opened(MDS, mds(tmp_path / "data", columns, rows), tmp_path / "index")
+    source = opened(MDS, mds(tmp_path / "data", columns, rows), tmp_path / "listing")
     first, second = everything(source)["train"]
 
     assert (first.key, first.image_bytes, first.class_index) == ("train_00000", jpeg(1), 255)
@@ -135,7 +135,7 @@ def test_raw_pixels_become_lossless_pngs(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(np.arange(70, dtype=np.uint16).reshape(7, 10) * 900) if mode == "I;16" else None
     image = image or drawing(3, (13, 7)).convert(mode)
     root = mds(tmp_path / "data", {"image": ("pil", None)}, [[pil(image)]])
-    (found,) = everything(opened(MDS, root, tmp_path / "index"))["train"]
+    (found,) = everything(opened(MDS, root, tmp_path / "listing"))["train"]
 
     assert (found.status, found.image_format, found.class_index) == ("ok", "png", None)
     assert found.reason == "raw pixels in the source, written as a lossless PNG"
@@ -155,12 +155,12 @@ def test_pixels_and_arrays_that_make_no_image_are_rows(tmp_path: Path) -> None:
         [struct.pack("<III", 0, 0, 1) + b"L"],
         [struct.pack("<III", 2**31, 2**31, 2**31) + b"L"],
     ]
-    found = everything(opened(MDS, mds(tmp_path / "pil", {"x": ("pil", None)}, rows), tmp_path / "index"))["train"]
+    found = everything(opened(MDS, mds(tmp_path / "pil", {"x": ("pil", None)}, rows), tmp_path / "listing"))["train"]
     assert {one.status for one in found} == {"undecodable"}
     assert "mode 'CMYK'" in str(found[0].reason)
 
     array = mds(tmp_path / "array", {"image": ("ndarray:uint8", None)}, [[b"\x0d\x02\x02\x02" + bytes(8)]])
-    (found_array,) = everything(opened(MDS, array, tmp_path / "index"))["train"]
+    (found_array,) = everything(opened(MDS, array, tmp_path / "listing"))["train"]
     assert (found_array.status, found_array.image_bytes) == ("not-an-image", None)
 
 
@@ -170,28 +170,28 @@ def test_labels_that_are_none_are_refused(tmp_path: Path) -> None:
 
     for value in (-2, 2**31):
         root = data("int", 8, struct.pack("<q", value))
-        assert f"row 0, key 'train_00000', byte 12: expected a label from 0 to 2147483647 (or -1 for none) in column 'label', found {value}" in refused(MDS, root, tmp_path / "index")  # noqa: E501  # fmt: skip
-    assert "from 0 to 9" in refused(MDS, data("int", 8, struct.pack("<q", 10)), tmp_path / "index", classes="fashion")
-    assert "found encoding 'str'" in refused(MDS, data("str", None, b"7"), tmp_path / "index")
-    assert "found encoding 'float32'" in refused(MDS, data("float32", 4, bytes(4)), tmp_path / "index")
-    assert "found b'seven'" in refused(MDS, data("str_int", None, b"seven"), tmp_path / "index")
-    assert everything(opened(MDS, data("str_int", None, b"7"), tmp_path / "index"))["train"][0].class_index == 7
+        assert f"row 0, key 'train_00000', byte 12: expected a label from 0 to 2147483647 (or -1 for none) in column 'label', found {value}" in refused(MDS, root, tmp_path / "listing")  # noqa: E501  # fmt: skip
+    assert "from 0 to 9" in refused(MDS, data("int", 8, struct.pack("<q", 10)), tmp_path / "listing", classes="fashion")
+    assert "found encoding 'str'" in refused(MDS, data("str", None, b"7"), tmp_path / "listing")
+    assert "found encoding 'float32'" in refused(MDS, data("float32", 4, bytes(4)), tmp_path / "listing")
+    assert "found b'seven'" in refused(MDS, data("str_int", None, b"seven"), tmp_path / "listing")
+    assert everything(opened(MDS, data("str_int", None, b"7"), tmp_path / "listing"))["train"][0].class_index == 7
 
     write(MDS, tmp_path / "both", [[sample(0, None, 3, cls=b"4")]], ("cls",))
-    assert "column 'label' says 3, cls says b'4'" in refused(MDS, tmp_path / "both", tmp_path / "index")
+    assert "column 'label' says 3, cls says b'4'" in refused(MDS, tmp_path / "both", tmp_path / "listing")
 
 
 def test_datasets_without_images_are_refused(tmp_path: Path) -> None:
     root = mds(tmp_path / "data", {"label": ("int", 8), "text": ("str", None)}, [[bytes(8), b"words"]])
-    assert "no image column" in refused(MDS, root, tmp_path / "index")
+    assert "no image column" in refused(MDS, root, tmp_path / "listing")
     for names, said in ((["image", "a/b"], "without '/'"), (["image", "a", "a"], "two columns of one name")):
         columns = dict.fromkeys(map(str, range(len(names))), ("jpeg", None))
         root = mds(tmp_path / "data", columns, [[jpeg(1)] * len(names)])
         edit_index(root, column_names=names)
-        assert said in refused(MDS, root, tmp_path / "index")
+        assert said in refused(MDS, root, tmp_path / "listing")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "README").write_text("nothing")
-    assert "no index.json" in refused(MDS, tmp_path / "empty", tmp_path / "index")
+    assert "no index.json" in refused(MDS, tmp_path / "empty", tmp_path / "listing")
 
 
 PACKERS = {
@@ -217,19 +217,19 @@ def packed(root: Path, compression: str) -> Path:
 @pytest.mark.parametrize("compression", list(PACKERS))
 def test_compressed_shards(compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = packed(tmp_path / "data", compression)
-    source = opened(MDS, root, tmp_path / "index")
+    source = opened(MDS, root, tmp_path / "listing")
     assert [one.image_bytes for one in everything(source)["train"]] == [jpeg(number) for number in range(3)]
     with pytest.raises(OptionError, match="drop --shuffle"):
-        opened(MDS, root, tmp_path / "index", shuffle=True)
+        opened(MDS, root, tmp_path / "listing", shuffle=True)
 
     (path,) = root.glob("*.mds.*")
     content = path.read_bytes()
     for damaged in (content[:-7], content[: len(content) // 2], b"", b"no such thing"):
         path.write_bytes(damaged)
-        assert "shard.00000.mds" in refused(MDS, root, tmp_path / "index")
+        assert "shard.00000.mds" in refused(MDS, root, tmp_path / "listing")
     path.write_bytes(content)
     monkeypatch.setattr(chunk_opening, "MAX_UNPACKED_BYTES", 100)
-    assert "unpack it first" in refused(MDS, root, tmp_path / "index")
+    assert "unpack it first" in refused(MDS, root, tmp_path / "listing")
 
 
 def test_a_cache_that_holds_unpacked_shards_is_read(tmp_path: Path) -> None:
@@ -237,10 +237,10 @@ def test_a_cache_that_holds_unpacked_shards_is_read(tmp_path: Path) -> None:
     (path,) = root.glob("*.zstd")
     path.unlink()
     (root / "shard.00000.mds").write_bytes(encoded(MDS, [sample(number) for number in range(3)])[0])
-    assert len(by_key(opened(MDS, root, tmp_path / "index"))) == 3
+    assert len(by_key(opened(MDS, root, tmp_path / "listing"))) == 3
     edit_index(root, compression="lzma")
     (root / "shard.00000.mds").unlink()
-    assert "compressed with 'lzma'" in refused(MDS, root, tmp_path / "index")
+    assert "compressed with 'lzma'" in refused(MDS, root, tmp_path / "listing")
 
 
 # Damage
@@ -267,7 +267,7 @@ def test_a_cache_that_holds_unpacked_shards_is_read(tmp_path: Path) -> None:
 def test_an_index_that_does_not_fit(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     root = write(MDS, tmp_path / "data", [[sample(number) for number in range(3)]])
     edit_index(root, **changes)
-    assert said in refused(MDS, root, tmp_path / "index")
+    assert said in refused(MDS, root, tmp_path / "listing")
 
 
 def test_an_index_that_is_none(tmp_path: Path) -> None:
@@ -282,4 +282,4 @@ def test_an_index_that_is_none(tmp_path: Path) -> None:
         (b'{"version": 2, "shards": [7]}', "not what MDS writes"),
     ):
         (root / "index.json").write_bytes(content)
-        assert said in refused(MDS, root, tmp_path / "index")
+        assert said in refused(MDS, root, tmp_path / "listing")

@@ -19,20 +19,20 @@ from shardtools.cli.duplicates import LEAK_EXIT_CODE, command
 from shardtools.duplicates import (
     DuplicatesOptions,
     DuplicatesResult,
-    Embeddings,
     FeatureArray,
+    FeatureTables,
     distinct_rows,
     embedding_pairs,
     find_duplicates,
 )
 from shardtools.duplicates import embedding as embedding_module
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError
-from shardtools.index import IndexOptions, NearOptions, build_index, near_pairs, open_embeddings
+from shardtools.index import IndexOptions, NearOptions, build_index, near_pairs, open_feature_tables
 from shardtools.loader import read_all
 from shardtools.overlays import open_overlay
 from shardtools.sources import SourceOptions
 from shardtools.writing import WriteOptions
-from tests.featured import clusters, encoder, make_labelled, with_features
+from tests.featured import clusters, encoder, make_labeled, with_features
 from tests.pictures import encode, write_files
 from tests.test_duplicates import write_split
 from tests.test_quality import scene
@@ -123,14 +123,14 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     found = []
     for name, rows in (("large", slice(0, 500)), ("small", slice(500, 540))):
         own = features[rows]
-        found.append(make_labelled(folder / name, [row % 4 for row in range(len(own))]))
+        found.append(make_labeled(folder / name, [row % 4 for row in range(len(own))]))
         with_features(found[-1], own)
     return found[0], found[1]
 
 
 @pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 def test_indexes_find_what_all_with_all_finds(urls: tuple[str, str]) -> None:
-    opened = open_embeddings(urls, NearOptions())
+    opened = open_feature_tables(urls, NearOptions())
     stores: Any = list(opened.tables.values())
     exact = as_dict(embedding_pairs(stores, 0.95))
     # 90 rows alike are more than are asked for at first; the others are pairs of one.
@@ -145,13 +145,13 @@ def test_indexes_find_what_all_with_all_finds(urls: tuple[str, str]) -> None:
 
 @pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 def test_an_index_is_built_where_there_is_none(tmp_path: Path) -> None:
-    url = make_labelled(tmp_path / "dataset", [0] * 600)
+    url = make_labeled(tmp_path / "dataset", [0] * 600)
     features = np.random.default_rng(0).normal(size=(600, 16)).astype(np.float32)
     features[300:340] = features[:40] * 3
     store = with_features(url, features)
     told: list[str] = []
-    embeddings = open_embeddings([url], NearOptions(exact_rows=300), told.append)
-    found = as_dict(embeddings.search([store], 0.99, np.ones(600, np.bool_)))
+    feature_tables = open_feature_tables([url], NearOptions(exact_rows=300), told.append)
+    found = as_dict(feature_tables.search([store], 0.99, np.ones(600, np.bool_)))
     assert found.keys() >= {(row, 300 + row) for row in range(40)}
     assert told[0] == f"building an index of 600 features, kept in {store.storage.url}/index"
     assert Path(store.storage.url, "index", "ivf-pq.json").exists()
@@ -228,12 +228,12 @@ def test_from_features_to_a_leak(datasets: tuple[str, str], tmp_path: Path) -> N
 
 
 def test_one_black_picture_a_place(tmp_path: Path) -> None:
-    url = make_labelled(tmp_path / "dataset", [0] * 60)
+    url = make_labeled(tmp_path / "dataset", [0] * 60)
     features = np.ones((60, 3), np.float32)
     features[0], features[1] = (1, 0, 0), (1, 0.01, 0)
     with_features(url, features)
     options = DuplicatesOptions(datasets=(url,), kinds=("embedding",), min_similarity=0.99, write=False)
-    found = find_duplicates(options, open_embeddings([url], NearOptions()))
+    found = find_duplicates(options, open_feature_tables([url], NearOptions()))
     assert len(found.pairs) == 57 + 1
     assert sorted(set(found.groups["num_members"].to_pylist())) == [2, 58]
 
@@ -243,17 +243,17 @@ def test_features_that_do_not_fit_are_refused(datasets: tuple[str, str], tmp_pat
     other = make(tmp_path / "other", TRAIN, "val", interpolation="bicubic")
     with pytest.raises(PlanMismatchError, match=r"other/features/own are of another encoder than .*interpolation"):
         run(real, other, "--kind", "embedding")
-    bare = make_labelled(tmp_path / "bare", [0, 1])
+    bare = make_labeled(tmp_path / "bare", [0, 1])
     with pytest.raises(OptionError, match=r"has no features: `shardtools features .* --encoder ENCODER` makes them"):
         run(real, bare, "--kind", "embedding")
     with pytest.raises(DatasetError, match="has no features 'lite0': it has own"):
         run(real, made, "--kind", "embedding", "--features", "lite0")
     with pytest.raises(OptionError, match="once for each of 2 datasets, found 3 names"):
-        open_embeddings(datasets, NearOptions(features=("own", "own", "own")))
+        open_feature_tables(datasets, NearOptions(features=("own", "own", "own")))
     with pytest.raises(OptionError, match=r"are given for each of .*made, found .*real"):
         find_duplicates(
             DuplicatesOptions(datasets=datasets, kinds=("embedding",), write=False),
-            open_embeddings([real], NearOptions()),
+            open_feature_tables([real], NearOptions()),
         )
     commit = Path(made, "dataset.json")
     commit.write_text(commit.read_text().replace('"num_rows": 5', '"num_rows":  5'))
@@ -272,7 +272,7 @@ def test_images_without_features_are_counted_and_splits_refused(tmp_path: Path) 
     options = DuplicatesOptions(datasets=(url,), kinds=("embedding",), write=False)
 
     def find(some: list[str]) -> DuplicatesResult:
-        return find_duplicates(options, Embeddings(tables={url: FeatureArray(some, np.eye(6)[: len(some)])}))
+        return find_duplicates(options, FeatureTables(tables={url: FeatureArray(some, np.eye(6)[: len(some)])}))
 
     assert (find(keys).num_without_feature, find(keys[:4]).num_without_feature) == (0, 2)
     with pytest.raises(DatasetError, match=r"have none of the 3 images of its split 'val', so that no leak of them"):

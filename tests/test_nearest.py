@@ -25,7 +25,7 @@ from shardtools.nearest import (
 )
 from shardtools.overlays import open_overlay
 from shardtools.sql import find_query, query
-from tests.featured import clusters, make_labelled, with_features
+from tests.featured import clusters, make_labeled, with_features
 
 E0, E1, E2 = np.eye(3)
 HALF = np.sqrt(0.5)
@@ -39,7 +39,7 @@ PROMPTS = ("room", "room", "field", "room", "field", "field", "field")
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> str:
-    url = make_labelled(tmp_path_factory.mktemp("generated") / "dataset", LABELS, names=NAMES, prompts=PROMPTS)
+    url = make_labeled(tmp_path_factory.mktemp("generated") / "dataset", LABELS, names=NAMES, prompts=PROMPTS)
     with_features(url, 3 * FEATURES)
     return url
 
@@ -52,7 +52,7 @@ REAL_FEATURES = np.array([E0, E0 + 0.2 * E2, E1, E1 + 0.2 * E0, E2, E2 + 0.2 * E
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same classes and one more, numbered otherwise."""
-    url = make_labelled(tmp_path_factory.mktemp("real") / "dataset", REAL_LABELS, names=REAL_NAMES)
+    url = make_labeled(tmp_path_factory.mktemp("real") / "dataset", REAL_LABELS, names=REAL_NAMES)
     with_features(url, REAL_FEATURES)
     return url
 
@@ -93,7 +93,7 @@ def test_a_sample_is_measured_without_itself(alone: list[dict[str, Any]]) -> Non
     assert [row["reference_class_distance"] for row in alone] == [None] * 7
 
 
-def test_votes_of_neighbours(alone: list[dict[str, Any]]) -> None:
+def test_votes_of_neighbors(alone: list[dict[str, Any]]) -> None:
     # Two neighbours of the third cat: both dogs.
     assert (alone[2]["knn_class"], alone[2]["knn_wnid"], alone[2]["knn_share"]) == (1, "dog", 1)
     assert alone[2]["knn_own_share"] == 0
@@ -178,7 +178,7 @@ def test_a_row_a_class(generated: str, real: str, against: list[dict[str, Any]])
     expected = 1 - FEATURES[5] @ real_dog / np.linalg.norm(real_dog)
     assert owl["nearest_wnid"] == "dog" and owl["nearest_distance"] == pytest.approx(expected, abs=1e-3)
     assert owl["own_distance"] == pytest.approx(1 - FEATURES[5] @ real_owl / np.linalg.norm(real_owl), abs=1e-3)
-    assert [one["wnid"] for one in owl["neighbours"]] == ["dog", "cat", "newt"]
+    assert [one["wnid"] for one in owl["neighbors"]] == ["dog", "cat", "newt"]
     assert dog["spread"] == pytest.approx(0, abs=1e-3) and dog["spread_ratio"] == pytest.approx(0, abs=1e-2)
     confusion = pq.read_table(folder / "confusion.parquet").to_pylist()
     assert sum(row["num_samples"] for row in confusion) == 7
@@ -186,7 +186,7 @@ def test_a_row_a_class(generated: str, real: str, against: list[dict[str, Any]])
 
 
 def test_a_class_that_misses_its_mark(tmp_path: Path, real: str) -> None:
-    url = make_labelled(tmp_path / "dataset", [0, 0, 1, 1], names=("cat", "dog"))
+    url = make_labeled(tmp_path / "dataset", [0, 0, 1, 1], names=("cat", "dog"))
     with_features(url, np.array([E1, E1, E1, E1 + 0.1 * E0]))
     result = nearest_classes(NearestOptions(dataset=url, reference=real, k=1))
     (missed,) = result.missed
@@ -198,7 +198,7 @@ def test_a_class_that_misses_its_mark(tmp_path: Path, real: str) -> None:
 
 
 def test_a_class_with_one_sample(tmp_path: Path) -> None:
-    url = make_labelled(tmp_path / "dataset", [0, 0, 1, None], names=("cat", "dog"))
+    url = make_labeled(tmp_path / "dataset", [0, 0, 1, None], names=("cat", "dog"))
     with_features(url, np.array([E0, E0, E1, E2]))
     with pytest.raises(OptionError, match=r"found 1 in 1 of 2 classes \(dog\): allow_small \(--allow-small\) leaves"):
         nearest_classes(NearestOptions(dataset=url))
@@ -211,7 +211,7 @@ def test_a_class_with_one_sample(tmp_path: Path) -> None:
 
 
 def test_classes_that_the_reference_lacks(tmp_path: Path, real: str) -> None:
-    url = make_labelled(tmp_path / "dataset", [0, 0, 1, 1], names=("cat", "yak"))
+    url = make_labeled(tmp_path / "dataset", [0, 0, 1, 1], names=("cat", "yak"))
     with_features(url, np.array([E0, E0, E1, E1]))
     with pytest.raises(OptionError, match=r"no sample of 1 of 2 classes of .* \(yak\): allow_missing"):
         nearest_classes(NearestOptions(dataset=url, reference=real))
@@ -221,14 +221,14 @@ def test_classes_that_the_reference_lacks(tmp_path: Path, real: str) -> None:
         (True, 1, "cat"),
         (None, None, "dog"),
     ]
-    strange = make_labelled(tmp_path / "strange", [0, 0], names=("yak",))
+    strange = make_labeled(tmp_path / "strange", [0, 0], names=("yak",))
     with_features(strange, np.array([E0, E0]))
     with pytest.raises(OptionError, match=r"no sample of 1 of 1 classes .*: are their classes named alike\?"):
         nearest_classes(NearestOptions(dataset=strange, reference=real, allow_missing=True))
 
 
 def test_features_of_another_encoder(tmp_path: Path, generated: str) -> None:
-    url = make_labelled(tmp_path / "dataset", LABELS, names=NAMES)
+    url = make_labeled(tmp_path / "dataset", LABELS, names=NAMES)
     with_features(url, FEATURES, l2=True)
     with pytest.raises(PlanMismatchError, match=r"of another encoder than .*: l2 is True there, False here"):
         nearest_classes(NearestOptions(dataset=generated, reference=url))

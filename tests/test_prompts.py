@@ -1,4 +1,4 @@
-"""The template language, the rendering of classes, and scene lists."""
+"""The template language, templates filled with classes, and scene lists."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shardtools.prompts import (
     TOKENS,
     PromptOptions,
     check_template,
+    fill_template,
     load_scenes,
     parse_template,
-    render,
     scenes_for,
 )
 from shardtools.taxonomy import ImageClass, load_classes
@@ -35,8 +35,8 @@ def make_class(
     )
 
 
-def render_text(text: str, entry: ImageClass, scene: str | None = None, options: PromptOptions = DEFAULT) -> str:
-    return render(parse_template(text), entry, scene, options)
+def fill_text(text: str, entry: ImageClass, scene: str | None = None, options: PromptOptions = DEFAULT) -> str:
+    return fill_template(parse_template(text), entry, scene, options)
 
 
 def imagenet_class(wnid: str) -> ImageClass:
@@ -85,11 +85,11 @@ def test_tokens(text: str, tokens: tuple[str, ...]) -> None:
     ],
 )
 def test_real_classes(wnid: str, text: str, options: PromptOptions, prompt: str) -> None:
-    assert render_text(text, imagenet_class(wnid), None, options) == prompt
+    assert fill_text(text, imagenet_class(wnid), None, options) == prompt
 
 
 def test_lemma_shared_by_two_parents_is_written_once() -> None:
-    assert render_text("h_c", make_class()) == "parent, elder, other"
+    assert fill_text("h_c", make_class()) == "parent, elder, other"
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_lemma_shared_by_two_parents_is_written_once() -> None:
     ],
 )
 def test_text_around_tokens(text: str, prompt: str) -> None:
-    assert render_text(text, make_class(), None, FIRST) == prompt
+    assert fill_text(text, make_class(), None, FIRST) == prompt
 
 
 def test_values_are_not_read_as_templates() -> None:
     entry = make_class(lemmas=("b", r"\c h_c {c}"), definition="c b d_c")
-    assert render_text("c|d_c|b", entry, "c, d_c") == r"b, \c h_c {c}|c b d_c|c, d_c"
+    assert fill_text("c|d_c|b", entry, "c, d_c") == r"b, \c h_c {c}|c b d_c|c, d_c"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_class_that_lacks_something_is_named(text: str, entry: ImageClass, word:
     template = parse_template(text)
     for refused in (
         lambda: check_template(template, [make_class(), entry], DEFAULT),
-        lambda: render(template, entry, None, DEFAULT),
+        lambda: fill_template(template, entry, None, DEFAULT),
     ):
         with pytest.raises(PromptError, match=rf"{word}.*thing \(one\)"):
             refused()
@@ -185,9 +185,9 @@ def test_scenes_without_b_are_refused() -> None:
     with pytest.raises(PromptError, match="has no b"):
         check_template(parse_template("c"), [make_class()], PromptOptions(scenes=("beach",)))
     with pytest.raises(PromptError, match="expected no scene"):
-        render_text("c", make_class(), "beach")
+        fill_text("c", make_class(), "beach")
     with pytest.raises(PromptError, match="expected a scene"):
-        render_text("c inside b", make_class())
+        fill_text("c inside b", make_class())
 
 
 def test_options_are_checked() -> None:
@@ -248,9 +248,9 @@ def test_rendering_keeps_text_and_replaces_every_token(pieces: list[tuple[str, s
     expected = "".join(f"{before} {values[token]} " for before, token in pieces) + tail + " one, two"
     template = parse_template(text)
     scene = "beach" if template.uses_scene else None
-    first = render(template, make_class(), scene, DEFAULT)
+    first = fill_template(template, make_class(), scene, DEFAULT)
     assert first == expected
-    assert render(parse_template(text), make_class(), scene, DEFAULT) == first
+    assert fill_template(parse_template(text), make_class(), scene, DEFAULT) == first
 
 
 @given(st.text(max_size=40))

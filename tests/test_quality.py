@@ -102,11 +102,11 @@ def test_a_mirrored_picture_has_the_mirrored_hash() -> None:
 # Measures.
 
 
-def test_light_contrast_and_colour() -> None:
+def test_light_contrast_and_color() -> None:
     half = Image.new("RGB", (64, 64), (255, 255, 255))
     half.paste((0, 0, 0), (0, 0, 64, 32))
     found = measured(
-        *(encode(Image.new("RGB", (40, 30), colour), "PNG") for colour in ((0, 0, 0), (255, 255, 255), (255, 0, 0))),
+        *(encode(Image.new("RGB", (40, 30), color), "PNG") for color in ((0, 0, 0), (255, 255, 255), (255, 0, 0))),
         encode(half, "PNG"),
     )
     assert found.brightness.tolist() == pytest.approx([0, 1, 0.3, 0.5], abs=0.01)
@@ -114,7 +114,7 @@ def test_light_contrast_and_colour() -> None:
     assert found.bright_share.tolist() == pytest.approx([0, 1, 0, 0.5], abs=0.02)
     assert found.contrast.tolist() == pytest.approx([0, 0, 0, 0.5], abs=0.01)
     assert found.saturation.tolist() == pytest.approx([0, 0, 1, 0])
-    assert found.colour_spread.tolist() == pytest.approx([0, 0, 0, 0.5], abs=0.01)
+    assert found.color_spread.tolist() == pytest.approx([0, 0, 0, 0.5], abs=0.01)
     assert found.entropy[:3].tolist() == [0, 0, 0]
     assert 1 <= found.entropy[3] < 1.5
     assert found.hashes.quality[:3].tolist() == [0, 0, 0]

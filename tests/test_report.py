@@ -78,9 +78,9 @@ def test_the_page_has_its_sections_and_says_what_the_dataset_is(dataset: Path, p
 
 
 def test_every_control_has_a_label(page: PageReader) -> None:
-    labelled = {given.get("for") for tag, given in page.elements if tag == "label"}
+    labeled = {given.get("for") for tag, given in page.elements if tag == "label"}
     controls = [given for tag, given in page.elements if tag in ("input", "select")]
-    assert {given["id"] for given in controls} <= labelled
+    assert {given["id"] for given in controls} <= labeled
     assert all("aria-label" in given for tag, given in page.elements if tag in ("dialog", "nav", "ol"))
     assert page.attribute("html", "lang") == "en"
 
@@ -189,12 +189,12 @@ def test_a_thousand_suspects(thousand: Path, tmp_path: Path) -> None:
     assert result.num_bytes < 20_000_000
     found = read_page(tmp_path / "report.html")
     assert "The 1,000 most suspicious of 1,100 samples" in found.text
-    suspicions = [row[4] for row in found.content()["suspects"]["rows"]]
-    assert suspicions == sorted(suspicions, reverse=True)
+    noise_probabilities = [row[4] for row in found.content()["suspects"]["rows"]]
+    assert noise_probabilities == sorted(noise_probabilities, reverse=True)
     assert {len(row[6]) for row in found.content()["suspects"]["rows"]} == {5}
 
 
-def test_the_limit_leaves_out_neighbours_first(thousand: Path, tmp_path: Path) -> None:
+def test_the_limit_leaves_out_neighbors_first(thousand: Path, tmp_path: Path) -> None:
     options = ReportOptions(max_bytes=500_000)
     result = write_report(thousand, tmp_path / "report.html", options)
     assert 400_000 < result.num_bytes < 500_000

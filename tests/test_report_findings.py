@@ -55,32 +55,32 @@ def test_suspects_come_by_suspicion_and_those_without_last(folder: Path) -> None
         key=keys(0, 1, 2, 3, 4),
         given=[0, 1, 2, 3, 4],
         suggested=[1, 2, 2, 1, -1],
-        suspicion=[0.2, math.nan, 0.4, 0.8, 0.5],
+        noise_probability=[0.2, math.nan, 0.4, 0.8, 0.5],
         agrees=[True, False, True, None, True],
         margin=[0.5, math.inf, 0.0, -1.5, math.nan],
-        neighbours=[keys(0, 5, 6), [], None, [None, "elsewhere"], keys(1)],
+        neighbors=[keys(0, 5, 6), [], None, [None, "elsewhere"], keys(1)],
         comment=["a", "b", "c", "d", "e"],
     )
     with opened(folder) as tables:
-        found = find_suspects(tables, limit=10, num_neighbours=2)
+        found = find_suspects(tables, limit=10, num_neighbors=2)
         assert isinstance(found, Suspects)
         assert [one.key for one in found.shown] == keys(3, 4, 0, 1)
         assert found.score_names == ("agrees", "margin")
         assert [one.scores for one in found.shown] == [(None, -1.5), (1.0, None), (1.0, 0.5), (0.0, None)]
         assert [one.suggested for one in found.shown] == [1, None, 1, 2]
-        assert [one.neighbours for one in found.shown] == [("elsewhere",), (key(1),), tuple(keys(5, 6)), ()]
-        few = find_suspects(tables, limit=1, num_neighbours=0)
+        assert [one.neighbors for one in found.shown] == [("elsewhere",), (key(1),), tuple(keys(5, 6)), ()]
+        few = find_suspects(tables, limit=1, num_neighbors=0)
         assert isinstance(few, Suspects)
-        assert (len(few.shown), few.num_all, few.shown[0].neighbours) == (1, 4, ())
+        assert (len(few.shown), few.num_all, few.shown[0].neighbors) == (1, 4, ())
 
 
 def test_suspects_of_a_bare_overlay(folder: Path) -> None:
     write(folder, "label_noise", key=keys(0, 1), suggested=[7, 8])
     with opened(folder) as tables:
-        found = find_suspects(tables, limit=10, num_neighbours=2)
+        found = find_suspects(tables, limit=10, num_neighbors=2)
         assert isinstance(found, Suspects)
         labels = {row["key"]: row["class_index"] for row in tables.rows("select key, class_index from samples")}
-        assert [(one.key, one.given, one.suspicion) for one in found.shown] == [
+        assert [(one.key, one.given, one.noise_probability) for one in found.shown] == [
             (name, labels[name], None) for name in keys(0, 1)
         ]
 
@@ -94,17 +94,17 @@ def test_the_table_of_suspects_leaves_as_csv_and_parquet(folder: Path, tmp_path:
         key=keys(0, 1, 2),
         given=[0, 0, 0],
         suggested=[1, 0, 2],
-        suspicion=[0.1, 0.4, 0.8],
-        neighbours=[keys(5), keys(6), keys(7)],
+        noise_probability=[0.1, 0.4, 0.8],
+        neighbors=[keys(5), keys(6), keys(7)],
     )
     for name in ("noise.csv", "noise.parquet"):
         assert export_suspects(str(folder), str(tmp_path / name)) == 2
     table = pq.read_table(tmp_path / "noise.parquet")
     assert table["key"].to_pylist() == keys(2, 0)
-    assert table["neighbours"].to_pylist() == [keys(7), keys(5)]
+    assert table["neighbors"].to_pylist() == [keys(7), keys(5)]
     with (tmp_path / "noise.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["key"], row["split"], row["suspicion"]) for row in rows] == [
+    assert [(row["key"], row["split"], row["noise_probability"]) for row in rows] == [
         (key(2), "train", "0.8"),
         (key(0), "train", "0.1"),
     ]
@@ -245,7 +245,7 @@ def test_an_overlay_elsewhere(folder: Path, tmp_path: Path) -> None:
     table = pa.table({"key": keys(0), "suggested": [3]})
     write_overlay(folder, "label_noise", [table], made_by="a test", settings={}, out=tmp_path / "noise")
     with opened(folder, str(tmp_path / "noise")) as tables:
-        found = find_suspects(tables, limit=5, num_neighbours=5)
+        found = find_suspects(tables, limit=5, num_neighbors=5)
         assert isinstance(found, Suspects)
         assert [one.key for one in found.shown] == keys(0)
 
@@ -262,9 +262,9 @@ def test_names_of_other_audits_and_suspects_without_a_suggestion(folder: Path) -
         vote=[1.0, 2.0, 3.0, 4.0],
     )
     with opened(folder) as tables:
-        found = find_suspects(tables, limit=5, num_neighbours=5)
+        found = find_suspects(tables, limit=5, num_neighbors=5)
     assert isinstance(found, Suspects)
-    assert [(one.key, one.suggested, one.probability, one.suspicion) for one in found.shown] == [
+    assert [(one.key, one.suggested, one.probability, one.noise_probability) for one in found.shown] == [
         (key(0), None, None, 0.7),
         (key(2), 2, 0.6, 0.4),
     ]
@@ -273,7 +273,7 @@ def test_names_of_other_audits_and_suspects_without_a_suggestion(folder: Path) -
 
 def test_the_named_question_judges_quality(folder: Path) -> None:
     number = 4
-    measures = dict.fromkeys(("contrast", "sharpest", "saturation", "colour_spread"), [0.3] * number)
+    measures = dict.fromkeys(("contrast", "sharpest", "saturation", "color_spread"), [0.3] * number)
     columns: dict[str, Any] = {"status": ["ok"] * number, "reason": pa.nulls(number, pa.string()), **measures}
     columns |= {"brightness": [0.05, 0.5, 0.02, 0.95], "entropy": [2.0, 7.0, 7.0, 7.0]}
     write(folder, "quality", key=keys(0, 1, 2, 3), **columns)

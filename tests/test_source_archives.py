@@ -28,10 +28,10 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path: Path, name: str, wrapp
     root = write_files(tmp_path / "folder", FILES | HIDDEN)
     inside = {wrapper + path: content for path, content in (FILES | HIDDEN).items() if path != "README.txt"}
     path = write_files(tmp_path, {name: PACKERS[name]({"README.txt": b"read me"} | inside)}) / name
-    (tmp_path / "index").mkdir()
+    (tmp_path / "listing").mkdir()
 
-    plain = open_imagefolder(open_storage(str(root)), SourceOptions(source=str(root)), None, tmp_path / "index")
-    found = opened(path, tmp_path / "index")
+    plain = open_imagefolder(open_storage(str(root)), SourceOptions(source=str(root)), None, tmp_path / "listing")
+    found = opened(path, tmp_path / "listing")
     assert facts(found) == facts(plain)
     assert {sample.provenance["source_path"] for sample in by_key(plain).values()} == set(FILES)
     assert {sample.provenance["source_path"] for sample in by_key(found).values()} == {
@@ -48,13 +48,13 @@ def test_orders_are_the_folders_or_the_archives(tmp_path: Path) -> None:
         write_files(tmp_path, {name: PACKERS[name](files)})
 
     def order(name: str, **options: Any) -> list[str]:
-        source = opened(tmp_path / name, tmp_path / "index", **options)
+        source = opened(tmp_path / name, tmp_path / "listing", **options)
         assert [sample.key for sample in everything(source)["train"]] == list(source.keys("train"))
         return list(source.keys("train"))
 
     root = write_files(tmp_path / "folder", files)
-    (tmp_path / "index").mkdir()
-    shuffled = open_imagefolder(open_storage(str(root)), SourceOptions(source=str(root)), None, tmp_path / "index")
+    (tmp_path / "listing").mkdir()
+    shuffled = open_imagefolder(open_storage(str(root)), SourceOptions(source=str(root)), None, tmp_path / "listing")
     plain = [path.replace("/", "_").removesuffix(".jpg") for path in files]
     assert order("x.tar") == order("x.zip") == list(shuffled.keys("train")) != plain
     assert order("x.tar", shuffle=False) == order("x.zip", shuffle=False) == order("x.tar.gz") == plain
@@ -67,7 +67,7 @@ def test_orders_are_the_folders_or_the_archives(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shuffle", [False, None])
 def test_parts_are_the_whole_in_any_process(tmp_path: Path, name: str, shuffle: bool | None) -> None:
     files = {f"{n % 3}/{n:03d}.jpg": jpeg(n) for n in range(30)}
-    source = opened(write_files(tmp_path, {name: PACKERS[name](files)}) / name, tmp_path / "index", shuffle=shuffle)
+    source = opened(write_files(tmp_path, {name: PACKERS[name](files)}) / name, tmp_path / "listing", shuffle=shuffle)
     whole = list(source.samples("train", 0, 30))
     other = pickle.loads(pickle.dumps(source))
 
@@ -84,7 +84,7 @@ def test_a_folder_of_class_tars(tmp_path: Path) -> None:
         members = {f"{wnid}_{n}.JPEG": jpeg(10 * number + n) for n in range(3)}
         write_files(tmp_path / "in", {f"{wnid}.tar": tar_bytes(members)})
     write_files(tmp_path / "in", {"README.md": b"words", ".hidden.tar": b"x"})
-    found = by_key(opened(tmp_path / "in", tmp_path / "index"))
+    found = by_key(opened(tmp_path / "in", tmp_path / "listing"))
 
     assert len(found) == 10
     assert found["README_md"].status == "not-an-image" and found["README_md"].class_index is None
@@ -118,7 +118,7 @@ def test_splits_come_from_folders_or_from_the_archives_names(tmp_path: Path) -> 
     kaggle = {f"ILSVRC/Data/CLS-LOC/{path}": content for path, content in files.items()}
     flat = {"ILSVRC/Data/CLS-LOC/test/9.JPEG": jpeg(9), "ILSVRC/ImageSets/val.txt": b"3 1"}
     write_files(tmp_path, {"in.zip": zip_bytes(kaggle | flat)})
-    source = opened(tmp_path / "in.zip", tmp_path / "index")
+    source = opened(tmp_path / "in.zip", tmp_path / "listing")
     found = by_key(source)
 
     assert source.splits == {"test": 2, "train": 2, "val": 1}
@@ -148,30 +148,30 @@ def test_zips_of_other_writers(tmp_path: Path) -> None:
         packed.writestr("a/", b"")
         packed.writestr("b/\u00e4.jpg", jpeg(2))
         packed.comment = b"PK\5 a comment"
-    found = by_key(opened(write_files(tmp_path, {"x.zip": stream.getvalue()}) / "x.zip", tmp_path / "index"))
+    found = by_key(opened(write_files(tmp_path, {"x.zip": stream.getvalue()}) / "x.zip", tmp_path / "listing"))
 
     assert {key: sample.image_bytes for key, sample in found.items()} == {"a_1": jpeg(1), "b_\u00e4": jpeg(2)}
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
     write_files(tmp_path / "in", {"a.jpg": jpeg(1)})
-    assert "holds no .tar files" in refused(tmp_path / "in", tmp_path / "index")
-    assert "which is no archive" in refused(f"{tmp_path}/in/a.jp*", tmp_path / "index")
+    assert "holds no .tar files" in refused(tmp_path / "in", tmp_path / "listing")
+    assert "which is no archive" in refused(f"{tmp_path}/in/a.jp*", tmp_path / "listing")
     write_files(tmp_path, {"x.tar": tar_bytes({})})
-    assert "hold no files" in refused(tmp_path / "x.tar", tmp_path / "index")
+    assert "hold no files" in refused(tmp_path / "x.tar", tmp_path / "listing")
 
 
 def test_settings_name_what_changes_the_result(tmp_path: Path) -> None:
     for name in ("x.tar", "moved.tar"):
         write_files(tmp_path, {name: tar_bytes(FILES)})
-    settings = opened(tmp_path / "x.tar", tmp_path / "index").settings
+    settings = opened(tmp_path / "x.tar", tmp_path / "listing").settings
 
-    assert opened(tmp_path / "moved.tar", tmp_path / "index").settings == settings
+    assert opened(tmp_path / "moved.tar", tmp_path / "listing").settings == settings
     assert str(tmp_path) not in repr(settings)
     for options in ({"shuffle": False}, {"shuffle_seed": 1}, {"check": "header"}):
-        assert opened(tmp_path / "x.tar", tmp_path / "index", **options).settings != settings
+        assert opened(tmp_path / "x.tar", tmp_path / "listing", **options).settings != settings
     write_files(tmp_path, {"x.tar": tar_bytes(FILES | {"cat/new.jpg": jpeg(8)})})
-    assert opened(tmp_path / "x.tar", tmp_path / "index").settings["source_listing"] != settings["source_listing"]
+    assert opened(tmp_path / "x.tar", tmp_path / "listing").settings["source_listing"] != settings["source_listing"]
 
 
 def test_archives_are_told_from_webdataset(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_links_and_devices_are_rows(tmp_path: Path) -> None:
         info = tarfile.TarInfo("a/1.jpg")
         info.size = len(jpeg(1))
         archive.addfile(info, io.BytesIO(jpeg(1)))
-    found = by_key(opened(write_files(tmp_path, {"x.tar": stream.getvalue()}) / "x.tar", tmp_path / "index"))
+    found = by_key(opened(write_files(tmp_path, {"x.tar": stream.getvalue()}) / "x.tar", tmp_path / "listing"))
 
     assert {key: sample.status for key, sample in found.items()} == {
         "a_l": "not-an-image",
@@ -48,7 +48,7 @@ def test_links_and_devices_are_rows(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
         packed.writestr(link, "a/1.jpg")
         packed.writestr("a/1.jpg", jpeg(1))
-    found = by_key(opened(tmp_path / "x.zip", tmp_path / "index"))
+    found = by_key(opened(tmp_path / "x.zip", tmp_path / "listing"))
     assert {key: sample.status for key, sample in found.items()} == {"a_l": "not-an-image", "a_1": "ok"}
 
 
@@ -58,7 +58,7 @@ def test_links_and_devices_are_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("packer", ["x.tar", "x.tar.gz", "x.zip"])
 def test_names_that_no_archive_may_have(tmp_path: Path, packer: str, name: str) -> None:
     content = PACKERS[packer]({"a/1.jpg": jpeg(1), name: jpeg(2)})
-    message = refused(write_files(tmp_path, {packer: content}) / packer, tmp_path / "index")
+    message = refused(write_files(tmp_path, {packer: content}) / packer, tmp_path / "listing")
 
     assert f"{packer}, byte " in message and repr(name) in message and "pack the archive anew" in message
 
@@ -68,11 +68,11 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     with tarfile.open(fileobj=stream, mode="w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
         info = tarfile.TarInfo("a/\xe9.jpg")
         archive.addfile(info)
-    message = refused(write_files(tmp_path, {"x.tar": stream.getvalue()}) / "x.tar", tmp_path / "index")
+    message = refused(write_files(tmp_path, {"x.tar": stream.getvalue()}) / "x.tar", tmp_path / "listing")
     assert "x.tar, byte 512: expected a relative path in UTF-8" in message
 
     content = zip_bytes({"a/\u00e9.jpg": jpeg(1)}).replace("\u00e9".encode(), b"\xff\xfe")
-    message = refused(write_files(tmp_path, {"x.zip": content}) / "x.zip", tmp_path / "index")
+    message = refused(write_files(tmp_path, {"x.zip": content}) / "x.zip", tmp_path / "listing")
     assert "x.zip, byte 0: expected a name in UTF-8" in message
 
 
@@ -81,17 +81,17 @@ def test_a_name_twice_in_one_archive(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", [("a/1.jpg", jpeg(1)), ("a/2.jpg", jpeg(2)), ("./a/1.jpg", jpeg(3))])
     with tarfile.open(path) as archive:
         offsets = [member.offset_data for member in archive]
-    message = refused(path, tmp_path / "index")
+    message = refused(path, tmp_path / "listing")
     assert f"x.tar has 'a/1.jpg' twice, at byte {offsets[0]} and at byte {offsets[2]}" in message
 
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
         packed.writestr("a/1.jpg", jpeg(1))
         packed.writestr("a/1.jpg", jpeg(2))
-    assert "x.zip has 'a/1.jpg' twice, at byte 0 and at byte" in refused(tmp_path / "x.zip", tmp_path / "index")
+    assert "x.zip has 'a/1.jpg' twice, at byte 0 and at byte" in refused(tmp_path / "x.zip", tmp_path / "listing")
     # In two archives they are two files.
     write_tar(tmp_path / "two/p.tar", [("a/1.jpg", jpeg(1)), ("b/1.jpg", jpeg(5))])
     write_tar(tmp_path / "two/q.tar", [("a/1.jpg", jpeg(2))])
-    found = by_key(opened(tmp_path / "two", tmp_path / "index"))
+    found = by_key(opened(tmp_path / "two", tmp_path / "listing"))
     assert {key: sample.image_bytes for key, sample in found.items()} == {
         "a_1": jpeg(1),
         "a_1-2": jpeg(2),
@@ -115,7 +115,7 @@ def test_damaged_tars(tmp_path: Path) -> None:
     }
     for words, content in cases.items():
         write_files(tmp_path, {"x.tar": content})
-        message = refused(tmp_path / "x.tar", tmp_path / "index")
+        message = refused(tmp_path / "x.tar", tmp_path / "listing")
         assert words in message and "byte" in message and f"{tmp_path}/x.tar" in message, message
 
 
@@ -125,11 +125,11 @@ def test_damaged_compressed_tars(tmp_path: Path) -> None:
     flipped[-6] ^= 1
     for content in (whole[:-40], bytes(flipped), b"not gzip", b"", whole[: len(whole) // 2]):
         write_files(tmp_path, {"x.tar.gz": content})
-        message = refused(tmp_path / "x.tar.gz", tmp_path / "index")
+        message = refused(tmp_path / "x.tar.gz", tmp_path / "listing")
         assert "x.tar.gz is damaged at byte" in message or "x.tar.gz is no intact tar" in message, message
     # Nothing is lost where the archive changes under the reader's hands.
     write_files(tmp_path, {"x.tar.gz": whole})
-    source = opened(tmp_path / "x.tar.gz", tmp_path / "index")
+    source = opened(tmp_path / "x.tar.gz", tmp_path / "listing")
     write_files(tmp_path, {"x.tar.gz": whole[: len(whole) // 2]})
     with pytest.raises(SourceError, match=r"x.tar.gz"):
         everything(source)
@@ -152,7 +152,7 @@ def test_damaged_zips(tmp_path: Path) -> None:
     }
     for words, content in cases.items():
         write_files(tmp_path, {"x.zip": content})
-        assert words in refused(tmp_path / "x.zip", tmp_path / "index")
+        assert words in refused(tmp_path / "x.zip", tmp_path / "listing")
 
 
 def _forget_one(whole: bytes) -> bytes:
@@ -171,7 +171,7 @@ def test_members_of_zips_that_do_not_hold_what_they_say(tmp_path: Path) -> None:
     struct.pack_into("<I", content, bomb + 24, 1000)
     last = whole.index(b"PK\1\2", bomb + 4)
     struct.pack_into("<I", content, last + 16, zlib.crc32(b"other"))
-    found = by_key(opened(write_files(tmp_path, {"x.zip": bytes(content)}) / "x.zip", tmp_path / "index"))
+    found = by_key(opened(write_files(tmp_path, {"x.zip": bytes(content)}) / "x.zip", tmp_path / "listing"))
 
     assert {key: sample.status for key, sample in found.items()} == {
         "a_1": "ok",
@@ -182,7 +182,7 @@ def test_members_of_zips_that_do_not_hold_what_they_say(tmp_path: Path) -> None:
     assert "checksum" in (found["a_2"].reason or "")
     # What says that it is large is never read.
     struct.pack_into("<I", content, bomb + 24, 300 << 20)
-    found = by_key(opened(write_files(tmp_path, {"x.zip": bytes(content)}) / "x.zip", tmp_path / "index"))
+    found = by_key(opened(write_files(tmp_path, {"x.zip": bytes(content)}) / "x.zip", tmp_path / "listing"))
     assert found["a_bomb"].status == "too-large"
 
 
@@ -251,7 +251,7 @@ def test_mutated_archives_are_read_or_refused(
         del content[data.draw(st.integers(1, len(content) - 1)) :]
     write_files(folder, {name: bytes(content)})
     try:
-        source = opened(folder / name, folder / "index")
+        source = opened(folder / name, folder / "listing")
         found = everything(source)
     except ShardtoolsError as error:
         assert "\n" not in str(error)
@@ -264,4 +264,4 @@ def test_mutated_archives_are_read_or_refused(
 def test_random_bytes_are_no_archive(tmp_path: Path) -> None:
     for name in ("x.tar", "x.zip", "x.tgz", "x.tar.xz"):
         write_files(tmp_path, {name: random.Random(name).randbytes(3000)})
-        assert name in refused(tmp_path / name, tmp_path / "index")
+        assert name in refused(tmp_path / name, tmp_path / "listing")

@@ -28,7 +28,7 @@ NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclu
 def test_folder_labels_are_torchvisions_and_bytes_are_the_files(tmp_path: Path) -> None:
     files = {f"{name}/{name}_{number}.JPEG": jpeg(number) for number, name in enumerate(("b", "a", "B", "c10", "c9"))}
     root = write_files(tmp_path / "in", files)
-    found = by_key(opened(root, tmp_path / "index"))
+    found = by_key(opened(root, tmp_path / "listing"))
 
     expected = {name: position for position, name in enumerate(sorted(("b", "a", "B", "c10", "c9")))}
     assert {(sample.wnid, sample.class_index) for sample in found.values()} == set(expected.items())
@@ -40,7 +40,7 @@ def test_folder_labels_are_torchvisions_and_bytes_are_the_files(tmp_path: Path) 
 def test_folders_that_are_numbers_are_labels(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {f"{number}/x.png": encode(drawing(number), "PNG") for number in range(12)})
 
-    found = by_key(opened(root, tmp_path / "index"))
+    found = by_key(opened(root, tmp_path / "listing"))
     assert {sample.wnid: sample.class_index for sample in found.values()} == {str(n): n for n in range(12)}
 
     found = by_key(opened(root, tmp_path / "index2", classes="imagenet-1k"))
@@ -57,7 +57,7 @@ def test_a_class_set_gives_the_labels(tmp_path: Path) -> None:
     chosen = [classes[7], classes[900], classes[3]]
     root = write_files(tmp_path / "in", {f"{one.wnid}/1.jpg": jpeg(one.class_index) for one in chosen})
 
-    found = by_key(opened(root, tmp_path / "index", classes="imagenet-1k"))
+    found = by_key(opened(root, tmp_path / "listing", classes="imagenet-1k"))
     assert {(sample.wnid, sample.class_index) for sample in found.values()} == {
         (one.wnid, one.class_index) for one in chosen
     }
@@ -84,7 +84,7 @@ def test_every_file_that_is_not_hidden_is_a_sample(tmp_path: Path) -> None:
     }
     hidden = {".DS_Store": b"x", "cat/.DS_Store": b"x", ".git/config": b"x", "cat/.cache/1.jpg": jpeg(9)}
     root = write_files(tmp_path / "in", files | hidden)
-    found = by_key(opened(root, tmp_path / "index"))
+    found = by_key(opened(root, tmp_path / "listing"))
 
     assert len(found) == len(files)
     assert {key: sample.status for key, sample in found.items() if sample.status != "ok"} == {
@@ -115,7 +115,7 @@ def test_every_file_that_is_not_hidden_is_a_sample(tmp_path: Path) -> None:
 def test_equal_keys_are_told_apart_without_taking_another_files_key(tmp_path: Path) -> None:
     paths = ["a/x.jpg", "a/x.png", "a/x.bmp", "a/x-2.jpg", "a/x-2.png", "a_x.jpg", "a/a_x.gif"]
     root = write_files(tmp_path / "in", {path: jpeg(number) for number, path in enumerate(paths)})
-    found = by_key(opened(root, tmp_path / "index"))
+    found = by_key(opened(root, tmp_path / "listing"))
 
     assert len(found) == len(paths)
     assert {sample.image_bytes for sample in found.values()} == {jpeg(number) for number in range(len(paths))}
@@ -126,7 +126,7 @@ def test_equal_keys_are_told_apart_without_taking_another_files_key(tmp_path: Pa
 def test_split_folders_are_splits(tmp_path: Path) -> None:
     files = {"train/a/1.jpg": jpeg(1), "train/b/1.jpg": jpeg(2), "val/b/1.jpg": jpeg(3), "README.md": b"x"}
     root = write_files(tmp_path / "in", files)
-    source = opened(root, tmp_path / "index")
+    source = opened(root, tmp_path / "listing")
 
     assert source.splits == {"train": 3, "val": 1}
     found = by_key(source)
@@ -141,7 +141,7 @@ def test_split_folders_are_splits(tmp_path: Path) -> None:
 def test_a_folder_without_splits_takes_the_name_given(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {"a/1.jpg": jpeg(1)})
 
-    assert opened(root, tmp_path / "index").splits == {"train": 1}
+    assert opened(root, tmp_path / "listing").splits == {"train": 1}
     assert opened(root, tmp_path / "index2", split="val").splits == {"val": 1}
     with pytest.raises(ShardError, match="a split is named by"):
         opened(root, tmp_path / "index3", split="../x")
@@ -164,7 +164,7 @@ def test_order_is_shuffled_by_key_and_seed(tmp_path: Path) -> None:
 
 def test_parts_of_a_source_are_the_whole(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {f"a/{n:03d}.jpg": jpeg(n) for n in range(10)})
-    source = opened(root, tmp_path / "index")
+    source = opened(root, tmp_path / "listing")
 
     whole = list(source.samples("train", 0, 10))
     assert [*source.samples("train", 7, 10), *source.samples("train", 0, 7)] == whole[7:] + whole[:7]
@@ -172,7 +172,7 @@ def test_parts_of_a_source_are_the_whole(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_meanwhile_stops_the_job(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {"a/1.jpg": jpeg(1)})
-    source = opened(root, tmp_path / "index")
+    source = opened(root, tmp_path / "listing")
     (root / "a/1.jpg").write_bytes(jpeg(1) + b"more")
 
     with pytest.raises(SourceError, match="let nothing write to the source"):
@@ -182,12 +182,12 @@ def test_a_file_that_changes_meanwhile_stops_the_job(tmp_path: Path) -> None:
 def test_what_changes_the_result_is_in_the_settings(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", {"a/1.jpg": jpeg(1), "b/2.jpg": jpeg(2)})
     moved = write_files(tmp_path / "moved", {"a/1.jpg": jpeg(1), "b/2.jpg": jpeg(2)})
-    settings = opened(root, tmp_path / "index").settings
+    settings = opened(root, tmp_path / "listing").settings
 
     assert opened(moved, tmp_path / "index1").settings == settings
     assert str(tmp_path) not in repr(settings)
     for number, options in enumerate(({"shuffle": False}, {"shuffle_seed": 1}, {"check": "header"}), start=2):
-        assert opened(root, tmp_path / f"index{number}", **options).settings != settings
+        assert opened(root, tmp_path / f"listing{number}", **options).settings != settings
     write_files(moved, {"a/1.jpg": jpeg(1) + b"x"})
     assert opened(moved, tmp_path / "index9").settings["source_listing"] != settings["source_listing"]
 
@@ -197,18 +197,18 @@ def test_names_that_no_storage_takes(tmp_path: Path) -> None:
     for name in (b"line\nbreak.jpg", b"latin\xe9.jpg", b"back\\slash.jpg"):
         odd = bytes(root) + b"/a/" + name
         Path(odd.decode(errors="surrogateescape")).write_bytes(jpeg(2))
-        assert "rename it" in refused(root, tmp_path / "index")
+        assert "rename it" in refused(root, tmp_path / "listing")
         Path(odd.decode(errors="surrogateescape")).unlink()
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    assert "is not there" in refused(tmp_path / "missing", tmp_path / "index")
+    assert "is not there" in refused(tmp_path / "missing", tmp_path / "listing")
     (tmp_path / "empty").mkdir()
-    assert "holds nothing" in refused(tmp_path / "empty", tmp_path / "index")
+    assert "holds nothing" in refused(tmp_path / "empty", tmp_path / "listing")
     (tmp_path / "empty" / ".hidden").write_bytes(b"x")
-    assert "holds no files" in refused(tmp_path / "empty", tmp_path / "index")
+    assert "holds no files" in refused(tmp_path / "empty", tmp_path / "listing")
     (tmp_path / "file.txt").write_bytes(b"x")
-    assert "expected a folder" in refused(tmp_path / "file.txt", tmp_path / "index")
+    assert "expected a folder" in refused(tmp_path / "file.txt", tmp_path / "listing")
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4), st.sampled_from(["", ".jpg", ".JPEG", ".txt", "."]))

@@ -35,7 +35,7 @@ def small_idx(root: Path, pixels: np.ndarray, labels: bytes, name: str = "train"
 
 
 def test_fashion_mnist_has_its_pixels_and_synsets(tmp_path: Path) -> None:
-    source = opened(FASHION, tmp_path / "index")
+    source = opened(FASHION, tmp_path / "listing")
     classes = load_classes("fashion")
 
     assert (source.kind, source.splits) == ("idx", {"train": 60000, "test": 10000})
@@ -54,7 +54,7 @@ def test_fashion_mnist_has_its_pixels_and_synsets(tmp_path: Path) -> None:
 def test_other_idx_files_have_their_numbers_for_names(tmp_path: Path) -> None:
     pixels = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4)
     root = small_idx(tmp_path / "in", pixels, bytes([3, 0, 9, 255, 1]))
-    found = everything(opened(root, tmp_path / "index"))["train"]
+    found = everything(opened(root, tmp_path / "listing"))["train"]
 
     assert [(sample.wnid, sample.class_index) for sample in found] == [
         (str(label), label) for label in (3, 0, 9, 255, 1)
@@ -86,7 +86,7 @@ def test_damaged_idx_files(tmp_path: Path) -> None:
     }
     for number, (words, contents) in enumerate(cases.items()):
         root = write_files(tmp_path / f"in{number}", dict(zip(names, contents, strict=True)))
-        assert words in refused(root, tmp_path / "index")
+        assert words in refused(root, tmp_path / "listing")
 
 
 def test_an_idx_file_damaged_in_the_middle_is_found_before_the_first_image(tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_an_idx_file_damaged_in_the_middle_is_found_before_the_first_image(tmp_p
 
     root = write_files(tmp_path / "in", files)
     with pytest.raises(SourceError, match="is damaged at byte"):
-        opened(root, tmp_path / "index")
+        opened(root, tmp_path / "listing")
 
 
 def test_an_idx_file_that_is_cut_meanwhile_names_the_image(tmp_path: Path) -> None:
     root = small_idx(tmp_path / "in", fashion_pixels(20), fashion_labels(20))
-    source = opened(root, tmp_path / "index")
+    source = opened(root, tmp_path / "listing")
     small_idx(root, fashion_pixels(15), fashion_labels(15))
 
     with pytest.raises(SourceError, match="ends in image 15, expected 20 images"):
@@ -111,10 +111,10 @@ def test_an_idx_file_that_is_cut_meanwhile_names_the_image(tmp_path: Path) -> No
 def test_idx_files_come_in_pairs(tmp_path: Path) -> None:
     root = small_idx(tmp_path / "in", fashion_pixels(2), b"\0\1")
     (root / "train-labels-idx1-ubyte").write_bytes(b"")
-    assert "has both" in refused(root, tmp_path / "index")
+    assert "has both" in refused(root, tmp_path / "listing")
     (root / "train-labels-idx1-ubyte").unlink()
     (root / "train-labels-idx1-ubyte.gz").unlink()
-    assert "no file of labels for split train" in refused(root, tmp_path / "index")
+    assert "no file of labels for split train" in refused(root, tmp_path / "listing")
     (root / "train-images-idx3-ubyte").unlink()
     (root / "x").write_bytes(b"")
-    assert "has no idx files" in refused(root, tmp_path / "index", kind="idx")
+    assert "has no idx files" in refused(root, tmp_path / "listing", kind="idx")

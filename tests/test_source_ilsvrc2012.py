@@ -83,7 +83,7 @@ def check_ilsvrc(found: Mapping[str, Sample], label_source: str) -> None:
 
 def test_ilsvrc2012_as_published(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", archives())
-    source = opened(root, tmp_path / "index")
+    source = opened(root, tmp_path / "listing")
 
     assert source.kind == "ilsvrc2012" and source.splits == {"train": 9, "val": 5}
     check_ilsvrc(by_key(source), "devkit")
@@ -102,14 +102,14 @@ def test_ilsvrc2012_on_s3(tmp_path: Path, s3_environment: S3Server) -> None:
     storage = open_storage(s3_environment.url("ilsvrc"))
     for name, content in archives().items():
         storage.write(name, content)
-    check_ilsvrc(by_key(opened(s3_environment.url("ilsvrc"), tmp_path / "index")), "devkit")
+    check_ilsvrc(by_key(opened(s3_environment.url("ilsvrc"), tmp_path / "listing")), "devkit")
 
 
 def test_the_test_archive_has_no_labels(tmp_path: Path) -> None:
     files = archives()
     del files["ILSVRC2012_img_val.tar"], files["ILSVRC2012_devkit_t12.tar.gz"]
     files["ILSVRC2012_img_test_v10102019.tar"] = tar_bytes({"test/ILSVRC2012_test_00000001.JPEG": jpeg(5)})
-    source = opened(write_files(tmp_path / "in", files), tmp_path / "index")
+    source = opened(write_files(tmp_path / "in", files), tmp_path / "listing")
 
     assert source.splits == {"train": 9, "test": 1}
     sample = by_key(source)["ILSVRC2012_test_00000001"]
@@ -120,7 +120,7 @@ def test_the_test_archive_has_no_labels(tmp_path: Path) -> None:
 def test_validation_labels_from_lists(tmp_path: Path, name: str) -> None:
     files = archives() | {name: LISTS[name].encode()}
     del files["ILSVRC2012_devkit_t12.tar.gz"]
-    check_ilsvrc(by_key(opened(write_files(tmp_path / "in", files), tmp_path / "index")), "list")
+    check_ilsvrc(by_key(opened(write_files(tmp_path / "in", files), tmp_path / "listing")), "list")
 
 
 def test_an_unpacked_kit(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_unpacked_kit(tmp_path: Path) -> None:
     folder = "ILSVRC2012_devkit_t12/data"
     truth = "".join(f"{IDS[CLASSES[index].wnid]}\n" for index in VAL_INDEXES).encode()
     files |= {f"{folder}/meta.mat": meta_mat(), f"{folder}/ILSVRC2012_validation_ground_truth.txt": truth}
-    check_ilsvrc(by_key(opened(write_files(tmp_path / "in", files), tmp_path / "index")), "devkit")
+    check_ilsvrc(by_key(opened(write_files(tmp_path / "in", files), tmp_path / "listing")), "devkit")
 
 
 def test_labels_that_do_not_fit(tmp_path: Path) -> None:
@@ -153,11 +153,11 @@ def test_labels_that_do_not_fit(tmp_path: Path) -> None:
     }
     for words, content in cases.items():
         path.unlink() if content is None else path.write_bytes(content)
-        assert words in refused(root, tmp_path / "index"), words
+        assert words in refused(root, tmp_path / "listing"), words
     write_files(root, {"val.txt": b"x", "LOC_val_solution.csv": b"x"})
-    assert "found LOC_val_solution.csv, val.txt: move all but one away" in refused(root, tmp_path / "index")
+    assert "found LOC_val_solution.csv, val.txt: move all but one away" in refused(root, tmp_path / "listing")
     # The training images need no labels.
-    assert opened(root, tmp_path / "index", split="train").splits == {"train": 9}
+    assert opened(root, tmp_path / "listing", split="train").splits == {"train": 9}
 
 
 @pytest.mark.parametrize(
@@ -199,21 +199,21 @@ def test_archives_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     root = write_files(tmp_path / "in", files)
 
     write_files(root, {name: outer[:-3000].rstrip(b"\0")[:-700]})
-    assert "is cut off: member" in refused(root, tmp_path / "index")
+    assert "is cut off: member" in refused(root, tmp_path / "listing")
     write_files(root, {name: tar_bytes({f"{WNIDS[0]}.tar": tar_bytes({"a.JPEG": jpeg(1)})[:1000]})})
-    assert f"{name}, in {WNIDS[0]}.tar is cut off" in refused(root, tmp_path / "index")
+    assert f"{name}, in {WNIDS[0]}.tar is cut off" in refused(root, tmp_path / "listing")
     write_files(root, {name: tar_bytes({"a.JPEG": jpeg(1)})})
-    assert "expected an image in the tar of its class" in refused(root, tmp_path / "index")
+    assert "expected an image in the tar of its class" in refused(root, tmp_path / "listing")
     write_files(root, {name: tar_bytes({"n99999999.tar": tar_bytes({"a.JPEG": jpeg(1)})})})
-    assert "its class n99999999 is not among the 1000" in refused(root, tmp_path / "index")
+    assert "its class n99999999 is not among the 1000" in refused(root, tmp_path / "listing")
     write_files(root, {name: outer, "ILSVRC2012_img_train.tar.gz": b""})
-    assert "for split train: move one of them away" in refused(root, tmp_path / "index")
+    assert "for split train: move one of them away" in refused(root, tmp_path / "listing")
     (root / "ILSVRC2012_img_train.tar.gz").unlink()
     write_files(root, {"ILSVRC2012_img_val.tar": tar_bytes({val_name(n): jpeg(n) for n in (1, 2, 3, 4, 9)})})
-    assert f"'{val_name(9)}', byte" in refused(root, tmp_path / "index")
+    assert f"'{val_name(9)}', byte" in refused(root, tmp_path / "listing")
     (tmp_path / "none").mkdir()
     write_files(tmp_path / "none", {"x.tar": b""})
-    assert "has no ILSVRC2012_img_train.tar" in refused(tmp_path / "none", tmp_path / "index")
+    assert "has no ILSVRC2012_img_train.tar" in refused(tmp_path / "none", tmp_path / "listing")
 
 
 def test_odd_members_are_rows(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_odd_members_are_rows(tmp_path: Path) -> None:
             f"{WNIDS[0]}.tar": tar_bytes({"a.JPEG": jpeg(1), "b.JPEG": b"", "c.JPEG": encode(drawing(2), "PNG")}),
         }
     )
-    found = by_key(opened(write_files(tmp_path / "in", files), tmp_path / "index", split="train"))
+    found = by_key(opened(write_files(tmp_path / "in", files), tmp_path / "listing", split="train"))
 
     assert {key: sample.status for key, sample in found.items()} == {
         "README": "not-an-image",
@@ -241,8 +241,8 @@ def test_compressed_archives_are_read_forward(tmp_path: Path) -> None:
     del files["ILSVRC2012_img_train.tar"]
     files["ILSVRC2012_img_train.tar.gz"] = tar_bytes(inner, "w:gz")
     root = write_files(tmp_path / "in", files)
-    source = opened(root, tmp_path / "index")
+    source = opened(root, tmp_path / "listing")
 
     assert [sample.image_bytes for sample in everything(source)["train"]] == [jpeg(1), jpeg(2)]
     with pytest.raises(OptionError, match="drop --shuffle"):
-        opened(root, tmp_path / "index", shuffle=True)
+        opened(root, tmp_path / "listing", shuffle=True)

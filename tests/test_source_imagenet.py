@@ -20,7 +20,7 @@ from shardtools.sample import Sample
 from shardtools.sources import SourceOptions
 from shardtools.sources.archives import open_archives
 from shardtools.sources.imagefolder import open_imagefolder
-from shardtools.sources.tree_layout import CORRUPTIONS, PERTURBATIONS, CorruptedPlace, LayoutSurvey, read_layout
+from shardtools.sources.tree_shape import CORRUPTIONS, PERTURBATIONS, CorruptedPlace, ShapeSurvey, read_corrupted_place
 from shardtools.sources.tree_video import count_frames, decode_frames
 from shardtools.storage import open_storage
 from shardtools.taxonomy import load_classes
@@ -56,8 +56,8 @@ def test_kaggles_folder(tmp_path: Path) -> None:
     files |= {f"ILSVRC/Data/CLS-LOC/val/{val_name(n)}": jpeg(100 + n) for n in range(1, 6)}
     files |= {"LOC_val_solution.csv": LISTS["LOC_val_solution.csv"].encode(), "ILSVRC/Annotations/1.xml": b"<x/>"}
     root = write_files(tmp_path / "in", files)
-    (tmp_path / "index").mkdir()
-    source = open_imagefolder(open_storage(str(root)), SourceOptions(source=str(root)), CLASSES, tmp_path / "index")
+    (tmp_path / "listing").mkdir()
+    source = open_imagefolder(open_storage(str(root)), SourceOptions(source=str(root)), CLASSES, tmp_path / "listing")
     found = by_key(source)
 
     assert source.splits == {"train": 5, "val": 5}
@@ -65,17 +65,17 @@ def test_kaggles_folder(tmp_path: Path) -> None:
     assert found["ILSVRC_Annotations_1_xml"].status == "not-an-image"
     # Around classes a folder is the class, as torchvision counts.
     other = write_files(tmp_path / "other", {"photos/cat/1.jpg": jpeg(1), "photos/dog/1.jpg": jpeg(2)})
-    found = by_key(open_imagefolder(open_storage(str(other)), SourceOptions(source="x"), None, tmp_path / "index"))
+    found = by_key(open_imagefolder(open_storage(str(other)), SourceOptions(source="x"), None, tmp_path / "listing"))
     assert {sample.wnid for sample in found.values()} == {"photos"}
 
 
 def archive(path: Path, files: Mapping[str, bytes], mode: str = "w", **options: Any) -> dict[str, Sample]:
     content = zip_bytes(files) if path.suffix == ".zip" else tar_bytes(files, mode)
     write_files(path.parent, {path.name: content})
-    index = path.parent / "index"
-    index.mkdir(exist_ok=True)
+    listing = path.parent / "listing"
+    listing.mkdir(exist_ok=True)
     found = SourceOptions(source=str(path), **options)
-    return by_key(open_archives(found, load_classes(found.classes) if found.classes else None, index))
+    return by_key(open_archives(found, load_classes(found.classes) if found.classes else None, listing))
 
 
 def test_imagenet_v2_has_numbers_for_classes(tmp_path: Path) -> None:
@@ -117,17 +117,17 @@ def corrupted_files() -> dict[str, bytes]:
 @pytest.mark.parametrize("form", ["tar", "tars", "folder", "wrapped"])
 def test_imagenet_c_says_corruption_and_severity(tmp_path: Path, form: str) -> None:
     files = corrupted_files()
-    (tmp_path / "index").mkdir()
+    (tmp_path / "listing").mkdir()
     if form == "folder":
         root = write_files(tmp_path / "in", files | {"README.md": b"words"})
         storage = open_storage(str(root))
-        found = by_key(open_imagefolder(storage, SourceOptions(source=str(root)), CLASSES, tmp_path / "index"))
+        found = by_key(open_imagefolder(storage, SourceOptions(source=str(root)), CLASSES, tmp_path / "listing"))
         assert found.pop("README_md").class_index is None
     elif form == "tars":
         for name in ("defocus_blur", "glass_blur"):
             part = {path: content for path, content in files.items() if path.startswith(name)}
             write_files(tmp_path / "in", {f"{name}.tar": tar_bytes(part)})
-        found = by_key(open_archives(SourceOptions(source=str(tmp_path / "in")), CLASSES, tmp_path / "index"))
+        found = by_key(open_archives(SourceOptions(source=str(tmp_path / "in")), CLASSES, tmp_path / "listing"))
     else:
         inside = {f"{'ImageNet-C/blur/' if form == 'wrapped' else ''}{path}": one for path, one in files.items()}
         found = archive(tmp_path / "blur.tar", inside, classes="imagenet-1k")
@@ -143,15 +143,17 @@ def test_imagenet_c_says_corruption_and_severity(tmp_path: Path, form: str) -> N
 
 
 def test_layouts_of_paths() -> None:
-    place = read_layout(["a", "defocus_blur", "3", "n01440764", "x.JPEG"])
+    place = read_corrupted_place(["a", "defocus_blur", "3", "n01440764", "x.JPEG"])
     assert place == CorruptedPlace(1, "defocus_blur", 3, "n01440764")
-    assert read_layout(["shot_noise_3", "n01440764", "x.mp4"]) == CorruptedPlace(0, "shot_noise", 3, "n01440764")
-    assert read_layout(["tilt", "n01440764", "x.mp4"]) == CorruptedPlace(0, "tilt", None, "n01440764")
+    assert read_corrupted_place(["shot_noise_3", "n01440764", "x.mp4"]) == CorruptedPlace(
+        0, "shot_noise", 3, "n01440764"
+    )
+    assert read_corrupted_place(["tilt", "n01440764", "x.mp4"]) == CorruptedPlace(0, "tilt", None, "n01440764")
     for path in ("snow/6/n01440764/x.jpg", "snow/1/cat/x.jpg", "rain/1/n01440764/x.jpg", "snow/1/x.jpg", "x.jpg"):
-        assert read_layout(path.split("/")) is None, path
+        assert read_corrupted_place(path.split("/")) is None, path
     assert len(CORRUPTIONS) == 19 and len(PERTURBATIONS) == 14
 
-    survey = LayoutSurvey()
+    survey = ShapeSurvey()
     survey.add(["snow", "1", "n01440764", "x.jpg"])
     assert survey.is_corrupted
     survey.add(["cat", "x.jpg"])
@@ -172,9 +174,9 @@ def test_imagenet_p_videos_become_frames(tmp_path: Path, name: str) -> None:
     files = {f"tilt/{wnid}/{val_name(1)[:-5]}.mp4": video(tmp_path, 31 - n) for n, wnid in enumerate(WNIDS)}
     if name == "folder":
         root = write_files(tmp_path / "in", files)
-        (tmp_path / "index").mkdir()
+        (tmp_path / "listing").mkdir()
         storage = open_storage(str(root))
-        found = by_key(open_imagefolder(storage, SourceOptions(source=str(root)), CLASSES, tmp_path / "index"))
+        found = by_key(open_imagefolder(storage, SourceOptions(source=str(root)), CLASSES, tmp_path / "listing"))
     else:
         found = archive(tmp_path / name, files, "w:gz" if name.endswith("gz") else "w", classes="imagenet-1k")
 

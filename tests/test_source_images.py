@@ -106,7 +106,7 @@ def test_any_bytes_are_an_image_or_a_rejection(tail: bytes, position: int, value
 def test_fashion_photographs_go_through_a_folder(tmp_path: Path) -> None:
     wnids = [one.wnid for one in load_classes("fashion")]
     files = {f"{wnids[label]}/{number}.jpg": fashion_jpeg(number) for number, label in enumerate(fashion_labels(40))}
-    found = by_key(opened(write_files(tmp_path / "in", files), tmp_path / "index", classes="fashion"))
+    found = by_key(opened(write_files(tmp_path / "in", files), tmp_path / "listing", classes="fashion"))
 
     assert {sample.image_bytes for sample in found.values()} == set(files.values())
     assert all(sample.wnid == wnids[sample.class_index or 0] for sample in found.values())

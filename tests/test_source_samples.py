@@ -22,30 +22,30 @@ from tests.pictures import drawing, encode, jpeg
 from tests.reading import by_key, everything, refused_by
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 COLOR = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
 
 
 def refused(folder: Path, **facts: Any) -> str:
     """The line that a sample with these facts is refused with; a good one stands before it."""
     folder.mkdir(exist_ok=True)
-    samples = [GivenSample(image=GREY), GivenSample(**{"image": GREY, **facts})]
+    samples = [GivenSample(image=GRAY), GivenSample(**{"image": GRAY, **facts})]
     return refused_by(open_samples, samples, folder)
 
 
 def test_arrays_keep_their_pixels_and_encoded_images_their_bytes(tmp_path: Path) -> None:
     given = [
-        GivenSample(image=GREY, label=3),
+        GivenSample(image=GRAY, label=3),
         GivenSample(image=COLOR[::-1, ::2], label=0, key="mirrored"),
         GivenSample(image=jpeg(1)),
         GivenSample(image=encode(drawing(2), "PNG"), label=1),
         GivenSample(image=jpeg(3)[:-40], label=1),
     ]
-    grey, mirrored, photo, png, cut = everything(open_samples(given, tmp_path))["train"]
+    gray, mirrored, photo, png, cut = everything(open_samples(given, tmp_path))["train"]
 
-    assert (grey.key, grey.class_index, grey.wnid, grey.label_source) == ("train_00000", 3, "3", "given")
-    assert (grey.image_format, grey.mode, grey.width, grey.height) == ("png", "L", 7, 5)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(grey.image_bytes or b""))), GREY)
+    assert (gray.key, gray.class_index, gray.wnid, gray.label_source) == ("train_00000", 3, "3", "given")
+    assert (gray.image_format, gray.mode, gray.width, gray.height) == ("png", "L", 7, 5)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(gray.image_bytes or b""))), GRAY)
     assert (mirrored.key, mirrored.mode, mirrored.width) == ("mirrored", "RGB", 3)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(mirrored.image_bytes or b""))), COLOR[::-1, ::2])
     assert (photo.image_bytes, photo.image_format, photo.reason) == (jpeg(1), "jpg", None)
@@ -53,13 +53,13 @@ def test_arrays_keep_their_pixels_and_encoded_images_their_bytes(tmp_path: Path)
     assert png.image_format == "png" and png.image_bytes == encode(drawing(2), "PNG")
     # What cannot be decoded is a row with the reason, as in every source.
     assert (cut.status, cut.image_bytes, cut.class_index) == ("undecodable", None, 1) and cut.reason
-    assert [sample.provenance["source_path"] for sample in (grey, cut)] == ["samples:0", "samples:4"]
+    assert [sample.provenance["source_path"] for sample in (gray, cut)] == ["samples:0", "samples:4"]
 
 
 def test_splits_that_come_mixed_keep_their_order(tmp_path: Path) -> None:
     names = ["val", "train", "train", "val", "train"]
     source = open_samples(
-        (GivenSample(image=GREY, label=number, split=split) for number, split in enumerate(names)), tmp_path
+        (GivenSample(image=GRAY, label=number, split=split) for number, split in enumerate(names)), tmp_path
     )
     assert source.splits == {"val": 2, "train": 3}
     found = everything(source)
@@ -99,7 +99,7 @@ def test_a_generator_is_consumed_once_and_one_sample_at_a_time(tmp_path: Path) -
 def test_classes_give_the_labels_their_names(tmp_path: Path) -> None:
     def wnids(name: str, classes: Any) -> list[str | None]:
         (tmp_path / name).mkdir()
-        samples = [GivenSample(image=GREY, label=label) for label in (1, 0, None)]
+        samples = [GivenSample(image=GRAY, label=label) for label in (1, 0, None)]
         return [one.wnid for one in everything(open_samples(samples, tmp_path / name, classes=classes))["train"]]
 
     assert wnids("names", ["cat", "a dog"]) == ["a dog", "cat", None]
@@ -117,7 +117,7 @@ def test_classes_give_the_labels_their_names(tmp_path: Path) -> None:
 
 def test_provenance_is_held_to_the_manifests_columns(tmp_path: Path) -> None:
     facts = {"corruption": "fog", "severity": np.int64(3), "guidance_scale": np.float32(2.5), "scene": None}
-    source = open_samples([GivenSample(image=GREY, key="a", provenance=facts)], tmp_path, origin="corrupted")
+    source = open_samples([GivenSample(image=GRAY, key="a", provenance=facts)], tmp_path, origin="corrupted")
     sample = by_key(source)["a"]
     assert sample.source == "corrupted"
     assert sample.provenance == {
@@ -137,9 +137,9 @@ def test_provenance_is_held_to_the_manifests_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"image": GREY.astype(np.float32) / 255}, r"found float32 \[5, 7\]: scale it to 0 to 255"),
+        ({"image": GRAY.astype(np.float32) / 255}, r"found float32 \[5, 7\]: scale it to 0 to 255"),
         ({"image": np.full((2, 2), np.nan)}, r"found float64 \[2, 2\]: it holds NaN"),
-        ({"image": GREY.astype(np.uint16)}, r"expected uint8 of shape .*, found uint16"),
+        ({"image": GRAY.astype(np.uint16)}, r"expected uint8 of shape .*, found uint16"),
         ({"image": COLOR.transpose(2, 0, 1)}, r"found uint8 \[3, 4, 6\]: give channels last"),
         ({"image": np.zeros((2, 2, 4), np.uint8)}, r"give \[\.\.\., :3\] of it"),
         ({"image": np.zeros((2, 2, 1), np.uint8)}, r"give \[\.\.\., 0\] of it"),
@@ -172,13 +172,13 @@ def test_options_and_emptiness(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no samples were given"):
         open_samples([], tmp_path)
     with pytest.raises(OptionError, match="source is one of real"):
-        open_samples([GivenSample(image=GREY)], tmp_path, origin="drawn")
+        open_samples([GivenSample(image=GRAY)], tmp_path, origin="drawn")
     with pytest.raises(OptionError, match="lossless is png or ppm"):
-        open_samples([GivenSample(image=GREY)], tmp_path, lossless="gif")
+        open_samples([GivenSample(image=GRAY)], tmp_path, lossless="gif")
 
 
 def test_an_open_source_is_opened_as_it_is(tmp_path: Path) -> None:
-    source = open_samples([GivenSample(image=GREY)], tmp_path)
+    source = open_samples([GivenSample(image=GRAY)], tmp_path)
     assert open_source(source, tmp_path) is source
     assert source.kind == "samples"
     with pytest.raises(OptionError, match="--source-kind is one of"):
@@ -205,7 +205,7 @@ def test_a_full_disk_says_where_room_is_needed(tmp_path: Path) -> None:
 
 
 def test_a_spill_that_is_gone_or_cut_is_named(tmp_path: Path) -> None:
-    source = open_samples([GivenSample(image=GREY), GivenSample(image=COLOR)], tmp_path)
+    source = open_samples([GivenSample(image=GRAY), GivenSample(image=COLOR)], tmp_path)
     source.path.write_bytes(source.path.read_bytes()[:-1])
     with pytest.raises(SourceError, match="ends in sample 1, expected 72 bytes at byte 35"):
         everything(source)
@@ -217,13 +217,13 @@ def test_a_spill_that_is_gone_or_cut_is_named(tmp_path: Path) -> None:
 def test_each_kind_of_fact_has_its_own_digest(tmp_path: Path) -> None:
     def settings(name: str, **facts: Any) -> dict[str, Any]:
         (tmp_path / name).mkdir()
-        sample = GivenSample(**{"image": GREY, "label": 1, "key": "a", **facts})
+        sample = GivenSample(**{"image": GRAY, "label": 1, "key": "a", **facts})
         return dict(open_samples([sample], tmp_path / name).settings)
 
     base = settings("base")
     assert base == settings("again")
     changes: dict[str, dict[str, Any]] = {
-        "images": {"image": GREY[::-1]},
+        "images": {"image": GRAY[::-1]},
         "labels": {"label": 2},
         "keys": {"key": "b"},
         "provenance": {"provenance": {"severity": 1}},
@@ -232,4 +232,4 @@ def test_each_kind_of_fact_has_its_own_digest(tmp_path: Path) -> None:
         found = settings(name, **facts)
         assert [one for one in base if base[one] != found[one]] == [name]
     # The same bytes in another shape are another picture.
-    assert settings("reshaped", image=GREY.reshape(7, 5))["images"] != base["images"]
+    assert settings("reshaped", image=GRAY.reshape(7, 5))["images"] != base["images"]

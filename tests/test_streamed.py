@@ -77,7 +77,7 @@ def test_what_is_written_is_read(form: Format, samples: list[Any], spare: int, f
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "data"
         write(form, root if flat else root / "train", [made[:2], made[2:]], ("txt", "seg"), spare)
-        source = opened(form, root, Path(name) / "index")
+        source = opened(form, root, Path(name) / "listing")
         found = everything(source)["train"]
         assert list(source.keys("train")) == [one.key for one in made]
     assert [(one.key, one.image_bytes, one.class_index, dict(one.extra_members), one.status) for one in found] == [
@@ -90,7 +90,7 @@ def test_splits_labels_and_members(form: Format, tmp_path: Path) -> None:
     facts = {"json": b'{"wnid": "n00000007", "source": "generated"}', "cls": b"7"}
     write(form, tmp_path / "data" / "train", [[sample(0, None, 7, **facts), sample(1, None, None)]], ("json", "cls"))
     write(form, tmp_path / "data" / "val", [[sample(2), sample(3, b"no image")]], ("json", "cls"))
-    source = opened(form, tmp_path / "data", tmp_path / "index")
+    source = opened(form, tmp_path / "data", tmp_path / "listing")
     assert source.splits == {"train": 2, "val": 2}
     first, second, third, fourth = by_key(source).values()
 
@@ -100,21 +100,21 @@ def test_splits_labels_and_members(form: Format, tmp_path: Path) -> None:
     assert (second.class_index, second.label_source, dict(second.extra_members)) == (None, None, {})
     assert (third.class_index, fourth.status) == (0, "undecodable")
 
-    only = opened(form, tmp_path / "data", tmp_path / "index", split="val", classes="fashion")
+    only = opened(form, tmp_path / "data", tmp_path / "listing", split="val", classes="fashion")
     assert only.splits == {"val": 2}
     assert next(only.samples("val", 0, 1)).wnid is not None
-    assert "not 'test'" in refused(form, tmp_path / "data", tmp_path / "index", split="test")
+    assert "not 'test'" in refused(form, tmp_path / "data", tmp_path / "listing", split="test")
     # A dataset of this package keeps its shards in a folder of that name.
     (tmp_path / "whole").mkdir()
     (tmp_path / "data").rename(tmp_path / "whole" / "shards")
-    assert opened(form, tmp_path / "whole", tmp_path / "index").splits == {"train": 2, "val": 2}
+    assert opened(form, tmp_path / "whole", tmp_path / "listing").splits == {"train": 2, "val": 2}
 
 
 @pytest.mark.parametrize("form", [MDS, LITDATA])
 def test_positions_are_the_same_in_every_process_and_shuffled_order_is_fixed(form: Format, tmp_path: Path) -> None:
     root = write(form, tmp_path / "data", [[sample(number) for number in range(start, start + 5)] for start in (0, 5)])
-    plain = opened(form, root, tmp_path / "index")
-    shuffled = opened(form, root, tmp_path / "index", shuffle=True)
+    plain = opened(form, root, tmp_path / "listing")
+    shuffled = opened(form, root, tmp_path / "listing", shuffle=True)
     keys = [one.key for one in everything(plain)["train"]]
     order = [one.key for one in everything(shuffled)["train"]]
 
@@ -124,7 +124,7 @@ def test_positions_are_the_same_in_every_process_and_shuffled_order_is_fixed(for
         copy = pickle.loads(pickle.dumps(source))
         assert [one.key for one in copy.samples("train", 3, 8)] == expected[3:8]
     assert plain.settings != shuffled.settings
-    assert opened(form, root, tmp_path / "index").settings == plain.settings
+    assert opened(form, root, tmp_path / "listing").settings == plain.settings
 
 
 @pytest.mark.parametrize("form", [MDS, LITDATA])
@@ -134,7 +134,7 @@ def test_a_bucket_gives_the_same_samples(form: Format, tmp_path: Path, s3_enviro
     storage = open_storage(url)
     for path in root.iterdir():
         storage.write(f"val/{path.name}", path.read_bytes())
-    local, remote = (opened(form, where, tmp_path / "index") for where in (tmp_path / "data", url))
+    local, remote = (opened(form, where, tmp_path / "listing") for where in (tmp_path / "data", url))
     assert remote.settings == local.settings
     assert everything(remote) == everything(local)
 
@@ -142,14 +142,14 @@ def test_a_bucket_gives_the_same_samples(form: Format, tmp_path: Path, s3_enviro
 @pytest.mark.parametrize("form", [MDS, LITDATA])
 def test_two_samples_with_one_key_and_keys_that_may_not_be_are_refused(form: Format, tmp_path: Path) -> None:
     root = write(form, tmp_path / "twice", [[sample(1)], [sample(2), sample(1)]])
-    message = refused(form, root, tmp_path / "index")
+    message = refused(form, root, tmp_path / "listing")
     assert f"{form[2].format(0)}, row 0" in message and f"{form[2].format(1)}, row 1" in message
 
     odd = sample(1)
     object.__setattr__(odd, "key", "a/b")
     root = write(form, tmp_path / "slash", [[odd]])
-    assert "row 0" in refused(form, root, tmp_path / "index")
-    assert by_key(opened(form, root, tmp_path / "index", flatten_keys=True)).keys() == {"a__b"}
+    assert "row 0" in refused(form, root, tmp_path / "listing")
+    assert by_key(opened(form, root, tmp_path / "listing", flatten_keys=True)).keys() == {"a__b"}
 
 
 # Damage
@@ -162,10 +162,10 @@ def test_a_shard_cut_anywhere_is_refused(form: Format, tmp_path: Path) -> None:
     content = path.read_bytes()
     for length in range(len(content)):
         path.write_bytes(content[:length])
-        assert path.name in refused(form, root, tmp_path / "index")
+        assert path.name in refused(form, root, tmp_path / "listing")
     for offset, value in ((8, 5), (8, 2**31), (4, 3), (16, len(content) - 1)):
         path.write_bytes(content[:offset] + struct.pack("<I", value) + content[offset + 4 :])
-        assert path.name in refused(form, root, tmp_path / "index")
+        assert path.name in refused(form, root, tmp_path / "listing")
 
 
 @pytest.mark.parametrize("form", [MDS, LITDATA])
@@ -181,7 +181,7 @@ def test_altered_bytes_make_errors_or_rows(form: Format, data: st.DataObject) ->
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
         path.write_bytes(content)
         try:
-            source = opened(form, root, Path(name) / "index")
+            source = opened(form, root, Path(name) / "listing")
             found = everything(source)
         except ShardtoolsError as error:
             assert "\n" not in str(error)

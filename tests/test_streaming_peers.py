@@ -130,7 +130,7 @@ def test_what_mdswriter_writes_is_read(compression: str | None, tmp_path: Path, 
             array = np.full((2, 2), number, np.uint8)
             writer.write({"class": number, "png": picture, "size": 0.5, "text": "hé", "array": array})
     assert len(list(root.glob("*.mds*"))) > 1
-    found = everything(opened(MDS, root, tmp_path / "index"))["train"]
+    found = everything(opened(MDS, root, tmp_path / "listing"))["train"]
     assert [one.class_index for one in found] == list(range(7))
     for one, picture in zip(found, pictures, strict=True):
         assert Image.open(io.BytesIO(one.image_bytes or b"")).tobytes() == picture.tobytes()
@@ -143,7 +143,7 @@ def test_images_of_any_mode_that_mdswriter_writes_are_read(tmp_path: Path, strea
     with streaming.MDSWriter(out=str(root), columns={"x": "pil", "y": "uint8"}, size_limit=None) as writer:
         for number, picture in enumerate(pictures):
             writer.write({"x": picture, "y": np.uint8(number)})
-    found = everything(opened(MDS, root, tmp_path / "index"))["train"]
+    found = everything(opened(MDS, root, tmp_path / "listing"))["train"]
     assert [one.mode for one in found] == ["RGB", "L", "RGBA", "1"]
     for one, picture in zip(found, pictures, strict=True):
         assert Image.open(io.BytesIO(one.image_bytes or b"")).tobytes() == picture.tobytes()
@@ -183,7 +183,7 @@ EXPECTED = [(jpeg(number), number) for number in range(7)]
 @pytest.mark.parametrize("compression", [None, "zstd"])
 def test_rows_of_bytes_that_litdata_writes_are_read(compression: str | None, tmp_path: Path) -> None:
     root = litdata_write(tmp_path / "data", ROWS, compression=compression)
-    assert read(LITDATA, root, tmp_path / "index") == EXPECTED
+    assert read(LITDATA, root, tmp_path / "listing") == EXPECTED
 
 
 @pytest.mark.parametrize("level", [None, "chunk", "batch", "sample"])
@@ -193,7 +193,7 @@ def test_images_that_litdata_writes_are_read(level: str | None, tmp_path: Path) 
     items = [one | {"image": Jpeg(bytes=one["image"])} for one in ROWS]
     packing = {} if level is None else {"compression": "zstd", "compression_level": level}
     root = litdata_write(tmp_path / "data", items, **packing)
-    assert read(LITDATA, root, tmp_path / "index") == EXPECTED
+    assert read(LITDATA, root, tmp_path / "listing") == EXPECTED
 
 
 def test_other_items_that_litdata_writes_are_read(tmp_path: Path) -> None:
@@ -201,19 +201,19 @@ def test_other_items_that_litdata_writes_are_read(tmp_path: Path) -> None:
 
     pictures = [drawing(number) for number in range(4)]
     tuples = litdata_write(tmp_path / "tuples", list(zip(pictures, range(4), strict=True)))
-    found = everything(opened(LITDATA, tuples, tmp_path / "index"))["train"]
+    found = everything(opened(LITDATA, tuples, tmp_path / "listing"))["train"]
     assert [one.class_index for one in found] == [0, 1, 2, 3]
     assert [Image.open(io.BytesIO(one.image_bytes or b"")).tobytes() for one in found] == [
         picture.tobytes() for picture in pictures
     ]
 
     pngs = [{"image": LitImage(bytes=encode(picture, "PNG")), "ok": True, "size": 1.5} for picture in pictures]
-    found = everything(opened(LITDATA, litdata_write(tmp_path / "pngs", pngs), tmp_path / "index"))["train"]
+    found = everything(opened(LITDATA, litdata_write(tmp_path / "pngs", pngs), tmp_path / "listing"))["train"]
     assert [one.image_bytes for one in found] == [encode(picture, "PNG") for picture in pictures]
     assert dict(found[0].extra_members) == {"ok": b"1", "size": b"1.5"}
 
     tensors = litdata_write(tmp_path / "tensors", [{"image": torch.zeros(3, 4, 4), "label": 1}])
-    (rejected,) = everything(opened(LITDATA, tensors, tmp_path / "index"))["train"]
+    (rejected,) = everything(opened(LITDATA, tensors, tmp_path / "listing"))["train"]
     assert (rejected.status, rejected.class_index) == ("not-an-image", 1)
 
 

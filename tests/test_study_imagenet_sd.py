@@ -151,7 +151,7 @@ def test_the_table_has_a_row_a_training_set() -> None:
 def test_findings_of_the_thesis_are_compared_seed_by_seed() -> None:
     def wavering(cell: Cell) -> float:
         """As `made_up`, but definitions help in two seeds of three, and crops cost a point."""
-        helps = cell.dataset is not None and cell.dataset.prompt == "c, d_c"
+        helps = cell.dataset is not None and cell.dataset.prompt_template == "c, d_c"
         return made_up(cell) + (helps and (-1.0, 1.0, 3.0)[cell.seed]) - (cell.augmentation == "multi-crop")
 
     report = make_report(FULL, results(FULL, wavering))
@@ -240,7 +240,7 @@ def work_off(folder: str, bad: str) -> tuple[bool, list[Any]]:
         there=set(),
     )
     is_good = pool.work_off(
-        tuple(GeneratedSet(prompt="c", guidance=g, steps=1, clones=1, seed=0) for g in (1.0, 2.0, 3.0))
+        tuple(GeneratedSet(prompt_template="c", guidance=g, steps=1, clones=1, seed=0) for g in (1.0, 2.0, 3.0))
     )
     os.close(write)
     with os.fdopen(read, "rb") as stream:

@@ -120,10 +120,10 @@ def test_table_refuses_what_it_cannot_hold() -> None:
         table.format_row(synset)
 
 
-def test_wordnets_licence_is_shipped_beside_the_table() -> None:
-    licence = Path(table.__file__).with_name("WORDNET_LICENSE.txt").read_text(encoding="utf-8")
-    assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
-    assert "Permission to use, copy, modify and distribute" in licence
+def test_wordnets_license_is_shipped_beside_the_table() -> None:
+    license = Path(table.__file__).with_name("WORDNET_LICENSE.txt").read_text(encoding="utf-8")
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in license
+    assert "Permission to use, copy, modify and distribute" in license
 
 
 @pytest.mark.parametrize(

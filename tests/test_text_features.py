@@ -34,7 +34,7 @@ from shardtools.pipelines.feature_encoders import load_feature_encoder
 from shardtools.pipelines.local_models import Preprocessing, read_preprocessing
 from shardtools.pipelines.ranks import Rank
 from shardtools.pipelines.text_features import load_text_encoder, pool_tokens
-from tests.featured import make_labelled, with_features
+from tests.featured import make_labeled, with_features
 from tests.text_encoders import DIM, MAX_TOKENS, PREPROCESSING, SIDE, clip, sentences, siglip
 
 TEXTS = ["a red shoe", "the photo of a blue shirt", "fish", "a photo of the red fish , a shoe - of the red blue shirt"]
@@ -55,7 +55,7 @@ def extract(world: Rank, job: Job, report: Progress) -> None:
 @pytest.fixture(scope="module")
 def dataset(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Twelve drawings with features of the dual encoder's image tower, through the whole pipeline."""
-    url = make_labelled(tmp_path_factory.mktemp("searched") / "dataset", [n % 3 for n in range(12)])
+    url = make_labeled(tmp_path_factory.mktemp("searched") / "dataset", [n % 3 for n in range(12)])
     wanted = FeatureOptions(dataset=url, encoder=f"clip:{folders / 'clip'}", dtype="float32", device="cpu", threads=1)
     world = Rank(rank=0, world_size=1, device=torch.device("cpu"))
     run_as_rank(Extraction(wanted, ignore), world, partial(extract, world), threading.Event())
@@ -210,7 +210,7 @@ def test_the_image_that_is_a_text_comes_first(dataset: str, folders: Path, tmp_p
 
 
 def test_features_without_a_text_tower_are_not_searched_by_text(tmp_path: Path) -> None:
-    url = make_labelled(tmp_path / "dataset", [0, 1, 2])
+    url = make_labeled(tmp_path / "dataset", [0, 1, 2])
     with_features(url, np.eye(3, dtype=np.float32))
     with pytest.raises(OptionError, match=r"are of test, which reads no texts: extract them with a dual encoder"):
         run(index, "search", url, "--text", "a red shoe")
@@ -322,7 +322,7 @@ def test_class_texts_that_cannot_be_made_or_read(classes: str, folders: Path, tm
     asked = ["--classes", classes, "--encoder", str(folders / "clip"), "--out", str(out)]
     with pytest.raises(PromptError, match="expected a scene for b"):
         run(text_features, *asked, "--prompt", "c inside b")
-    with pytest.raises(OptionError, match="prompts are different templates"):
+    with pytest.raises(OptionError, match="prompt templates are different ones"):
         run(text_features, *asked, "--prompt", "c", "--prompt", "c")
     with pytest.raises(DatasetError, match=r"has no texts\.json: `shardtools text-features` makes it"):
         open_class_texts(out)

@@ -175,7 +175,7 @@ def open_rgb(source: Path, key: str) -> Image.Image:
 
 
 @pytest.mark.parametrize(("resize", "size"), [(256, 224), (36, 31), (24, 24)])
-def test_a_centre_crop_is_that_of_torchvision(tar: str, source: Path, resize: int, size: int) -> None:
+def test_a_center_crop_is_that_of_torchvision(tar: str, source: Path, resize: int, size: int) -> None:
     """To 1 of 255: Pillow's releases differ in which of the two directions they resize first."""
     reference = v2.Compose([v2.Resize(resize), v2.CenterCrop(size)])
     found = epoch(options(tar, crop=CenterCropOptions(resize=resize, size=size), last="short"))

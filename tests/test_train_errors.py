@@ -117,7 +117,7 @@ def test_a_loss_that_is_no_number_stops_the_run(dataset: str, tmp_path: Path) ->
         tmp_path,
         checkpoint_steps=1,
         recipe_head="linear",
-        recipe_projector_layers=-1,
+        recipe_projector_layers=None,
         recipe_base_lr=1e30,
         recipe_warmup_epochs=0.3,
     )

@@ -194,12 +194,12 @@ def test_projector_layers_and_first_weights() -> None:
     assert all(not block[0].bias.any() for block in projector.hidden)
 
 
-def test_projector_of_no_hidden_layer_and_its_normalisations() -> None:
+def test_projector_of_no_hidden_layer_and_its_normalizations() -> None:
     torch.manual_seed(0)
     features = 7 * pixels(4, 6)
-    raw = Projector(6, 0, 99, 3, normalise_input=False)
+    raw = Projector(6, 0, 99, 3, normalize_input=False)
     assert torch.equal(raw(features), features @ raw.bottleneck.weight.T)
-    raw.normalise_output = True
+    raw.normalize_output = True
     assert torch.allclose(raw(features).norm(dim=1), torch.ones(4))
 
 
@@ -303,7 +303,7 @@ def test_a_seed_makes_the_model_and_leaves_the_generator_alone() -> None:
 
 
 def test_projector_of_each_head() -> None:
-    plain = build_classifier(replace(RECIPE, projector_layers=-1, head="linear"), 4, seed=0)
+    plain = build_classifier(replace(RECIPE, projector_layers=None, head="linear"), 4, seed=0)
     assert plain.projector is None
     assert isinstance(plain.head, LinearHead)
     assert plain.head.weight.shape == (4, 128)
@@ -311,6 +311,6 @@ def test_projector_of_each_head() -> None:
         built = build_classifier(replace(RECIPE, head=head), 4, seed=0)
         assert isinstance(built.head, kind)
         assert built.projector is not None
-        assert built.projector.normalise_input is (head != "linear")
+        assert built.projector.normalize_input is (head != "linear")
     with pytest.raises(OptionError, match="at least 1 class"):
         build_classifier(RECIPE, 0)

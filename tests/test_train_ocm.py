@@ -27,14 +27,14 @@ RECIPE = Recipe(
 )
 
 
-def means(size: int = 4, *, num_classes: int = 3, normalised: bool = False, dim: int = 2) -> OnlineClassMeans:
+def means(size: int = 4, *, num_classes: int = 3, normalized: bool = False, dim: int = 2) -> OnlineClassMeans:
     return OnlineClassMeans(
         nn.Identity(),
         nn.Identity(),
         dim=dim,
         num_classes=num_classes,
         memory_size=size,
-        normalised=normalised,
+        normalized=normalized,
         generator=torch.Generator().manual_seed(0),
     )
 
@@ -45,14 +45,14 @@ def classifier(seed: int = 0) -> tuple[Classifier, OnlineClassMeans]:
     return built, built.head
 
 
-def train_step(model: Classifier, head: OnlineClassMeans, optimiser: torch.optim.Optimizer, number: int) -> float:
+def train_step(model: Classifier, head: OnlineClassMeans, optimizer: torch.optim.Optimizer, number: int) -> float:
     generator = torch.Generator().manual_seed(number)
     images = torch.randn(5, 3, 16, 16, generator=generator)
     labels = torch.randint(3, (5,), generator=generator)
     loss = functional.cross_entropy(model(images), labels)
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     head.update(model, images, labels)
     return float(loss.detach())
 
@@ -69,15 +69,15 @@ def test_prototypes_and_logits_by_hand() -> None:
     assert torch.allclose(logits, torch.tensor([[6.0, 0.0, 0.0], [2.8, 0.0, -8.0]]), atol=1e-6)
 
 
-def test_normalised_storage_gives_every_embedding_one_say() -> None:
+def test_normalized_storage_gives_every_embedding_one_say() -> None:
     written = torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, -2.0], [0.0, -1.0]]), torch.tensor([0, 0, 2, 2])
-    raw, normalised = means(), means(normalised=True)
-    assert torch.allclose(normalised.memory.norm(dim=1), torch.ones(4))
-    for head in (raw, normalised):
+    raw, normalized = means(), means(normalized=True)
+    assert torch.allclose(normalized.memory.norm(dim=1), torch.ones(4))
+    for head in (raw, normalized):
         head.write(*written)
     assert torch.equal(raw.memory, written[0])
-    assert torch.equal(normalised.memory, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, -1.0]]))
-    assert torch.allclose(normalised.prototypes[0], torch.tensor([0.5, 0.5]).sqrt())
+    assert torch.equal(normalized.memory, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, -1.0]]))
+    assert torch.allclose(normalized.prototypes[0], torch.tensor([0.5, 0.5]).sqrt())
 
 
 def test_the_memory_starts_with_gaussian_vectors_of_random_classes() -> None:
@@ -189,25 +189,25 @@ def test_an_update_embeds_with_the_moved_average_in_training_mode() -> None:
 
 
 def test_a_resumed_run_is_the_same_to_the_bit() -> None:
-    def optimiser_of(model: Classifier) -> torch.optim.Optimizer:
+    def optimizer_of(model: Classifier) -> torch.optim.Optimizer:
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return torch.optim.SGD(trained, lr=0.1, momentum=0.9)
 
     straight, head = classifier()
-    optimiser = optimiser_of(straight)
-    losses = [train_step(straight, head, optimiser, number) for number in range(5)]
+    optimizer = optimizer_of(straight)
+    losses = [train_step(straight, head, optimizer, number) for number in range(5)]
 
     first, head = classifier()
-    optimiser = optimiser_of(first)
-    assert losses[:3] == [train_step(first, head, optimiser, number) for number in range(3)]
-    saved = copy.deepcopy((first.state_dict(), optimiser.state_dict()))
+    optimizer = optimizer_of(first)
+    assert losses[:3] == [train_step(first, head, optimizer, number) for number in range(3)]
+    saved = copy.deepcopy((first.state_dict(), optimizer.state_dict()))
     assert int(saved[0]["head.position"]) == 0  # 5 and 5 of 12, and a third batch of which 3 were dropped
 
     resumed, head = classifier(seed=9)
-    train_step(resumed, head, optimiser_of(resumed), 77)
-    optimiser = optimiser_of(resumed)
+    train_step(resumed, head, optimizer_of(resumed), 77)
+    optimizer = optimizer_of(resumed)
     resumed.load_state_dict(saved[0])
-    optimiser.load_state_dict(saved[1])
-    assert losses[3:] == [train_step(resumed, head, optimiser, number) for number in (3, 4)]
+    optimizer.load_state_dict(saved[1])
+    assert losses[3:] == [train_step(resumed, head, optimizer, number) for number in (3, 4)]
     state = straight.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in resumed.state_dict().items())

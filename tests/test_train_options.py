@@ -22,7 +22,7 @@ from shardtools.errors import OptionError, QueryError
 from shardtools.execution import Notice
 from shardtools.loader import Loader
 from shardtools.overlays import write_overlay
-from shardtools.pipelines.train_data import DeviceBatches, Normaliser
+from shardtools.pipelines.train_data import DeviceBatches, Normalizer
 from shardtools.pipelines.train_models import build_classifier
 from shardtools.sql import query
 from shardtools.training.data import Share, evaluation_loader, training_loader
@@ -30,7 +30,7 @@ from shardtools.training.messages import CheckpointWritten, TrainingReady
 from shardtools.training.options import TrainOptions
 from tests.training_runs import NUM_CLASSES, NUM_IMAGES, RECIPE, STEPS_PER_EPOCH, Here, options, write_drawings
 
-PLAIN = replace(RECIPE, head="linear", projector_layers=-1, augmentation="plain", epochs=1)
+PLAIN = replace(RECIPE, head="linear", projector_layers=None, augmentation="plain", epochs=1)
 """One crop, a linear head, one epoch; the first step is made at a rate of 0."""
 
 
@@ -63,7 +63,7 @@ def first_batch(wanted: TrainOptions) -> tuple[torch.Tensor, torch.Tensor, int]:
     batches.loader.close()
     model = build_classifier(wanted.recipe, NUM_CLASSES, seed=wanted.seed).train()
     with torch.no_grad():
-        logits = model(Normaliser(wanted.recipe.mean, wanted.recipe.std, torch.device("cpu"))(batch.images))
+        logits = model(Normalizer(wanted.recipe.mean, wanted.recipe.std, torch.device("cpu"))(batch.images))
     return logits.double(), batch.labels, len(batch.rows)
 
 

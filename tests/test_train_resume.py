@@ -18,7 +18,7 @@ from shardtools.pipelines.train_checkpoint import Checkpoint, list_checkpoints, 
 from shardtools.training.messages import CheckpointWritten, Evaluated, TrainingEnded, TrainingReady
 from tests.training_runs import NUM_IMAGES, RECIPE, STEPS_PER_EPOCH, Here, options, write_drawings
 
-PLAIN = replace(RECIPE, head="linear", projector_layers=-1, augmentation="plain")
+PLAIN = replace(RECIPE, head="linear", projector_layers=None, augmentation="plain")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_weights_that_are_no_numbers_replace_no_checkpoint(dataset: str, tmp_pat
 
 def checkpoint(step: int) -> Checkpoint:
     model = {"weight": torch.full((4, 4), float(step))}
-    return Checkpoint(step=step, model=model, optimiser={}, loader={}, settings={}, random_states=[])
+    return Checkpoint(step=step, model=model, optimizer={}, loader={}, settings={}, random_states=[])
 
 
 def test_what_kills_have_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:

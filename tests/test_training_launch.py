@@ -19,7 +19,7 @@ from shardtools.dataset import acquire
 from shardtools.errors import DatasetBusyError, DatasetError, OptionError, PlanMismatchError, RunError
 from shardtools.execution import CHILD_DECIDES, Message, Notice, Progress, ignore, run_in_child
 from shardtools.storage import open_storage
-from shardtools.training import MODEL_FILE, RECORD_FILE, Recipe, TrainOptions, TrainResult, train, write_record
+from shardtools.training import MODEL_FILE, RUN_FILE, Recipe, TrainOptions, TrainResult, train, write_run_file
 from shardtools.training.launch import Training, processes_to_ask
 from shardtools.training.messages import (
     AlreadyTrained,
@@ -30,7 +30,7 @@ from shardtools.training.messages import (
     TrainingReady,
 )
 from shardtools.training.metrics import MetricsLog
-from shardtools.training.record import read_finished
+from shardtools.training.run_file import changed_settings, read_finished
 
 CHILD = """
 import os, pickle, signal, sys
@@ -70,7 +70,7 @@ def finish(out: Path, **changes: Any) -> TrainOptions:
     """A folder whose training is done."""
     wanted = options(out, **changes)
     result = TrainResult(out="elsewhere", epochs=2, steps=10, images=80, seconds=0.5, metrics={"val_top1": 20.0})
-    write_record(open_storage(out), wanted, {"steps_per_epoch": 5}, result)
+    write_run_file(open_storage(out), wanted, {"steps_per_epoch": 5}, result)
     (out / MODEL_FILE).write_bytes(b"weights")
     return wanted
 
@@ -91,7 +91,7 @@ def test_messages_become_a_result_and_a_record(tmp_path: Path) -> None:
     assert isinstance(notice, Notice) and "no curves.png" in notice.text, "there are no metrics to draw"
     assert isinstance(ready, TrainingReady)
     assert (ready.num_processes, ready.decoder, ready.device) == (2, "3", "cpu")
-    record = json.loads((tmp_path / "run" / RECORD_FILE).read_text())
+    record = json.loads((tmp_path / "run" / RUN_FILE).read_text())
     assert record["options"]["recipe"]["name"] == "own" and record["result"]["steps"] == 10
     assert record["facts"]["samples"] == 40 and record["facts"]["steps_per_epoch"] == 5
 
@@ -106,7 +106,7 @@ def test_a_run_resumed_after_its_last_epoch_has_the_metrics_of_its_last_evaluati
     result = run(wanted, READY + "end('done', 10)")
 
     assert result.metrics == {"val_top1": 20.0, "val_top5": 60.0, "val_loss": 2.1}
-    assert json.loads((tmp_path / RECORD_FILE).read_text())["result"]["metrics"] == result.metrics
+    assert json.loads((tmp_path / RUN_FILE).read_text())["result"]["metrics"] == result.metrics
     assert run(options(tmp_path), READY + "end('done', 10)").metrics == {}, "this run was asked for none"
     assert run(wanted, READY + "end('done', 15)").metrics == {}, "that evaluation was of earlier weights"
 
@@ -136,7 +136,7 @@ def test_sigterm_stops_after_a_checkpoint_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"stopped at step \d, .* with a checkpoint of step 3: .* it resumes") as error:
         run(wanted, program, show)
     assert "\n" not in str(error.value)
-    assert json.loads((tmp_path / RECORD_FILE).read_text())["result"] is None
+    assert json.loads((tmp_path / RUN_FILE).read_text())["result"] is None
     assert read_finished(open_storage(tmp_path), wanted) is None
 
 
@@ -149,7 +149,7 @@ def test_an_error_of_the_child_is_the_launchers(tmp_path: Path) -> None:
     refused = "end_with_error(PlanMismatchError('a checkpoint of another run'), tell)"
     with pytest.raises(PlanMismatchError, match="a checkpoint of another run"):
         run(options(tmp_path), refused)
-    assert not (tmp_path / RECORD_FILE).exists(), "options that were refused are not the folder's"
+    assert not (tmp_path / RUN_FILE).exists(), "options that were refused are not the folder's"
 
 
 def test_a_child_that_is_killed_or_silent(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_finished_folder_of_other_options_is_refused(tmp_path: Path) -> None:
 def test_a_finished_folder_from_before_a_key_of_recipes(tmp_path: Path) -> None:
     """What an earlier release began is what the default of the younger key does."""
     wanted = finish(tmp_path)
-    path = tmp_path / RECORD_FILE
+    path = tmp_path / RUN_FILE
     record = json.loads(path.read_text())
     for name in ("schedule", "step_epochs", "step_factor"):
         del record["settings"][f"recipe.{name}"]
@@ -195,10 +195,10 @@ def test_a_finished_folder_from_before_a_key_of_recipes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"result": 1, "settings": {}}'])
-def test_a_damaged_record_is_one_line(tmp_path: Path, content: str) -> None:
-    (tmp_path / RECORD_FILE).write_text(content)
+def test_a_damaged_run_file_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / RUN_FILE).write_text(content)
 
-    with pytest.raises(DatasetError, match=r"run\.json: expected the record of a run"):
+    with pytest.raises(DatasetError, match=r"run\.json: expected a run file"):
         train(options(tmp_path))
 
 
@@ -217,3 +217,15 @@ def test_two_runs_on_one_folder(tmp_path: Path) -> None:
         pytest.raises(DatasetBusyError, match=r"another run \(train on .*, pid \d+"),
     ):
         train(options(tmp_path))
+
+
+def test_a_run_of_before_says_the_same_in_other_words() -> None:
+    recipe = Recipe(name="old", augmentation="color")
+    wanted = TrainOptions(datasets=("data",), out="run", recipe=recipe).result()
+    before = json.loads(json.dumps(wanted))
+    before |= {"recipe.memory_normalised": False, "recipe.projector_layers": -1, "recipe.augmentation": "colour"}
+    del before["recipe.memory_normalized"]
+    assert changed_settings(before, wanted) == []
+    assert changed_settings({**before, "recipe.projector_layers": 1}, wanted) == [
+        "recipe.projector_layers was 1, is None"
+    ]

@@ -140,7 +140,7 @@ def test_curves_of_several_runs_are_one_picture(tmp_path: Path) -> None:
     with Image.open(out) as picture:
         assert picture.size == (1800, 1000)
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    seen = {tuple(colour) for colour in np.unique(pixels, axis=0).tolist()}
+    seen = {tuple(color) for color in np.unique(pixels, axis=0).tolist()}
     assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= seen and (0x00, 0x9E, 0x73) not in seen
     assert not list(tmp_path.glob("*.partial"))
     assert "matplotlib.pyplot" not in sys.modules

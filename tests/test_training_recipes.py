@@ -54,7 +54,7 @@ def test_what_the_thesis_states() -> None:
     for recipe in (star, rex):
         assert (recipe.head, recipe.memory_size, recipe.temperature, recipe.min_lr) == ("ocm", 8192, 0.1, 1e-6)
         assert (recipe.projector_hidden, recipe.projector_bottleneck) == (2048, 256)
-    assert generated.head == "linear" and generated.projector_layers == -1
+    assert generated.head == "linear" and generated.projector_layers is None
 
 
 def test_what_torchvision_states() -> None:
@@ -176,7 +176,7 @@ def test_unknown_recipes_give_near_names(tmp_path: Path) -> None:
     [
         ({"head": "softmax"}, "head is one of linear, cosine, ocm"),
         ({"head": "ocm"}, "needs a projector"),
-        ({"projector_layers": -2}, "projector_layers is a number of at least -1"),
+        ({"projector_layers": -1}, "projector_layers is a number of at least 0"),
         ({"scale": 0.0}, "scale is above 0 and at most 1.0, found 0.0"),
         ({"scale": 0.2, "local_scale": 0.3}, "local_scale is above 0 and at most 0.2"),
         ({"std": (0.2, 0.0, 0.2)}, "std is three numbers above 0"),

@@ -100,7 +100,7 @@ class TestManifest:
         monkeypatch.setattr(manifest_check, "_KEYS_A_PASS", 3)
         hashes = np.array([7, 1, 9, 7, 4, 9, 9, 2**64 - 1, 0, 3], dtype=np.uint64)
         with (tmp_path / "scratch").open("w+b") as scratch:
-            index = manifest_check.KeyIndex(scratch)
+            index = manifest_check.KeyHashes(scratch)
             index.add(hashes[:4])
             index.add(hashes[4:])
             assert index.repeated().tolist() == [7, 9]

@@ -168,7 +168,7 @@ class TestDamage:
         assert "it was altered" in only(verify(generated)).message
 
     def test_extension_that_has_not_finished(self, generated: Path, model: Path) -> None:
-        wanted = options(model, generated, prompt="c inside b", samples_per_shard=8, batch_size=3, scale=2)
+        wanted = options(model, generated, prompt_template="c inside b", samples_per_shard=8, batch_size=3, scale=2)
         store_plan_file(open_storage(generated), prepare(wanted).plan_file)
         report = verify(generated)
         assert only(report).kind == "unfinished" and not report.finished

@@ -22,7 +22,7 @@ from shardtools.manifest import decode_part
 from shardtools.storage import open_storage
 from shardtools.verify import RegenerateOptions, RepairOptions, VerifyOptions, regenerate, repair, verify
 from shardtools.verify.regenerating import pixel_difference
-from shardtools.verify.rendering import on_device
+from shardtools.verify.regenerator import on_device
 from tests.generating import files, options, run
 from tests.s3_server import S3Server
 from tests.verify_datasets import (
@@ -35,11 +35,11 @@ from tests.verify_datasets import (
     forge,
     generated,
     generated_once,
+    generating_here,
     kinds,
     model,
     real,
     real_once,
-    rendering_here,
     retried,
     retried_once,
     rows_of,
@@ -52,9 +52,9 @@ class TestPlanNotes:
         [
             {},
             {"classes": "n03595614, sandal.n.01"},
-            {"classes": "CSV", "prompt": "a photo of a c", "hypernyms": "first"},
-            {"prompt": "c, h_c inside b", "lemmas": "first", "scale": 3},
-            {"prompt": "c inside b", "scenes": "SCENES", "guidance_scale": 7.5, "negative_prompt": "blurry"},
+            {"classes": "CSV", "prompt_template": "a photo of a c", "hypernyms": "first"},
+            {"prompt_template": "c, h_c inside b", "lemmas": "first", "scale": 3},
+            {"prompt_template": "c inside b", "scenes": "SCENES", "guidance_scale": 7.5, "negative_prompt": "blurry"},
             {"like": "LIKE"},
         ],
     )
@@ -111,19 +111,19 @@ class TestRepair:
         assert output.count("byte for byte as before") == 3 and "3 shards repaired" in output
         assert files(retried) == files(retried_once)
 
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_shard_is_rendered_from_its_rows(self, generated_once: Path, generated: Path, model: Path) -> None:
         (generated / FIRST_TAR).unlink()
         flip(generated / LAST_TAR, 1100)
         done = repair(generated, RepairOptions(model=str(model)))
         assert [(one.files, one.how, one.identical) for one in done.repaired] == [
-            ((FIRST_TAR,), "rendered from its rows", True),
-            ((LAST_TAR,), "rendered from its rows", True),
+            ((FIRST_TAR,), "generated from its rows", True),
+            ((LAST_TAR,), "generated from its rows", True),
         ]
         assert done.report.sound and not done.committed
         assert files(generated) == files(generated_once)
 
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_swapped_shards(self, generated_once: Path, generated: Path, model: Path) -> None:
         first, last = (generated / FIRST_TAR).read_bytes(), (generated / LAST_TAR).read_bytes()
         (generated / FIRST_TAR).write_bytes(last)
@@ -156,15 +156,15 @@ class TestRepair:
         assert done.committed and done.report.sound and not done.repaired
         assert files(generated) == files(generated_once)
 
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_damaged_part_before_the_first_commit(self, generated_once: Path, generated: Path, model: Path) -> None:
         (generated / "dataset.json").unlink()
         (generated / FIRST_PART).write_bytes(b"cut")
         done = repair(generated, RepairOptions(model=str(model)))
-        assert [(one.how, one.identical) for one in done.repaired] == [("rendered from the plan", None)]
+        assert [(one.how, one.identical) for one in done.repaired] == [("generated from the plan", None)]
         assert files(generated) == files(generated_once)
 
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_images_that_come_out_otherwise(self, generated: Path, model: Path) -> None:
         """As on other hardware: the recorded seed gives another image than the recorded digest."""
         forge(generated, FIRST_PART, lambda rows: rows[4].update(seed=rows[4]["seed"] ^ 1))
@@ -205,7 +205,7 @@ class TestRepair:
     def test_process_that_dies(self, generated: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (generated / FIRST_TAR).unlink()
         monkeypatch.setenv("PYTHONHOME", "/nowhere")
-        with pytest.raises(RunError, match="the rendering process ended: exit code 1"):
+        with pytest.raises(RunError, match="the generating process ended: exit code 1"):
             repair(generated, RepairOptions(model=str(model)))
         assert not (generated / FIRST_TAR).exists() and not list(generated.glob("lease/*"))
 
@@ -230,7 +230,7 @@ class TestRepair:
 
 
 class TestRegenerate:
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_bit_exact_on_the_same_machine(
         self, retried_once: Path, checked_model: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -243,7 +243,7 @@ class TestRegenerate:
         output = capsys.readouterr().out
         assert f"bit-exact: {count} of {count}" in output and "largest pixel difference: 0" in output
 
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_altered_seed_shows(self, generated: Path, model: Path) -> None:
         forge(generated, FIRST_PART, lambda rows: rows[4].update(seed=rows[4]["seed"] ^ 1))
         key = rows_of(generated, FIRST_PART)[4]["key"]
@@ -255,14 +255,14 @@ class TestRegenerate:
         assert report.min_psnr == report.mean_psnr == other.psnr
         assert {image.psnr for image in report.images if image.bit_exact} == {math.inf}
 
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_json_has_no_infinity(self, generated_once: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert command(generated_once, "--regenerate", "2", "--seed", "5", "--json", "--model", model) == 0
         facts = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
         assert (facts["num_images"], facts["num_bit_exact"], facts["seed"], facts["min_psnr"]) == (2, 2, 5, None)
         assert facts["largest_pixel_difference"] == 0 and len(facts["images"]) == 2
 
-    @pytest.mark.usefixtures("rendering_here")
+    @pytest.mark.usefixtures("generating_here")
     def test_stored_image_that_is_altered(self, generated: Path, model: Path) -> None:
         row = rows_of(generated, FIRST_PART)[0]
         flip(generated / FIRST_TAR, row["member_offset"])

@@ -20,7 +20,7 @@ from shardtools.pipelines.regenerate import Answerer
 from shardtools.sample import Sample
 from shardtools.storage import open_storage
 from shardtools.verify import Problem, VerifyReport
-from shardtools.verify.rendering import Renderer, RenderRequest
+from shardtools.verify.regenerator import Regenerator, RegeneratorRequest
 from tests import tiny_models
 from tests.generating import generate_here, options
 from tests.pictures import jpeg
@@ -44,7 +44,7 @@ def checked_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def generated_once(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of 8, 8 and 4 rows in batches of 3: each shard's last batch is padded."""
     out = tmp_path_factory.mktemp("generated") / "dataset"
-    generate_here(options(model, out, prompt="c inside b", samples_per_shard=8, batch_size=3))
+    generate_here(options(model, out, prompt_template="c inside b", samples_per_shard=8, batch_size=3))
     return out
 
 
@@ -69,15 +69,15 @@ def retried(retried_once: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rendering_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def generating_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers requests in this process, which has torch already; starting another takes ten seconds and more."""
     answerers: dict[int, Answerer] = {}
 
-    def ask(self: Renderer, request: RenderRequest) -> list[Sample]:
+    def ask(self: Regenerator, request: RegeneratorRequest) -> list[Sample]:
         answerer = answerers.setdefault(id(self), answerers.get(id(self)) or Answerer(self._setup))
         return answerer.samples(request)
 
-    monkeypatch.setattr(Renderer, "_ask", ask)
+    monkeypatch.setattr(Regenerator, "_ask", ask)
 
 
 def picture(number: int, **changes: Any) -> Sample:

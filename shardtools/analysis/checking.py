@@ -52,7 +52,7 @@ def blocks(features: Features) -> Iterator[Float64s]:
         yield features[start : start + ROWS_PER_BLOCK].astype(np.float64)
 
 
-def normalised(block: Float64s) -> Float64s:
+def normalized(block: Float64s) -> Float64s:
     """Rows divided by their l2 norm; a row of zeros stays as it is."""
     norms = np.linalg.norm(block, axis=1, keepdims=True)
     return block / np.where(norms > 0, norms, 1.0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.analysis.checking import Features, check_features, normalised
+from shardtools.analysis.checking import Features, check_features, normalized
 from shardtools.arrays import Float64s
 from shardtools.errors import OptionError
 
@@ -84,7 +84,7 @@ def _mean_distance(features: Features, rows: npt.NDArray[np.intp]) -> float:
 
 
 def _unit_rows(features: Features, rows: npt.NDArray[np.intp]) -> Float64s:
-    return normalised(features[rows].astype(np.float64))
+    return normalized(features[rows].astype(np.float64))
 
 
 def _distances(left: Float64s, right: Float64s) -> Float64s:

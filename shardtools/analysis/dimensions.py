@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardtools.analysis.checking import Features, blocks, check_features, normalised
+from shardtools.analysis.checking import Features, blocks, check_features, normalized
 from shardtools.arrays import Float64s
 from shardtools.errors import OptionError
 
@@ -34,7 +34,7 @@ def sparsity(features: Features, threshold: float = 1e-5) -> float:
     check_features(features)
     if not threshold > 0:
         raise OptionError(f"threshold is above 0, found {threshold}")
-    near_zero = sum(int((np.abs(normalised(block)) < threshold).sum()) for block in blocks(features))
+    near_zero = sum(int((np.abs(normalized(block)) < threshold).sum()) for block in blocks(features))
     return near_zero / features.size
 
 
@@ -95,7 +95,7 @@ class SingularValues:
         values: Singular values, [d], falling; of N < d samples all beyond the first N are 0.
         shares: The values divided by their sum, [d]: what figure 4.6b of the thesis plots.
         cumulative_variance: Share of the summed squares that the first k values hold, for k = 1 to d, [d]; with
-            `centre` it is PCA's cumulative explained variance.
+            `center` it is PCA's cumulative explained variance.
     """
 
     values: Float64s
@@ -103,7 +103,7 @@ class SingularValues:
     cumulative_variance: Float64s
 
 
-def singular_values(features: Features, *, centre: bool = False) -> SingularValues:
+def singular_values(features: Features, *, center: bool = False) -> SingularValues:
     """Singular values of the features, and how they add up.
 
     Square roots of the eigenvalues of X^T X (Sariyildiz, thesis, section 4.4.2, figure 4.6b: values divided by their
@@ -111,15 +111,15 @@ def singular_values(features: Features, *, centre: bool = False) -> SingularValu
 
     Args:
         features: [N, d], of any floating type.
-        centre: Whether the mean of each dimension is taken off first; the thesis does not speak of it.
+        center: Whether the mean of each dimension is taken off first; the thesis does not speak of it.
 
     Raises:
         OptionError: Features that are not finite or of another shape, or all of them 0.
     """
     check_features(features)
-    squares = np.linalg.eigvalsh(_gram(features, _mean(features) if centre else None))[::-1]
+    squares = np.linalg.eigvalsh(_gram(features, _mean(features) if center else None))[::-1]
     squares = np.where(squares > 1e-16 * squares[0], squares, 0.0)
-    squares[min(len(features) - centre, len(squares)) :] = 0
+    squares[min(len(features) - center, len(squares)) :] = 0
     if not squares.sum() > 0:
         raise OptionError("singular values have shares where a feature is not 0, found none: extract the features anew")
     values = np.sqrt(squares)

@@ -24,7 +24,7 @@ from shardtools.audit.dynamics import area_under_margin, margin_log_odds
 from shardtools.audit.evidence import Encoded, Pass, evidence_names, run_pass
 from shardtools.audit.folds import canonical_order, stratified_folds
 from shardtools.audit.linear import one_hot
-from shardtools.audit.neighbours import class_votes, cosine_doubts, rank_margins, vote_margins
+from shardtools.audit.neighbors import class_votes, cosine_doubts, rank_margins, vote_margins
 from shardtools.audit.options import AuditOptions
 from shardtools.audit.planting import plant
 from shardtools.audit.projection import project
@@ -49,7 +49,7 @@ SCORES = {
     "noise_probability": "calibrated probability that the given label is wrong",
 }
 """Column -> meaning; larger is always more suspect."""
-_SIMIFEAT_NEIGHBOURS = 10
+_SIMIFEAT_NEIGHBORS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,7 +58,7 @@ class Audit:
 
     Attributes:
         table: A row a sample in the order given: `row`, `given_label`, the columns of `SCORES`, `suggested_label`,
-            `suggested_probability`, and `neighbours`, the rows of the 10 nearest others.
+            `suggested_probability`, and `neighbors`, the rows of the 10 nearest others.
         noise_rate: Share of wrong labels.
         cuts: What to expect of taking the most suspect labels, at several numbers and thresholds, rising.
         confident_noise_rate: Noise rate as confident learning has it, for comparison.
@@ -146,8 +146,8 @@ def audit_labels(
 
 def _encode(features: Features, order: Int64s, options: AuditOptions) -> Encoded:
     projected = project(features, order, options.num_dimensions)
-    neighbours = knn_graph(projected, min(options.num_neighbours, len(projected) - 1))
-    return Encoded(features=projected, neighbours=neighbours)
+    neighbors = knn_graph(projected, min(options.num_neighbors, len(projected) - 1))
+    return Encoded(features=projected, neighbors=neighbors)
 
 
 def _learn(
@@ -203,9 +203,9 @@ def _scores(
     others[rows, labels] = -1
     joint = confident_joint(probs, labels)
     targets = one_hot(labels, num_classes)
-    near = encoded[0].neighbours
+    near = encoded[0].neighbors
     count = near.rows.shape[1]
-    votes = class_votes(near, targets, num_neighbors=min(_SIMIFEAT_NEIGHBOURS, count))
+    votes = class_votes(near, targets, num_neighbors=min(_SIMIFEAT_NEIGHBORS, count))
     wide = class_votes(near, targets, num_neighbors=count, by_distance=True)
     doubts = cosine_doubts(votes, labels)
     first = 1 - found.posterior[rows, labels]
@@ -252,7 +252,7 @@ def _table(columns: dict[str, npt.NDArray[Any]], encoded: Encoded, order: Int64s
     for name, column in columns.items():
         kind = np.int64 if name == "suggested_label" else np.float32
         arrays[name] = pa.array(column[places].astype(kind), from_pandas=name == "training_doubt")
-    shown = min(_SIMIFEAT_NEIGHBOURS, encoded.neighbours.rows.shape[1])
-    near = order[encoded.neighbours.rows[places, :shown]]
-    arrays["neighbours"] = pa.FixedSizeListArray.from_arrays(pa.array(near.ravel()), shown)
+    shown = min(_SIMIFEAT_NEIGHBORS, encoded.neighbors.rows.shape[1])
+    near = order[encoded.neighbors.rows[places, :shown]]
+    arrays["neighbors"] = pa.FixedSizeListArray.from_arrays(pa.array(near.ravel()), shown)
     return pa.table(arrays)

@@ -211,8 +211,8 @@ def _ratios(votes: Float64s, sides: Sequence[tuple[Float64s, Float64s]]) -> Floa
     fitted = optimize.isotonic_regression(planted[order], weights=masses[order])
     # The fit is a staircase. A line through the middles of its steps keeps the votes within a step apart.
     edges = fitted.blocks
-    centres = np.add.reduceat(points[order] * masses[order], edges[:-1]) / np.add.reduceat(masses[order], edges[:-1])
-    levels = np.clip(np.interp(votes, centres, fitted.x[edges[:-1]]), 1e-6, 1 - 1e-6)
+    centers = np.add.reduceat(points[order] * masses[order], edges[:-1]) / np.add.reduceat(masses[order], edges[:-1])
+    levels = np.clip(np.interp(votes, centers, fitted.x[edges[:-1]]), 1e-6, 1 - 1e-6)
     return np.asarray(levels / (1 - levels))
 
 

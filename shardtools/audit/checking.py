@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from shardtools.analysis.checking import Features, check_features
 from shardtools.arrays import Int64s
-from shardtools.audit.options import FEWEST_NEIGHBOURS, AuditOptions
+from shardtools.audit.options import FEWEST_NEIGHBORS, AuditOptions
 from shardtools.errors import OptionError
 
 _SHOWN = 5
 _ARRAYS = 14
 _COPIES = 3
-_NEIGHBOUR_BYTES = 40
+_NEIGHBOR_BYTES = 40
 _FIXED_BYTES = 2**28
 
 
@@ -61,32 +61,32 @@ def check_dataset(
         row = int(outside[0])
         raise OptionError(f"labels are 0 to {count - 1}, found {int(given[row])} at row {row}: leave it out or map it")
     _check_classes(given.astype(np.int64), count)
-    if num_samples <= max(FEWEST_NEIGHBOURS, options.num_folds):
+    if num_samples <= max(FEWEST_NEIGHBORS, options.num_folds):
         raise OptionError(
-            f"an audit needs more than {max(FEWEST_NEIGHBOURS, options.num_folds)} samples, found {num_samples}"
+            f"an audit needs more than {max(FEWEST_NEIGHBORS, options.num_folds)} samples, found {num_samples}"
         )
     _check_memory(num_samples, count, encoders, options)
     return given.astype(np.int64), count
 
 
-def needed_bytes(num_samples: int, num_classes: int, dimensions: Sequence[int], num_neighbours: int) -> int:
+def needed_bytes(num_samples: int, num_classes: int, dimensions: Sequence[int], num_neighbors: int) -> int:
     """Peak memory of an audit beside the features given; with many classes, 14 arrays of all probabilities rule it.
 
     Args:
         num_samples: N.
         num_classes: C.
         dimensions: Components kept of each encoder.
-        num_neighbours: Found of each sample.
+        num_neighbors: Found of each sample.
     """
     probabilities = 4 * num_classes * _ARRAYS * (1 + len(dimensions)) // 2
-    each = sum(4 * _COPIES * kept + _NEIGHBOUR_BYTES * num_neighbours for kept in dimensions)
+    each = sum(4 * _COPIES * kept + _NEIGHBOR_BYTES * num_neighbors for kept in dimensions)
     return _FIXED_BYTES + num_samples * (probabilities + each)
 
 
 def _check_memory(num_samples: int, num_classes: int, encoders: Sequence[Features], options: AuditOptions) -> None:
     """Refuses at once what would be stopped by the system after hours."""
     dimensions = [min(options.num_dimensions, features.shape[1]) for features in encoders]
-    needed = needed_bytes(num_samples, num_classes, dimensions, options.num_neighbours)
+    needed = needed_bytes(num_samples, num_classes, dimensions, options.num_neighbors)
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > found:
         raise OptionError(

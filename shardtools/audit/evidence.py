@@ -18,7 +18,7 @@ from shardtools.arrays import Float32s, Int64s
 from shardtools.audit.kernel import Kernel, fit_kernel
 from shardtools.audit.linear import fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audit.mixing import Mixture, fit_mixture, fit_noisy
-from shardtools.audit.neighbours import vote_log_probabilities
+from shardtools.audit.neighbors import vote_log_probabilities
 from shardtools.audit.prototypes import prototype_cosines
 from shardtools.index import Neighbors
 
@@ -36,7 +36,7 @@ class Encoded:
     """One encoder's samples: whitened features [N, P] and their neighbours."""
 
     features: Float32s
-    neighbours: Neighbors
+    neighbors: Neighbors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -211,7 +211,7 @@ def _least_loss(features: Float32s, targets: Float32s, held: npt.NDArray[np.bool
 
 def _votes(encoder: Encoded, kernel: Kernel, targets: Float32s, folds: Int64s) -> tuple[Float32s, Float32s, Float32s]:
     """Log probabilities by the kernel model and by near and wide neighbours, each [N, C]."""
-    count = encoder.neighbours.rows.shape[1]
-    narrow = vote_log_probabilities(encoder.neighbours, targets, num_neighbors=min(NARROW, count))
-    wide = vote_log_probabilities(encoder.neighbours, targets, num_neighbors=count, by_distance=True)
+    count = encoder.neighbors.rows.shape[1]
+    narrow = vote_log_probabilities(encoder.neighbors, targets, num_neighbors=min(NARROW, count))
+    wide = vote_log_probabilities(encoder.neighbors, targets, num_neighbors=count, by_distance=True)
     return kernel.out_of_fold(encoder.features, targets, folds), narrow, wide

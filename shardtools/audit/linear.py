@@ -45,8 +45,8 @@ def fit(
     """
     num_samples, num_classes = targets.shape
     shape = (features.shape[1] + 1, num_classes)
-    penalised = np.ones((shape[0], 1))
-    penalised[-1] = 0
+    penalized = np.ones((shape[0], 1))
+    penalized[-1] = 0
     masses = targets.sum(axis=1, keepdims=True)
 
     def loss_and_gradient(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -58,7 +58,7 @@ def fit(
         residuals -= targets
         gradient = np.concatenate([features.T @ residuals, residuals.sum(axis=0, keepdims=True)]).astype(np.float64)
         gradient /= num_samples
-        weights = penalised * coefficients
+        weights = penalized * coefficients
         return loss + strength / 2 * float(np.vdot(weights, weights)), (gradient + strength * weights).ravel()
 
     first = np.zeros(shape) if start is None else start.astype(np.float64)

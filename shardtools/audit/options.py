@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from shardtools.errors import OptionError
 from shardtools.options import option
 
-FEWEST_NEIGHBOURS = 10
+FEWEST_NEIGHBORS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class AuditOptions:
         seed: Of folds and planted noise.
         num_folds: Parts of the dataset, each judged by a model of the others.
         num_dimensions: Principal components that are kept of each encoder.
-        num_neighbours: Neighbours found of each sample.
+        num_neighbors: Neighbours found of each sample.
         planted_rates: Share of samples given a wrong label on purpose, once for each rate, to learn the vote.
         confidence: Of all intervals.
     """
@@ -26,7 +26,7 @@ class AuditOptions:
     seed: int = field(default=0, metadata=option("Of folds and planted noise."))
     num_folds: int = field(default=5, metadata=option("Parts that are judged in turn.", flag="--folds"))
     num_dimensions: int = 256
-    num_neighbours: int = field(default=50, metadata=option("Neighbours found of each sample.", flag="-k"))
+    num_neighbors: int = field(default=50, metadata=option("Neighbours found of each sample.", flag="-k"))
     planted_rates: tuple[float, ...] = (0.05, 0.1, 0.2)
     confidence: float = 0.95
 
@@ -37,8 +37,8 @@ class AuditOptions:
             raise OptionError(f"num_folds is at least 2, found {self.num_folds}")
         if self.num_dimensions < 1:
             raise OptionError(f"num_dimensions is at least 1, found {self.num_dimensions}")
-        if self.num_neighbours < FEWEST_NEIGHBOURS:
-            raise OptionError(f"num_neighbours is at least {FEWEST_NEIGHBOURS}, found {self.num_neighbours}")
+        if self.num_neighbors < FEWEST_NEIGHBORS:
+            raise OptionError(f"num_neighbors is at least {FEWEST_NEIGHBORS}, found {self.num_neighbors}")
         if not self.planted_rates or not all(0 < rate <= 0.5 for rate in self.planted_rates):
             raise OptionError(f"planted_rates are one or more, above 0 and at most 0.5, found {self.planted_rates}")
         if not 0.5 <= self.confidence < 1:

@@ -31,8 +31,8 @@ def project(features: Features, order: Int64s, num_dimensions: int) -> Float32s:
     mean /= len(order)
     covariance = np.zeros((dimensions, dimensions))
     for rows in blocks:
-        centred = (features[rows] - mean).astype(np.float32)
-        covariance += centred.T @ centred
+        centered = (features[rows] - mean).astype(np.float32)
+        covariance += centered.T @ centered
     variances, directions = np.linalg.eigh(covariance / len(order))
     variances, directions = variances[::-1][:num_dimensions], directions[:, ::-1][:, :num_dimensions]
     kept = variances > max(variances[0], 0) * _LEAST_SHARE

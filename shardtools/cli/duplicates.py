@@ -50,22 +50,22 @@ def command(datasets: tuple[str, ...], fail_on_leak: bool, as_json: bool, **give
 
     options = DuplicatesOptions(datasets=datasets, **values_of(DuplicatesOptions, given))
     near = NearOptions(**values_of(NearOptions, given))
-    embeddings = None
+    feature_tables = None
     if "embedding" in options.kinds:
-        from shardtools.index import open_embeddings
+        from shardtools.index import open_feature_tables
 
-        embeddings = open_embeddings(datasets, near, lambda line: click.echo(line, err=True))
+        feature_tables = open_feature_tables(datasets, near, lambda line: click.echo(line, err=True))
     elif near.features:
         raise click.UsageError("--features are for the kind embedding: add --kind embedding")
-    result = find_duplicates(options, embeddings)
+    result = find_duplicates(options, feature_tables)
     if as_json:
-        click.echo(json.dumps(_record(result), ensure_ascii=False))
+        click.echo(json.dumps(_json_object(result), ensure_ascii=False))
     else:
         click.echo("\n".join(_lines(result)))
     return LEAK_EXIT_CODE if fail_on_leak and len(result.leaks) else 0
 
 
-def _record(result: DuplicatesResult) -> dict[str, Any]:
+def _json_object(result: DuplicatesResult) -> dict[str, Any]:
     counts = [
         dict(zip(("kind", "dataset_a", "split_a", "dataset_b", "split_b", "num_pairs"), (*place, count), strict=True))
         for place, count in sorted(result.counts().items())

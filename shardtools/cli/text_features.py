@@ -41,7 +41,7 @@ def command(as_json: bool, **options: Any) -> None:
     found, num_cut = make_class_texts(wanted)
     near = _nearest(found)
     if as_json:
-        click.echo(json.dumps(_record(found, near, wanted.out, num_cut), ensure_ascii=False))
+        click.echo(json.dumps(_json_object(found, near, wanted.out, num_cut), ensure_ascii=False))
         return
     num_classes, dim = found.features.shape
     click.echo(f"{num_classes} classes: features of {dim} numbers by {found.encoder.name} in {wanted.out}")
@@ -61,7 +61,7 @@ def _nearest(found: ClassTexts) -> Neighbors | None:
     return None if count < 2 else search_exact(found.features, found.features, 1, exclude=np.arange(count))
 
 
-def _record(found: ClassTexts, near: Neighbors | None, out: str, num_cut: int) -> dict[str, Any]:
+def _json_object(found: ClassTexts, near: Neighbors | None, out: str, num_cut: int) -> dict[str, Any]:
     nearest = [] if near is None else near.rows[:, 0].tolist()
     distances = [] if near is None else near.distances[:, 0].tolist()
     return {

@@ -15,16 +15,16 @@ from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.duplicates.embedding import (
-        Embeddings,
         FeatureArray,
         FeatureRows,
+        FeatureTables,
         PairList,
         check_similarity,
         distinct_rows,
         embedding_pairs,
     )
     from shardtools.duplicates.groups import connected_groups
-    from shardtools.duplicates.hamming import IndexPairs, hamming_distances, hamming_join, hamming_pairs
+    from shardtools.duplicates.hamming import PositionPairs, hamming_distances, hamming_join, hamming_pairs
     from shardtools.duplicates.run import PAIRS_SCHEMA, DuplicatesResult, find_duplicates
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -39,12 +39,12 @@ __all__ = [
     "SEARCHES",
     "DuplicatesOptions",
     "DuplicatesResult",
-    "Embeddings",
     "FeatureArray",
     "FeatureRows",
-    "IndexPairs",
+    "FeatureTables",
     "NearOptions",
     "PairList",
+    "PositionPairs",
     "check_similarity",
     "connected_groups",
     "distinct_rows",

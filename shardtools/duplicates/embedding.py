@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from shardtools.analysis.checking import check_features
 from shardtools.arrays import Bools, Float32s, Int64s
-from shardtools.duplicates.hamming import MAX_PAIRS, IndexPairs
+from shardtools.duplicates.hamming import MAX_PAIRS, PositionPairs
 from shardtools.errors import OptionError
 
 NO_NUMBER = -1
@@ -83,11 +83,13 @@ class FeatureArray:
         """Does nothing: all were checked."""
 
 
-Search = Callable[[Sequence[FeatureRows], float, Bools], IndexPairs]
+Search = Callable[[Sequence[FeatureRows], float, Bools], PositionPairs]
 """Finds pairs as `embedding_pairs` does; pairs of rows that are left out may be among them."""
 
 
-def embedding_pairs(tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools | None = None) -> IndexPairs:
+def embedding_pairs(
+    tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools | None = None
+) -> PositionPairs:
     """All pairs of different rows with a cosine of at least `min_similarity`, each once, the smaller row left.
 
     Args:
@@ -189,7 +191,7 @@ class PairList:
             )
         self._parts.append((left, right, np.maximum(distance, 0).astype(np.float32)))
 
-    def joined(self) -> IndexPairs:
+    def joined(self) -> PositionPairs:
         """All pairs, the smaller row left, in the order of rows; a pair that came twice once, at its smallest."""
         one, other, distance = (np.concatenate([part[column] for part in self._parts]) for column in range(3))
         left, right = np.minimum(one, other), np.maximum(one, other)
@@ -198,11 +200,11 @@ class PairList:
         left, right, distance = left[order], right[order], distance[order]
         new = np.ones(len(left), np.bool_)
         new[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
-        return IndexPairs(left=left[new], right=right[new], distance=distance[new])
+        return PositionPairs(left=left[new], right=right[new], distance=distance[new])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Embeddings:
+class FeatureTables:
     """What pairs of the kind "embedding" are found with.
 
     Attributes:

@@ -37,7 +37,7 @@ _STRIDE = 89
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class IndexPairs:
+class PositionPairs:
     """Pairs of rows, in the order of `left`, then `right`.
 
     Attributes:
@@ -55,14 +55,14 @@ class IndexPairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPlan:
+class SearchMethod:
     """How a search goes: number of chunks (0 compares all with all) and the bits that are turned in each."""
 
     num_chunks: int
     num_flips: int
 
 
-def hamming_pairs(hashes: UInt8s, radius: int) -> IndexPairs:
+def hamming_pairs(hashes: UInt8s, radius: int) -> PositionPairs:
     """All pairs of different rows that are at most `radius` bits apart, each once, the smaller row left.
 
     Args:
@@ -73,11 +73,11 @@ def hamming_pairs(hashes: UInt8s, radius: int) -> IndexPairs:
         OptionError: Another shape or type, a radius out of range, or more than `MAX_PAIRS` pairs.
     """
     _check(hashes, radius)
-    plan = search_plan(len(hashes), len(hashes), radius)
-    return _search(_words(hashes), _words(hashes), radius, plan, is_self=True)
+    method = choose_method(len(hashes), len(hashes), radius)
+    return _search(_words(hashes), _words(hashes), radius, method, is_self=True)
 
 
-def hamming_join(hashes: UInt8s, others: UInt8s, radius: int) -> IndexPairs:
+def hamming_join(hashes: UInt8s, others: UInt8s, radius: int) -> PositionPairs:
     """All pairs of a row of `hashes` (left) and a row of `others` (right) that are at most `radius` bits apart.
 
     Raises:
@@ -85,8 +85,8 @@ def hamming_join(hashes: UInt8s, others: UInt8s, radius: int) -> IndexPairs:
     """
     _check(hashes, radius)
     _check(others, radius)
-    plan = search_plan(len(hashes), len(others), radius)
-    return _search(_words(hashes), _words(others), radius, plan, is_self=False)
+    method = choose_method(len(hashes), len(others), radius)
+    return _search(_words(hashes), _words(others), radius, method, is_self=False)
 
 
 def hamming_distances(hashes: UInt8s, others: UInt8s) -> Int64s:
@@ -95,9 +95,9 @@ def hamming_distances(hashes: UInt8s, others: UInt8s) -> Int64s:
 
 
 @cache
-def search_plan(num_hashes: int, num_others: int, radius: int) -> SearchPlan:
+def choose_method(num_hashes: int, num_others: int, radius: int) -> SearchMethod:
     """The cheapest way by a model of its cost for hashes whose bits are even and independent."""
-    costs = {SearchPlan(num_chunks=0, num_flips=0): num_hashes * num_others * _COMPARISON}
+    costs = {SearchMethod(num_chunks=0, num_flips=0): num_hashes * num_others * _COMPARISON}
     for num_flips in range(_MAX_FLIPS + 1):
         # The fewest chunks of which one has at most `num_flips` of the `radius` bits.
         num_chunks = max(radius // (num_flips + 1) + 1, HASH_BITS // _MAX_CHUNK_BITS)
@@ -106,10 +106,10 @@ def search_plan(num_hashes: int, num_others: int, radius: int) -> SearchPlan:
         bits = HASH_BITS // num_chunks
         num_masks = sum(math.comb(bits, count) for count in range(min(num_flips, bits) + 1))
         candidates = num_hashes * num_others * num_masks / 2.0**bits
-        costs[SearchPlan(num_chunks=num_chunks, num_flips=num_flips)] = num_chunks * (
+        costs[SearchMethod(num_chunks=num_chunks, num_flips=num_flips)] = num_chunks * (
             candidates * _CANDIDATE + num_masks * num_hashes * _LOOKUP
         )
-    return min(costs, key=lambda plan: costs[plan])
+    return min(costs, key=lambda method: costs[method])
 
 
 def _check(hashes: UInt8s, radius: int) -> None:
@@ -123,11 +123,11 @@ def _words(hashes: UInt8s) -> UInt64s:
     return np.ascontiguousarray(hashes).view(np.uint64).reshape(len(hashes), _WORDS)
 
 
-def _search(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan, *, is_self: bool) -> IndexPairs:
+def _search(left: UInt64s, right: UInt64s, radius: int, method: SearchMethod, *, is_self: bool) -> PositionPairs:
     found: list[tuple[Int64s, Int64s, Int64s]] = []
     num_pairs = 0
     # Each pair of a table with itself comes both ways; the limit is looked at as pairs come in, while they fit.
-    for pairs in _by_chunks(left, right, radius, plan) if plan.num_chunks else _in_blocks(left, right, radius):
+    for pairs in _by_chunks(left, right, radius, method) if method.num_chunks else _in_blocks(left, right, radius):
         kept = pairs[0] < pairs[1] if is_self else np.ones(len(pairs[0]), np.bool_)
         found.append((pairs[0][kept], pairs[1][kept], pairs[2][kept]))
         num_pairs += len(found[-1][0])
@@ -135,7 +135,7 @@ def _search(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan, *, is_
             raise OptionError(f"more than {MAX_PAIRS} pairs are at most {radius} bits apart: give a smaller radius")
     columns = [np.concatenate([part[column] for part in found] or [np.zeros(0, np.int64)]) for column in range(3)]
     order = np.lexsort((columns[1], columns[0]))
-    return IndexPairs(left=columns[0][order], right=columns[1][order], distance=columns[2][order].astype(np.float32))
+    return PositionPairs(left=columns[0][order], right=columns[1][order], distance=columns[2][order].astype(np.float32))
 
 
 def _in_blocks(left: UInt64s, right: UInt64s, radius: int) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
@@ -150,8 +150,10 @@ def _in_blocks(left: UInt64s, right: UInt64s, radius: int) -> Iterator[tuple[Int
         yield first + start, second, distance[first, second].astype(np.int64)
 
 
-def _by_chunks(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
-    chunks = np.array_split(np.arange(HASH_BITS) * _STRIDE % HASH_BITS, plan.num_chunks)
+def _by_chunks(
+    left: UInt64s, right: UInt64s, radius: int, method: SearchMethod
+) -> Iterator[tuple[Int64s, Int64s, Int64s]]:
+    chunks = np.array_split(np.arange(HASH_BITS) * _STRIDE % HASH_BITS, method.num_chunks)
     masks = [_chunk_mask(bits) for bits in chunks]
     for number, bits in enumerate(chunks):
         # This chunk of all hashes as one number: equal numbers, or numbers a few bits apart, make candidates.
@@ -163,7 +165,7 @@ def _by_chunks(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan) -> 
         distinct, starts, counts = np.unique(values, return_index=True, return_counts=True)
         # Every way to turn up to `num_flips` bits of the asked side: whoever is that near in this chunk has just this
         # number.
-        for flips in _flip_masks(len(bits), plan.num_flips):
+        for flips in _flip_masks(len(bits), method.num_flips):
             wanted = asked ^ flips
             place = np.minimum(np.searchsorted(distinct, wanted), max(len(distinct) - 1, 0))
             hits = np.flatnonzero(distinct[place] == wanted) if len(distinct) else np.zeros(0, np.int64)
@@ -174,7 +176,7 @@ def _by_chunks(left: UInt64s, right: UInt64s, radius: int, plan: SearchPlan) -> 
                 first, second = first[near], second[near]
                 # A pair that an earlier chunk found as well was yielded there. That is computed, for a set of all pairs
                 # seen would be larger than the hashes.
-                new = ~_found_before(left_sorted[first] ^ right_sorted[second], masks[:number], plan.num_flips)
+                new = ~_found_before(left_sorted[first] ^ right_sorted[second], masks[:number], method.num_flips)
                 yield asked_order[first[new]], held_order[second[new]], distance[new]
 
 

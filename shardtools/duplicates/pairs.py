@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardtools.arrays import Int64s, UInt8s
-from shardtools.duplicates.embedding import NO_NUMBER, Embeddings, distinct_rows
+from shardtools.duplicates.embedding import NO_NUMBER, FeatureTables, distinct_rows
 from shardtools.duplicates.groups import Clusters
-from shardtools.duplicates.hamming import IndexPairs, hamming_join, hamming_pairs
+from shardtools.duplicates.hamming import PositionPairs, hamming_join, hamming_pairs
 from shardtools.duplicates.options import KINDS, DuplicatesOptions
 from shardtools.duplicates.samples import Samples
 from shardtools.errors import DatasetError, OptionError
@@ -44,25 +44,27 @@ class RowPairs:
         return len(self.left)
 
 
-def find_pairs(samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None = None) -> RowPairs:
+def find_pairs(samples: Samples, options: DuplicatesOptions, feature_tables: FeatureTables | None = None) -> RowPairs:
     """The pairs of all kinds that are asked for.
 
     Raises:
         OptionError: Features are asked for and not given, or do not fit together; or too many pairs.
         DatasetError: Features have a key that the dataset has not.
     """
-    parts: list[tuple[int, IndexPairs]] = []
+    parts: list[tuple[int, PositionPairs]] = []
     for number, kind in enumerate(KINDS):
         if kind in options.kinds:
-            parts.append((number, _of_kind(kind, samples, options, embeddings)))
+            parts.append((number, _of_kind(kind, samples, options, feature_tables)))
     return _merged(parts, len(samples))
 
 
-def _of_kind(kind: str, samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None) -> IndexPairs:
+def _of_kind(
+    kind: str, samples: Samples, options: DuplicatesOptions, feature_tables: FeatureTables | None
+) -> PositionPairs:
     if kind == "exact":
         return _exact(samples)
     if kind == "embedding":
-        return _embedding(samples, options, embeddings)
+        return _embedding(samples, options, feature_tables)
     if samples.hashes is None or samples.mirrored is None:
         raise OptionError(f"{kind} duplicates need hashes: read the samples with them")
     rows = np.flatnonzero(samples.has_hash)
@@ -71,45 +73,45 @@ def _of_kind(kind: str, samples: Samples, options: DuplicatesOptions, embeddings
     if kind == "perceptual":
         near = hamming_pairs(hashes, options.radius)
         low, high, _ = clusters.own_pairs()
-        own = IndexPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
+        own = PositionPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
         return _spread(near, clusters, clusters, own)
     mirrored, mirror_clusters = _clusters(samples.mirrored, rows, samples.place)
     return _spread(hamming_join(mirrored, hashes, options.radius), mirror_clusters, clusters, None)
 
 
-def _exact(samples: Samples) -> IndexPairs:
+def _exact(samples: Samples) -> PositionPairs:
     rows = np.flatnonzero(samples.copy >= 0)
     low, high, _ = Clusters(rows, samples.copy[rows], samples.place[rows]).own_pairs()
-    return IndexPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
+    return PositionPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
 
 
-def _embedding(samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None) -> IndexPairs:
-    if embeddings is None:
+def _embedding(samples: Samples, options: DuplicatesOptions, feature_tables: FeatureTables | None) -> PositionPairs:
+    if feature_tables is None:
         raise OptionError("embedding duplicates need features: give them, or leave that kind out")
-    _check_tables(samples, embeddings)
-    tables = [embeddings.tables[url] for url in samples.datasets]
-    rows = np.concatenate([_rows_of(samples, url, embeddings.tables[url].keys) for url in samples.datasets])
+    _check_tables(samples, feature_tables)
+    tables = [feature_tables.tables[url] for url in samples.datasets]
+    rows = np.concatenate([_rows_of(samples, url, feature_tables.tables[url].keys) for url in samples.datasets])
     numbers = distinct_rows(tables)
     has_number = np.flatnonzero(numbers != NO_NUMBER)
     # One row for each different feature asks; whatever it finds counts for all that are equal to it.
     is_first = np.zeros(len(numbers), np.bool_)
     is_first[has_number[np.unique(numbers[has_number], return_index=True)[1]]] = True
-    near = _numbered(embeddings.search(tables, options.min_similarity, is_first), numbers)
+    near = _numbered(feature_tables.search(tables, options.min_similarity, is_first), numbers)
     clusters = Clusters(rows[has_number], numbers[has_number], samples.place[rows[has_number]])
     low, high, _ = clusters.own_pairs()
-    own = IndexPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
+    own = PositionPairs(left=low, right=high, distance=np.zeros(len(low), np.float32))
     return _spread(near, clusters, clusters, own)
 
 
-def _check_tables(samples: Samples, embeddings: Embeddings) -> None:
-    given = set(embeddings.tables)
+def _check_tables(samples: Samples, feature_tables: FeatureTables) -> None:
+    given = set(feature_tables.tables)
     if given != set(samples.datasets):
         lacking = sorted(set(samples.datasets) - given) or sorted(given - set(samples.datasets))
         raise OptionError(
             f"features are given for each of {', '.join(samples.datasets)}, found "
             f"{', '.join(sorted(given)) or 'none'} ({lacking[0]!r} differs): give those of all"
         )
-    widths = {table.shape[1] for table in embeddings.tables.values()}
+    widths = {table.shape[1] for table in feature_tables.tables.values()}
     if len(widths) > 1:
         raise OptionError(f"features of all datasets are of one encoder, found widths {sorted(widths)}: extract anew")
 
@@ -139,7 +141,7 @@ def _rows_of(samples: Samples, url: str, keys: pa.Array) -> Int64s:
     return rows
 
 
-def _numbered(near: IndexPairs, numbers: Int64s) -> IndexPairs:
+def _numbered(near: PositionPairs, numbers: Int64s) -> PositionPairs:
     """Pairs of different features out of pairs of rows, each once, at the smallest distance."""
     left, right = numbers[near.left], numbers[near.right]
     low, high = np.minimum(left, right), np.maximum(left, right)
@@ -148,7 +150,7 @@ def _numbered(near: IndexPairs, numbers: Int64s) -> IndexPairs:
     # A search may answer with a copy of what was asked, or with rows of zeros: neither is a pair here.
     kept = (low != high) & (low != NO_NUMBER)
     kept[1:] &= (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-    return IndexPairs(left=low[kept], right=high[kept], distance=distance[kept])
+    return PositionPairs(left=low[kept], right=high[kept], distance=distance[kept])
 
 
 def _clusters(hashes: UInt8s, rows: Int64s, places: Int64s) -> tuple[UInt8s, Clusters]:
@@ -159,19 +161,19 @@ def _clusters(hashes: UInt8s, rows: Int64s, places: Int64s) -> tuple[UInt8s, Clu
     return distinct, Clusters(rows, numbers.astype(np.int64), places[rows])
 
 
-def _spread(near: IndexPairs, lefts: Clusters, rights: Clusters, own: IndexPairs | None) -> IndexPairs:
+def _spread(near: PositionPairs, lefts: Clusters, rights: Clusters, own: PositionPairs | None) -> PositionPairs:
     low, high, pair = lefts.pairs(near.left, near.right, rights)
-    parts = [IndexPairs(left=low, right=high, distance=near.distance[pair])]
+    parts = [PositionPairs(left=low, right=high, distance=near.distance[pair])]
     if own is not None:
         parts.append(own)
-    return IndexPairs(
+    return PositionPairs(
         left=np.concatenate([part.left for part in parts]),
         right=np.concatenate([part.right for part in parts]),
         distance=np.concatenate([part.distance for part in parts]),
     )
 
 
-def _merged(parts: list[tuple[int, IndexPairs]], num_rows: int) -> RowPairs:
+def _merged(parts: list[tuple[int, PositionPairs]], num_rows: int) -> RowPairs:
     """Each pair of rows once: of the first kind that finds it, at its smallest distance."""
     left = np.concatenate([part.left for _, part in parts])
     right = np.concatenate([part.right for _, part in parts])

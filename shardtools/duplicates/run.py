@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from shardtools.arrays import Int64s
 from shardtools.dataset import open_dataset
-from shardtools.duplicates.embedding import Embeddings
+from shardtools.duplicates.embedding import FeatureTables
 from shardtools.duplicates.groups import connected_groups, representatives
 from shardtools.duplicates.hamming import hamming_distances
 from shardtools.duplicates.options import KINDS, MADE_BY, OVERLAY_NAME, PAIRS_OVERLAY_NAME, DuplicatesOptions
@@ -82,12 +82,12 @@ class DuplicatesResult:
         return Counter({tuple(row[name] for name in columns): row["count_all"] for row in counted})
 
 
-def find_duplicates(options: DuplicatesOptions, embeddings: Embeddings | None = None) -> DuplicatesResult:
+def find_duplicates(options: DuplicatesOptions, feature_tables: FeatureTables | None = None) -> DuplicatesResult:
     """Finds the duplicates within and across datasets and splits, and writes what the options say.
 
     Args:
         options: Where to look, and for what.
-        embeddings: Features of all datasets; only the kind "embedding" needs them.
+        feature_tables: Features of all datasets; only the kind "embedding" needs them.
 
     Raises:
         DatasetError: A dataset is not finished, or its hashes are missing, or features leave out a split.
@@ -99,25 +99,25 @@ def find_duplicates(options: DuplicatesOptions, embeddings: Embeddings | None = 
     if options.write:
         _check_overlays(options)
     # What may be refused has been looked at; from here on it is the long search, and what it finds is written last.
-    pairs = find_pairs(samples, options, embeddings)
+    pairs = find_pairs(samples, options, feature_tables)
     result = DuplicatesResult(
         pairs=_pairs_table(samples, pairs),
         groups=_groups_table(samples, pairs),
         num_images=len(samples),
         num_without_hash=int((~samples.has_hash).sum()) if options.uses_hashes else 0,
-        num_without_feature=_num_without_feature(samples, options, embeddings),
+        num_without_feature=_num_without_feature(samples, options, feature_tables),
     )
     if options.pairs_file is not None:
         _write_pairs(result.pairs, options.pairs_file)
     if options.write:
-        _write_overlays(options, result, "" if embeddings is None else embeddings.encoder)
+        _write_overlays(options, result, "" if feature_tables is None else feature_tables.encoder)
     return result
 
 
-def _num_without_feature(samples: Samples, options: DuplicatesOptions, embeddings: Embeddings | None) -> int:
-    if embeddings is None or "embedding" not in options.kinds:
+def _num_without_feature(samples: Samples, options: DuplicatesOptions, feature_tables: FeatureTables | None) -> int:
+    if feature_tables is None or "embedding" not in options.kinds:
         return 0
-    return len(samples) - sum(len(table) for table in embeddings.tables.values())
+    return len(samples) - sum(len(table) for table in feature_tables.tables.values())
 
 
 def _pairs_table(samples: Samples, pairs: RowPairs) -> pa.Table:

@@ -23,7 +23,7 @@ from shardtools.execution import (
     ignore,
     run_in_child,
 )
-from shardtools.features.layout import PLAN_FILE, FeaturePlan, FeaturesInfo
+from shardtools.features.features_file import PLAN_FILE, FeaturePlan, FeaturesInfo
 from shardtools.features.options import FeatureOptions, FeatureResult
 from shardtools.features.writer import clear_features, commit_features, features_storage, parts_done
 from shardtools.storage import Storage

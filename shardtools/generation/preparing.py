@@ -149,18 +149,18 @@ def _classes(options: GenerateOptions) -> list[ImageClass]:
 
 
 def _prompts(options: GenerateOptions, classes: list[ImageClass]) -> PromptOptions:
-    uses_scene = parse_template(options.prompt).uses_scene
+    uses_scene = parse_template(options.prompt_template).uses_scene
     if options.scenes is not None and not uses_scene:
         raise OptionError(
-            f"--scenes needs a template with b, found {options.prompt!r}: add 'inside b' or drop --scenes"
+            f"--scenes needs a template with b, found {options.prompt_template!r}: add 'inside b' or drop --scenes"
         )
     prompts = PromptOptions(
-        template=options.prompt,
+        template=options.prompt_template,
         lemmas=options.lemmas,
         hypernyms=options.hypernyms,
         scenes=load_scenes(options.scenes) if uses_scene else (),
     )
-    check_template(parse_template(options.prompt), classes, prompts)
+    check_template(parse_template(options.prompt_template), classes, prompts)
     return prompts
 
 

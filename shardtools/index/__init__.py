@@ -8,9 +8,9 @@ from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.index.exact import knn_graph, recall, search_exact
-    from shardtools.index.graph import neighbour_graph
-    from shardtools.index.near import near_pairs, open_embeddings
-    from shardtools.index.neighbours import NO_ROW, Neighbors
+    from shardtools.index.graph import neighbor_graph
+    from shardtools.index.near import near_pairs, open_feature_tables
+    from shardtools.index.neighbors import NO_ROW, Neighbors
     from shardtools.index.vector_index import VectorIndex, build_index, open_index
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -29,8 +29,8 @@ __all__ = [
     "build_index",
     "knn_graph",
     "near_pairs",
-    "neighbour_graph",
-    "open_embeddings",
+    "neighbor_graph",
+    "open_feature_tables",
     "open_index",
     "recall",
     "search_exact",

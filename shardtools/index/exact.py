@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore
-from shardtools.index.neighbours import NO_ROW, Best, Floats, Int64s, Neighbors, prepared
+from shardtools.index.neighbors import NO_ROW, Best, Floats, Int64s, Neighbors, prepared
 from shardtools.index.options import METRICS
 
 Table = FeatureStore | npt.NDArray[Any]

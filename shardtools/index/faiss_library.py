@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.errors import OptionError, RunError, first_line
-from shardtools.index.neighbours import NO_ROW, Floats, Neighbors, to_distances
+from shardtools.index.neighbors import NO_ROW, Floats, Neighbors, to_distances
 from shardtools.index.options import IndexOptions
 
 _ROWS_PER_LIST = 39
@@ -100,14 +100,14 @@ def empty_index(options: IndexOptions, num_rows: int, dim: int) -> Any:
         index = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_fp16, options.links, metric)
         index.hnsw.efConstruction = max(40, 2 * options.links)
         return index
-    quantiser = faiss.IndexFlatIP(dim) if options.metric == "cosine" else faiss.IndexFlatL2(dim)
+    quantizer = faiss.IndexFlatIP(dim) if options.metric == "cosine" else faiss.IndexFlatL2(dim)
     lists = num_lists(options, num_rows)
     if options.kind == "ivf":
-        index = faiss.IndexIVFScalarQuantizer(quantiser, dim, lists, faiss.ScalarQuantizer.QT_fp16, metric, False)
+        index = faiss.IndexIVFScalarQuantizer(quantizer, dim, lists, faiss.ScalarQuantizer.QT_fp16, metric, False)
     else:
-        index = faiss.IndexIVFPQ(quantiser, dim, lists, code_bytes(options, dim), _BITS, metric)
+        index = faiss.IndexIVFPQ(quantizer, dim, lists, code_bytes(options, dim), _BITS, metric)
     # The centres belong to the index, which outlives the Python object.
-    quantiser.this.disown()
+    quantizer.this.disown()
     index.own_fields = True
     index.cp.seed = options.seed + 1
     index.cp.min_points_per_centroid = 1

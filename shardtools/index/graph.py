@@ -19,14 +19,14 @@ import numpy as np
 from shardtools.errors import NotFoundError, OptionError
 from shardtools.features import FeatureStore
 from shardtools.index.exact import Report, knn_graph
-from shardtools.index.neighbours import Neighbors
+from shardtools.index.neighbors import Neighbors
 from shardtools.index.options import KINDS
 from shardtools.index.vector_index import VectorIndex, open_index
 
 _ROWS_PER_BLOCK = 1024
 
 
-def neighbour_graph(
+def neighbor_graph(
     store: FeatureStore,
     k: int,
     *,

@@ -2,7 +2,7 @@
 
 Owns the choice between the two, and opening features that may be compared. A pair of datasets costs one search, of the
 smaller one's rows in the larger one. A row whose every neighbour is near enough is asked again for more of them, so a
-pair is missed only where the index misses it, or among more than `MOST_NEIGHBOURS` near rows. The price: an index that
+pair is missed only where the index misses it, or among more than `MOST_NEIGHBORS` near rows. The price: an index that
 is not there yet is built, and kept beside the features.
 """
 
@@ -14,19 +14,19 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.duplicates import Embeddings, FeatureRows, IndexPairs, PairList, check_similarity, embedding_pairs
+from shardtools.duplicates import FeatureRows, FeatureTables, PairList, PositionPairs, check_similarity, embedding_pairs
 from shardtools.duplicates.near_options import EXACT_ROWS, NearOptions
 from shardtools.errors import AccessError, OptionError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
 from shardtools.index import faiss_library
-from shardtools.index.neighbours import Int64s
+from shardtools.index.neighbors import Int64s
 from shardtools.index.options import KINDS, IndexOptions, index_path
 from shardtools.index.vector_index import VectorIndex, build_index, open_index
 
-MOST_NEIGHBOURS = 1024
+MOST_NEIGHBORS = 1024
 """Neighbours of a row that are asked for at most: FAISS on a GPU gives 2048."""
 
-_FIRST_NEIGHBOURS = 16
+_FIRST_NEIGHBORS = 16
 _ROWS_PER_BLOCK = 1024
 _BUILT_KIND = "ivf-pq"
 _FEWEST_INDEXED = 10_000
@@ -37,7 +37,9 @@ Told = Callable[[str], None]
 """Takes a line on what is done next."""
 
 
-def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told = lambda line: None) -> Embeddings:
+def open_feature_tables(
+    datasets: Sequence[str], options: NearOptions, report: Told = lambda line: None
+) -> FeatureTables:
     """Opens the features of some datasets for `duplicates.find_duplicates`.
 
     Args:
@@ -70,14 +72,14 @@ def open_embeddings(datasets: Sequence[str], options: NearOptions, report: Told 
         # is needed in the end; that is known only when all were read.
         faiss_library.library()
 
-    def search(tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools) -> IndexPairs:
+    def search(tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools) -> PositionPairs:
         count = int(is_asked.sum())
         if options.search == "exact" or (options.search == "auto" and count <= options.exact_rows):
             report(f"comparing {count} features with each other")
             return embedding_pairs(tables, min_similarity, is_asked)
         return near_pairs(stores, min_similarity, is_asked, exact_rows=most, report=report)
 
-    return Embeddings(
+    return FeatureTables(
         tables=dict(zip(datasets, stores, strict=True)), encoder=stores[0].info.encoder.fingerprint, search=search
     )
 
@@ -89,7 +91,7 @@ def near_pairs(
     *,
     exact_rows: int = EXACT_ROWS,
     report: Told = lambda line: None,
-) -> IndexPairs:
+) -> PositionPairs:
     """Pairs of rows with a cosine of at least `min_similarity`, found by indexes.
 
     Args:
@@ -136,10 +138,10 @@ def _search_rows(
 ) -> None:
     """Adds the pairs of some rows of a store; those with too many neighbours ask again for four times as many."""
     queries = store.take(rows)
-    k, most = min(_FIRST_NEIGHBOURS, len(index.store)), min(MOST_NEIGHBOURS, len(index.store))
+    k, most = min(_FIRST_NEIGHBORS, len(index.store)), min(MOST_NEIGHBORS, len(index.store))
     is_self = index.store is store
     # Most rows have few near ones. Where even the farthest found is near there may be more: only those rows ask again,
-    # with k four times as large, until the bound or `MOST_NEIGHBOURS` cuts them off.
+    # with k four times as large, until the bound or `MOST_NEIGHBORS` cuts them off.
     while len(rows):
         near = index.search(queries, k, exclude=rows if is_self else None)
         is_near = (1 - near.distances >= min_similarity) & (near.rows >= 0)

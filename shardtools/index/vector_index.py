@@ -21,7 +21,7 @@ from shardtools.errors import DatasetError, NotFoundError, OptionError
 from shardtools.features import FeatureStore
 from shardtools.index import faiss_library
 from shardtools.index.exact import recall, search_exact
-from shardtools.index.neighbours import NO_ROW, Floats, Int64s, Neighbors, prepared, to_distances
+from shardtools.index.neighbors import NO_ROW, Floats, Int64s, Neighbors, prepared, to_distances
 from shardtools.index.options import KINDS, IndexInfo, IndexOptions, data_path, index_path, lists_path
 
 _ROWS_PER_BLOCK = 8192
@@ -80,7 +80,7 @@ class VectorIndex:
             found = faiss_library.search(self._index, queries, min(wanted, info.num_rows), info.metric)
         return without_rows(found, exclude, k)
 
-    def neighbours_of(self, key: str, k: int) -> Neighbors:
+    def neighbors_of(self, key: str, k: int) -> Neighbors:
         """The nearest other rows of a sample.
 
         Raises:

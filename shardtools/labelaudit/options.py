@@ -13,7 +13,7 @@ from typing import Any
 from shardtools.audit import AuditOptions
 from shardtools.errors import OptionError
 from shardtools.options import option, same
-from shardtools.overlays.layout import check_name
+from shardtools.overlays.overlay_file import check_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class LabelAuditOptions:
         default=None, metadata=option("Condition on the rows of `samples`: \"source = 'real'\".", metavar="SQL")
     )
     num_folds: int = same(AuditOptions, "num_folds")
-    k: int = same(AuditOptions, "num_neighbours")
+    k: int = same(AuditOptions, "num_neighbors")
     seed: int = same(AuditOptions, "seed")
     overlay: str = field(default="label_noise", metadata=option("Name of the overlay that is written."))
     out: str | None = field(
@@ -71,7 +71,7 @@ class LabelAuditOptions:
 
     def audit_options(self) -> AuditOptions:
         """What the audit itself is told."""
-        return AuditOptions(seed=self.seed, num_folds=self.num_folds, num_neighbours=self.k)
+        return AuditOptions(seed=self.seed, num_folds=self.num_folds, num_neighbors=self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,17 +75,17 @@ def choose_rows(
     labels = first.labels[wanted]
     others = [_places(store, keys) for store in stores[1:]]
     encoded = np.all([places >= 0 for places in others], axis=0) if others else np.ones(len(keys), bool)
-    labelled = labels >= 0
+    labeled = labels >= 0
     # A class is as large as what is left of it: a sample that one encoder lacks is no company for another.
-    classes, counts = np.unique(labels[labelled & encoded], return_counts=True)
+    classes, counts = np.unique(labels[labeled & encoded], return_counts=True)
     lonely = classes[counts < 2]
     if lonely.size and not allow_small:
         raise _small(first, lonely, len(classes))
     small = np.isin(labels, lonely) & encoded
-    audited = np.flatnonzero(labelled & encoded & ~small)
+    audited = np.flatnonzero(labeled & encoded & ~small)
     left_out = {
-        NO_LABEL: int((~labelled).sum()),
-        NO_FEATURES: int((labelled & ~encoded).sum()),
+        NO_LABEL: int((~labeled).sum()),
+        NO_FEATURES: int((labeled & ~encoded).sum()),
         SMALL_CLASS: int(small.sum()),
     }
     if not audited.size:

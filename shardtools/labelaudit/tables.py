@@ -26,7 +26,7 @@ NOISE_COLUMNS = {
     "suggested_probability": "that the suggested label is right, 0 to 1",
     **{name: SCORES[name] for name in ("noise_probability", "vote")},
     **{name: meaning for name, meaning in SCORES.items() if name not in ("noise_probability", "vote")},
-    "neighbours": "keys of the nearest other samples, the nearest first",
+    "neighbors": "keys of the nearest other samples, the nearest first",
 }
 """Column of the overlay -> what it holds; larger scores are more suspect."""
 
@@ -46,7 +46,7 @@ def noise_table(audit: Audit, rows: AuditRows) -> pa.Table:
     own: dict[str, Any] = {
         "suggested_label": pa.array(suggested.astype(np.int32)),
         "suggested_wnid": _names(suggested, rows),
-        "neighbours": _neighbours(audit.table["neighbours"], rows),
+        "neighbors": _neighbors(audit.table["neighbors"], rows),
     }
     columns: dict[str, Any] = {
         "key": rows.keys.cast(pa.string()),
@@ -89,7 +89,7 @@ def _names(labels: Int64s, rows: AuditRows) -> pa.Array:
     return texts.take(pa.array(places, mask=labels < 0))
 
 
-def _neighbours(column: pa.ChunkedArray, rows: AuditRows) -> pa.Array:
+def _neighbors(column: pa.ChunkedArray, rows: AuditRows) -> pa.Array:
     """Lists of rows of the audit as lists of keys."""
     places = rows.audited[_numbers(pc.list_flatten(column))]
     ends = np.cumsum(np.concatenate(([0], _numbers(pc.list_value_length(column)))))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shardtools.arrays import Int64s
 from shardtools.decode import Decoder, DecodeStatus
 from shardtools.errors import OptionError
-from shardtools.loader.crops import cannot_be_cropped, output_shapes, plan_crops
+from shardtools.loader.crops import cannot_be_cropped, draw_crops, output_shapes
 from shardtools.loader.options import LoaderOptions
 from shardtools.loader.randomness import Draws
 from shardtools.loader.reading_batch import RawBatch
@@ -58,17 +58,17 @@ class BatchDecoder:
         if not len(good):
             return statuses
         draws = Draws(seed=self._options.order.seed, epoch=raw.epoch, keys=self._table.key_hash[raw.rows[good]])
-        plan = plan_crops(self._options.crop, draws.for_repeats(repeats[good]), sizes[good])
+        cropping = draw_crops(self._options.crop, draws.for_repeats(repeats[good]), sizes[good])
         is_whole = len(good) == len(raw)
         # The decoder fills all places of what it is given, so a batch with holes is decoded elsewhere first.
         targets = outs if is_whole else [self.empty((len(good), *out.shape[1:])) for out in outs]
         statuses[good] = self._decoder.decode_crops(
             [raw.buffers[index] for index in good.tolist()],
-            plan.crops,
-            plan.flips,
+            cropping.crops,
+            cropping.flips,
             targets,
-            windows=plan.windows,
-            colours=plan.colours,
+            windows=cropping.windows,
+            colors=cropping.colors,
             raw_sizes=self._raw_sizes(raw.rows[good], sizes[good]),
         )
         if not is_whole:

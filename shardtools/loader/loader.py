@@ -93,7 +93,7 @@ class Loader:
         self._state = resumed
 
     def facts(self) -> dict[str, str | bool | int]:
-        """What decides on the pixels, for the record of a run."""
+        """What decides on the pixels, for a run file."""
         return {**self._decoder.facts(), "table_digest": self.table.digest, "num_rows": len(self.table)}
 
     def passes(self, epoch: int) -> tuple[SourcePasses, ...]:

@@ -1,6 +1,6 @@
 """What a user may ask of a `Loader`.
 
-Owns the names and which of them change what is delivered. Those go into the loader's state and into a run's record; the
+Owns the names and which of them change what is delivered. Those go into the loader's state and into a run file; the
 number of threads, ranks and what memory may be used do not.
 """
 

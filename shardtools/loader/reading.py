@@ -186,7 +186,7 @@ class BatchReader:
         remote, pending = window.remote, window.pending
         while not window.is_exhausted and (
             not pending
-            or any(part.plan is None for _, part in pending[0].parts)
+            or any(part.ranges is None for _, part in pending[0].parts)
             or (quota > 0 and len(pending) < self._steps_ahead(pending) and remote.num_waiting == 0)
         ):
             quota -= 1

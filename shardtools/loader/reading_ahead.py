@@ -19,7 +19,7 @@ import numpy.typing as npt
 from shardtools.arrays import Int64s
 from shardtools.loader.reading_batch import Counter, Slots
 from shardtools.loader.reading_options import ReadOptions
-from shardtools.loader.reading_ranges import BlockMap, RangePlan, distinct, plan_ranges, runs
+from shardtools.loader.reading_ranges import BlockMap, Ranges, distinct, join_ranges, runs
 from shardtools.loader.reading_remote import FetchedRange, RemoteShards
 from shardtools.loader.table import SampleTable
 
@@ -47,7 +47,7 @@ class Round:
 
     Attributes:
         row_bytes: Of the samples that were asked for so far.
-        plan: The ranges, K of them; `None` while rows are still added.
+        ranges: What is read, K ranges; `None` while rows are still added.
         tasks: The reading of each range, [K], once it was asked for; `None` after its last use.
         range_bytes: What each range counts against the limit of memory, int64 [K].
     """
@@ -56,7 +56,7 @@ class Round:
         self._table = table
         self._asked: list[Int64s] = []
         self.row_bytes = 0
-        self.plan: RangePlan | None = None
+        self.ranges: Ranges | None = None
         self.tasks: list[Future[FetchedRange] | None] = []
         self.range_bytes = np.zeros(0, np.int64)
         self._uses = np.zeros(0, np.int64)
@@ -66,7 +66,7 @@ class Round:
         self._asked.append(rows)
         self.row_bytes += int(self._table.num_bytes[rows[self._is_sound(rows)]].sum())
 
-    def make_plan(self, options: ReadOptions, chunk_bytes: int, max_bytes: int) -> None:
+    def join_ranges(self, options: ReadOptions, chunk_bytes: int, max_bytes: int) -> None:
         """Takes no more rows, and joins neighbours as far as the ranges then have `max_bytes` at most."""
         asked = np.concatenate(self._asked)
         asked = asked[self._is_sound(asked)]
@@ -74,7 +74,7 @@ class Round:
         # Gaps that are read through are what memory can do without first. What is too large without any gap is read all
         # the same, or it never would be.
         for gap_bytes in (options.coalesce_gap_bytes, min(options.coalesce_gap_bytes, _NARROW_GAP_BYTES), 0):
-            plan = plan_ranges(
+            ranges = join_ranges(
                 self._table,
                 asked,
                 gap_bytes=gap_bytes,
@@ -82,16 +82,16 @@ class Round:
                 chunk_bytes=chunk_bytes,
             )
             # What the cache maps takes no memory.
-            if chunk_bytes > 1 or plan.num_bytes <= max_bytes:
+            if chunk_bytes > 1 or ranges.num_bytes <= max_bytes:
                 break
-        self.plan = plan
+        self.ranges = ranges
         # How often each range will still be taken from: at 0 its bytes can go, before the round is over.
-        self._uses = np.bincount(plan.range_of[np.searchsorted(plan.rows, asked)], minlength=len(plan.shards))
-        self.range_bytes = plan.ends - plan.starts
+        self._uses = np.bincount(ranges.range_of[np.searchsorted(ranges.rows, asked)], minlength=len(ranges.shards))
+        self.range_bytes = ranges.ends - ranges.starts
         if chunk_bytes > 1:
             # Here bytes only say how far ahead reading is.
-            weights = self._table.num_bytes[plan.rows].astype(np.float64)
-            self.range_bytes = np.bincount(plan.range_of, weights, minlength=len(plan.shards)).astype(np.int64)
+            weights = self._table.num_bytes[ranges.rows].astype(np.float64)
+            self.range_bytes = np.bincount(ranges.range_of, weights, minlength=len(ranges.shards)).astype(np.int64)
 
     def take(self, rows: Int64s) -> tuple[Slots, int]:
         """The bytes of rows, for which it waits, and the bytes of the ranges that were needed for the last time.
@@ -104,9 +104,9 @@ class Round:
         for position in np.flatnonzero(~sound).tolist():
             slots.reasons[position] = f"no image has {self._table.num_bytes[rows[position]]} bytes at such an offset"
         positions = np.flatnonzero(sound)
-        if self.plan is None or len(positions) == 0:
+        if self.ranges is None or len(positions) == 0:
             return slots, 0
-        ranges = self.plan.range_of[np.searchsorted(self.plan.rows, rows[positions])]
+        ranges = self.ranges.range_of[np.searchsorted(self.ranges.rows, rows[positions])]
         offsets, lengths = self._table.member_offset[rows], self._table.num_bytes[rows]
         fetched = {number: self._result(number) for number in distinct(ranges).tolist()}
         for position, number in zip(positions.tolist(), ranges.tolist(), strict=True):
@@ -199,7 +199,7 @@ class RemoteAhead:
     def finish_round(self) -> None:
         """Plans the round that rows were added to last."""
         if self._open is not None:
-            self._open.make_plan(self._options, self._shards.chunk_bytes, self._max_round_bytes)
+            self._open.join_ranges(self._options, self._shards.chunk_bytes, self._max_round_bytes)
             self._waiting.append(self._open)
             self._open = None
 
@@ -236,7 +236,7 @@ class RemoteAhead:
         """Reads a few rows out of turn."""
         alone = Round(self._table)
         alone.add(rows)
-        alone.make_plan(self._options, self._shards.chunk_bytes, self._max_round_bytes)
+        alone.join_ranges(self._options, self._shards.chunk_bytes, self._max_round_bytes)
         self._start(alone, is_held=False)
         return alone.take(rows)[0]
 
@@ -247,15 +247,15 @@ class RemoteAhead:
         self._waiting.clear()
 
     def _start(self, following: Round, *, is_held: bool) -> None:
-        plan = following.plan
-        if plan is None:
+        ranges = following.ranges
+        if ranges is None:
             return
         # What the cache maps, and what is read out of turn, is not taken back here: no buffer of it counts.
         freed = self._freed.append if is_held else _ignore
         # In the order of places, not of need: stores give neighbours faster (measured: 15 % less in all).
-        for number in range(len(plan.shards)):
-            place = (int(plan.shards[number]), int(plan.starts[number]), int(plan.ends[number]))
-            following.tasks.append(self._pool.submit(self._shards.fetch, *place, plan.rows_of(number), freed))
+        for number in range(len(ranges.shards)):
+            place = (int(ranges.shards[number]), int(ranges.starts[number]), int(ranges.ends[number]))
+            following.tasks.append(self._pool.submit(self._shards.fetch, *place, ranges.rows_of(number), freed))
 
     def _collect(self) -> None:
         # Filled by whoever drops the last buffer, in any thread: a deque needs no lock, `-=` would.

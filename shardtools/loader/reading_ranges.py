@@ -17,7 +17,7 @@ from shardtools.loader.table import SampleTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RangePlan:
+class Ranges:
     """Ranges to read, K of them, and the M rows that are in them.
 
     Attributes:
@@ -45,9 +45,9 @@ class RangePlan:
         return found
 
 
-def plan_ranges(
+def join_ranges(
     table: SampleTable, rows: Int64s, *, gap_bytes: int, request_bytes: int, chunk_bytes: int = 1
-) -> RangePlan:
+) -> Ranges:
     """Joins neighbours.
 
     Args:
@@ -76,7 +76,7 @@ def plan_ranges(
     range_of = np.empty(len(rows), np.int64)
     range_of[order] = np.cumsum(is_first) - 1
     range_ends = np.maximum.reduceat(ends, firsts) if len(rows) else ends
-    return RangePlan(
+    return Ranges(
         rows=rows,
         range_of=range_of,
         shards=shards[firsts],

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from shardtools.arrays import Float32s, Int64s
 from shardtools.errors import OptionError, PlanMismatchError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
-from shardtools.index import neighbour_graph, search_exact
+from shardtools.index import neighbor_graph, search_exact
 from shardtools.nearest.means import ClassMeans, check_sizes, class_means, mean_scores
 from shardtools.nearest.options import NearestOptions, NearestResult
 from shardtools.nearest.spread import own_class_distances
@@ -183,7 +183,7 @@ def _votes(mine: _Side, reference: _Side, own: Int64s, k: int) -> Votes:
     own_labels = np.where(own < 0, -1, reference.means.classes[np.maximum(own, 0)])
     if reference is mine:
         k = min(k, len(mine.store) - 1)
-        rows = neighbour_graph(mine.store, k).rows if k else np.full((len(own), 1), -1)
+        rows = neighbor_graph(mine.store, k).rows if k else np.full((len(own), 1), -1)
         return count_votes(rows, mine.labels, own_labels)
     parts = [
         search_exact(reference.store, block, min(k, len(reference.store))).rows

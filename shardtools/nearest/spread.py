@@ -12,7 +12,7 @@ import numpy as np
 from shardtools.arrays import Float32s, Int64s
 from shardtools.features import FeatureStore
 from shardtools.index.exact import Table
-from shardtools.index.neighbours import prepared
+from shardtools.index.neighbors import prepared
 
 _ROWS_PER_BLOCK = 1024
 

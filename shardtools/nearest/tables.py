@@ -155,7 +155,7 @@ def class_rows(
                 "spread": spread,
                 "reference_spread": reference_spread,
                 "spread_ratio": spread / reference_spread if spread is not None and reference_spread else None,
-                "neighbours": [{"wnid": names[one], "distance": float(distances[number, one])} for one in order[:top]],
+                "neighbors": [{"wnid": names[one], "distance": float(distances[number, one])} for one in order[:top]],
             }
         )
     return rows
@@ -178,7 +178,7 @@ CLASS_SCHEMA = pa.schema(
         ("spread", pa.float64()),
         ("reference_spread", pa.float64()),
         ("spread_ratio", pa.float64()),
-        ("neighbours", pa.list_(pa.struct([("wnid", pa.string()), ("distance", pa.float64())]))),
+        ("neighbors", pa.list_(pa.struct([("wnid", pa.string()), ("distance", pa.float64())]))),
     ]
 )
 """Columns of the table with a row a class; distances of means are 1 - cosine, spreads as `own_class_distance`."""

@@ -8,7 +8,7 @@ from shardtools.plan.options import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, Gene
 if TYPE_CHECKING:
     from shardtools.plan.rows import PLAN_SCHEMA, Plan, PlanRow
     from shardtools.plan.seeds import MAX_ATTEMPTS, MAX_REPLICAS, class_codes, image_seeds
-    from shardtools.plan.settings import GeneratorSettings, PlanOptions, auto_samples_per_shard
+    from shardtools.plan.settings import TEMPLATE_SETTING, GeneratorSettings, PlanOptions, auto_samples_per_shard
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -18,6 +18,7 @@ __all__ = [
     "MAX_REPLICAS",
     "PLAN_SCHEMA",
     "SCHEDULERS",
+    "TEMPLATE_SETTING",
     "GeneratorOptions",
     "GeneratorSettings",
     "Plan",

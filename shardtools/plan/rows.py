@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from shardtools.plan.seeds import class_codes, image_seeds
 from shardtools.plan.settings import PlanOptions
-from shardtools.prompts import Template, parse_template, render
+from shardtools.prompts import Template, fill_template, parse_template
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -192,17 +192,17 @@ class Plan:
 
     @cached_property
     def _class_prompts(self) -> pa.Array:
-        texts = [self._render(position, None) for position in range(len(self.options.classes))]
+        texts = [self._fill(position, None) for position in range(len(self.options.classes))]
         return pa.array(texts, pa.string())
 
     @cached_property
     def _prompt_pieces(self) -> list[pa.Array]:
-        """The prompt of each class cut at its scenes: rendering 64 million pairs one by one would take an hour."""
-        cut = [self._render(index, _SCENE_MARK).split(_SCENE_MARK) for index in range(len(self.options.classes))]
+        """The prompt of each class cut at its scenes: filling in 64 million pairs one by one would take an hour."""
+        cut = [self._fill(index, _SCENE_MARK).split(_SCENE_MARK) for index in range(len(self.options.classes))]
         return [pa.array(pieces, pa.string()) for pieces in zip(*cut, strict=True)]
 
-    def _render(self, position: int, scene: str | None) -> str:
-        return render(self._template, self.options.classes[position], scene, self.options.prompts)
+    def _fill(self, position: int, scene: str | None) -> str:
+        return fill_template(self._template, self.options.classes[position], scene, self.options.prompts)
 
     @cached_property
     def _template(self) -> Template:

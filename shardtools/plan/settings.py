@@ -20,6 +20,9 @@ from shardtools.prompts import PromptOptions, parse_template
 from shardtools.shards.names import check_split
 from shardtools.taxonomy import ImageClass
 
+TEMPLATE_SETTING = "prompt"
+"""Key of the prompt template in `plan.json`: the fingerprints of all datasets are made of it."""
+
 _AUTO_SHARDS = 8
 
 
@@ -127,18 +130,19 @@ class PlanOptions:
         `scale` is left out because clones are a prefix.
         """
         prompts = asdict(self.prompts)
-        scenes = prompts.pop("scenes")
+        scenes, template = prompts.pop("scenes"), prompts.pop("template")
         return {
             "classes": {
                 "count": len(self.classes),
                 "sha256": _digest([asdict(image_class) for image_class in self.classes]),
             },
-            "images_per_class": _summarise(self.images_per_class),
+            "images_per_class": _summarize(self.images_per_class),
             "seed": self.seed,
             "split": self.split,
             "samples_per_shard": self.samples_per_shard,
             "scenes": {"count": len(scenes), "sha256": _digest(scenes)} if scenes else None,
-            **{f"prompt_{name}" if name != "template" else "prompt": value for name, value in prompts.items()},
+            TEMPLATE_SETTING: template,
+            **{f"prompt_{name}": value for name, value in prompts.items()},
             **self.generator.settings(),
         }
 
@@ -154,7 +158,7 @@ def auto_samples_per_shard(rows_per_clone: int, batch_size: int) -> int:
     return max(1, batches) * batch_size
 
 
-def _summarise(counts: tuple[int, ...]) -> int | dict[str, Any]:
+def _summarize(counts: tuple[int, ...]) -> int | dict[str, Any]:
     if len(set(counts)) == 1:
         return counts[0]
     return {"total": sum(counts), "sha256": _digest(counts)}

@@ -22,7 +22,7 @@ BRIGHT_FROM = 224
 
 _LEVELS = 256
 _TILES = 4
-_COLOUR_STEP = 3
+_COLOR_STEP = 3
 _MAX_STEP = SIDE // 4
 # ITU-R BT.601 in 256ths.
 _RED, _GREEN, _BLUE = 77, 150, 29
@@ -43,7 +43,7 @@ class Measures:
             before a soft background.
         entropy: Of the histogram of luma, in bits, 0 to 8.
         saturation: Mean difference between the largest and the smallest of R, G and B, 0 to 1; 0 for grey.
-        colour_spread: Root mean square distance of the pixels from the mean colour, 0 to 1; 0 for one colour.
+        color_spread: Root mean square distance of the pixels from the mean colour, 0 to 1; 0 for one colour.
         hashes: Perceptual hashes.
     """
 
@@ -55,7 +55,7 @@ class Measures:
     sharpest: Float32s
     entropy: Float32s
     saturation: Float32s
-    colour_spread: Float32s
+    color_spread: Float32s
     hashes: PerceptualHashes
 
 
@@ -73,7 +73,7 @@ def measure(images: UInt8s, sizes: npt.NDArray[np.integer]) -> Measures:
     mean = shares @ levels
     deviation = np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0))
     sharpness, sharpest = _detail(luma, sizes, deviation)
-    saturation, colour_spread = _colour(images)
+    saturation, color_spread = _color(images)
     logarithms = np.log2(shares, where=shares > 0, out=np.zeros_like(shares))
     numbers = {
         "brightness": mean / 255,
@@ -84,7 +84,7 @@ def measure(images: UInt8s, sizes: npt.NDArray[np.integer]) -> Measures:
         "sharpest": sharpest,
         "entropy": np.maximum(-(shares * logarithms).sum(axis=1), 0),
         "saturation": saturation,
-        "colour_spread": colour_spread,
+        "color_spread": color_spread,
     }
     return Measures(
         **{name: values.astype(np.float32) for name, values in numbers.items()}, hashes=perceptual_hashes(luma)
@@ -126,14 +126,14 @@ def _detail(
 
 def _laplacian_squares(luma: UInt8s, across: int, down: int) -> npt.NDArray[np.float64]:
     """Mean squared Laplacian of each tile, [N, 4, 4]; pixels at the border, which lack a neighbour, count as 0."""
-    grey = luma.astype(np.int16)
-    laplacian = np.zeros(grey.shape, np.float32)
+    gray = luma.astype(np.int16)
+    laplacian = np.zeros(gray.shape, np.float32)
     inner = laplacian[:, down:-down, across:-across]
-    centre = grey[:, down:-down, across:-across]
-    total = grey[:, : -2 * down, across:-across] + grey[:, 2 * down :, across:-across]
-    total += grey[:, down:-down, : -2 * across]
-    total += grey[:, down:-down, 2 * across :]
-    total -= 4 * centre
+    center = gray[:, down:-down, across:-across]
+    total = gray[:, : -2 * down, across:-across] + gray[:, 2 * down :, across:-across]
+    total += gray[:, down:-down, : -2 * across]
+    total += gray[:, down:-down, 2 * across :]
+    total -= 4 * center
     inner[...] = total
     laplacian *= laplacian
     side = SIDE // _TILES
@@ -141,9 +141,9 @@ def _laplacian_squares(luma: UInt8s, across: int, down: int) -> npt.NDArray[np.f
     return np.asarray(by_row.reshape(-1, _TILES, _TILES, side).sum(axis=3) / side**2, np.float64)
 
 
-def _colour(images: UInt8s) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """`saturation` and `colour_spread`, [N] each, of every third pixel both ways, which is one of nine."""
-    some = np.ascontiguousarray(images[:, 1::_COLOUR_STEP, 1::_COLOUR_STEP])
+def _color(images: UInt8s) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """`saturation` and `color_spread`, [N] each, of every third pixel both ways, which is one of nine."""
+    some = np.ascontiguousarray(images[:, 1::_COLOR_STEP, 1::_COLOR_STEP])
     red, green, blue = some[..., 0], some[..., 1], some[..., 2]
     largest = np.maximum(np.maximum(red, green), blue)
     smallest = np.minimum(np.minimum(red, green), blue)

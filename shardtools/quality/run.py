@@ -39,7 +39,7 @@ from shardtools.loader.reading import BatchReader
 from shardtools.loader.reading_batch import RawBatch
 from shardtools.loader.reading_options import ReadOptions
 from shardtools.overlays import Overlay, OverlayInfo, OverlayWriter, find_overlay, fits, open_overlay_at
-from shardtools.overlays.layout import OVERLAY_FILE
+from shardtools.overlays.overlay_file import OVERLAY_FILE
 from shardtools.quality.measures import Measures, measure
 from shardtools.quality.options import MADE_BY, OVERLAY_NAME, QualityOptions
 from shardtools.quality.pdq import HASH_BYTES, SIDE

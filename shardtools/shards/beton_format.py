@@ -230,7 +230,7 @@ def decode_fields(content: bytes, *, where: str) -> tuple[BetonField, ...]:
     return tuple(fields)
 
 
-def array_layout(one: BetonField) -> tuple[np.dtype[np.generic], tuple[int, ...]] | None:
+def array_form(one: BetonField) -> tuple[np.dtype[np.generic], tuple[int, ...]] | None:
     """Element type and shape of an array field; `None` where its arguments do not say them."""
     arguments = one.arguments.ljust(1024, b"\0")
     beginning = np.frombuffer(arguments, _ARRAY_ARGUMENTS, 1)[0]

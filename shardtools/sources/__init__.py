@@ -1,4 +1,4 @@
-"""Sources: outside layouts (class folders, idx files, WebDataset tars) as samples with positions."""
+"""Sources: outside formats (class folders, idx files, WebDataset tars) as samples with positions."""
 
 from typing import TYPE_CHECKING
 

@@ -18,7 +18,7 @@ from shardtools.shards.tar_headers import ReadAt, TarEntry, read_entries
 from shardtools.sources.archive_forward import COMPRESSED_SUFFIXES, ForwardReader
 from shardtools.sources.archive_zip import ZipMember, read_directory, unpack
 from shardtools.sources.image_check import MAX_SAMPLE_BYTES, Rejection, extension_of
-from shardtools.sources.tree_layout import VIDEO_EXTENSION, read_layout
+from shardtools.sources.tree_shape import VIDEO_EXTENSION, read_corrupted_place
 from shardtools.sources.tree_table import FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import count_frames
 from shardtools.storage import Storage, read_ahead
@@ -195,7 +195,7 @@ def _count_zipped(storage: Storage, path: str, member: ZipMember) -> int:
 
 def is_video(path: str) -> bool:
     """Whether a file is named as a video of ImageNet-P, whose frames are samples."""
-    return extension_of(path) == VIDEO_EXTENSION and read_layout(tree_parts(path)) is not None
+    return extension_of(path) == VIDEO_EXTENSION and read_corrupted_place(tree_parts(path)) is not None
 
 
 def tree_parts(path: str) -> list[str]:

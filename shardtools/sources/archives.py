@@ -19,12 +19,12 @@ from shardtools.sources.archive_members import ARCHIVE_SUFFIXES as ARCHIVE_SUFFI
 from shardtools.sources.archive_members import first_names, read_files, tree_parts
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.imagefolder import stored_files
-from shardtools.sources.listing import check_name
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import SourceFiles, find_files, has_pattern, is_local_folder
+from shardtools.sources.top_level import check_name
 from shardtools.sources.tree import TreeSource
-from shardtools.sources.tree_index import index_tree
-from shardtools.sources.tree_layout import SPLIT_FOLDERS, Layout, LayoutSurvey, is_wnid
+from shardtools.sources.tree_listing import list_tree
+from shardtools.sources.tree_shape import SPLIT_FOLDERS, ShapeSurvey, TreeShape, is_wnid
 from shardtools.sources.tree_table import ROOT, TreeFile, TreeTable
 from shardtools.sources.tree_video import require_opencv
 from shardtools.storage import Storage, StoredObject, read_ahead
@@ -57,7 +57,7 @@ def open_archives(options: SourceOptions, classes: Sequence[ImageClass] | None, 
     Args:
         options: How to read them; the source is an archive, a folder of archives, or a pattern.
         classes: The class set given by the user, if any.
-        folder: For the index.
+        folder: For the listing.
 
     Raises:
         SourceError: No archives, a name that may not be used or that comes twice in one archive, a damaged zip.
@@ -67,18 +67,18 @@ def open_archives(options: SourceOptions, classes: Sequence[ImageClass] | None, 
     found = find_archives(options.source)
     is_forward = refuse_shuffle(found.paths, options)
     with TreeTable(folder) as table:
-        surveys = [LayoutSurvey() for _ in found.archives]
+        surveys = [ShapeSurvey() for _ in found.archives]
         for file in list_files(found):
             surveys[file.archive].add(tree_parts(file.path))
             table.add(file)
         for file in stored_files(found.storage, iter(found.loose)):
             table.add(file)
         finish_table(table, found)
-        stems, layout = _arrange(found.paths, surveys)
-        return index_tree(
+        stems, shape = _arrange(found.paths, surveys)
+        return list_tree(
             table,
             partial(_parts, stems),
-            layout,
+            shape,
             kind="archive",
             storage=found.storage,
             archives=found.paths,
@@ -143,10 +143,10 @@ def finish_table(table: TreeTable, found: Archives) -> None:
         require_opencv(videos.path)
 
 
-def _arrange(paths: Sequence[str], surveys: Sequence[LayoutSurvey]) -> tuple[Mapping[int, str], Layout]:
-    """The folders that archives stand for, by their numbers, and the layout of the whole."""
+def _arrange(paths: Sequence[str], surveys: Sequence[ShapeSurvey]) -> tuple[Mapping[int, str], TreeShape]:
+    """The folders that archives stand for, by their numbers, and the shape of the whole."""
     stems = {number: archive_stem(path) for number, path in enumerate(paths)}
-    whole = LayoutSurvey()
+    whole = ShapeSurvey()
     for survey in surveys:
         whole.merge(survey)
     # train.tar and val.tar are splits, unless each of them holds a split folder itself.
@@ -156,8 +156,8 @@ def _arrange(paths: Sequence[str], surveys: Sequence[LayoutSurvey]) -> tuple[Map
     # Images in no folder have no other class than their archive's name.
     are_classes = whole.has_flat_images and (len(paths) > 1 or is_wnid(stems[0]))
     if are_classes or are_splits:
-        return stems, Layout(is_corrupted=whole.is_corrupted)
-    return {}, Layout(whole.wrappers(), is_corrupted=whole.is_corrupted)
+        return stems, TreeShape(is_corrupted=whole.is_corrupted)
+    return {}, TreeShape(whole.wrappers(), is_corrupted=whole.is_corrupted)
 
 
 def archive_stem(path: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from shardtools.errors import SourceError
-from shardtools.shards.beton_format import ARRAY_TYPES, MODE_RAW, SCALAR_TYPES, SIZED_TYPES, FieldType, array_layout
+from shardtools.shards.beton_format import ARRAY_TYPES, MODE_RAW, SCALAR_TYPES, SIZED_TYPES, FieldType, array_form
 from shardtools.shards.beton_reader import Beton
 from shardtools.shards.beton_writer import JSON_FIELD, KEY_FIELD, NO_JSON
 from shardtools.sources.image_check import IMAGE_EXTENSIONS
@@ -106,7 +106,7 @@ def further_members(
             image = encode_rgb_png(payloads[number], width, height) if is_raw else payloads[number]
             found[f"{extension}.{'png' if is_raw else 'jpg'}"] = image
         elif one.type in ARRAY_TYPES:
-            suffix, payload = _array_file(array_layout(one), payloads[number])
+            suffix, payload = _array_file(array_form(one), payloads[number])
             found[extension + suffix] = payload
         else:
             payload = payloads[number]
@@ -117,10 +117,10 @@ def further_members(
     return found
 
 
-def _array_file(layout: tuple[np.dtype[Any], tuple[int, ...]] | None, payload: bytes) -> tuple[str, bytes]:
+def _array_file(form: tuple[np.dtype[Any], tuple[int, ...]] | None, payload: bytes) -> tuple[str, bytes]:
     """Extension and payload of an array: NumPy's file format, or its bytes alone where its layout is unknown."""
-    if layout is None or layout[0].itemsize * math.prod(layout[1]) != len(payload):
+    if form is None or form[0].itemsize * math.prod(form[1]) != len(payload):
         return "", payload
     stream = io.BytesIO()
-    np.save(stream, np.frombuffer(payload, layout[0]).reshape(layout[1]), allow_pickle=False)
+    np.save(stream, np.frombuffer(payload, form[0]).reshape(form[1]), allow_pickle=False)
     return ".npy", stream.getvalue()

@@ -21,7 +21,7 @@ from shardtools.sources.image_check import (
     make_sample,
     too_large,
 )
-from shardtools.sources.index import Index
+from shardtools.sources.listing import Listing
 from shardtools.sources.sample_columns import Roles, member_payload, read_image, sample_labels
 from shardtools.storage import read_ahead
 
@@ -32,7 +32,7 @@ _RANGES_AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class ChunkTable:
     """What the index files of a source say: its files in order, and the columns that all of them have."""
 
     files: tuple[ChunkFile, ...]
@@ -68,29 +68,29 @@ class _Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkedSource(Source):
-    """An indexed dataset of MDS shards or LitData chunks.
+    """A listed dataset of MDS shards or LitData chunks.
 
     Attributes:
-        layout: Files and columns.
+        chunks: Files and columns.
         is_plain: For each file whether its samples are ranges of it.
         roles: What the columns mean.
-        index: Entries: key, number of the file, row, offset and length (bytes).
+        listing: Entries: key, number of the file, row, offset and length (bytes).
         wnids: Class index -> wnid, if a class set was given.
         decode: Whether images are decoded in full.
         opened: The packed file that is being read.
     """
 
-    layout: Layout
+    chunks: ChunkTable
     is_plain: Sequence[bool]
     roles: Roles
-    index: Index
+    listing: Listing
     wnids: Sequence[str] | None
     decode: bool
     opened: _Opened = field(default_factory=_Opened, repr=False, compare=False)
 
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
-        entries = (Entry(**row) for _, row in self.index.rows(split, start, stop))
-        calls = (partial(self._fetch, group) for group in _neighbours(entries))
+        entries = (Entry(**row) for _, row in self.listing.rows(split, start, stop))
+        calls = (partial(self._fetch, group) for group in _neighbors(entries))
         # Packed files are unpacked in the order they are asked for.
         ahead = 0 if self.storage.is_local or not all(self.is_plain) else _RANGES_AHEAD
         for group, content in read_ahead(calls, ahead):
@@ -98,7 +98,7 @@ class ChunkedSource(Source):
                 yield self._sample(entry, content, group[0].offset)
 
     def keys(self, split: str) -> Iterator[str]:
-        for _, row in self.index.rows(split, 0, self.splits[split]):
+        for _, row in self.listing.rows(split, 0, self.splits[split]):
             yield row["key"]
 
     def close(self) -> None:
@@ -110,12 +110,12 @@ class ChunkedSource(Source):
         # recorded.
         if not self.is_plain[first.file] or (len(group) == 1 and too_large(first.num_bytes)):
             return group, memoryview(b"")
-        path = self.layout.files[first.file].path
+        path = self.chunks.files[first.file].path
         num_bytes = last.offset + last.num_bytes - first.offset
         return group, memoryview(self.storage.read_range(path, first.offset, num_bytes))
 
     def _sample(self, entry: Entry, content: memoryview, base: int) -> Sample:
-        file = self.layout.files[entry.file]
+        file = self.chunks.files[entry.file]
         place = f"{file.path}:row {entry.row}"
         where = f"{self.storage.object_url(file.path)}, row {entry.row}, key {entry.key!r}, byte {entry.offset}"
         provenance: dict[str, Any] = {"source_path": place}
@@ -125,7 +125,7 @@ class ChunkedSource(Source):
             return make_sample(rejection, decode=False, extension="", key=entry.key, provenance=provenance)
         if self.is_plain[entry.file]:
             sample = content[entry.offset - base : entry.offset - base + entry.num_bytes]
-            values = cut(sample, self.layout.columns, item_packed=file.item_packed, where=where)
+            values = cut(sample, self.chunks.columns, item_packed=file.item_packed, where=where)
         else:
             values = self._open(entry.file).values(entry.row)
         return self._make(entry.key, values, provenance, where)
@@ -133,12 +133,12 @@ class ChunkedSource(Source):
     def _open(self, number: int) -> Chunk:
         if self.opened.chunk is None or self.opened.number != number:
             self.opened.close()
-            self.opened.chunk = open_chunk(self.storage, self.layout.files[number], self.layout.columns)
+            self.opened.chunk = open_chunk(self.storage, self.chunks.files[number], self.chunks.columns)
             self.opened.number = number
         return self.opened.chunk
 
     def _make(self, key: str, values: Values, provenance: dict[str, Any], where: str) -> Sample:
-        columns, roles = self.layout.columns, self.roles
+        columns, roles = self.chunks.columns, self.roles
         members = {
             name: payload
             for number, name in roles.extras
@@ -169,7 +169,7 @@ def _extension(name: str) -> str:
     return last if last in IMAGE_EXTENSIONS else ""
 
 
-def _neighbours(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+def _neighbors(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
     """Runs of samples that follow each other in one file, up to `_RANGE_BYTES` long."""
     group: list[Entry] = []
     for entry in entries:

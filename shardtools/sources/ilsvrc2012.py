@@ -16,13 +16,13 @@ from shardtools.sources.archive_members import tree_parts
 from shardtools.sources.archives import Archives, finish_table, list_files, refuse_shuffle
 from shardtools.sources.ilsvrc2012_labels import ValidationLabels, find_labels
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
-from shardtools.sources.index import IndexBuilder
 from shardtools.sources.labels import labels_digest
-from shardtools.sources.listing import list_top_level
+from shardtools.sources.listing import ListingBuilder
 from shardtools.sources.options import SourceOptions
+from shardtools.sources.top_level import list_top_level
 from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource
-from shardtools.sources.tree_index import FilePlace, add_files, make_source
-from shardtools.sources.tree_layout import Place
+from shardtools.sources.tree_listing import FilePlace, add_files, make_source
+from shardtools.sources.tree_shape import Place
 from shardtools.sources.tree_table import TreeFile, TreeTable
 from shardtools.storage import Storage, StoredObject, open_storage
 from shardtools.taxonomy import ImageClass, load_classes
@@ -47,7 +47,7 @@ def open_ilsvrc2012(options: SourceOptions, classes: Sequence[ImageClass] | None
     Args:
         options: How to read them; `split` chooses one.
         classes: The class set given by the user; `None` takes ImageNet-1K's, which are the sorted wnids.
-        folder: For the index.
+        folder: For the listing.
 
     Raises:
         SourceError: No archives, no labels, labels that do not fit the images, or classes outside the set.
@@ -73,13 +73,13 @@ def open_ilsvrc2012(options: SourceOptions, classes: Sequence[ImageClass] | None
         tree_labels = _tree_labels(own, labels)
         numbers = {(label.wnid, label.label_source): number for number, label in enumerate(tree_labels)}
         places = _Places(found, numbers, len(own), labels)
-        with IndexBuilder(folder, SCHEMA, seed) as builder:
+        with ListingBuilder(folder, SCHEMA, seed) as builder:
             for number, split in enumerate(splits):
                 files = (file for file in table.files() if file.archive == number)
                 add_files(builder, split, files, getattr(places, split))
-            index = builder.finish()
+            listing = builder.finish()
     return make_source(
-        index,
+        listing,
         kind="ilsvrc2012",
         storage=storage,
         archives=found.paths,

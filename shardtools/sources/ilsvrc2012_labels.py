@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardtools.errors import SourceError
-from shardtools.sources.tree_layout import is_wnid
+from shardtools.sources.tree_shape import is_wnid
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
 

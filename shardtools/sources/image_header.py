@@ -214,8 +214,8 @@ def _is_plain_exif(tiff: bytes) -> bool:
 def _read_png(content: bytes) -> ImageFacts | None:
     if len(content) < 41 or content[8:16] != b"\0\0\0\x0dIHDR":
         return None
-    width, height, depth, colour, _, filtering, _ = struct.unpack_from(">IIBBBBB", content, 16)
-    mode = _PNG_MODES.get((depth, colour))
+    width, height, depth, color, _, filtering, _ = struct.unpack_from(">IIBBBBB", content, 16)
+    mode = _PNG_MODES.get((depth, color))
     if mode is None or filtering != 0 or not 0 < width * height <= _MAX_PIXELS:
         return None
     position = 8

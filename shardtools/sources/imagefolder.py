@@ -12,12 +12,12 @@ from pathlib import Path
 
 from shardtools.errors import SourceError
 from shardtools.sources.archive_members import is_video
-from shardtools.sources.listing import list_top_level, walk
 from shardtools.sources.options import SourceOptions
+from shardtools.sources.top_level import list_top_level, walk
 from shardtools.sources.tree import TreeSource
-from shardtools.sources.tree_index import index_tree
 from shardtools.sources.tree_keys import make_key
-from shardtools.sources.tree_layout import Layout, LayoutSurvey
+from shardtools.sources.tree_listing import list_tree
+from shardtools.sources.tree_shape import ShapeSurvey, TreeShape
 from shardtools.sources.tree_table import FILE, ROOT, TreeFile, TreeTable
 from shardtools.sources.tree_video import count_frames, require_opencv
 from shardtools.storage import Storage, StoredObject
@@ -35,12 +35,12 @@ def open_imagefolder(
         storage: The root.
         options: How to read it.
         classes: The class set given by the user, if any.
-        folder: For the index.
+        folder: For the listing.
 
     Raises:
         SourceError: There are no files, no such split, or names that cannot be used.
     """
-    survey = LayoutSurvey()
+    survey = ShapeSurvey()
     with TreeTable(folder) as table:
         for file in stored_files(storage, walk(storage, list_top_level(storage))):
             survey.add(file.path.split("/"))
@@ -48,10 +48,10 @@ def open_imagefolder(
         table.finish()
         if not len(table):
             raise SourceError(f"{storage.url} holds no files: expected a folder of images for each class")
-        return index_tree(
+        return list_tree(
             table,
             lambda file: file.path.split("/"),
-            Layout(survey.wrappers(), is_corrupted=survey.is_corrupted, wraps_splits_only=True),
+            TreeShape(survey.wrappers(), is_corrupted=survey.is_corrupted, wraps_splits_only=True),
             kind="imagefolder",
             storage=storage,
             archives=(),

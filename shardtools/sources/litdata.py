@@ -15,7 +15,7 @@ from shardtools.errors import SourceError
 from shardtools.shards.sample_table import table_bytes
 from shardtools.sources.chunk_files import ChunkFile, Column, check_codec
 from shardtools.sources.chunked import ChunkedSource
-from shardtools.sources.chunked_index import open_chunked
+from shardtools.sources.chunked_listing import open_chunked
 from shardtools.sources.options import SourceOptions
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
@@ -53,7 +53,7 @@ def open_litdata_source(
         storage: The root: a folder with index.json, or one with such a folder for each split.
         options: How to read it.
         classes: The class set given by the user, if any.
-        folder: For the index.
+        folder: For the listing.
 
     Raises:
         SourceError: No index file, one for another loader, encrypted chunks, no image leaf, or a chunk that is missing

@@ -1,4 +1,4 @@
-"""Parquet files with image bytes: Hugging Face's layout, img2dataset's, and plain tables.
+"""Parquet files with image bytes: Hugging Face's columns, img2dataset's, and plain tables.
 
 Owns the samples made from rows. A row is addressed by its number, through the counts of row groups in the footers, so
 nothing of the images is read before they are written; the price is that rows keep their order, and that shards much
@@ -218,7 +218,7 @@ def open_parquet(
         paths: The files below it, in the order they are read.
         options: How to read them.
         classes: The class set given by the user, if any.
-        folder: Not used: the footers are the index.
+        folder: Not used: the footers are the listing.
 
     Raises:
         SourceError: A file is damaged or has no image column, the files differ in their columns, a label is out of

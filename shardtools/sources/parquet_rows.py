@@ -28,7 +28,7 @@ _BATCH_BYTES = 4 * 1024 * 1024
 """Uncompressed length of the rows that are decoded together, as far as the group's mean row tells."""
 
 _MAX_BATCH_ROWS = 4096
-_INDEX_BATCH_ROWS = 16_384
+_LISTING_BATCH_ROWS = 16_384
 _BUFFER_BYTES = 1024 * 1024
 _REMOTE_BUFFER_BYTES = 4 * 1024 * 1024
 """Length of one read of a column; for object stores that of one request of `Storage.open`."""
@@ -97,7 +97,7 @@ def read_columns(storage: Storage, rows: ParquetRows, paths: Sequence[str]) -> I
         first = 0
         with explained(where):
             batches = _open(stream, storage).iter_batches(
-                batch_size=_INDEX_BATCH_ROWS, columns=list(paths), use_threads=False
+                batch_size=_LISTING_BATCH_ROWS, columns=list(paths), use_threads=False
             )
         while True:
             with explained(where):
@@ -146,10 +146,10 @@ class RowReader:
 
     Args:
         storage: The root.
-        rows: The file, as it was indexed.
+        rows: The file, as it was listed.
 
     Raises:
-        SourceError: The file is not the one that was indexed.
+        SourceError: The file is not the one that was listed.
     """
 
     def __init__(self, storage: Storage, rows: ParquetRows) -> None:
@@ -167,7 +167,7 @@ class RowReader:
             # rows.
             if num_bytes != rows.num_bytes or _footer_digest(self._stream, num_bytes, self._where) != rows.footer:
                 raise SourceError(
-                    f"{self._where} was {rows.num_bytes} bytes with another footer when it was indexed, now "
+                    f"{self._where} was {rows.num_bytes} bytes with another footer when it was listed, now "
                     f"{num_bytes}: let nothing write to the source, then run the same command again"
                 )
             local = storage.local_path(rows.path)

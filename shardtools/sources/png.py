@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 import zlib
 
-_GREY, _RGB = 0, 2
+_GRAY, _RGB = 0, 2
 
 
-def encode_grey_png(pixels: bytes, width: int, height: int) -> bytes:
+def encode_gray_png(pixels: bytes, width: int, height: int) -> bytes:
     """An 8-bit grey PNG.
 
     Args:
@@ -20,7 +20,7 @@ def encode_grey_png(pixels: bytes, width: int, height: int) -> bytes:
         width: Pixels, 1 or more.
         height: Pixels, 1 or more.
     """
-    return _encode(pixels, width, height, 1, _GREY)
+    return _encode(pixels, width, height, 1, _GRAY)
 
 
 def encode_rgb_png(pixels: bytes, width: int, height: int) -> bytes:
@@ -34,11 +34,11 @@ def encode_rgb_png(pixels: bytes, width: int, height: int) -> bytes:
     return _encode(pixels, width, height, 3, _RGB)
 
 
-def _encode(pixels: bytes, width: int, height: int, channels: int, colour_type: int) -> bytes:
+def _encode(pixels: bytes, width: int, height: int, channels: int, color_type: int) -> bytes:
     row_bytes = width * channels
     rows = b"".join(b"\0" + pixels[start : start + row_bytes] for start in range(0, row_bytes * height, row_bytes))
     chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows, 6)),
         (b"IEND", b""),
     )

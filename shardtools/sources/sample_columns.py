@@ -18,7 +18,7 @@ import numpy as np
 from shardtools.errors import SourceError
 from shardtools.sources.chunk_files import Column, Values
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection
-from shardtools.sources.png import encode_grey_png, encode_rgb_png
+from shardtools.sources.png import encode_gray_png, encode_rgb_png
 from shardtools.sources.tar_labels import label_members
 
 IMAGE_NAMES = ("image", "img", "x", "jpg", "jpeg", "png", "webp", "picture", "image_bytes", "pixels", "bytes")
@@ -235,7 +235,7 @@ def _encode_pixels(content: bytes) -> tuple[bytes | Rejection, dict[str, Any]]:
     }
     # Without its palette, which is not there, a picture of indexes is grey.
     if mode in ("L", "P"):
-        return encode_grey_png(bytes(pixels), width, height), facts
+        return encode_gray_png(bytes(pixels), width, height), facts
     if mode == "RGB":
         return encode_rgb_png(bytes(pixels), width, height), facts
     return _pillow_png(mode, width, height, bytes(pixels)), facts

@@ -1,7 +1,7 @@
 """Samples of a tree of files, whatever holds the tree: a folder, a bucket, tars, tars in tars, zips, compressed tars.
 
 Owns the reading. Every file has a path in the tree, a form that says how its bytes are reached, and a place in its
-archive; what the path means (split, class, corruption) was settled while indexing. Files that follow each other in an
+archive; what the path means (split, class, corruption) was settled while listing. Files that follow each other in an
 archive are fetched together. The price of a compressed tar: it has no places, so every process unpacks it in memory
 from its beginning, and samples keep its order.
 """
@@ -30,7 +30,7 @@ from shardtools.sources.image_check import (
     make_sample,
     too_large,
 )
-from shardtools.sources.index import Index
+from shardtools.sources.listing import Listing
 from shardtools.sources.tree_table import FILE, FILE_COLUMNS, FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree_video import decode_frames
 from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
@@ -45,7 +45,7 @@ SCHEMA = pa.schema(
         ("frame", pa.int32()),
     ]
 )
-"""Columns of the index; `label`, `corruption`, `severity` and `frame` are -1 where there is none."""
+"""Columns of the listing; `label`, `corruption`, `severity` and `frame` are -1 where there is none."""
 
 _RANGE_BYTES = 8 * 1024 * 1024
 """Neighbouring files are fetched together up to this length."""
@@ -65,7 +65,7 @@ class TreeLabel:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A row of the index; see `tree_table.TreeFile`."""
+    """A row of the listing; see `tree_table.TreeFile`."""
 
     key: str
     archive: int
@@ -91,20 +91,20 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeSource(Source):
-    """An indexed tree.
+    """A listed tree.
 
     Attributes:
-        archives: Paths of the archives, as the index numbers them.
-        index: Entries; columns as in `SCHEMA`.
+        archives: Paths of the archives, as the listing numbers them.
+        listing: Entries; columns as in `SCHEMA`.
         renamed: Row -> key, for files whose key another file has.
-        labels: What the index's label numbers stand for.
+        labels: What the listing's label numbers stand for.
         corruptions: What its corruption numbers stand for.
         decode: Whether images are decoded in full.
         readers: Compressed tars that this process has open; empty until it reads.
     """
 
     archives: Sequence[str]
-    index: Index
+    listing: Listing
     renamed: Mapping[int, str]
     labels: Sequence[TreeLabel]
     corruptions: Sequence[str]
@@ -112,13 +112,13 @@ class TreeSource(Source):
     readers: dict[int, ForwardReader] = field(default_factory=dict, repr=False, compare=False)
 
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
-        entries = (self._entry(number, row) for number, row in self.index.rows(split, start, stop))
-        calls: Iterator[Callable[[], list[Sample]]] = (partial(self._read, group) for group in _neighbours(entries))
+        entries = (self._entry(number, row) for number, row in self.listing.rows(split, start, stop))
+        calls: Iterator[Callable[[], list[Sample]]] = (partial(self._read, group) for group in _neighbors(entries))
         return itertools.chain.from_iterable(read_ahead(calls, self._depth()))
 
     def keys(self, split: str) -> Iterator[str]:
         return (
-            self.renamed.get(number, str(row["key"])) for number, row in self.index.rows(split, 0, self.splits[split])
+            self.renamed.get(number, str(row["key"])) for number, row in self.listing.rows(split, 0, self.splits[split])
         )
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class TreeSource(Source):
         if self.storage.is_local or any(ForwardReader.reads(path) for path in self.archives):
             return 0
         # Neighbours in an archive come in long ranges; else each file is a request of its own.
-        return _RANGES_AHEAD if self.archives and self.index.order_path is None else REQUESTS_IN_FLIGHT
+        return _RANGES_AHEAD if self.archives and self.listing.order_path is None else REQUESTS_IN_FLIGHT
 
     def _entry(self, number: int, row: Mapping[str, Any]) -> _Entry:
         entry = _Entry(**row)
@@ -260,7 +260,7 @@ def _no_image(entry: _Entry) -> Rejection:
     return Rejection("not-an-image", f"{named} and its bytes begin like no image's")
 
 
-def _neighbours(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
+def _neighbors(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
     """Runs of entries that are read together: images side by side in an archive, frames of one video."""
     group: list[_Entry] = []
     for entry in entries:

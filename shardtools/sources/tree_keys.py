@@ -1,7 +1,7 @@
 """Keys made from paths.
 
 Owns the two rules: a key says where a file lay, and no two files have one key. The price of keys that say so: those of
-a layout with splits begin with the split, and long paths are shortened by a hash.
+a tree with splits begin with the split, and long paths are shortened by a hash.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 from shardtools.shards import check_key
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
-from shardtools.sources.index import Index
+from shardtools.sources.listing import Listing
 
 _NOT_IN_KEYS = re.compile(r"[/\\.\x00-\x1f\x7f]")
 _MAX_KEY_BYTES = 80
@@ -41,21 +41,21 @@ def make_key(path: str) -> str:
     return check_key(key, where=path)
 
 
-def rename_repeats(index: Index) -> dict[int, str]:
+def rename_repeats(listing: Listing) -> dict[int, str]:
     """New keys for all but the first of the files that share one: "-2", "-3", ... in the order of their paths."""
-    if not index.repeats:
+    if not listing.repeats:
         return {}
-    taken = {str(index.row(group[0])["key"]) for group in index.repeats}
+    taken = {str(listing.row(group[0])["key"]) for group in listing.repeats}
     wanted = {f"{key}-" for key in taken}
     # Only a key that continues one of the repeated keys with "-" can clash with a new one.
-    for split, count in index.splits.items():
-        for _, row in index.rows(split, 0, count):
+    for split, count in listing.splits.items():
+        for _, row in listing.rows(split, 0, count):
             stem, dash, _number = str(row["key"]).rpartition("-")
             if dash and f"{stem}-" in wanted:
                 taken.add(str(row["key"]))
     renamed: dict[int, str] = {}
-    for group in index.repeats:
-        key = str(index.row(group[0])["key"])
+    for group in listing.repeats:
+        key = str(listing.row(group[0])["key"])
         number = 2
         for row_number in group[1:]:
             # Numbers that another file's own key has are passed over.

@@ -1,7 +1,7 @@
-"""The files of a tree before their layout is known: one row each in a temporary Arrow file.
+"""The files of a tree before their shape is known: one row each in a temporary Arrow file.
 
-Owns the first of the two passes of indexing: splits, classes and keys follow from all names together, so names are
-stored once and read again. The price is some 60 bytes a file on disk, until the index is made, and 8 bytes in memory.
+Owns the first of the two passes of listing: splits, classes and keys follow from all names together, so names are
+stored once and read again. The price is some 60 bytes a file on disk, until the listing is made, and 8 bytes in memory.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ FILE_COLUMNS = (
     ("span", pa.int64()),
     ("crc", pa.uint32()),
 )
-"""Where a file lies, as this table and the index that is made of it both hold it."""
+"""Where a file lies, as this table and the listing that is made of it both hold it."""
 
 _SCHEMA = pa.schema([*FILE_COLUMNS, ("num_frames", pa.int32())])
 

@@ -1,6 +1,6 @@
 """ImageNet-P's videos: how many frames one has, and its frames as lossless PNGs.
 
-Owns the one decoder of videos. Frames are counted from the container's tables, without a decoder, so that indexing is
+Owns the one decoder of videos. Frames are counted from the container's tables, without a decoder, so that listing is
 quick and every frame has a position; decoding needs OpenCV, which is no dependency of this package. The price of PNGs:
 they hold what the decoder of one machine made of the video, and FFmpeg does not promise the same pixels everywhere.
 """

@@ -20,8 +20,8 @@ from shardtools.sample import Sample
 from shardtools.shards import MAX_MEMBER_NAME_BYTES, Member, TarSample, check_key, read_members, read_samples
 from shardtools.sources.base import Source
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, Rejection, make_sample, too_large
-from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import labels_digest
+from shardtools.sources.listing import Listing, ListingBuilder
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import by_split, find_tars
 from shardtools.sources.tar_labels import label_members
@@ -41,7 +41,7 @@ _RANGE_BYTES = 8 * 1024 * 1024
 """Neighbouring samples are fetched together up to this length."""
 
 _RANGES_AHEAD = 3
-_TARS_INDEXED_TOGETHER = 8
+_TARS_LISTED_TOGETHER = 8
 _CONTROL = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]")
 
 
@@ -67,27 +67,27 @@ class WebDatasetSource(Source):
     """Indexed tars.
 
     Attributes:
-        paths: The tars, as the index numbers them.
-        index: Entries: key, number of the tar, and the members' extensions, offsets and lengths (bytes).
+        paths: The tars, as the listing numbers them.
+        listing: Entries: key, number of the tar, and the members' extensions, offsets and lengths (bytes).
         wnids: Class index -> wnid, if a class set was given.
         decode: Whether images are decoded in full.
     """
 
     paths: Sequence[str]
-    index: Index
+    listing: Listing
     wnids: Sequence[str] | None
     decode: bool
 
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
-        entries = (_entry(row) for _, row in self.index.rows(split, start, stop))
-        calls = (partial(self._fetch, group) for group in _neighbours(entries))
+        entries = (_entry(row) for _, row in self.listing.rows(split, start, stop))
+        calls = (partial(self._fetch, group) for group in _neighbors(entries))
         for group, content in read_ahead(calls, 0 if self.storage.is_local else _RANGES_AHEAD):
             base = group[0].start
             for entry in group:
                 yield self._sample(entry, content, base)
 
     def keys(self, split: str) -> Iterator[str]:
-        return (row["key"] for _, row in self.index.rows(split, 0, self.splits[split]))
+        return (row["key"] for _, row in self.listing.rows(split, 0, self.splits[split]))
 
     def _fetch(self, group: list[_Entry]) -> tuple[list[_Entry], memoryview]:
         base, end = group[0].start, group[-1].stop
@@ -126,7 +126,7 @@ def _entry(row: Mapping[str, Any]) -> _Entry:
     return _Entry(row["key"], row["file"], {extension: (offset, length) for extension, offset, length in places})
 
 
-def _neighbours(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
+def _neighbors(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
     """Runs of samples that follow each other in one tar, up to `_RANGE_BYTES` long."""
     group: list[_Entry] = []
     for entry in entries:
@@ -157,7 +157,7 @@ def open_webdataset(options: SourceOptions, classes: Sequence[ImageClass] | None
     Args:
         options: How to read them.
         classes: The class set given by the user, if any.
-        folder: For the index.
+        folder: For the listing.
 
     Raises:
         SourceError: No tars, a key that may not be used, or one that two tars have.
@@ -167,29 +167,29 @@ def open_webdataset(options: SourceOptions, classes: Sequence[ImageClass] | None
     seed = options.shuffle_seed if options.shuffle else None
     paths = by_split(files.paths, options.split)
     ordered = [path for of_split in paths.values() for path in of_split]
-    with IndexBuilder(folder, _SCHEMA, seed) as builder:
+    with ListingBuilder(folder, _SCHEMA, seed) as builder:
         names = [(split, path) for split, of_split in paths.items() for path in of_split]
         calls: list[Callable[[], list[_Entry]]] = [
-            partial(_index_tar, files.storage, path, number, options.flatten_keys)
+            partial(_list_tar, files.storage, path, number, options.flatten_keys)
             for number, (_, path) in enumerate(names)
         ]
-        ahead = 0 if files.storage.is_local else _TARS_INDEXED_TOGETHER
+        ahead = 0 if files.storage.is_local else _TARS_LISTED_TOGETHER
         for (split, _), entries in zip(names, read_ahead(calls, ahead), strict=True):
             for entry in entries:
                 places = entry.members.values()
                 offsets, lengths = [offset for offset, _ in places], [length for _, length in places]
                 builder.add(split, entry.key, entry.file, list(entry.members), offsets, lengths)
-        index = builder.finish()
+        listing = builder.finish()
     # Only now that all headers are read: two tars may share a key.
-    _refuse_repeats(index, files.storage, ordered)
-    if not index.ranges:
+    _refuse_repeats(listing, files.storage, ordered)
+    if not listing.ranges:
         raise SourceError(f"{options.source} holds no samples: expected members such as 000001.jpg")
     return WebDatasetSource(
         kind="webdataset",
-        splits=index.splits,
+        splits=listing.splits,
         settings={
             "source_kind": "webdataset",
-            "source_listing": index.digest,
+            "source_listing": listing.digest,
             "labels": labels_digest(classes) if classes else None,
             "shuffle_seed": seed,
             "check": options.check,
@@ -197,13 +197,13 @@ def open_webdataset(options: SourceOptions, classes: Sequence[ImageClass] | None
         },
         storage=files.storage,
         paths=tuple(ordered),
-        index=index,
+        listing=listing,
         wnids=[one.wnid for one in classes] if classes else None,
         decode=options.check == "decode",
     )
 
 
-def _index_tar(storage: Storage, path: str, file: int, flatten_keys: bool) -> list[_Entry]:
+def _list_tar(storage: Storage, path: str, file: int, flatten_keys: bool) -> list[_Entry]:
     """Entries of one tar, in its order; members without an extension come last."""
     where = storage.object_url(path)
     strays: list[Member] = []
@@ -250,9 +250,9 @@ def _checked_entry(sample: TarSample, file: int, where: str, flatten_keys: bool)
     return _Entry(key, file, {one: (member.offset, member.num_bytes) for one, member in sample.members.items()})
 
 
-def _refuse_repeats(index: Index, storage: Storage, paths: Sequence[str]) -> None:
-    for group in index.repeats:
-        first, second = (_entry(index.row(number)) for number in group[:2])
+def _refuse_repeats(listing: Listing, storage: Storage, paths: Sequence[str]) -> None:
+    for group in listing.repeats:
+        first, second = (_entry(listing.row(number)) for number in group[:2])
         if first.key == second.key:
             places = [f"{storage.object_url(paths[one.file])}, byte {one.start}" for one in (first, second)]
             raise SourceError(

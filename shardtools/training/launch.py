@@ -26,7 +26,7 @@ from shardtools.training.messages import (
 )
 from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions, TrainResult
-from shardtools.training.record import CURVES_FILE, read_finished, write_record
+from shardtools.training.run_file import CURVES_FILE, read_finished, write_run_file
 
 TRAINER = ("-m", "shardtools.pipelines.train")
 """What follows the interpreter on the command line of the process that trains."""
@@ -130,7 +130,7 @@ class Training:
         self._told.hear(message)
         if isinstance(message, TrainingReady):
             # Not before: a run that refuses these options must not leave them as the folder's.
-            write_record(self._storage, self._options, asdict(message))
+            write_run_file(self._storage, self._options, asdict(message))
         self._show(message)
 
     def finish(self, *, stopped: bool) -> TrainResult:
@@ -150,7 +150,7 @@ class Training:
             images=end.images,
             seconds=end.seconds,
         )
-        write_record(self._storage, self._options, asdict(told.ready), result)
+        write_run_file(self._storage, self._options, asdict(told.ready), result)
         self._draw()
         return result
 

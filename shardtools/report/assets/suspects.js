@@ -4,7 +4,7 @@ let suspectList = null;
 function suspectReason(suspect) {
   const parts = [`${labelName(suspect.given)} suspected to be ${labelName(suspect.suggested)}`];
   if (suspect.probability !== null) parts.push(`probability ${figure(suspect.probability)}`);
-  if (suspect.suspicion !== null) parts.push(`suspicion ${figure(suspect.suspicion)}`);
+  if (suspect.noise_probability !== null) parts.push(`noise probability ${figure(suspect.noise_probability)}`);
   return parts.join(", ");
 }
 
@@ -25,7 +25,7 @@ function keepLabel(suspect) {
   decide(suspect.sample, "keep", "the label is right");
 }
 
-function neighbour(sample, suspect) {
+function neighbor(sample, suspect) {
   const kind = sample.label === suspect.suggested ? "suggested" : sample.label === suspect.given ? "given" : "other";
   return make("li", { class: kind }, picture(sample, "small-picture"), text("name", labelName(sample.label)));
 }
@@ -57,14 +57,14 @@ function buildSuspect(suspect) {
       { class: "labels" },
       make("div", {}, make("dt", {}, "given"), make("dd", { class: "given" }, text("", labelName(suspect.given)))),
       make("div", {}, make("dt", {}, "suggested"), make("dd", { class: "suggested" }, text("", labelName(suspect.suggested)), make("small", {}, share))),
-      make("div", {}, make("dt", {}, "suspicion"), make("dd", {}, suspect.suspicion === null ? "" : meter(suspect.suspicion), figure(suspect.suspicion))),
+      make("div", {}, make("dt", {}, "noise probability"), make("dd", {}, suspect.noise_probability === null ? "" : meter(suspect.noise_probability), figure(suspect.noise_probability))),
     ),
   );
   const parts = [make("div", { class: "head" }, picture(sample, "picture"), facts)];
   if (sample.prompt) parts.push(make("p", { class: "prompt", title: sample.prompt }, text("", sample.prompt)));
   if (suspect.scores.length) parts.push(make("dl", { class: "scores" }, ...scoreRows(suspect)));
-  if (suspect.neighbours.length) {
-    parts.push(make("ul", { class: "neighbours", "aria-label": "nearest images" }, ...suspect.neighbours.map((one) => neighbour(one, suspect))));
+  if (suspect.neighbors.length) {
+    parts.push(make("ul", { class: "neighbors", "aria-label": "nearest images" }, ...suspect.neighbors.map((one) => neighbor(one, suspect))));
   }
   parts.push(
     make(
@@ -125,7 +125,7 @@ function filterSuspects() {
       (suggested === "" || String(one.suggested) === suggested) &&
       (split === "" || one.sample.split === split) &&
       (decision === "" || (decision === "open" ? decided === undefined : decided !== undefined && decided.action === decision)) &&
-      (least === 0 || (one.suspicion !== null && one.suspicion >= least)) &&
+      (least === 0 || (one.noise_probability !== null && one.noise_probability >= least)) &&
       contains(one.sample, sought)
     );
   });

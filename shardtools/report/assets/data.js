@@ -15,14 +15,14 @@ const samples = content.samples.map(([key, split, label, width, height, picture,
   dataset: dataset || null,
 }));
 
-const suspects = content.suspects.rows.map(([sample, given, suggested, probability, suspicion, scores, near]) => ({
+const suspects = content.suspects.rows.map(([sample, given, suggested, probability, noise_probability, scores, near]) => ({
   sample: samples[sample],
   given,
   suggested,
   probability,
-  suspicion,
+  noise_probability,
   scores,
-  neighbours: near.map((number) => samples[number]),
+  neighbors: near.map((number) => samples[number]),
 }));
 
 const pairs = content.pairs.map(([sample, copy, distance, kind, leak]) => ({

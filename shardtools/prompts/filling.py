@@ -72,7 +72,7 @@ def scenes_for(template: Template, options: PromptOptions) -> tuple[str, ...]:
 
 
 def check_template(template: Template, classes: Sequence[ImageClass], options: PromptOptions) -> None:
-    """Refuse a template that could not be rendered for every class.
+    """Refuse a template that could not be filled for every class.
 
     Raises:
         PromptError: `d_c` with classes that have no definition, `h_c` with classes that have no parent (the message
@@ -101,7 +101,7 @@ def _join(names: Iterable[str], choice: str) -> str:
     return ", ".join(unique if choice == "all" else unique[:1])
 
 
-def render(template: Template, image_class: ImageClass, scene: str | None, options: PromptOptions) -> str:
+def fill_template(template: Template, image_class: ImageClass, scene: str | None, options: PromptOptions) -> str:
     """The prompt for one class, in a scene where the template has a `b`.
 
     Raises:

@@ -40,7 +40,7 @@ _MAX_TRIAL_PIXELS = 1 << 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedEncoding:
+class TriedEncoding:
     """One row of the table.
 
     Attributes:
@@ -63,8 +63,8 @@ class PlannedEncoding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BytesPlan:
-    """What `plan_bytes` found.
+class BytesChoice:
+    """What `choose_bytes` found.
 
     Attributes:
         url: The dataset.
@@ -91,22 +91,22 @@ class BytesPlan:
     cores: int
     cost: DecodeCost
     cost_error: float
-    as_is: PlannedEncoding
-    rows: tuple[PlannedEncoding, ...]
-    recommended: PlannedEncoding | None
-    closest: PlannedEncoding
+    as_is: TriedEncoding
+    rows: tuple[TriedEncoding, ...]
+    recommended: TriedEncoding | None
+    closest: TriedEncoding
     cores_needed: int
     command: str | None
 
 
-def plan_bytes(
+def choose_bytes(
     url: str | os.PathLike[str],
     *,
     images_per_second: float,
     cores: int,
     num_samples: int = DEFAULT_NUM_SAMPLES,
     seed: int = 0,
-) -> BytesPlan:
+) -> BytesChoice:
     """Finds the largest side and quality at which a dataset's images are decoded fast enough.
 
     Takes about 0.4 s of one core for each tried image of 500 x 375 pixels; the speeds differ from run
@@ -136,7 +136,7 @@ def plan_bytes(
     )
     mean_bytes = num_bytes / num_images
     seconds = sum(trial.seconds for trial in trials) / len(trials)
-    as_is = PlannedEncoding(
+    as_is = TriedEncoding(
         max_side=None,
         quality=None,
         bytes_per_image=mean_bytes,
@@ -146,12 +146,12 @@ def plan_bytes(
         psnr=None,
     )
     table = tuple(
-        _planned(trials, index, cost, cores, mean_bytes, num_images, _mean_pixels(rows, one.max_side))
+        _tried(trials, index, cost, cores, mean_bytes, num_images, _mean_pixels(rows, one.max_side))
         for index, one in enumerate(trials[0].encodings)
     )
     # The table goes from large to small, and for each side from high quality to low: the first that is fast enough.
     recommended = next((row for row in (as_is, *table) if row.images_per_second >= images_per_second), None)
-    return BytesPlan(
+    return BytesChoice(
         url=dataset.storage.url,
         num_images=num_images,
         num_samples=len(trials),
@@ -256,7 +256,7 @@ def _mean_pixels(rows: Sequence[dict[str, Any]], max_side: int | None) -> float:
     return sum(width * height for width, height in sizes) / len(sizes)
 
 
-def _planned(
+def _tried(
     trials: Sequence[Trial],
     index: int,
     cost: DecodeCost,
@@ -264,12 +264,12 @@ def _planned(
     mean_bytes: float,
     num_images: int,
     pixels_per_image: float,
-) -> PlannedEncoding:
+) -> TriedEncoding:
     """A row from the encodings that all trials have at one index."""
     made = [trial.encodings[index] for trial in trials]
     ratio = sum(one.num_bytes for one in made) / sum(trial.num_bytes for trial in trials)
     psnr = [one.psnr for one in made if one.psnr is not None]
-    return PlannedEncoding(
+    return TriedEncoding(
         max_side=made[0].max_side,
         quality=made[0].quality,
         bytes_per_image=mean_bytes * ratio,
@@ -289,7 +289,7 @@ def _cost_error(cost: DecodeCost, trials: Sequence[Trial]) -> float:
     return math.sqrt(sum(errors) / len(errors))
 
 
-def _command(url: str, row: PlannedEncoding | None) -> str | None:
+def _command(url: str, row: TriedEncoding | None) -> str | None:
     if row is None or row.quality is None:
         return None
     side = f" --max-side {row.max_side}" if row.max_side is not None else ""

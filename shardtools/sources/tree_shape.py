@@ -74,7 +74,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TreeShape:
     """The shape of one tree.
 
     Attributes:
@@ -95,7 +95,7 @@ class Layout:
             return Place(None, None, "/".join(parts))
         inside = parts[len(self.wrappers) :]
         split_folder = inside[0] if self.has_splits and len(inside) > 1 else None
-        found = read_layout(parts) if self.is_corrupted else None
+        found = read_corrupted_place(parts) if self.is_corrupted else None
         if found is not None:
             kept = [*([split_folder] if split_folder else []), *parts[found.depth :]]
             return Place(split_folder, found.class_folder, "/".join(kept), found.corruption, found.severity)
@@ -108,7 +108,7 @@ class Layout:
         return len(parts) > len(self.wrappers) and tuple(parts[: len(self.wrappers)]) == self.wrappers
 
 
-def read_layout(parts: Sequence[str]) -> CorruptedPlace | None:
+def read_corrupted_place(parts: Sequence[str]) -> CorruptedPlace | None:
     """Corruption, severity and class of a path such as defocus_blur/3/n01440764/x.JPEG, with any folders above.
 
     ImageNet-P's harder noises are named by folders such as gaussian_noise_2: the number is their severity.
@@ -129,7 +129,7 @@ def read_layout(parts: Sequence[str]) -> CorruptedPlace | None:
     return None
 
 
-class LayoutSurvey:
+class ShapeSurvey:
     """Looks at the paths of a tree one by one; what it keeps does not grow with their number."""
 
     def __init__(self) -> None:
@@ -149,11 +149,11 @@ class LayoutSurvey:
         return self._shared[0] if self._shared else None
 
     def add(self, parts: Sequence[str]) -> None:
-        """Takes one path; files that are named as no images leave the layout as it is."""
+        """Takes one path; files that are named as no images leave the shape as it is."""
         extension = extension_of(parts[-1])
         if extension not in IMAGE_EXTENSIONS and extension != VIDEO_EXTENSION:
             return
-        is_corrupted = read_layout(parts) is not None
+        is_corrupted = read_corrupted_place(parts) is not None
         # Such a video is no sample, so it may not narrow what the images share.
         if extension == VIDEO_EXTENSION and not is_corrupted:
             return
@@ -161,7 +161,7 @@ class LayoutSurvey:
         self._num_corrupted += is_corrupted
         self._narrow(parts[:-1], len(parts) - 1)
 
-    def merge(self, other: LayoutSurvey) -> None:
+    def merge(self, other: ShapeSurvey) -> None:
         """Takes all that another survey saw."""
         if other._shared is not None:
             self._narrow(other._shared, other._least_folders)

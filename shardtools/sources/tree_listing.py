@@ -1,6 +1,6 @@
-"""From the files of a tree to the index of a source: layout, splits, labels, keys.
+"""From the files of a tree to the listing of a source: shape, splits, labels, keys.
 
-Owns the second pass of indexing, the same for folders and archives. Nothing here reads a file's content; the price of
+Owns the second pass of listing, the same for folders and archives. Nothing here reads a file's content; the price of
 labels that count all classes is that the whole tree is listed even where one split is wanted.
 """
 
@@ -15,12 +15,12 @@ from shardtools.errors import SourceError
 from shardtools.shards.names import check_split
 from shardtools.sources.ilsvrc2012_labels import SOLUTION, ValidationLabels, read_list
 from shardtools.sources.image_check import IMAGE_EXTENSIONS, extension_of
-from shardtools.sources.index import Index, IndexBuilder
 from shardtools.sources.labels import label_folders, labels_digest
+from shardtools.sources.listing import Listing, ListingBuilder
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.tree import SCHEMA, TreeLabel, TreeSource, read_file
 from shardtools.sources.tree_keys import make_key, rename_repeats
-from shardtools.sources.tree_layout import VAL_FOLDERS, Layout, Place, are_splits
+from shardtools.sources.tree_shape import VAL_FOLDERS, Place, TreeShape, are_splits
 from shardtools.sources.tree_table import TreeFile, TreeTable
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
@@ -33,16 +33,16 @@ PartsOf = Callable[[TreeFile], Sequence[str]]
 class _Names:
     """What the folders of a tree are: those of splits, of classes, and the corruptions."""
 
-    layout: Layout
+    shape: TreeShape
     splits: tuple[str, ...]
     classes: frozenset[str]
     corruptions: tuple[str, ...]
 
 
-def index_tree(
+def list_tree(
     table: TreeTable,
     parts_of: PartsOf,
-    layout: Layout,
+    shape: TreeShape,
     *,
     kind: str,
     storage: Storage,
@@ -57,34 +57,34 @@ def index_tree(
     Args:
         table: Finished.
         parts_of: Where in the tree a file lies.
-        layout: Its shape; whether it has splits is found here.
+        shape: Its shape; whether it has splits is found here.
         kind: The source's kind.
         storage: Where the archives, or the files, lie.
         archives: Their paths, by number.
         options: How to read them.
         seed: Of the order; `None` for the table's.
         classes: The class set given by the user, if any.
-        folder: For the index.
+        folder: For the listing.
 
     Raises:
         SourceError: There are no files, no such split, or names that cannot be used.
     """
     # All folders first, also those of splits that are not read: labels count the classes of the whole tree.
-    names = _survey(table, parts_of, layout)
+    names = _survey(table, parts_of, shape)
     chosen = _choose_splits(names, options.split, storage.url)
     labels = label_folders(names.classes, classes, where=storage.url)
     solution = read_solution(table, storage, archives, sorted(names.classes)) if names.splits else None
     numbers = {name: number for number, name in enumerate(labels)}
     places = _Places(names, parts_of, chosen, numbers, storage.url, solution)
-    with IndexBuilder(folder, SCHEMA, seed) as builder:
+    with ListingBuilder(folder, SCHEMA, seed) as builder:
         # Once through all files for each split, as the index holds a split's rows side by side.
         for split in chosen:
             add_files(builder, chosen[split], table.files(), partial(places.of, split=split))
-        index = builder.finish()
-    if not index.ranges:
+        listing = builder.finish()
+    if not listing.ranges:
         raise SourceError(f"{storage.url} holds no files: expected a folder of images for each class")
     return make_source(
-        index,
+        listing,
         kind=kind,
         storage=storage,
         archives=archives,
@@ -102,7 +102,7 @@ def index_tree(
 
 
 def make_source(
-    index: Index,
+    listing: Listing,
     *,
     kind: str,
     storage: Storage,
@@ -113,21 +113,21 @@ def make_source(
     labels_sha256: str,
     corruptions: Sequence[str] = (),
 ) -> TreeSource:
-    """The source of a finished index; arguments as in `index_tree`."""
+    """The source of a finished listing; arguments as in `list_tree`."""
     return TreeSource(
         kind=kind,
-        splits=index.splits,
+        splits=listing.splits,
         settings={
             "source_kind": kind,
-            "source_listing": index.digest,
+            "source_listing": listing.digest,
             "labels": labels_sha256,
             "shuffle_seed": seed,
             "check": options.check,
         },
         storage=storage,
         archives=tuple(archives),
-        index=index,
-        renamed=rename_repeats(index),
+        listing=listing,
+        renamed=rename_repeats(listing),
         labels=tuple(labels),
         corruptions=tuple(corruptions),
         decode=options.check == "decode",
@@ -136,7 +136,7 @@ def make_source(
 
 @dataclass(frozen=True, slots=True)
 class FilePlace:
-    """What is known of a file when it enters the index: what its path says, and the numbers of label and corruption."""
+    """What a listing takes of a file: what its path says, and the numbers of label and corruption."""
 
     place: Place
     label: int
@@ -144,7 +144,7 @@ class FilePlace:
 
 
 def add_files(
-    builder: IndexBuilder, split: str, files: Iterable[TreeFile], place_of: Callable[[TreeFile], FilePlace | None]
+    builder: ListingBuilder, split: str, files: Iterable[TreeFile], place_of: Callable[[TreeFile], FilePlace | None]
 ) -> None:
     """Adds the rows of the files that have a place in a split: one a file, one a frame of a video."""
     for file in files:
@@ -175,9 +175,9 @@ class _Places:
     def of(self, file: TreeFile, split: str) -> FilePlace | None:
         """`None` for a file of another split."""
         parts = self.parts_of(file)
-        place = self.names.layout.place(parts)
+        place = self.names.shape.place(parts)
         # First what lies beside the split folders, which `split` would never match.
-        if self.names.layout.has_splits and place.split_folder is None:
+        if self.names.shape.has_splits and place.split_folder is None:
             self._refuse_loose_image(parts)
             # A README or a list of labels is no image of any split, but must not vanish: the first one records it.
             if split != next(iter(self.chosen)):
@@ -209,31 +209,31 @@ class _Places:
             )
 
 
-def _survey(table: TreeTable, parts_of: PartsOf, layout: Layout) -> _Names:
-    tops = set(_top_folders(table, parts_of, layout))
+def _survey(table: TreeTable, parts_of: PartsOf, shape: TreeShape) -> _Names:
+    tops = set(_top_folders(table, parts_of, shape))
     # A folder that all images share is left out only around splits; else it is the one class, as torchvision counts.
-    if layout.wraps_splits_only and layout.wrappers and not are_splits(tops):
-        layout = replace(layout, wrappers=())
-        tops = set(_top_folders(table, parts_of, layout))
-    layout = replace(layout, has_splits=are_splits(tops))
+    if shape.wraps_splits_only and shape.wrappers and not are_splits(tops):
+        shape = replace(shape, wrappers=())
+        tops = set(_top_folders(table, parts_of, shape))
+    shape = replace(shape, has_splits=are_splits(tops))
     classes: set[str] = set()
     corruptions: set[str] = set()
     for file in table.files():
-        place = layout.place(parts_of(file))
+        place = shape.place(parts_of(file))
         if place.class_folder is not None:
             classes.add(place.class_folder)
         if place.corruption is not None:
             corruptions.add(place.corruption)
     return _Names(
-        layout, tuple(sorted(tops)) if layout.has_splits else (), frozenset(classes), tuple(sorted(corruptions))
+        shape, tuple(sorted(tops)) if shape.has_splits else (), frozenset(classes), tuple(sorted(corruptions))
     )
 
 
-def _top_folders(table: TreeTable, parts_of: PartsOf, layout: Layout) -> Iterator[str]:
-    depth = len(layout.wrappers)
+def _top_folders(table: TreeTable, parts_of: PartsOf, shape: TreeShape) -> Iterator[str]:
+    depth = len(shape.wrappers)
     for file in table.files():
         parts = parts_of(file)
-        if len(parts) > depth + 1 and layout.holds(parts):
+        if len(parts) > depth + 1 and shape.holds(parts):
             yield parts[depth]
 
 

@@ -1,7 +1,7 @@
-"""Finding and indexing the files of an MDS or LitData dataset.
+"""Finding and listing the files of an MDS or LitData dataset.
 
-Owns splits, index files and the index of samples. Every file's table is read before the first shard is written, and its
-keys, if it has any, so that keys are known to be unique; the price is one small read a sample of a plain file, and
+Owns splits, index files and the listing of samples. Every file's table is read before the first shard is written, and
+its keys, if it has any, so that keys are known to be unique; the price is one small read a sample of a plain file, and
 reading a packed file twice.
 """
 
@@ -24,12 +24,12 @@ from shardtools.errors import NotFoundError, OptionError, SourceError, first_lin
 from shardtools.shards.names import check_key, check_split
 from shardtools.sources.chunk_files import ChunkFile, Column, column_values
 from shardtools.sources.chunk_opening import open_chunk
-from shardtools.sources.chunked import ChunkedSource, Entry, Layout
-from shardtools.sources.index import Index, IndexBuilder
+from shardtools.sources.chunked import ChunkedSource, ChunkTable, Entry
 from shardtools.sources.labels import labels_digest
-from shardtools.sources.listing import list_top_level
+from shardtools.sources.listing import Listing, ListingBuilder
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.sample_columns import find_roles
+from shardtools.sources.top_level import list_top_level
 from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
@@ -44,7 +44,7 @@ _SCHEMA = pa.schema(
         ("num_bytes", pa.int64()),
     ]
 )
-_FILES_INDEXED_TOGETHER = 8
+_FILES_LISTED_TOGETHER = 8
 _KEYS_PER_BATCH = 4096
 _MAX_INDEX_BYTES = 256 * 1024 * 1024
 _SHARDS_FOLDER = "shards"
@@ -89,7 +89,7 @@ def _subfolders(storage: Storage, top: Sequence[str]) -> list[str]:
     return sorted({parts[1] for parts in paths if len(parts) == 3 and parts[2] == INDEX_FILE})
 
 
-def read_index(storage: Storage, folder: str) -> dict[str, Any]:
+def read_index_file(storage: Storage, folder: str) -> dict[str, Any]:
     """The content of an index file.
 
     Raises:
@@ -120,14 +120,14 @@ def open_chunked(
     folder: Path,
     read_files: ReadFiles,
 ) -> ChunkedSource:
-    """Reads the index files and the tables of all files, and makes the index.
+    """Reads the index files and the tables of all files, and makes the listing.
 
     Args:
         kind: "mds" or "litdata".
         storage: The root.
         options: How to read it.
         classes: The class set given by the user, if any.
-        folder: For the index.
+        folder: For the listing.
         read_files: The files and their columns, out of an index file.
 
     Raises:
@@ -139,7 +139,7 @@ def open_chunked(
     files: list[ChunkFile] = []
     columns: tuple[Column, ...] | None = None
     for split, prefix in split_folders(storage, options.split).items():
-        content = read_index(storage, prefix)
+        content = read_index_file(storage, prefix)
         for file, found in read_files(content, split, prefix, storage.object_url(f"{prefix}{INDEX_FILE}")):
             if columns is not None and found != columns:
                 raise SourceError(
@@ -150,52 +150,52 @@ def open_chunked(
             files.append(file)
     if columns is None:
         raise SourceError(f"{storage.url} holds no samples, its index lists no files: check the path")
-    layout = Layout(files=tuple(files), columns=columns)
-    roles = find_roles(layout.columns, where=storage.url)
+    chunks = ChunkTable(files=tuple(files), columns=columns)
+    roles = find_roles(chunks.columns, where=storage.url)
     seed = options.shuffle_seed if options.shuffle else None
-    with IndexBuilder(folder, _SCHEMA, seed) as builder:
-        is_plain = _add_files(builder, layout, storage, options, roles.key)
-        index = builder.finish()
-    if not index.ranges:
+    with ListingBuilder(folder, _SCHEMA, seed) as builder:
+        is_plain = _add_files(builder, chunks, storage, options, roles.key)
+        listing = builder.finish()
+    if not listing.ranges:
         raise SourceError(f"{storage.url} holds no samples, its index lists none: check the path")
-    _refuse_repeats(index, storage, layout)
+    _refuse_repeats(listing, storage, chunks)
     return ChunkedSource(
         kind=kind,
-        splits=index.splits,
+        splits=listing.splits,
         settings={
             "source_kind": kind,
-            "source_listing": index.digest,
-            "source_columns": _layout_digest(layout),
+            "source_listing": listing.digest,
+            "source_columns": _columns_digest(chunks),
             "labels": labels_digest(classes) if classes else None,
             "shuffle_seed": seed,
             "check": options.check,
             "flatten_keys": options.flatten_keys,
         },
         storage=storage,
-        layout=layout,
+        chunks=chunks,
         is_plain=is_plain,
         roles=roles,
-        index=index,
+        listing=listing,
         wnids=[one.wnid for one in classes] if classes else None,
         decode=options.check == "decode",
     )
 
 
 def _add_files(
-    builder: IndexBuilder, layout: Layout, storage: Storage, options: SourceOptions, key: int | None
+    builder: ListingBuilder, chunks: ChunkTable, storage: Storage, options: SourceOptions, key: int | None
 ) -> tuple[bool, ...]:
     """Adds every sample; says for each file whether it is plain."""
     calls: list[Callable[[], _Inspected]] = [
-        partial(_inspect, storage, file, layout.columns, key) for file in layout.files
+        partial(_inspect, storage, file, chunks.columns, key) for file in chunks.files
     ]
     # Files that are unpacked to be looked at would fill the memory together.
-    is_light = all(file.packed is None and (key is None or not file.is_litdata) for file in layout.files)
-    ahead = _FILES_INDEXED_TOGETHER if is_light and not storage.is_local else 0
-    namer = _Namer(layout, options.flatten_keys)
+    is_light = all(file.packed is None and (key is None or not file.is_litdata) for file in chunks.files)
+    ahead = _FILES_LISTED_TOGETHER if is_light and not storage.is_local else 0
+    namer = _Namer(chunks, options.flatten_keys)
     is_plain: list[bool] = []
     # Files are looked at in threads but added in their order, as keys made from positions count on it.
     for number, found in enumerate(read_ahead(calls, ahead)):
-        file = layout.files[number]
+        file = chunks.files[number]
         if options.shuffle and not found.is_plain:
             raise OptionError(
                 f"{storage.object_url(file.path)} is packed and can only be read in its own order: drop --shuffle"
@@ -237,9 +237,9 @@ def _inspect(storage: Storage, file: ChunkFile, columns: Sequence[Column], key: 
 class _Namer:
     """Keys of samples: those that the files hold, else split and position."""
 
-    def __init__(self, layout: Layout, flatten_keys: bool) -> None:
+    def __init__(self, chunks: ChunkTable, flatten_keys: bool) -> None:
         counts: dict[str, int] = {}
-        for file in layout.files:
+        for file in chunks.files:
             counts[file.split] = counts.get(file.split, 0) + file.num_samples
         self._digits = {split: max(5, len(str(count - 1))) for split, count in counts.items()}
         self._positions = dict.fromkeys(counts, 0)
@@ -258,7 +258,7 @@ class _Namer:
 
 
 def _add(
-    builder: IndexBuilder, storage: Storage, file: ChunkFile, number: int, found: _Inspected, namer: _Namer
+    builder: ListingBuilder, storage: Storage, file: ChunkFile, number: int, found: _Inspected, namer: _Namer
 ) -> None:
     url = storage.object_url(file.path)
     for row in range(file.num_samples):
@@ -268,18 +268,18 @@ def _add(
         builder.add(file.split, key, number, row, offset, end - offset)
 
 
-def _refuse_repeats(index: Index, storage: Storage, layout: Layout) -> None:
-    for group in index.repeats:
-        first, second = (Entry(**index.row(number)) for number in group[:2])
+def _refuse_repeats(listing: Listing, storage: Storage, chunks: ChunkTable) -> None:
+    for group in listing.repeats:
+        first, second = (Entry(**listing.row(number)) for number in group[:2])
         if first.key == second.key:
-            places = [f"{storage.object_url(layout.files[one.file].path)}, row {one.row}" for one in (first, second)]
+            places = [f"{storage.object_url(chunks.files[one.file].path)}, row {one.row}" for one in (first, second)]
             raise SourceError(
                 f"key {first.key!r} comes twice: {places[0]} and {places[1]}: keys are unique in a dataset, rename one"
             )
 
 
-def _layout_digest(layout: Layout) -> str:
+def _columns_digest(chunks: ChunkTable) -> str:
     """sha256 over columns and lengths of files."""
-    facts = [(one.name, one.kind, one.encoding, one.dtype, one.num_bytes) for one in layout.columns]
-    files = [(one.split, one.num_samples, one.sizes, one.packed, one.item_packed) for one in layout.files]
+    facts = [(one.name, one.kind, one.encoding, one.dtype, one.num_bytes) for one in chunks.columns]
+    files = [(one.split, one.num_samples, one.sizes, one.packed, one.item_packed) for one in chunks.files]
     return hashlib.sha256(json.dumps([facts, files]).encode()).hexdigest()

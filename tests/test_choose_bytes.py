@@ -1,4 +1,4 @@
-"""`plan-bytes`: the cost model, the table, and what it recommends."""
+"""`choose-bytes`: the cost model, the table, and what it recommends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.corpus import CorpusError, find_photos, image_path, make_corpus, make_image, read_facts
-from shardtools.cli.plan_bytes import command
+from shardtools.cli.choose_bytes import command
 from shardtools.dataset import ShardWriter, commit_dataset
-from shardtools.encoding import BytesPlan, EncodingOptions, encode_sample, fit_decode_cost, plan_bytes
-from shardtools.encoding.plan import choose_sides
+from shardtools.encoding import BytesChoice, EncodingOptions, choose_bytes, encode_sample, fit_decode_cost
+from shardtools.encoding.choosing import choose_sides
 from shardtools.encoding.trial import psnr, try_encodings
 from shardtools.errors import DatasetError, OptionError
 from shardtools.sample import Sample
@@ -59,48 +59,48 @@ def dataset(photos: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 @pytest.fixture(scope="module")
-def plan(dataset: str) -> BytesPlan:
-    return plan_bytes(dataset, images_per_second=2500, cores=2, num_samples=3)
+def choice(dataset: str) -> BytesChoice:
+    return choose_bytes(dataset, images_per_second=2500, cores=2, num_samples=3)
 
 
-def test_the_table_falls_with_size_and_quality(plan: BytesPlan, photos: list[bytes]) -> None:
-    assert (plan.num_images, plan.num_samples) == (4, 3)
-    assert plan.as_is.dataset_bytes == sum(map(len, photos))
-    assert plan.as_is.bytes_per_image == pytest.approx(plan.as_is.dataset_bytes / 4)
-    by_cell = {(row.max_side, row.quality): row for row in plan.rows}
-    assert [row.max_side for row in plan.rows[::5]] == [None, 448, 384, 320, 256, 224, 192, 160]
+def test_the_table_falls_with_size_and_quality(choice: BytesChoice, photos: list[bytes]) -> None:
+    assert (choice.num_images, choice.num_samples) == (4, 3)
+    assert choice.as_is.dataset_bytes == sum(map(len, photos))
+    assert choice.as_is.bytes_per_image == pytest.approx(choice.as_is.dataset_bytes / 4)
+    by_cell = {(row.max_side, row.quality): row for row in choice.rows}
+    assert [row.max_side for row in choice.rows[::5]] == [None, 448, 384, 320, 256, 224, 192, 160]
     assert list(by_cell) == sorted(by_cell, key=lambda cell: (-(cell[0] or 9999), -(cell[1] or 0)))
     for side in (448, 256, 160):
         rows = [by_cell[side, quality] for quality in (95, 90, 85, 80, 75)]
         assert [row.bytes_per_image for row in rows] == sorted((row.bytes_per_image for row in rows), reverse=True)
         assert [row.psnr for row in rows] == sorted((row.psnr or 0 for row in rows), reverse=True)
         assert all(20 < (row.psnr or 0) < 60 for row in rows)
-    assert by_cell[160, 75].bytes_per_image < plan.as_is.bytes_per_image / 10
-    assert by_cell[160, 75].images_per_second > 2 * plan.as_is.images_per_second
-    assert by_cell[320, 90].pixels_per_image < by_cell[448, 90].pixels_per_image < plan.as_is.pixels_per_image
+    assert by_cell[160, 75].bytes_per_image < choice.as_is.bytes_per_image / 10
+    assert by_cell[160, 75].images_per_second > 2 * choice.as_is.images_per_second
+    assert by_cell[320, 90].pixels_per_image < by_cell[448, 90].pixels_per_image < choice.as_is.pixels_per_image
 
 
-def test_the_cost_model_says_what_was_measured(plan: BytesPlan) -> None:
-    assert min(plan.cost.seconds_per_kilobyte, plan.cost.seconds_per_pixel, plan.cost.seconds_per_image) >= 0
-    assert plan.cost.num_timings == 3 * len(plan.rows)
+def test_the_cost_model_says_what_was_measured(choice: BytesChoice) -> None:
+    assert min(choice.cost.seconds_per_kilobyte, choice.cost.seconds_per_pixel, choice.cost.seconds_per_image) >= 0
+    assert choice.cost.num_timings == 3 * len(choice.rows)
     # A machine that others use too: loose, but a model that forgets bytes or pixels is off by far more.
-    assert 0 < plan.cost_error < 0.4
-    assert 0 < plan.cost.relative_error < 0.6
-    assert plan.as_is.images_per_second == pytest.approx(
-        2 / plan.cost.seconds(plan.as_is.bytes_per_image, plan.as_is.pixels_per_image), rel=0.6
+    assert 0 < choice.cost_error < 0.4
+    assert 0 < choice.cost.relative_error < 0.6
+    assert choice.as_is.images_per_second == pytest.approx(
+        2 / choice.cost.seconds(choice.as_is.bytes_per_image, choice.as_is.pixels_per_image), rel=0.6
     )
 
 
 def test_the_largest_row_that_is_fast_enough_is_recommended(dataset: str) -> None:
-    found = plan_bytes(dataset, images_per_second=1e-3, cores=1, num_samples=1)
+    found = choose_bytes(dataset, images_per_second=1e-3, cores=1, num_samples=1)
     assert (found.recommended, found.command, found.cores_needed) == (found.as_is, None, 1)
-    hopeless = plan_bytes(dataset, images_per_second=1e9, cores=1, num_samples=1)
+    hopeless = choose_bytes(dataset, images_per_second=1e9, cores=1, num_samples=1)
     assert (hopeless.recommended, hopeless.command) == (None, None)
     assert hopeless.closest.images_per_second == max(row.images_per_second for row in hopeless.rows)
     assert hopeless.cores_needed > 1000
     # Twice what the dataset gives as it is: speeds of two runs differ, not by that much.
     wanted = 2 * found.as_is.images_per_second
-    between = plan_bytes(dataset, images_per_second=wanted, cores=1, num_samples=1)
+    between = choose_bytes(dataset, images_per_second=wanted, cores=1, num_samples=1)
     row = between.recommended
     assert row is not None and row.images_per_second >= wanted
     before = between.rows[: between.rows.index(row)]
@@ -130,7 +130,7 @@ def test_other_formats_are_planned_too(tmp_path: Path) -> None:
     ]
     samples.append(encode_sample(samples[0], EncodingOptions(write_mode="raw")))
     raw = Sample(key="raw", image_bytes=samples[-1].image_bytes, image_format="raw", width=300, height=200, mode="RGB")
-    found = plan_bytes(write_dataset(tmp_path, [*samples[:3], raw]), images_per_second=5, cores=1)
+    found = choose_bytes(write_dataset(tmp_path, [*samples[:3], raw]), images_per_second=5, cores=1)
 
     assert found.num_samples == 4
     assert found.recommended == found.as_is
@@ -143,7 +143,7 @@ def test_a_dataset_without_a_decodable_image_is_refused(tmp_path: Path) -> None:
     )
     for place, words in ((none, "holds no image"), (cut, "truncated"), (str(tmp_path / "no"), "no dataset")):
         with pytest.raises(DatasetError, match=words) as caught:
-            plan_bytes(place, images_per_second=1, cores=1)
+            choose_bytes(place, images_per_second=1, cores=1)
         assert "\n" not in str(caught.value)
 
 
@@ -159,7 +159,7 @@ def test_a_dataset_without_a_decodable_image_is_refused(tmp_path: Path) -> None:
 )
 def test_options_are_checked(option: str, changed: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=option):
-        plan_bytes("nowhere", **{"images_per_second": 1, "cores": 1, **changed})  # type: ignore[arg-type]
+        choose_bytes("nowhere", **{"images_per_second": 1, "cores": 1, **changed})  # type: ignore[arg-type]
 
 
 @given(
@@ -186,10 +186,10 @@ def test_no_cost_is_negative(timings: list[tuple[int, int, float]]) -> None:
 
 
 def test_psnr_by_hand() -> None:
-    grey = Image.new("L", (10, 10), 100)
-    assert psnr(grey, grey) == 100
+    gray = Image.new("L", (10, 10), 100)
+    assert psnr(gray, gray) == 100
     # One step of 255 everywhere: 20 * log10(255).
-    assert psnr(grey, Image.new("RGB", (10, 10), (101, 99, 101))) == pytest.approx(48.1308, abs=1e-4)
+    assert psnr(gray, Image.new("RGB", (10, 10), (101, 99, 101))) == pytest.approx(48.1308, abs=1e-4)
     assert psnr(Image.new("L", (4, 4), 0), Image.new("L", (4, 4), 255)) == 0
 
 
@@ -218,7 +218,7 @@ def test_the_command_prints_a_table_and_the_next_step(dataset: str) -> None:
 
 
 def test_the_next_step_is_a_command(dataset: str) -> None:
-    speed = plan_bytes(dataset, images_per_second=1, cores=1, num_samples=1).as_is.images_per_second
+    speed = choose_bytes(dataset, images_per_second=1, cores=1, num_samples=1).as_is.images_per_second
     options = [dataset, "--images-per-second", str(2 * speed), "--cores", "1", "--sample", "1"]
     text = CliRunner().invoke(command, options, catch_exceptions=False).output
 

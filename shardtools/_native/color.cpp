@@ -1,4 +1,4 @@
-#include "colour.h"
+#include "color.h"
 
 #include <algorithm>
 #include <cmath>
@@ -86,7 +86,7 @@ SHARDTOOLS_CLONES void to_luma(uint8_t* __restrict red, uint8_t* __restrict gree
     }
 }
 
-SHARDTOOLS_CLONES void solarise(uint8_t* __restrict plane, size_t count, int threshold) {
+SHARDTOOLS_CLONES void solarize(uint8_t* __restrict plane, size_t count, int threshold) {
     for (size_t i = 0; i < count; i++)
         plane[i] = static_cast<uint8_t>(plane[i] < threshold ? plane[i] : 255 - plane[i]);
 }
@@ -140,7 +140,7 @@ SHARDTOOLS_CLONES void find_hue(Block& block) {
     }
 }
 
-SHARDTOOLS_CLONES void make_colour(Block& block, int turn) {
+SHARDTOOLS_CLONES void make_color(Block& block, int turn) {
     for (size_t i = 0; i < kBlock; i++) {
         const int most = block.most[i], saturation = block.saturation[i];
         const int turned = 6 * ((block.hue[i] + turn) & 255);
@@ -178,7 +178,7 @@ void turn_hue(const Planes& planes, int turn) {
         widen(planes.blue + begin, block.blue, count);
         find_corner(block);
         find_hue(block);
-        make_colour(block, turn);
+        make_color(block, turn);
         narrow(block.red, planes.red + begin, count);
         narrow(block.green, planes.green + begin, count);
         narrow(block.blue, planes.blue + begin, count);
@@ -315,7 +315,7 @@ void blur_rows(uint8_t* image, int width, int height, const Box& box, std::vecto
     if (source != image) std::memcpy(image, source, length * static_cast<size_t>(height));
 }
 
-void blur(uint8_t* image, int width, int height, double radius, ColourScratch& scratch) {
+void blur(uint8_t* image, int width, int height, double radius, ColorScratch& scratch) {
     if (!(radius > 0)) return;
     const Box box = box_of(std::min(radius, kMaxBlurRadius));
     blur_columns(image, width, height, box, scratch.line);
@@ -324,14 +324,14 @@ void blur(uint8_t* image, int width, int height, double radius, ColourScratch& s
 
 // Operations on bytes, whatever channel they are of; all others want the channels in planes.
 bool is_of_bytes(uint8_t operation) {
-    return operation == kNothing || operation == kBrightness || operation == kSolarise;
+    return operation == kNothing || operation == kBrightness || operation == kSolarize;
 }
 
 void apply_to_bytes(uint8_t* bytes, size_t count, uint8_t operation, double value) {
     if (operation == kBrightness)
         blend_with(bytes, count, 0, static_cast<float>(value));
-    else if (operation == kSolarise)
-        solarise(bytes, count, static_cast<int>(std::clamp(std::ceil(value), 0.0, 256.0)));
+    else if (operation == kSolarize)
+        solarize(bytes, count, static_cast<int>(std::clamp(std::ceil(value), 0.0, 256.0)));
 }
 
 void apply(const Planes& planes, uint8_t operation, double value) {
@@ -361,8 +361,8 @@ void apply(const Planes& planes, uint8_t operation, double value) {
 
 }  // namespace
 
-void apply_colours(uint8_t* image, int width, int height, const uint8_t* operations, const double* values,
-                   int num_operations, ColourScratch& scratch) {
+void apply_colors(uint8_t* image, int width, int height, const uint8_t* operations, const double* values,
+                   int num_operations, ColorScratch& scratch) {
     if (std::all_of(operations, operations + num_operations, [](uint8_t code) { return code == kNothing; })) return;
     const size_t count = static_cast<size_t>(width) * height;
     scratch.planes.resize(3 * count);

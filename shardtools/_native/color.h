@@ -18,17 +18,17 @@ enum Operation : uint8_t {
     kHue = 4,         // part of the circle, -0.5 to 0.5
     kGrayscale = 5,   // none
     kBlur = 6,        // radius in pixels
-    kSolarise = 7,    // threshold, 0 to 256
+    kSolarize = 7,    // threshold, 0 to 256
 };
 
 constexpr double kMaxBlurRadius = 64;
 
-struct ColourScratch {
+struct ColorScratch {
     std::vector<uint8_t> planes, turned, line;
 };
 
 // Applies operations in order to an image in place: [height, width, 3], contiguous.
-void apply_colours(uint8_t* image, int width, int height, const uint8_t* operations, const double* values,
-                   int num_operations, ColourScratch& scratch);
+void apply_colors(uint8_t* image, int width, int height, const uint8_t* operations, const double* values,
+                   int num_operations, ColorScratch& scratch);
 
 }  // namespace shardtools

@@ -1,4 +1,4 @@
-"""A process with torch that renders batches on request, for repair and regenerate.
+"""A process with torch that generates batches on request, for repair and regenerate.
 
 Owns that process and ends it with itself. One process, whatever the number of GPUs, because few shards are bad. The
 price: repairing a hundred shards takes as long as one GPU takes.
@@ -26,7 +26,7 @@ from shardtools.sample import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenderSetup:
+class RegeneratorSetup:
     """What the process is told before the first batch.
 
     Attributes:
@@ -45,11 +45,11 @@ class RenderSetup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenderRequest:
+class RegeneratorRequest:
     """One batch: at most `batch_size` rows with their seeds; a short one is padded with its last row.
 
     Attributes:
-        rows: What to render.
+        rows: What to generate.
         attempt: Recorded in the samples.
     """
 
@@ -57,15 +57,15 @@ class RenderRequest:
     attempt: int
 
 
-class Renderer:
-    """Renders batches in a process of its own; use it as a context manager."""
+class Regenerator:
+    """Generates batches in a process of its own; use it as a context manager."""
 
-    def __init__(self, setup: RenderSetup) -> None:
+    def __init__(self, setup: RegeneratorSetup) -> None:
         self._setup = setup
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self) -> Regenerator:
         return self
 
     def __exit__(
@@ -77,11 +77,11 @@ class Renderer:
         if self._errors is not None:
             self._errors.close()
 
-    def render(self, rows: Sequence[PlanRow], attempt: int = 1) -> list[Sample]:
-        """Renders rows in consecutive batches, the last one padded, as `gen-sd` does.
+    def generate(self, rows: Sequence[PlanRow], attempt: int = 1) -> list[Sample]:
+        """Generates rows in consecutive batches, the last one padded, as `gen-sd` does.
 
         Args:
-            rows: What to render, each with the seed to use.
+            rows: What to generate, each with the seed to use.
             attempt: Recorded in the samples.
 
         Returns:
@@ -93,10 +93,10 @@ class Renderer:
         """
         samples: list[Sample] = []
         for batch in batches(rows, self._setup.settings.batch_size):
-            samples += self._ask(RenderRequest(rows=tuple(batch), attempt=attempt))
+            samples += self._ask(RegeneratorRequest(rows=tuple(batch), attempt=attempt))
         return samples
 
-    def _ask(self, request: RenderRequest) -> list[Sample]:
+    def _ask(self, request: RegeneratorRequest) -> list[Sample]:
         try:
             if self._process is None:
                 self._start()
@@ -107,7 +107,7 @@ class Renderer:
             # One question, one answer: neither side can fill the other's pipe.
             answer: Any = pickle.load(process.stdout)
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
-            raise RunError(f"the rendering process ended: {self._last_words()}: run the same command again") from None
+            raise RunError(f"the generating process ended: {self._last_words()}: run the same command again") from None
         if isinstance(answer, Exception):
             raise answer
         found: list[Sample] = answer

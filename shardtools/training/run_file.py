@@ -18,11 +18,15 @@ from shardtools.training.options import Recipe, TrainOptions, TrainResult
 
 MODEL_FILE = "model.safetensors"
 CURVES_FILE = "curves.png"
-RECORD_FILE = "run.json"
-RECORD_VERSION = 1
+RUN_FILE = "run.json"
+RUN_VERSION = 1
+
+_RENAMED = {"memory_normalised": "memory_normalized"}
+_RESPELLED: dict[tuple[str, Any], Any] = {("projector_layers", -1): None, ("augmentation", "colour"): "color"}
+"""Keys and values of recipes that runs of before say in other words, and today's."""
 
 
-def write_record(
+def write_run_file(
     storage: Storage, options: TrainOptions, facts: Mapping[str, Any], result: TrainResult | None = None
 ) -> None:
     """Writes the file anew, whole or not at all.
@@ -34,14 +38,14 @@ def write_record(
         result: What it ended with; `None` while it goes on.
     """
     content = {
-        "version": RECORD_VERSION,
+        "version": RUN_VERSION,
         "shardtools": version("shardtools"),
         "options": asdict(options),
         "settings": options.result(),
         "facts": dict(facts),
         "result": None if result is None else asdict(result),
     }
-    storage.write(RECORD_FILE, (json.dumps(content, indent=1) + "\n").encode())
+    storage.write(RUN_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read_finished(storage: Storage, options: TrainOptions) -> TrainResult | None:
@@ -55,7 +59,7 @@ def read_finished(storage: Storage, options: TrainOptions) -> TrainResult | None
         DatasetError: The file is damaged.
     """
     try:
-        content = json.loads(storage.read(RECORD_FILE))
+        content = json.loads(storage.read(RUN_FILE))
         result, settings = content["result"], content["settings"]
         if result is None or not result["finished"] or not storage.exists(MODEL_FILE):
             return None
@@ -64,7 +68,7 @@ def read_finished(storage: Storage, options: TrainOptions) -> TrainResult | None
         return None
     except (ValueError, TypeError, KeyError):
         raise DatasetError(
-            f"{storage.object_url(RECORD_FILE)}: expected the record of a run, found another content: remove the file, "
+            f"{storage.object_url(RUN_FILE)}: expected a run file, found another content: remove the file, "
             "the run then goes on from its last checkpoint"
         ) from None
     changes = changed_settings(settings, options.result())
@@ -74,12 +78,30 @@ def read_finished(storage: Storage, options: TrainOptions) -> TrainResult | None
     return replace(found, out=storage.url, images=0, seconds=0.0)
 
 
+def todays_recipe(found: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keys and values of a recipe out of a file, in the words of this release; other keys as they are.
+
+    Args:
+        found: What the file says.
+        prefix: Of the recipe's keys.
+    """
+    values = dict(found)
+    for old, new in _RENAMED.items():
+        if prefix + old in values:
+            values[prefix + new] = values.pop(prefix + old)
+    for (name, was), now in _RESPELLED.items():
+        if values.get(prefix + name) == was:
+            values[prefix + name] = now
+    return values
+
+
 def changed_settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Differences between two `TrainOptions.result()`, one line each; the first may come out of a JSON file.
 
     A key of recipes that the first does not have is younger than it, and the default of such a key is what was done
     before: a run that an earlier release began can be resumed.
     """
+    found = todays_recipe(found, "recipe.")
     as_json = json.loads(json.dumps(dict(wanted)))
     standard = {f"recipe.{field.name}": field.default for field in fields(Recipe) if field.name != "name"}
     before = {**found, **{name: standard[name] for name in as_json if name in standard and name not in found}}

@@ -183,7 +183,7 @@ def test_what_was_just_written_is_in_memory(dataset: str) -> None:
     ("changes", "line"),
     [
         ({}, "fewer bytes: decoding takes 80% of the time, 50% for the codes of 100 kB an image; half of them would"),
-        ({}, "  shardtools choose-bytes 'my photos' --images-per-second 1600 --cores 2"),
+        ({}, "  shardtools plan-bytes 'my photos' --images-per-second 1600 --cores 2"),
         ({}, "cores: one decodes 526 images/s, so 10,000/s take about 19 like these"),
         ({"num_cores": 8}, "threads: 2 on 8 cores; with --threads 8 at most 4211 images/s"),
         ({"num_threads": 4}, "threads: 4 share 2 cores; take --threads 2"),

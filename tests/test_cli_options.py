@@ -47,8 +47,8 @@ OTHERS: dict[tuple[str, str], Any] = {
     ("bench read", "crop"): ReadBenchOptions(dataset="photos").crop.size,  # type: ignore[union-attr]
     ("diff", "num_examples"): of_signature(diff_datasets, "num_examples"),
     ("index graph", "kind"): of_signature(neighbor_graph, "kind"),
-    ("choose-bytes", "num_samples"): of_signature(plan_bytes, "num_samples"),
-    ("choose-bytes", "seed"): of_signature(plan_bytes, "seed"),
+    ("plan-bytes", "num_samples"): of_signature(plan_bytes, "num_samples"),
+    ("plan-bytes", "seed"): of_signature(plan_bytes, "seed"),
     ("prompts", "classes"): DEFAULT_CLASSES,
     # How much is printed, what a picture is called: nothing that the library has a default for.
     ("curves", "out"): "curves.png",
@@ -134,8 +134,8 @@ def painted(*words: str) -> Painted:
 
 
 def test_an_option_of_each_kind_is_what_was_typed() -> None:
-    assert painted("--colour", "red") == Painted(color="red")
-    words = "--colour blue --layers 3 --thinner 0.5 --dry --matt --no-primer --no-sanded --brush a --brush b"
+    assert painted("--color", "red") == Painted(color="red")
+    words = "--color blue --layers 3 --thinner 0.5 --dry --matt --no-primer --no-sanded --brush a --brush b"
     assert painted(*words.split(), "--sides", "left, top,left", "--litres", "0.25") == Painted(
         color="blue",
         layers=3,
@@ -153,7 +153,7 @@ def test_an_option_of_each_kind_is_what_was_typed() -> None:
 def test_the_help_of_each_kind() -> None:
     text = " ".join(CliRunner().invoke(paint, ["--help"]).output.split())
     for line in (
-        "--colour [red|blue] What is painted with. [required]",
+        "--color [red|blue] What is painted with. [required]",
         "--layers INTEGER Coats. [default: 2]",
         "--thinner FLOAT [default: none]",
         "--dry --matt Leave it matt. --primer / --no-primer [default: primer]",
@@ -168,14 +168,14 @@ def test_the_help_of_each_kind() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"colour": "green"}, "--colour is one of red, blue, found 'green'"),
+        ({"color": "green"}, "--color is one of red, blue, found 'green'"),
         ({"layers": 0}, "--layers is 1 to 9, found 0"),
         ({"thinner": float("nan")}, "--thinner is 0 to 1, found nan"),
     ],
 )
 def test_values_outside_of_what_is_declared(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        Painted(**{"colour": "red", **changes})
+        Painted(**{"color": "red", **changes})
 
 
 def test_an_option_of_another_dataclass_is_taken_with_its_default() -> None:
@@ -191,11 +191,11 @@ def test_an_option_of_another_dataclass_is_taken_with_its_default() -> None:
 
 def test_options_in_another_order_and_otherwise() -> None:
     @click.command()
-    @options_of(Painted, first=("dry",), without=("layers",), changes={"colour": {"required": False, "help": "Any."}})
+    @options_of(Painted, first=("dry",), without=("layers",), changes={"color": {"required": False, "help": "Any."}})
     def command() -> None:
         pass
 
-    assert [one.name for one in command.params][:3] == ["dry", "colour", "thinner"]
-    assert command.make_context("x", []).params["colour"] is None
+    assert [one.name for one in command.params][:3] == ["dry", "color", "thinner"]
+    assert command.make_context("x", []).params["color"] is None
     with pytest.raises(AssertionError):
         options_of(Painted, changes={"layers": {"default": 5}})(lambda: None)

@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prompts": ("shardtools.cli.prompts", "Print the prompts that a template gives."),
     "write": ("shardtools.cli.write", "Write real images as shards with a manifest."),
     "convert": ("shardtools.cli.convert", "Copy a dataset, or any source, into another format."),
-    "choose-bytes": ("shardtools.cli.choose_bytes", "Say which image size and quality reach a decoding speed."),
+    "plan-bytes": ("shardtools.cli.plan_bytes", "Say which image size and quality reach a decoding speed."),
     "describe": ("shardtools.cli.describe", "Write what other tools read: card, Croissant, wids and DALI indexes."),
     "bench": ("shardtools.cli.bench", "Measure what this machine reads of a dataset, and what would help."),
     "train": ("shardtools.cli.train", "Train a classifier on the shards of datasets."),

@@ -6,7 +6,7 @@ from shardtools.encoding.options import DEFAULT_QUALITY, RAW_MODES, WRITE_MODES,
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from shardtools.encoding.choosing import BytesChoice, TriedEncoding, choose_bytes
+    from shardtools.encoding.choosing import BytesChoice, TriedEncoding, plan_bytes
     from shardtools.encoding.cost import DecodeCost, fit_decode_cost
     from shardtools.encoding.encode import encode_sample, fit_size
 else:
@@ -20,8 +20,8 @@ __all__ = [
     "DecodeCost",
     "EncodingOptions",
     "TriedEncoding",
-    "choose_bytes",
     "encode_sample",
     "fit_decode_cost",
     "fit_size",
+    "plan_bytes",
 ]

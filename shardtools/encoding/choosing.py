@@ -64,7 +64,7 @@ class TriedEncoding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytesChoice:
-    """What `choose_bytes` found.
+    """What `plan_bytes` found.
 
     Attributes:
         url: The dataset.
@@ -99,7 +99,7 @@ class BytesChoice:
     command: str | None
 
 
-def choose_bytes(
+def plan_bytes(
     url: str | os.PathLike[str],
     *,
     images_per_second: float,

@@ -40,5 +40,5 @@ class ClassTextOptions:
 
     def __post_init__(self) -> None:
         if not self.prompt_templates or len(set(self.prompt_templates)) != len(self.prompt_templates):
-            raise OptionError(f"prompt templates are different, at least one, found {list(self.prompt_templates)}")
+            raise OptionError(f"prompt templates are different ones, at least one, found {list(self.prompt_templates)}")
         PromptOptions(lemmas=self.lemmas, hypernyms=self.hypernyms)

@@ -99,7 +99,7 @@ def _bytes(bench: ReadBench) -> list[str]:
     return [
         f"fewer bytes: decoding takes {shares.entropy + shares.pixels:.0%} of the time, {shares.entropy:.0%} for the "
         f"codes of {bench.mean_bytes / 1e3:.0f} kB an image; half of them would give about {half:.0f} images/s:",
-        f"  shardtools choose-bytes {shlex.quote(bench.dataset)} --images-per-second {target} "
+        f"  shardtools plan-bytes {shlex.quote(bench.dataset)} --images-per-second {target} "
         f"--cores {bench.num_threads}",
     ]
 

@@ -1,4 +1,4 @@
-"""`choose-bytes`: the cost model, the table, and what it recommends."""
+"""`plan-bytes`: the cost model, the table, and what it recommends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.corpus import CorpusError, find_photos, image_path, make_corpus, make_image, read_facts
-from shardtools.cli.choose_bytes import command
+from shardtools.cli.plan_bytes import command
 from shardtools.dataset import ShardWriter, commit_dataset
-from shardtools.encoding import BytesChoice, EncodingOptions, choose_bytes, encode_sample, fit_decode_cost
+from shardtools.encoding import BytesChoice, EncodingOptions, encode_sample, fit_decode_cost, plan_bytes
 from shardtools.encoding.choosing import choose_sides
 from shardtools.encoding.trial import psnr, try_encodings
 from shardtools.errors import DatasetError, OptionError
@@ -60,7 +60,7 @@ def dataset(photos: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> st
 
 @pytest.fixture(scope="module")
 def choice(dataset: str) -> BytesChoice:
-    return choose_bytes(dataset, images_per_second=2500, cores=2, num_samples=3)
+    return plan_bytes(dataset, images_per_second=2500, cores=2, num_samples=3)
 
 
 def test_the_table_falls_with_size_and_quality(choice: BytesChoice, photos: list[bytes]) -> None:
@@ -92,15 +92,15 @@ def test_the_cost_model_says_what_was_measured(choice: BytesChoice) -> None:
 
 
 def test_the_largest_row_that_is_fast_enough_is_recommended(dataset: str) -> None:
-    found = choose_bytes(dataset, images_per_second=1e-3, cores=1, num_samples=1)
+    found = plan_bytes(dataset, images_per_second=1e-3, cores=1, num_samples=1)
     assert (found.recommended, found.command, found.cores_needed) == (found.as_is, None, 1)
-    hopeless = choose_bytes(dataset, images_per_second=1e9, cores=1, num_samples=1)
+    hopeless = plan_bytes(dataset, images_per_second=1e9, cores=1, num_samples=1)
     assert (hopeless.recommended, hopeless.command) == (None, None)
     assert hopeless.closest.images_per_second == max(row.images_per_second for row in hopeless.rows)
     assert hopeless.cores_needed > 1000
     # Twice what the dataset gives as it is: speeds of two runs differ, not by that much.
     wanted = 2 * found.as_is.images_per_second
-    between = choose_bytes(dataset, images_per_second=wanted, cores=1, num_samples=1)
+    between = plan_bytes(dataset, images_per_second=wanted, cores=1, num_samples=1)
     row = between.recommended
     assert row is not None and row.images_per_second >= wanted
     before = between.rows[: between.rows.index(row)]
@@ -130,7 +130,7 @@ def test_other_formats_are_planned_too(tmp_path: Path) -> None:
     ]
     samples.append(encode_sample(samples[0], EncodingOptions(write_mode="raw")))
     raw = Sample(key="raw", image_bytes=samples[-1].image_bytes, image_format="raw", width=300, height=200, mode="RGB")
-    found = choose_bytes(write_dataset(tmp_path, [*samples[:3], raw]), images_per_second=5, cores=1)
+    found = plan_bytes(write_dataset(tmp_path, [*samples[:3], raw]), images_per_second=5, cores=1)
 
     assert found.num_samples == 4
     assert found.recommended == found.as_is
@@ -143,7 +143,7 @@ def test_a_dataset_without_a_decodable_image_is_refused(tmp_path: Path) -> None:
     )
     for place, words in ((none, "holds no image"), (cut, "truncated"), (str(tmp_path / "no"), "no dataset")):
         with pytest.raises(DatasetError, match=words) as caught:
-            choose_bytes(place, images_per_second=1, cores=1)
+            plan_bytes(place, images_per_second=1, cores=1)
         assert "\n" not in str(caught.value)
 
 
@@ -159,7 +159,7 @@ def test_a_dataset_without_a_decodable_image_is_refused(tmp_path: Path) -> None:
 )
 def test_options_are_checked(option: str, changed: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=option):
-        choose_bytes("nowhere", **{"images_per_second": 1, "cores": 1, **changed})  # type: ignore[arg-type]
+        plan_bytes("nowhere", **{"images_per_second": 1, "cores": 1, **changed})  # type: ignore[arg-type]
 
 
 @given(
@@ -218,7 +218,7 @@ def test_the_command_prints_a_table_and_the_next_step(dataset: str) -> None:
 
 
 def test_the_next_step_is_a_command(dataset: str) -> None:
-    speed = choose_bytes(dataset, images_per_second=1, cores=1, num_samples=1).as_is.images_per_second
+    speed = plan_bytes(dataset, images_per_second=1, cores=1, num_samples=1).as_is.images_per_second
     options = [dataset, "--images-per-second", str(2 * speed), "--cores", "1", "--sample", "1"]
     text = CliRunner().invoke(command, options, catch_exceptions=False).output
 

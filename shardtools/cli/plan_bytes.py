@@ -1,4 +1,4 @@
-"""`shardtools choose-bytes`: which image size and quality reach a decoding speed."""
+"""`shardtools plan-bytes`: which image size and quality reach a decoding speed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from shardtools.words import counted, size
 
 EPILOG = """\b
 Examples:
-  shardtools choose-bytes photos-shards --images-per-second 3000 --cores 8
-  shardtools choose-bytes s3://bucket/imagenet --images-per-second 20000 --cores 48 --sample 128 --json
+  shardtools plan-bytes photos-shards --images-per-second 3000 --cores 8
+  shardtools plan-bytes s3://bucket/imagenet --images-per-second 20000 --cores 48 --sample 128 --json
 
 \b
 The speeds are of decoding alone, on cores like this machine's. PSNR compares with the same picture at the same size
@@ -23,7 +23,7 @@ before it was encoded: what the quality costs, not what the size does.
 """
 
 
-@click.command("choose-bytes", epilog=EPILOG)
+@click.command("plan-bytes", epilog=EPILOG)
 @click.argument("dataset")
 @click.option("--images-per-second", type=float, required=True, help="Decoding speed that is wanted.")
 @click.option("--cores", type=int, help="CPU cores that decode.  [default: this machine's]")
@@ -39,9 +39,9 @@ def command(
     running. The table says how many bytes an image then has, how many images a second the cores decode, how large the
     dataset becomes, and what it costs in picture.
     """
-    from shardtools.encoding import choose_bytes
+    from shardtools.encoding import plan_bytes
 
-    choice = choose_bytes(
+    choice = plan_bytes(
         dataset,
         images_per_second=images_per_second,
         cores=cores if cores is not None else os.cpu_count() or 1,

@@ -35,11 +35,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from benchmarks.audit_data import NOISES, Known, clusters, digits, fashion
-from shardtools.audit import SCORES, AuditOptions, audit_labels
-from shardtools.audit.evidence import best_strength
-from shardtools.audit.folds import canonical_order, stratified_folds
-from shardtools.audit.linear import one_hot
-from shardtools.audit.projection import project
+from shardtools.audits.labels.scores import SCORES, AuditOptions, audit_labels
+from shardtools.audits.labels.scores.evidence import best_strength
+from shardtools.audits.labels.scores.folds import canonical_order, stratified_folds
+from shardtools.audits.labels.scores.linear import one_hot
+from shardtools.audits.labels.scores.projection import project
 
 BAR = ("symmetric 5 %", "symmetric 20 %", "symmetric 40 %", "asymmetric 20 %")
 PEERS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")

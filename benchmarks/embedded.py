@@ -32,9 +32,15 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
 
 import shardtools
-from shardtools.pipelines.embedded_captions import CLASSES, TEMPLATES, fill_template, read_scene_table, scene_wordings
-from shardtools.pipelines.embedded_data import load_split, place_in_scenes
-from shardtools.pipelines.embedded_judge import (
+from shardtools.pipelines.embedded_generator.captions import (
+    CLASSES,
+    TEMPLATES,
+    fill_template,
+    read_scene_table,
+    scene_wordings,
+)
+from shardtools.pipelines.embedded_generator.data import load_split, place_in_scenes
+from shardtools.pipelines.embedded_generator.judge import (
     Judge,
     JudgeOptions,
     augment_strongly,
@@ -44,9 +50,9 @@ from shardtools.pipelines.embedded_judge import (
     rgb_batcher,
     train_judge,
 )
-from shardtools.pipelines.embedded_panel import load_judges
-from shardtools.pipelines.embedded_scenes import SCENE_GROUPS, paint_bank
-from shardtools.pipelines.embedded_vae import to_tensor
+from shardtools.pipelines.embedded_generator.panel import load_judges
+from shardtools.pipelines.embedded_generator.scenes import SCENE_GROUPS, paint_bank
+from shardtools.pipelines.embedded_generator.vae import to_tensor
 
 MODEL = Path(shardtools.__file__).resolve().parent / "models" / "fashion-sd"
 SAMPLERS: dict[str, tuple[type[Any], int]] = {

@@ -75,7 +75,7 @@ def open_made(folder: Path) -> FeatureStore:
 
 def ours(store: FeatureStore, k: int) -> np.ndarray:
     """Blocked products, each pair of blocks once."""
-    from shardtools.index import knn_graph
+    from shardtools.features.neighbors import knn_graph
 
     return knn_graph(store, k).rows
 

@@ -107,7 +107,7 @@ def synthetic(arguments: argparse.Namespace) -> Report:
 
 
 def _engine(arguments: argparse.Namespace, *, is_synthetic: bool) -> Report:
-    from shardtools.pipelines.train_run import Run
+    from shardtools.pipelines.train.run import Run
     from shardtools.training import TrainOptions, read_metrics
     from shardtools.training.data import Share
 
@@ -145,7 +145,7 @@ def torchvision(arguments: argparse.Namespace) -> Report:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    from shardtools.pipelines.train_models import build_classifier, parameter_groups
+    from shardtools.pipelines.train.models import build_classifier, parameter_groups
 
     device, wanted = _device(arguments), recipe(arguments)
     transform = transforms.Compose(
@@ -192,7 +192,7 @@ def heads(arguments: argparse.Namespace) -> Report:
     import torch
     from torch.nn import functional
 
-    from shardtools.pipelines.train_models import build_classifier, parameter_groups
+    from shardtools.pipelines.train.models import build_classifier, parameter_groups
     from shardtools.training.data import read_classes
 
     device, base = _device(arguments), recipe(arguments)

@@ -174,7 +174,7 @@ def serve(arguments: argparse.Namespace) -> None:
     import obstore
     from obstore.store import S3Store
 
-    from tests.s3_server import S3Server
+    from tests.helpers.s3_server import S3Server
 
     # A short path: the server makes sockets in it, and their paths end at 107 bytes.
     with tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True) as home:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.audits.duplicates import DuplicatesOptions, NearOptions
 from shardtools.cli.options import options_of, values_of
-from shardtools.duplicates import DuplicatesOptions, NearOptions
 
 if TYPE_CHECKING:
-    from shardtools.duplicates import DuplicatesResult
+    from shardtools.audits.duplicates import DuplicatesResult
 
 LEAK_EXIT_CODE = 3
 LEAKS_SHOWN = 10
@@ -46,13 +46,13 @@ def command(datasets: tuple[str, ...], fail_on_leak: bool, as_json: bool, **give
     perceptual hashes at most --radius bits apart, which `shardtools quality` makes; none within the radius is missed.
     The kind embedding compares what `shardtools features` makes; what is near by it depends on the encoder.
     """
-    from shardtools.duplicates import find_duplicates
+    from shardtools.audits.duplicates import find_duplicates
 
     options = DuplicatesOptions(datasets=datasets, **values_of(DuplicatesOptions, given))
     near = NearOptions(**values_of(NearOptions, given))
     feature_tables = None
     if "embedding" in options.kinds:
-        from shardtools.index import open_feature_tables
+        from shardtools.audits.duplicates import open_feature_tables
 
         feature_tables = open_feature_tables(datasets, near, lambda line: click.echo(line, err=True))
     elif near.features:

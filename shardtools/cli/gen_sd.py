@@ -58,7 +58,7 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
     from shardtools.cli.progress import RunProgress
 
     def as_rank(progress: Any) -> Any:
-        from shardtools.pipelines.generate import run_launched
+        from shardtools.pipelines.generate.job import run_launched
 
         return run_launched(wanted, progress)
 

@@ -13,7 +13,7 @@ from shardtools.features import ClassTextOptions
 
 if TYPE_CHECKING:
     from shardtools.features import ClassTexts
-    from shardtools.index import Neighbors
+    from shardtools.features.neighbors import Neighbors
 
 EPILOG = """\b
 Examples:
@@ -35,7 +35,7 @@ def command(as_json: bool, **options: Any) -> None:
 
     Writes texts.npy (float32, rows of length 1), texts.parquet (wnid, class_index, texts) and texts.json to --out.
     """
-    from shardtools.pipelines.text_features import make_class_texts
+    from shardtools.pipelines.features.texts import make_class_texts
 
     wanted = ClassTextOptions(**options)
     found, num_cut = make_class_texts(wanted)
@@ -55,7 +55,7 @@ def _nearest(found: ClassTexts) -> Neighbors | None:
     """The nearest other class of each, where there is one."""
     import numpy as np
 
-    from shardtools.index import search_exact
+    from shardtools.features.neighbors import search_exact
 
     count = len(found.wnids)
     return None if count < 2 else search_exact(found.features, found.features, 1, exclude=np.arange(count))

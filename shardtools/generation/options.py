@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
+from shardtools.generation.plan import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
 from shardtools.options import check_options, option, same
-from shardtools.plan import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
 from shardtools.prompts import PromptOptions
 
 DEFAULT_IMAGES_PER_CLASS = 16

@@ -14,7 +14,7 @@ from typing import Any
 from shardtools.dataset import PlanFile
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import PlanError, ShardtoolsError
-from shardtools.plan import TEMPLATE_SETTING, GeneratorSettings, Plan, PlanOptions
+from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings, Plan, PlanOptions
 from shardtools.prompts import PromptOptions, load_scenes
 from shardtools.prompts.scenes import PLACES365
 from shardtools.taxonomy import CLASS_SETS, ImageClass, class_set_sizes, load_classes

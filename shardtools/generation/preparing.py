@@ -19,8 +19,15 @@ from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import OptionError, PlanError
 from shardtools.generation.model import ResolvedModel, resolve_model
 from shardtools.generation.options import DEFAULT_IMAGES_PER_CLASS, EMBEDDED_MODEL, GenerateOptions
+from shardtools.generation.plan import (
+    SCHEDULERS,
+    GeneratorOptions,
+    GeneratorSettings,
+    Plan,
+    PlanOptions,
+    auto_samples_per_shard,
+)
 from shardtools.generation.plan_notes import plan_notes
-from shardtools.plan import SCHEDULERS, GeneratorOptions, GeneratorSettings, Plan, PlanOptions, auto_samples_per_shard
 from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path

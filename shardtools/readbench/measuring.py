@@ -19,11 +19,11 @@ import numpy as np
 from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, StageSeconds
 from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
-from shardtools.loader.block_sizes import resolve_sizes
 from shardtools.loader.options import CenterCropOptions, Crop
-from shardtools.loader.reading import BatchReader
-from shardtools.loader.reading_batch import ReadCounts
-from shardtools.loader.reading_ranges import BlockMap
+from shardtools.loader.reading.batch import ReadCounts
+from shardtools.loader.reading.block_sizes import resolve_sizes
+from shardtools.loader.reading.ranges import BlockMap
+from shardtools.loader.reading.reader import BatchReader
 from shardtools.readbench.decoding import (
     MAX_SAMPLE_IMAGES,
     Decoded,

@@ -27,9 +27,9 @@ from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, joined_path, read_members, read_samples
 from shardtools.shards.names import parse_part_path
 from shardtools.sources.base import Source
+from shardtools.sources.image.png import encode_rgb_png
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.options import SourceOptions
-from shardtools.sources.png import encode_rgb_png
 from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 

@@ -11,15 +11,15 @@ import os
 from pathlib import Path
 
 from shardtools.errors import NotFoundError, SourceError
-from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive
 from shardtools.sources.base import Source
 from shardtools.sources.dataset import is_dataset
 from shardtools.sources.idx import is_idx_name
-from shardtools.sources.ilsvrc2012 import is_ilsvrc2012
 from shardtools.sources.kinds import OPENERS, SUFFIXES
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import find_files, has_pattern, is_local_folder
 from shardtools.sources.top_level import TopLevel, list_top_level
+from shardtools.sources.tree.archives import ARCHIVE_SUFFIXES, looks_like_archive
+from shardtools.sources.tree.ilsvrc2012 import is_ilsvrc2012
 from shardtools.storage import Storage, open_storage
 from shardtools.taxonomy import load_classes
 

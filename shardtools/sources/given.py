@@ -22,7 +22,7 @@ import pyarrow as pa
 from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.manifest import PROVENANCE_COLUMNS, SCHEMA
 from shardtools.shards.names import check_key, check_split
-from shardtools.sources.image_check import MAX_SAMPLE_BYTES
+from shardtools.sources.image.check import MAX_SAMPLE_BYTES
 from shardtools.taxonomy import load_classes
 
 ENCODED, GRAY, RGB = 0, 1, 3

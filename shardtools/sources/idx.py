@@ -19,9 +19,9 @@ from shardtools.errors import OptionError, SourceError
 from shardtools.sample import Sample
 from shardtools.shards.names import check_split
 from shardtools.sources.base import Source
+from shardtools.sources.image.png import encode_gray_png
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.options import SourceOptions
-from shardtools.sources.png import encode_gray_png
 from shardtools.sources.top_level import list_top_level
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass, load_classes

@@ -34,9 +34,9 @@ from shardtools.sources.given import (
     payload_of,
     provenance_of,
 )
-from shardtools.sources.image_check import make_sample, too_large
+from shardtools.sources.image.check import make_sample, too_large
+from shardtools.sources.image.png import encode_gray_png, encode_rgb_png
 from shardtools.sources.listing import Listing, ListingBuilder
-from shardtools.sources.png import encode_gray_png, encode_rgb_png
 from shardtools.storage import open_storage
 
 KIND = "samples"

@@ -26,7 +26,7 @@ from shardtools.loader import (
     SampleTable,
     dino_multi_crop,
 )
-from shardtools.loader.reading_options import ReadOptions
+from shardtools.loader.reading.options import ReadOptions
 from shardtools.quoting import quoted_name
 from shardtools.training.options import Recipe, TrainOptions
 

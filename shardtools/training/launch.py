@@ -1,7 +1,7 @@
 """A training run: the folder, the lease, the ranks, the record, the result.
 
 Owns what is training's of a launch; the order is `execution.launch`'s. Training itself is in
-`shardtools.pipelines.train`. The price: progress is seen only by the launcher; anyone else reads `metrics.jsonl`.
+`shardtools.pipelines.train.job`. The price: progress is seen only by the launcher; anyone else reads `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions, TrainResult
 from shardtools.training.run_file import CURVES_FILE, read_finished, write_run_file
 
-TRAINER = ("-m", "shardtools.pipelines.train")
+TRAINER = ("-m", "shardtools.pipelines.train.job")
 """What follows the interpreter on the command line of the process that trains."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -87,7 +87,7 @@ class Training:
             options: What to train.
             show: Called with each message.
             program: What trains; it takes `(TrainOptions, ranks, parent's pid)` pickled on its standard input and
-                reports as `shardtools.pipelines.train` does.
+                reports as `shardtools.pipelines.train.job` does.
         """
         self._options, self._show, self._program = options, show, program
         self._storage = open_storage(options.out)

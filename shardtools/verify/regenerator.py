@@ -20,8 +20,8 @@ from typing import IO, Any
 from shardtools.dataset import PlanFile
 from shardtools.errors import ModelError, RunError
 from shardtools.generation.model import ResolvedModel, resolve_model
+from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import count_gpus
-from shardtools.plan import GeneratorSettings, PlanRow
 from shardtools.sample import Sample
 
 
@@ -123,7 +123,7 @@ class Regenerator:
         }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "shardtools.pipelines.regenerate", str(os.getpid())],
+            [sys.executable, "-m", "shardtools.pipelines.generate.regenerate", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -19,8 +19,8 @@ from PIL import Image
 
 from shardtools.dataset import PartEntry, ShardWriter, replace_part
 from shardtools.errors import ShardError
+from shardtools.generation.plan import Plan, PlanRow
 from shardtools.manifest import GENERATED_COLUMNS, SCHEMA, Part, ShardFile, digest, encode_part
-from shardtools.plan import Plan, PlanRow
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, read_members, read_samples
 from shardtools.shards.names import parse_part_path

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from shardtools.plan import GeneratorSettings, PlanRow
+from shardtools.generation.plan import GeneratorSettings, PlanRow
 
 _PLAN_COLUMNS = tuple(field.name for field in fields(PlanRow))
 _RECORDED_SETTINGS = (

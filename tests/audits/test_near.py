@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shardtools.audits import NearOptions
 from shardtools.audits.duplicates import (
     DuplicatesOptions,
     DuplicatesResult,
     FeatureArray,
     FeatureTables,
+    NearOptions,
     distinct_rows,
     embedding_pairs,
     find_duplicates,

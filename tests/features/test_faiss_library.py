@@ -13,8 +13,7 @@ import pytest
 
 import shardtools
 from shardtools import cli
-from shardtools.audits import NearOptions
-from shardtools.audits.duplicates import near, near_pairs
+from shardtools.audits.duplicates import NearOptions, near, near_pairs
 from shardtools.errors import OptionError, RunError
 from shardtools.features import FeatureStore
 from shardtools.features.neighbors import IndexOptions, build_index, open_embeddings

@@ -58,7 +58,6 @@ from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions
 from shardtools.training.recipes import load_recipe
 
-_PRELOADED = ("generate.engine", "generate.finishing", "generate.job", "train.job", "train.run")
 _OPTIONAL = "pandas"
 """DuckDB imports it at the first query, where it is installed: seconds in every fork otherwise."""
 
@@ -302,6 +301,15 @@ def run_task(options: StudyOptions, task: Task, report: Progress, stop: threadin
         make_dataset(options, task, report, stop)
 
 
+def _preload() -> None:
+    """Imports once what all forks need."""
+    import shardtools.pipelines.generate.engine
+    import shardtools.pipelines.generate.finishing
+    import shardtools.pipelines.generate.job
+    import shardtools.pipelines.train.job
+    import shardtools.pipelines.train.run  # noqa: F401  # imported for the forks
+
+
 def workers_main(parent_pid: int) -> None:
     """Child of the study: pickled `Work` on standard input, messages on standard output."""
     die_with_parent(parent_pid)
@@ -309,8 +317,7 @@ def workers_main(parent_pid: int) -> None:
     report = open_channel()
     work: Work = pickle.load(sys.stdin.buffer)
     # Once, before the first fork, so that all tasks share the memory and the seconds that this takes.
-    for name in _PRELOADED:
-        importlib.import_module(f"shardtools.pipelines.{name}")
+    _preload()
     if importlib.util.find_spec(_OPTIONAL) is not None:
         importlib.import_module(_OPTIONAL)
     pool = Pool(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardtools.errors import OptionError, RunError, ShardtoolsError
-from shardtools.execution import Child, Failed, Message, Notice, TaskDone, TaskFacts, failure, run_children
+from shardtools.execution import Child, Failed, Message, Notice, TaskDone, TaskFacts, failure, ignore, run_children
 from shardtools.execution.channel import pack, unpack
 
 NOISY = """
@@ -118,3 +118,13 @@ def test_a_study_starts_without_torch() -> None:
     heavy = "{'torch', 'accelerate', 'diffusers'}"
     done = run(f"import sys; from shardtools.pipelines import study_work; print(sorted({heavy} & sys.modules.keys()))")
     assert (done.returncode, done.stdout) == (0, b"[]\n")
+
+
+def test_a_child_that_dies_is_named_and_not_those_that_are_stopped_with_it(tmp_path: Path) -> None:
+    """The second one kills itself; the first is then ended by the launcher, before it listens to SIGTERM."""
+    waits = Child(arguments=("-c", "import time; time.sleep(60)"), job=None, environment={})
+    dies = Child(
+        arguments=("-c", "import os, time; time.sleep(0.3); os.kill(os.getpid(), 9)"), job=None, environment={}
+    )
+    with pytest.raises(RunError, match=r"process 1 of 2 was killed by signal 9: what is committed in .* stays"):
+        run_children([waits, dies], ignore, where=str(tmp_path))

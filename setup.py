@@ -11,8 +11,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 NATIVE = Path("shardtools/_native")
-SOURCES = ["module.cpp", "picture.cpp", "decode.cpp", "resize.cpp", "colour.cpp", "pool.cpp"]
-HEADERS = ["picture.h", "decode.h", "resize.h", "colour.h", "pool.h"]
+SOURCES = ["module.cpp", "picture.cpp", "decode.cpp", "resize.cpp", "color.cpp", "pool.cpp"]
+HEADERS = ["picture.h", "decode.h", "resize.h", "color.h", "pool.h"]
 
 core = Extension(
     "shardtools._native.core",

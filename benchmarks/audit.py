@@ -35,11 +35,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from benchmarks.audit_data import NOISES, Known, clusters, digits, fashion
-from shardtools.audit import SCORES, AuditOptions, audit_labels
-from shardtools.audit.evidence import best_strength
-from shardtools.audit.folds import canonical_order, stratified_folds
-from shardtools.audit.linear import one_hot
-from shardtools.audit.projection import project
+from shardtools.audits.labels.scores import SCORES, AuditOptions, audit_labels
+from shardtools.audits.labels.scores.evidence import best_strength
+from shardtools.audits.labels.scores.folds import canonical_order, stratified_folds
+from shardtools.audits.labels.scores.linear import one_hot
+from shardtools.audits.labels.scores.projection import project
 
 BAR = ("symmetric 5 %", "symmetric 20 %", "symmetric 40 %", "asymmetric 20 %")
 PEERS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
@@ -132,7 +132,7 @@ def _precision(wrong: np.ndarray, score: np.ndarray, count: int) -> float:
     return float(wrong[np.argsort(-score, kind="stable")[:count]].mean())
 
 
-def summarise(runs: Sequence[Report]) -> Report:
+def summarize(runs: Sequence[Report]) -> Report:
     """Means over seeds, and the worst of what has a bar."""
     names = runs[0]["average_precision"]
     gains = [run["average_precision"]["vote"] - run["best_peer"] for run in runs]
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report[name] = {}
         for setting in chosen.settings.split(","):
             runs = [measure(known, setting, seed, with_sklearn=chosen.sklearn) for seed in seeds]
-            report[name][setting] = summary = summarise(runs)
+            report[name][setting] = summary = summarize(runs)
             if not chosen.json:
                 _print(name, setting, summary)
     main_set = report.get("fashion", next(iter(report.values())))

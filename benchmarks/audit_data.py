@@ -58,8 +58,8 @@ def _lite0(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH_SIZE):
-            grey = torch.from_numpy(images[start : start + BATCH_SIZE].astype(np.float32))[:, None]
-            large = torch.nn.functional.interpolate(grey, size=(SIDE, SIDE), mode="bilinear", antialias=True)
+            gray = torch.from_numpy(images[start : start + BATCH_SIZE].astype(np.float32))[:, None]
+            large = torch.nn.functional.interpolate(gray, size=(SIDE, SIDE), mode="bilinear", antialias=True)
             activations = model.extract_features(((large - 127) / 128).expand(-1, 3, -1, -1))
             parts.append(activations.mean(dim=(2, 3)).numpy().astype(np.float16))
     return np.concatenate(parts)
@@ -79,9 +79,9 @@ def clusters(num_classes: int = 20, num_samples: int = 4000, dimensions: int = 6
     shares = np.geomspace(1, 10, num_classes)
     labels = rng.choice(num_classes, num_samples, p=shares / shares.sum()).astype(np.int64)
     # Ten dimensions tell classes apart, the rest is noise: near classes overlap.
-    centres = np.zeros((num_classes, 2, dimensions))
-    centres[:, :, :10] = rng.normal(scale=1.6, size=(num_classes, 2, 10))
-    features = centres[labels, rng.integers(0, 2, num_samples)] + rng.normal(size=(num_samples, dimensions))
+    centers = np.zeros((num_classes, 2, dimensions))
+    centers[:, :, :10] = rng.normal(scale=1.6, size=(num_classes, 2, 10))
+    features = centers[labels, rng.integers(0, 2, num_samples)] + rng.normal(size=(num_samples, dimensions))
     return Known(name="clusters", features=features.astype(np.float32), labels=labels)
 
 

@@ -32,21 +32,27 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
 
 import shardtools
-from shardtools.pipelines.embedded_captions import CLASSES, TEMPLATES, read_scene_table, render, scene_wordings
-from shardtools.pipelines.embedded_data import load_split, place_in_scenes
-from shardtools.pipelines.embedded_judge import (
+from shardtools.pipelines.embedded_generator.captions import (
+    CLASSES,
+    TEMPLATES,
+    fill_template,
+    read_scene_table,
+    scene_wordings,
+)
+from shardtools.pipelines.embedded_generator.data import load_split, place_in_scenes
+from shardtools.pipelines.embedded_generator.judge import (
     Judge,
     JudgeOptions,
     augment_strongly,
-    grey_batcher,
+    gray_batcher,
     judge_all,
     mean_pairwise_distance,
     rgb_batcher,
     train_judge,
 )
-from shardtools.pipelines.embedded_panel import load_judges
-from shardtools.pipelines.embedded_scenes import SCENE_GROUPS, paint_bank
-from shardtools.pipelines.embedded_vae import to_tensor
+from shardtools.pipelines.embedded_generator.panel import load_judges
+from shardtools.pipelines.embedded_generator.scenes import SCENE_GROUPS, paint_bank
+from shardtools.pipelines.embedded_generator.vae import to_tensor
 
 MODEL = Path(shardtools.__file__).resolve().parent / "models" / "fashion-sd"
 SAMPLERS: dict[str, tuple[type[Any], int]] = {
@@ -132,7 +138,7 @@ def per_class(judge: Judge, images: torch.Tensor, labels: torch.Tensor) -> list[
     return [round(float(correct[labels == c].mean()), 3) for c in range(len(CLASSES))]
 
 
-def summarise(values: Sequence[float]) -> Report:
+def summarize(values: Sequence[float]) -> Report:
     """Mean over the seeds and every seed's figure."""
     return {"mean": round(statistics.fmean(values), 4), "seeds": [round(v, 4) for v in values]}
 
@@ -154,11 +160,11 @@ def _scene_draw(count: int, seed: int) -> tuple[list[str], torch.Tensor]:
 
 def measure_judges(bench: Bench, data: Path) -> Report:
     """What the judges can tell on real test pictures, on black and in painted scenes."""
-    grey, labels = load_split(data, "test")
+    gray, labels = load_split(data, "test")
     backgrounds, groups = paint_bank(100, seed=2001)
     rng = np.random.default_rng(2002)
-    at = rng.integers(0, len(backgrounds), len(grey))
-    images = to_tensor(place_in_scenes(grey, backgrounds[at], rng))
+    at = rng.integers(0, len(backgrounds), len(gray))
+    images = to_tensor(place_in_scenes(gray, backgrounds[at], rng))
     _, features = judge_all(bench.black, bench.test_images)
     return {
         "black_on_real": accuracy(bench.black, bench.test_images, bench.test_labels),
@@ -172,7 +178,7 @@ def measure_judges(bench: Bench, data: Path) -> Report:
 def measure_guidance(bench: Bench) -> Report:
     """`c, d_c` at guidance 7.5 and 2 with PNDM 50: accuracy, variety, accuracy by class."""
     labels, report = _labels(bench.scale.pictures), {}
-    prompts = [render("c, d_c", CLASSES[int(c)]) for c in labels]
+    prompts = [fill_template("c, d_c", CLASSES[int(c)]) for c in labels]
     for guidance in (7.5, 2.0):
         accuracies, distances, classes = [], [], []
         for seed in bench.scale.seeds:
@@ -182,8 +188,8 @@ def measure_guidance(bench: Bench) -> Report:
             distances.append(mean_pairwise_distance(features, labels))
             classes.append(per_class(bench.black, images, labels))
         report[f"guidance_{guidance:g}"] = {
-            "judged_accuracy": summarise(accuracies),
-            "pairwise_distance": summarise(distances),
+            "judged_accuracy": summarize(accuracies),
+            "pairwise_distance": summarize(distances),
             "per_class": np.round(np.mean(classes, 0), 3).tolist(),
         }
     return report
@@ -196,10 +202,10 @@ def measure_templates(bench: Bench) -> Report:
         accuracies = []
         for seed in bench.scale.seeds:
             scenes, _ = _scene_draw(len(labels), seed)
-            prompts = [render(template, CLASSES[int(c)], b) for c, b in zip(labels, scenes, strict=True)]
+            prompts = [fill_template(template, CLASSES[int(c)], b) for c, b in zip(labels, scenes, strict=True)]
             images = generate(bench.pipeline, prompts, sampler="dpm10", guidance=7.5, seed=seed)
             accuracies.append(accuracy(bench.scene if "inside" in template else bench.black, images, labels))
-        report[template] = summarise(accuracies)
+        report[template] = summarize(accuracies)
     return report
 
 
@@ -220,7 +226,7 @@ def measure_wording(bench: Bench) -> Report:
         for seed in bench.scale.seeds:
             images = generate(bench.pipeline, prompts, sampler="dpm10", guidance=7.5, seed=seed)
             values.append(accuracy(bench.black, images, labels))
-        report[name] = {**summarise(values), "relative": round(statistics.fmean(values) / own, 4)}
+        report[name] = {**summarize(values), "relative": round(statistics.fmean(values) / own, 4)}
     return report
 
 
@@ -231,7 +237,7 @@ def measure_scenes(bench: Bench) -> Report:
         classes, groups, by_group = [], [], []
         for seed in bench.scale.seeds:
             names, group_labels = _scene_draw(len(labels), seed)
-            prompts = [render("c, h_c inside b", CLASSES[int(c)], b) for c, b in zip(labels, names, strict=True)]
+            prompts = [fill_template("c, h_c inside b", CLASSES[int(c)], b) for c, b in zip(labels, names, strict=True)]
             images = generate(bench.pipeline, prompts, sampler="dpm10", guidance=guidance, seed=seed)
             classes.append(accuracy(bench.scene, images, labels))
             groups.append(accuracy(bench.group, images, group_labels))
@@ -239,8 +245,8 @@ def measure_scenes(bench: Bench) -> Report:
             correct = (probabilities.argmax(1) == group_labels).float()
             by_group.append([float(correct[group_labels == g].mean()) for g in range(len(SCENE_GROUPS))])
         report[f"guidance_{guidance:g}"] = {
-            "class_accuracy": summarise(classes),
-            "group_accuracy": summarise(groups),
+            "class_accuracy": summarize(classes),
+            "group_accuracy": summarize(groups),
             "per_group": dict(zip(SCENE_GROUPS, np.round(np.mean(by_group, 0), 3).tolist(), strict=True)),
         }
     return report
@@ -264,21 +270,21 @@ def _mirrored_accuracy(judge: Judge, bench: Bench) -> float:
 def measure_students(bench: Bench, data: Path) -> Report:
     """Classifiers trained on generated pictures only (guidance 2, DPM++ 10), tested on real ones."""
     labels = _labels(bench.scale.train_pictures)
-    prompts = [render(TEMPLATES[i // 10 % 3], CLASSES[int(c)]) for i, c in enumerate(labels)]
+    prompts = [fill_template(TEMPLATES[i // 10 % 3], CLASSES[int(c)]) for i, c in enumerate(labels)]
     generated, real = [], []
-    grey, real_labels = (torch.from_numpy(a) for a in load_split(data, "train"))
+    gray, real_labels = (torch.from_numpy(a) for a in load_split(data, "train"))
     for seed in bench.scale.seeds:
         images = generate(bench.pipeline, prompts, sampler="dpm10", guidance=2.0, seed=seed + 500)
         generated.append(_mirrored_accuracy(_student(images, labels, seed), bench))
     for seed in bench.scale.seeds[:1]:
-        order = torch.randperm(len(grey), generator=torch.Generator().manual_seed(seed))
-        rgb, own = grey_batcher(grey, real_labels)(order[: len(labels)])
+        order = torch.randperm(len(gray), generator=torch.Generator().manual_seed(seed))
+        rgb, own = gray_batcher(gray, real_labels)(order[: len(labels)])
         student = _student(rgb.contiguous(), own, seed)
         real.append(_mirrored_accuracy(student, bench))
     return {
         "pictures": len(labels),
-        "trained_on_generated": summarise(generated),
-        "trained_on_as_many_real": summarise(real),
+        "trained_on_generated": summarize(generated),
+        "trained_on_as_many_real": summarize(real),
     }
 
 
@@ -290,7 +296,7 @@ def time_samplers(folder: Path, threads: int) -> Report:
         for batch_size in (32, 50):
             kind, steps = SAMPLERS[sampler]
             pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
-            prompts = [render("c, d_c", CLASSES[i % 10]) for i in range(batch_size)]
+            prompts = [fill_template("c, d_c", CLASSES[i % 10]) for i in range(batch_size)]
             pipeline(prompts, num_inference_steps=2, guidance_scale=7.5)
             start = time.perf_counter()
             for _ in range(2):
@@ -324,14 +330,14 @@ def measure_speed(folder: Path) -> Report:
 
 def run(folder: Path, data: Path, judges: Path, scale: Scale, only: Sequence[str]) -> Report:
     """The named measurements, or all, each logged to stderr when done."""
-    grey, labels = load_split(data, "test")
+    gray, labels = load_split(data, "test")
     trained = load_judges(data, judges, scale.judge_epochs)
     bench = Bench(
         pipeline=load_pipeline(folder),
         black=trained["black"],
         scene=trained["scene"],
         group=trained["group"],
-        test_images=(torch.from_numpy(grey) * 2 - 1)[:, None].expand(-1, 3, -1, -1).contiguous(),
+        test_images=(torch.from_numpy(gray) * 2 - 1)[:, None].expand(-1, 3, -1, -1).contiguous(),
         test_labels=torch.from_numpy(labels),
         scale=scale,
     )

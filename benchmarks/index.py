@@ -33,7 +33,7 @@ from shardtools.features import EncoderFacts, FeaturePlan, FeatureStore, Feature
 from shardtools.features.writer import commit_features
 from shardtools.storage import open_storage
 
-NUM_CENTRES = 1000
+NUM_CENTERS = 1000
 IMAGENET_ROWS = 1_281_167
 LAW_DIM = 2048
 _BATCH = 64
@@ -54,11 +54,11 @@ def make_features(folder: Path, num_rows: int, dim: int, seed: int = 0) -> Featu
     )
     storage = open_storage(folder)
     writer = FeatureWriter(storage, plan)
-    centres = np.random.default_rng(seed).standard_normal((NUM_CENTRES, dim), np.float32)
+    centers = np.random.default_rng(seed).standard_normal((NUM_CENTERS, dim), np.float32)
     for part in range(plan.num_parts):
         rows, random = plan.rows_of(part), np.random.default_rng([seed, part])
         noise = random.standard_normal((len(rows), dim), np.float32)
-        features = centres[random.integers(0, NUM_CENTRES, len(rows))] + 1.5 * noise
+        features = centers[random.integers(0, NUM_CENTERS, len(rows))] + 1.5 * noise
         writer.add(part, [f"{row:08d}" for row in rows], features)
     info = commit_features(storage)
     assert info is not None
@@ -75,7 +75,7 @@ def open_made(folder: Path) -> FeatureStore:
 
 def ours(store: FeatureStore, k: int) -> np.ndarray:
     """Blocked products, each pair of blocks once."""
-    from shardtools.index import knn_graph
+    from shardtools.features.neighbors import knn_graph
 
     return knn_graph(store, k).rows
 

@@ -39,9 +39,9 @@ import pyarrow.dataset as pads
 
 from shardtools.dataset import DatasetInfo, PartEntry, PlanFile, SplitInfo, store_plan_file
 from shardtools.dataset.commit import Merger
-from shardtools.dataset.layout import DATASET_FILE
+from shardtools.dataset.commit_file import DATASET_FILE
+from shardtools.generation.plan import GeneratorSettings, Plan, PlanOptions
 from shardtools.manifest import SCHEMA, ShardFile, encode_part
-from shardtools.plan import GeneratorSettings, Plan, PlanOptions
 from shardtools.prompts import PromptOptions
 from shardtools.prompts.scenes import load_scenes
 from shardtools.shards import part_path, shard_path

@@ -107,7 +107,7 @@ def synthetic(arguments: argparse.Namespace) -> Report:
 
 
 def _engine(arguments: argparse.Namespace, *, is_synthetic: bool) -> Report:
-    from shardtools.pipelines.train_run import Run
+    from shardtools.pipelines.train.run import Run
     from shardtools.training import TrainOptions, read_metrics
     from shardtools.training.data import Share
 
@@ -145,7 +145,7 @@ def torchvision(arguments: argparse.Namespace) -> Report:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    from shardtools.pipelines.train_models import build_classifier, parameter_groups
+    from shardtools.pipelines.train.models import build_classifier, parameter_groups
 
     device, wanted = _device(arguments), recipe(arguments)
     transform = transforms.Compose(
@@ -160,7 +160,7 @@ def torchvision(arguments: argparse.Namespace) -> Report:
     workers = {"num_workers": arguments.threads, "persistent_workers": True, "pin_memory": device.type == "cuda"}
     loader = DataLoader(dataset, batch_size=wanted.batch_size, shuffle=True, drop_last=True, **workers)
     model = build_classifier(wanted, len(dataset.classes), seed=0).to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.SGD(parameter_groups(model, wanted.weight_decay), lr=0.1, momentum=wanted.momentum)
+    optimizer = torch.optim.SGD(parameter_groups(model, wanted.weight_decay), lr=0.1, momentum=wanted.momentum)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=wanted.precision == "bf16")
 
     def steps() -> Iterator[int]:
@@ -170,8 +170,8 @@ def torchvision(arguments: argparse.Namespace) -> Report:
                 with autocast:
                     logits = model(images)
                 functional.cross_entropy(logits.float(), labels.to(device, non_blocking=True)).backward()
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
                 yield len(labels)
 
     speeds, images, since = [], 0, time.perf_counter()
@@ -192,7 +192,7 @@ def heads(arguments: argparse.Namespace) -> Report:
     import torch
     from torch.nn import functional
 
-    from shardtools.pipelines.train_models import build_classifier, parameter_groups
+    from shardtools.pipelines.train.models import build_classifier, parameter_groups
     from shardtools.training.data import read_classes
 
     device, base = _device(arguments), recipe(arguments)
@@ -202,11 +202,11 @@ def heads(arguments: argparse.Namespace) -> Report:
     images = images.to(memory_format=torch.channels_last)
     labels = torch.arange(base.batch_size, device=device) % num_classes
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=base.precision == "bf16")
-    models, optimisers = {}, {}
+    models, optimizers = {}, {}
     for name in ("cosine", "ocm"):
         model = build_classifier(replace(base, head=name, **shapes), num_classes, seed=0)
         models[name] = model.to(device, memory_format=torch.channels_last)
-        optimisers[name] = torch.optim.SGD(parameter_groups(model, 1e-4), lr=0.01, momentum=0.9)
+        optimizers[name] = torch.optim.SGD(parameter_groups(model, 1e-4), lr=0.01, momentum=0.9)
     memory: Any = models["ocm"].head
     # As the projector gives them, with a gradient to make for them.
     embeddings = torch.randn(base.batch_size, 256, device=device, requires_grad=True)
@@ -218,8 +218,8 @@ def heads(arguments: argparse.Namespace) -> Report:
         if name == "ocm":
             with autocast:
                 memory.update(models["ocm"], images, labels)
-        optimisers[name].step()
-        optimisers[name].zero_grad(set_to_none=True)
+        optimizers[name].step()
+        optimizers[name].zero_grad(set_to_none=True)
 
     def head(name: str) -> None:
         functional.cross_entropy(models[name].head(embeddings), labels).backward()

@@ -23,9 +23,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from shardtools.audits.quality import QualityOptions, measure_dataset
+from shardtools.audits.quality.pdq import SIDE
 from shardtools.loader import Loader, LoaderOptions, OrderOptions, ResizeOptions
-from shardtools.quality import QualityOptions, measure_dataset
-from shardtools.quality.pdq import SIDE
 
 BAR = 300.0
 

@@ -218,11 +218,11 @@ def measure(arguments: argparse.Namespace, data: Path, say: Callable[[str], None
                         say(f"{name} failed")
                         continue
                     runs.setdefault(name, []).append(run)
-                    say(f"round {number + 1} {name}: {_words(summarise([run]))}")
-    return {name: summarise(found) for name, found in runs.items()}, failed
+                    say(f"round {number + 1} {name}: {_words(summarize([run]))}")
+    return {name: summarize(found) for name, found in runs.items()}, failed
 
 
-def summarise(runs: Sequence[Report]) -> Report:
+def summarize(runs: Sequence[Report]) -> Report:
     """Medians over all epochs after the first of all runs; peaks are the largest."""
     epochs = [pair for run in runs for pair in zip(run["images"][1:], run["seconds"][1:], strict=True)]
     found: Report = {"first_batch_seconds": statistics.median(run["first_batch_seconds"] for run in runs)}

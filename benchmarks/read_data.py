@@ -67,7 +67,7 @@ def make_large(arguments: argparse.Namespace, out: Path) -> None:
     """The shards of `tar` again and again, under new keys."""
     from shardtools.dataset import PartEntry, SplitInfo, open_dataset
     from shardtools.dataset.commit import Merger
-    from shardtools.dataset.layout import DATASET_FILE
+    from shardtools.dataset.commit_file import DATASET_FILE
     from shardtools.shards import part_path, shard_path
     from shardtools.storage import open_storage
 
@@ -174,7 +174,7 @@ def serve(arguments: argparse.Namespace) -> None:
     import obstore
     from obstore.store import S3Store
 
-    from tests.s3_server import S3Server
+    from tests.helpers.s3_server import S3Server
 
     # A short path: the server makes sockets in it, and their paths end at 107 bytes.
     with tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True) as home:

@@ -127,11 +127,11 @@ def measure(
                 say(f"{name} failed")
                 continue
             runs.setdefault(name, []).append(run)
-            say(f"round {number + 1} {name}: {json.dumps(rounded(summarise([run])))}")
+            say(f"round {number + 1} {name}: {json.dumps(rounded(summarize([run])))}")
     return runs, failed
 
 
-def summarise(runs: Sequence[Report]) -> Report:
+def summarize(runs: Sequence[Report]) -> Report:
     """Medians over what all runs of a contender measured; peaks are the largest."""
     found: Report = {}
     for name in ("images_per_second", "data_wait"):
@@ -177,7 +177,7 @@ def judge(found: dict[str, float], device: str) -> Report:
 
 def report(runs: dict[str, list[Report]], failed: dict[str, str], arguments: argparse.Namespace) -> Report:
     """The JSON object."""
-    results = {name: summarise(found) for name, found in runs.items()}
+    results = {name: summarize(found) for name, found in runs.items()}
     first = next(iter(runs.values()))[0] if runs else {"settings": {"device": "cpu"}}
     found = figures(results)
     return {

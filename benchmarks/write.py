@@ -176,7 +176,7 @@ def speed_of(seconds: float, startup: float, num_images: int) -> float:
     return num_images / seconds
 
 
-def summarise(runs: Sequence[Run], tiny_runs: Sequence[Run], num_images: int, num_bytes: int) -> Report:
+def summarize(runs: Sequence[Run], tiny_runs: Sequence[Run], num_images: int, num_bytes: int) -> Report:
     """Medians of one contender's runs; the peak is the largest.
 
     Args:
@@ -247,7 +247,7 @@ def measure_speed(arguments: argparse.Namespace, workdir: Path, say: Callable[[s
             rest = f"{tiny_runs[name][-1]['seconds']:.2f} s for the tiny images, {run['peak_mb']:.0f} MB"
             say(f"round {number + 1} {name}: {run['seconds']:.2f} s, {rest}")
     return {
-        name: summarise(
+        name: summarize(
             done, tiny_runs[name], num_images[CONTENDERS[name].is_slow], num_bytes[CONTENDERS[name].is_slow]
         )
         for name, done in runs.items()

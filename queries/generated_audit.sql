@@ -9,7 +9,7 @@
 --   $blank (number, default 0.015)   as in image_quality
 -- Returns:
 --   dataset           address of the dataset, as it was given
---   prompt_template   the template the prompts were rendered from
+--   prompt_template   the template the prompts were made from
 --   scene             the scene that filled `b`; null where there was none
 --   guidance_scale    classifier-free guidance
 --   num_rows          images that were asked for
@@ -34,7 +34,7 @@ qualities as (
     select
         dataset,
         key,
-        (colour_spread < $blank) as is_blank
+        (color_spread < $blank) as is_blank
     from overlays.quality
 ),
 

@@ -24,7 +24,7 @@
 --   aspect        longer side over the shorter one
 --   mode          pixel layout; odd where it is not the dataset's most frequent one
 --   reason        why the image could not be measured
---   problems      blank, dark, bright, low contrast, blurred, low information, odd shape, grey, odd mode, undecodable
+--   problems      blank, dark, bright, low contrast, blurred, low information, odd shape, gray, odd mode, undecodable
 
 with images as (
     select
@@ -56,14 +56,14 @@ judged as (
         list_filter(
             [
                 case when status <> 'ok' then status end,
-                case when colour_spread < $blank then 'blank' end,
+                case when color_spread < $blank then 'blank' end,
                 case when brightness < $dark then 'dark' end,
                 case when brightness > $bright then 'bright' end,
                 case when contrast < $flat then 'low contrast' end,
                 case when sharpest < $blurred then 'blurred' end,
                 case when entropy < $entropy then 'low information' end,
                 case when aspect > $aspect then 'odd shape' end,
-                case when saturation < 0.01 and usual_saturation > 0.05 then 'grey' end,
+                case when saturation < 0.01 and usual_saturation > 0.05 then 'gray' end,
                 case when mode <> usual_mode then 'odd mode' end
             ],
             lambda problem: problem is not null

@@ -21,7 +21,7 @@
 --   prototype_margin       nearness to another class's mean minus that to the own
 --   training_doubt         minus the area under the margin of a training; null without one
 --   encoder_agreement      the smaller linear_doubt of two encoders; null with one
---   neighbours             keys of the nearest other samples, the nearest first
+--   neighbors             keys of the nearest other samples, the nearest first
 
 with judged as (
     select
@@ -39,7 +39,7 @@ with judged as (
         noise.prototype_margin,
         noise.training_doubt,
         noise.encoder_agreement,
-        noise.neighbours
+        noise.neighbors
     from overlays.label_noise as noise
     inner join samples on noise.dataset = samples.dataset and noise.key = samples.key
 ),

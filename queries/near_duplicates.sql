@@ -34,7 +34,7 @@ with pairs as (
         and ($max_distance::double is null or distance <= $max_distance)
 ),
 
-labelled as (
+labeled as (
     select
         pairs.dataset,
         pairs.key,
@@ -52,7 +52,7 @@ labelled as (
 
 ordered as (
     select *
-    from labelled
+    from labeled
     order by distance asc, dataset asc, key asc, other_dataset asc, other_key asc
 )
 

@@ -5,7 +5,7 @@
 --   $min_images (integer, default 1)   only groups of at least this many images
 -- Returns:
 --   dataset          address of the dataset, as it was given
---   prompt_template  the template the prompts were rendered from
+--   prompt_template  the template the prompts were made from
 --   scene            the scene that filled `b`; null where there was none
 --   guidance_scale   classifier-free guidance
 --   num_images       images

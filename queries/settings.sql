@@ -9,7 +9,7 @@
 --   num_inference_steps  denoising steps
 --   guidance_scale       classifier-free guidance
 --   negative_prompt      null where none was given
---   prompt_template      the template the prompts were rendered from
+--   prompt_template      the template the prompts were made from
 --   batch_size           images denoised together
 --   threads_per_process  CPU threads of one generating process
 --   dtype                float32, float16, bfloat16

@@ -8,7 +8,7 @@
     │   └── PlanMismatchError       the target holds another plan
     ├── ModelError                  a generator that cannot be loaded
     ├── RunError                    a run that was stopped, failed or was killed, or lacks a library
-    ├── SourceError                 an outside layout that cannot be read
+    ├── SourceError                 an outside format that cannot be read
     ├── StorageError                a place that cannot be read or written
     │   ├── NotFoundError           nothing is there
     │   ├── AlreadyExistsError      put-if-absent found something
@@ -45,7 +45,7 @@ class TaxonomyError(ShardtoolsError):
 
 
 class PromptError(ShardtoolsError):
-    """A prompt template that cannot be rendered."""
+    """A prompt template that cannot be filled."""
 
 
 class PlanError(ShardtoolsError):
@@ -65,7 +65,7 @@ class RunError(ShardtoolsError):
 
 
 class SourceError(ShardtoolsError):
-    """An outside layout that cannot be read."""
+    """An outside format that cannot be read."""
 
 
 class StorageError(ShardtoolsError):

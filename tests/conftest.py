@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+from pathlib import Path
 
 # Until all tests are imported: the garbage collector looks at every object of torch and a hundred files again and again
 # and finds nothing, for two fifths of the CPU that this takes a process.
@@ -21,7 +22,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from tests.s3_server import s3_environment, s3_server  # noqa: E402
+from tests.helpers.s3_server import s3_environment, s3_server  # noqa: E402
 
 __all__ = ["s3_environment", "s3_server"]
 
@@ -32,20 +33,24 @@ settings.register_profile("search", deadline=None, max_examples=2000, database=N
 settings.load_profile("default")
 
 SLOW_FILES = (
-    "test_study_imagenet_sd.py",
-    "test_train_processes.py",
-    "test_generation_processes.py",
-    "test_train_options.py",
-    "test_embedded.py",
-    "test_generation.py",
-    "test_streaming_peers.py",
+    "pipelines/studies/test_imagenet_sd.py",
+    "pipelines/train/test_processes.py",
+    "generation/test_processes.py",
+    "pipelines/train/test_options.py",
+    "pipelines/test_embedded_generator.py",
+    "generation/test_generation.py",
+    "shards/test_streaming_peers.py",
 )
+
+
+def _below(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: run last, one of them would keep one process busy while the others wait."""
-    items.sort(key=lambda item: SLOW_FILES.index(item.path.name) if item.path.name in SLOW_FILES else len(SLOW_FILES))
+    items.sort(key=lambda item: SLOW_FILES.index(_below(item)) if _below(item) in SLOW_FILES else len(SLOW_FILES))
 
 
 def pytest_collection_finish() -> None:

@@ -12,10 +12,10 @@ while not (ROOT / "pyproject.toml").exists():
     ROOT = ROOT.parent
 
 JOBS = {
-    ("features", "shardtools.pipelines.extract_features"),
-    ("generation", "shardtools.pipelines.generate"),
-    ("training", "shardtools.pipelines.train"),
-    ("verify", "shardtools.pipelines.regenerate"),
+    ("features", "shardtools.pipelines.features.job"),
+    ("generation", "shardtools.pipelines.generate.job"),
+    ("training", "shardtools.pipelines.train.job"),
+    ("verify", "shardtools.pipelines.generate.regenerate"),
 }
 """What rooms start as processes, since only pipelines/ may load torch: the one way up, by the interpreter's `-m`."""
 

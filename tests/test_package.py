@@ -55,10 +55,10 @@ def test_wheel_holds_only_the_package(wheel: Path) -> None:
 def test_wheel_holds_every_module(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "shardtools").rglob("*.py")}
-    modules |= {f"shardtools/pipelines/{path.name}" for path in (ROOT / "pipelines").glob("*.py")}
+    modules |= {f"shardtools/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "pipelines").rglob("*.py")}
 
     assert modules <= names
-    assert "shardtools/pipelines/generate.py" in names
+    assert "shardtools/pipelines/generate/job.py" in names
 
 
 @pytest.mark.parametrize("folder", ["models", "queries", "taxonomy", "prompts", "training"])
@@ -79,7 +79,7 @@ def test_installed_package_runs_on_its_own(installed: Path, tmp_path: Path) -> N
     program = (
         "import importlib.util, pathlib, shardtools\n"
         "print(pathlib.Path(shardtools.__file__).parents[1])\n"
-        "print(importlib.util.find_spec('shardtools.pipelines.generate').origin)\n"
+        "print(importlib.util.find_spec('shardtools.pipelines.generate.job').origin)\n"
         "print(importlib.util.find_spec('pipelines'), importlib.util.find_spec('queries'))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(installed)}
@@ -97,7 +97,7 @@ def test_installed_package_runs_on_its_own(installed: Path, tmp_path: Path) -> N
 
     assert ran.stdout.split("\n")[:3] == [
         str(installed),
-        str(installed / "shardtools/pipelines/generate.py"),
+        str(installed / "shardtools/pipelines/generate/job.py"),
         "None None",
     ]
     assert "n03472535" in classes.stdout

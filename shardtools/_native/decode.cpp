@@ -127,10 +127,10 @@ Status JpegReader::open(const uint8_t* bytes, size_t length, const Limits& limit
     codec_.mem->max_memory_to_use = static_cast<long>(limits.max_pixels * 8 + (int64_t{64} << 20));
     jpeg_read_header(&codec_, TRUE);
     if (static_cast<int64_t>(codec_.image_width) * codec_.image_height > limits.max_pixels) return kBadSize;
-    return choose_colours();
+    return choose_colors();
 }
 
-Status JpegReader::choose_colours() {
+Status JpegReader::choose_colors() {
     is_cmyk_ = codec_.jpeg_color_space == JCS_CMYK || codec_.jpeg_color_space == JCS_YCCK;
     if (codec_.jpeg_color_space == JCS_UNKNOWN) return kUnsupported;
     codec_.out_color_space = is_cmyk_ ? JCS_CMYK : JCS_RGB;

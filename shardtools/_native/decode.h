@@ -65,7 +65,7 @@ public:
     };
 
 private:
-    Status choose_colours();
+    Status choose_colors();
     void to_rgb(uint8_t* row) const;
 
     jpeg_decompress_struct codec_;

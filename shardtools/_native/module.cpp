@@ -292,7 +292,7 @@ PyObject* decode(PyObject*, PyObject* args) {
         int64_t* nanoseconds = static_cast<int64_t*>(inputs.times->buf);
         nanoseconds[0] += spent.decode;
         nanoseconds[1] += spent.resize;
-        nanoseconds[2] += spent.colour;
+        nanoseconds[2] += spent.color;
     } catch (const std::exception& error) {
         return to_python(error);
     }
@@ -324,7 +324,7 @@ PyObject* read_sizes(PyObject*, PyObject* args) {
     Py_RETURN_NONE;
 }
 
-PyObject* recolour(PyObject*, PyObject* args) {
+PyObject* recolor(PyObject*, PyObject* args) {
     PyObject *target, *operations, *values;
     if (!PyArg_ParseTuple(args, "OOO", &target, &operations, &values)) return nullptr;
     try {
@@ -336,8 +336,8 @@ PyObject* recolour(PyObject*, PyObject* args) {
             refuse("targets, operations", "one image and its operations");
             return nullptr;
         }
-        ColourScratch scratch;
-        apply_colours(static_cast<uint8_t*>(image->buf), static_cast<int>(image->shape[3]),
+        ColorScratch scratch;
+        apply_colors(static_cast<uint8_t*>(image->buf), static_cast<int>(image->shape[3]),
                       static_cast<int>(image->shape[2]), static_cast<const uint8_t*>(inputs.operations->buf),
                       static_cast<const double*>(inputs.values->buf), static_cast<int>(inputs.num_operations), scratch);
     } catch (const std::exception& error) {
@@ -373,8 +373,8 @@ PyMethodDef kMethods[] = {
      "decode(pool, images, crops, windows, flips, targets, operations, values, statuses, times, filter, allow_scaled, "
      "tolerate_damage, max_pixels, raw_sizes=None): decodes a batch; see shardtools/decode/native.py."},
     {"read_sizes", read_sizes, METH_VARARGS, "read_sizes(images, sizes, statuses, max_pixels): header only."},
-    {"recolour", recolour, METH_VARARGS,
-     "recolour(target [1, 1, H, W, 3], operations [1, 1, P], values [1, 1, P]): colour operations in place."},
+    {"recolor", recolor, METH_VARARGS,
+     "recolor(target [1, 1, H, W, 3], operations [1, 1, P], values [1, 1, P]): colour operations in place."},
     {"simd", simd, METH_VARARGS, "simd(name=None): the instructions in use; with a name, for tests, chooses them."},
     {"library", library, METH_NOARGS, "library(): name and version of the JPEG library."},
     {nullptr, nullptr, 0, nullptr},

@@ -182,10 +182,10 @@ Status decode_and_resize(Rows reader, bool allow_scaled, const CropTask* tasks, 
     watch.book(&Times::resize);
     for (int i = 0; i < num_tasks; i++) {
         const CropTask& task = tasks[i];
-        apply_colours(task.target, task.width, task.height, task.operations, task.values, task.num_operations,
-                      workspace.colours);
+        apply_colors(task.target, task.width, task.height, task.operations, task.values, task.num_operations,
+                      workspace.colors);
     }
-    watch.book(&Times::colour);
+    watch.book(&Times::color);
     return kOk;
 }
 

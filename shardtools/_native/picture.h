@@ -4,7 +4,7 @@
 #include <atomic>
 #include <vector>
 
-#include "colour.h"
+#include "color.h"
 #include "decode.h"
 #include "resize.h"
 
@@ -32,7 +32,7 @@ struct PictureOptions {
 
 // Nanoseconds of all threads together.
 struct Times {
-    std::atomic<int64_t> decode{0}, resize{0}, colour{0};
+    std::atomic<int64_t> decode{0}, resize{0}, color{0};
 };
 
 // What a thread keeps from image to image, so that most images allocate nothing of their own.
@@ -44,7 +44,7 @@ struct Workspace {
     };
     std::vector<Crop> crops;
     std::vector<uint8_t> strip;
-    ColourScratch colours;
+    ColorScratch colors;
 };
 
 // Fills every target, with zeros where the status is not kOk.

@@ -51,7 +51,7 @@ void put_weight(WeightGroup& group, int tap, int weight) {
 }
 
 // Middle of an output pixel in the source.
-double centre_of(const AxisPlan& plan, double scale, int i) {
+double center_of(const AxisPlan& plan, double scale, int i) {
     const int position = plan.reversed ? plan.size - 1 - i : i;
     return plan.begin + (plan.offset + position + 0.5) * scale;
 }
@@ -75,10 +75,10 @@ void make_axis(Axis& axis, Filter filter, const AxisPlan& plan) {
     axis.end = 0;
     int most = 1;
     for (int i = 0; i < plan.size; i++) {
-        const double centre = centre_of(plan, scale, i);
+        const double center = center_of(plan, scale, i);
         // As Pillow: the conversion truncates, so what is below zero is cut off behind it.
-        const int first = std::clamp(static_cast<int>(centre - support + 0.5), 0, plan.num_pixels - 1);
-        const int last = std::clamp(static_cast<int>(centre + support + 0.5), first + 1, plan.num_pixels);
+        const int first = std::clamp(static_cast<int>(center - support + 0.5), 0, plan.num_pixels - 1);
+        const int last = std::clamp(static_cast<int>(center + support + 0.5), first + 1, plan.num_pixels);
         axis.first[static_cast<size_t>(i)] = first;
         axis.count[static_cast<size_t>(i)] = last - first;
         axis.begin = std::min(axis.begin, first);
@@ -96,10 +96,10 @@ void make_axis(Axis& axis, Filter filter, const AxisPlan& plan) {
     for (int i = 0; i < plan.size; i++) {
         int& first = axis.first[static_cast<size_t>(i)];
         const int count = axis.count[static_cast<size_t>(i)];
-        const double centre = centre_of(plan, scale, i);
+        const double center = center_of(plan, scale, i);
         double total = 0;
         for (int tap = 0; tap < count; tap++) {
-            weights[tap] = shape.weight((tap + first - centre + 0.5) * inverse);
+            weights[tap] = shape.weight((tap + first - center + 0.5) * inverse);
             total += weights[tap];
         }
         const int shift = std::max(0, first - last_start);

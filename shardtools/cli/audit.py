@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.audits.labels import LabelAuditOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
-from shardtools.labelaudit import LabelAuditOptions
 
 if TYPE_CHECKING:
-    from shardtools.labelaudit import LabelAuditOptions, LabelAuditResult
+    from shardtools.audits.labels import LabelAuditOptions, LabelAuditResult
 
 EPILOG = """\b
 Examples:
@@ -45,7 +45,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     Writes the overlay label_noise (all scores, a calibrated probability that the label is wrong, a suggested label,
     the nearest samples) and summary.json beside it (noise rate, and precision and recall at several cuts).
     """
-    from shardtools.labelaudit import audit_dataset
+    from shardtools.audits.labels import audit_dataset
 
     wanted = LabelAuditOptions(dataset=dataset, **options)
     result = audit_dataset(wanted, report=lambda line: click.echo(line, err=True))

@@ -117,7 +117,7 @@ def summary(bench: Any, advice: list[str]) -> str:
         ("reading codes (entropy decoding, an estimate)", bench.shares.entropy),
         ("making pixels (inverse transform, upsampling, RGB)", bench.shares.pixels),
         ("resizing, straight into the batch", bench.shares.resize),
-        ("colours", bench.shares.colour),
+        ("colours", bench.shares.color),
         ("waiting for bytes", bench.shares.waiting),
         ("all else", bench.shares.rest),
     ]

@@ -69,22 +69,22 @@ def _look_up(words: str) -> tuple[list[dict[str, Any]], str]:
     if is_list:
         classes = load_classes(words)
         footer = f"{counted(len(classes), 'class', 'classes', spec=',')} in {words}"
-        return [_class_record(entry) for entry in classes], footer
+        return [_class_object(entry) for entry in classes], footer
     synsets = find_classes(words)
     if synsets:
         footer = (
             f"{counted(len(synsets), 'synset', spec=',')} for {words!r}; "
             f"use one: shardtools prompts --classes {synsets[0].name}"
         )
-        return [_synset_record(synset) for synset in synsets], footer
+        return [_synset_object(synset) for synset in synsets], footer
     if is_identifier(words):
-        return [_class_record(entry) for entry in load_classes(words)], "from WordNet 3.0; it is in no class set"
+        return [_class_object(entry) for entry in load_classes(words)], "from WordNet 3.0; it is in no class set"
     near = suggest(words)
     hint = f"did you mean {' or '.join(near)}?" if near else "`shardtools classes` lists the class sets"
     raise TaxonomyError(f"no class set or synset of the shipped table is called {words!r}; {hint}")
 
 
-def _class_record(entry: ImageClass) -> dict[str, Any]:
+def _class_object(entry: ImageClass) -> dict[str, Any]:
     return {
         "class_index": entry.class_index,
         "wnid": entry.wnid,
@@ -95,7 +95,7 @@ def _class_record(entry: ImageClass) -> dict[str, Any]:
     }
 
 
-def _synset_record(synset: Synset) -> dict[str, Any]:
+def _synset_object(synset: Synset) -> dict[str, Any]:
     from shardtools.taxonomy.table import lemmas_of
 
     return {

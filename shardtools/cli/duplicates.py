@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.audits.duplicates import DuplicatesOptions, NearOptions
 from shardtools.cli.options import options_of, values_of
-from shardtools.duplicates import DuplicatesOptions, NearOptions
 
 if TYPE_CHECKING:
-    from shardtools.duplicates import DuplicatesResult
+    from shardtools.audits.duplicates import DuplicatesResult
 
 LEAK_EXIT_CODE = 3
 LEAKS_SHOWN = 10
@@ -46,26 +46,26 @@ def command(datasets: tuple[str, ...], fail_on_leak: bool, as_json: bool, **give
     perceptual hashes at most --radius bits apart, which `shardtools quality` makes; none within the radius is missed.
     The kind embedding compares what `shardtools features` makes; what is near by it depends on the encoder.
     """
-    from shardtools.duplicates import find_duplicates
+    from shardtools.audits.duplicates import find_duplicates
 
     options = DuplicatesOptions(datasets=datasets, **values_of(DuplicatesOptions, given))
     near = NearOptions(**values_of(NearOptions, given))
-    embeddings = None
+    feature_tables = None
     if "embedding" in options.kinds:
-        from shardtools.index import open_embeddings
+        from shardtools.audits.duplicates import open_feature_tables
 
-        embeddings = open_embeddings(datasets, near, lambda line: click.echo(line, err=True))
+        feature_tables = open_feature_tables(datasets, near, lambda line: click.echo(line, err=True))
     elif near.features:
         raise click.UsageError("--features are for the kind embedding: add --kind embedding")
-    result = find_duplicates(options, embeddings)
+    result = find_duplicates(options, feature_tables)
     if as_json:
-        click.echo(json.dumps(_record(result), ensure_ascii=False))
+        click.echo(json.dumps(_json_object(result), ensure_ascii=False))
     else:
         click.echo("\n".join(_lines(result)))
     return LEAK_EXIT_CODE if fail_on_leak and len(result.leaks) else 0
 
 
-def _record(result: DuplicatesResult) -> dict[str, Any]:
+def _json_object(result: DuplicatesResult) -> dict[str, Any]:
     counts = [
         dict(zip(("kind", "dataset_a", "split_a", "dataset_b", "split_b", "num_pairs"), (*place, count), strict=True))
         for place, count in sorted(result.counts().items())

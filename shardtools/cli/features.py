@@ -53,7 +53,7 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
     wanted = FeatureOptions(dataset=dataset, encoder=encoder, **options)
 
     def as_rank(progress: Any) -> Any:
-        from shardtools.pipelines.extract_features import run_launched
+        from shardtools.pipelines.features.job import run_launched
 
         return run_launched(wanted, progress)
 

@@ -31,7 +31,7 @@ Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 @click.command("gen-sd", epilog=EPILOG)
 @options_of(
     GenerateOptions,
-    first=("prompt", "classes", "images_per_class", "like", "scale", "lemmas", "hypernyms", "scenes", "model"),
+    first=("prompt_template", "classes", "images_per_class", "like", "scale", "lemmas", "hypernyms", "scenes", "model"),
     changes={
         "out": {
             "required": False,
@@ -58,7 +58,7 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
     from shardtools.cli.progress import RunProgress
 
     def as_rank(progress: Any) -> Any:
-        from shardtools.pipelines.generate import run_launched
+        from shardtools.pipelines.generate.job import run_launched
 
         return run_launched(wanted, progress)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardtools.cli.options import options_of
-from shardtools.index import KINDS, IndexOptions
+from shardtools.features.neighbors import KINDS, IndexOptions
 
 if TYPE_CHECKING:
     from shardtools.features import FeatureStore
-    from shardtools.index import Neighbors
+    from shardtools.features.neighbors import Neighbors
 
 EPILOG = """\b
 Examples:
@@ -38,7 +38,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def build_command(dataset: str, features: str | None, as_json: bool, **options: Any) -> None:
     """Build an index of DATASET's features and measure its recall."""
-    from shardtools.index import build_index
+    from shardtools.features.neighbors import build_index
 
     info = build_index(_open(dataset, features), IndexOptions(**options)).info
     if as_json:
@@ -76,23 +76,23 @@ def search_command(
     """List the samples of DATASET that are nearest to samples, image files or texts."""
     if sum(map(bool, (keys, images, texts))) != 1:
         raise click.UsageError("give --key, --image or --text: for instance --key 00000012")
-    from shardtools.index import open_index
+    from shardtools.features.neighbors import open_index
 
     store = _open(dataset, features)
     index = open_index(store, kind)
     records = []
     if keys:
         for key in keys:
-            records += _records(store, key, index.neighbours_of(key, k))
+            records += _json_objects(store, key, index.neighbors_of(key, k))
     else:
-        from shardtools.pipelines import search_image
+        from shardtools.pipelines.features import search as search_image
 
         if texts:
             vectors = search_image.text_features(store, texts, encoder=encoder)
         else:
             vectors = search_image.image_features(store, images, encoder=encoder, weights=weights)
         for number, query in enumerate(texts or images):
-            records += _records(store, query, index.search(vectors[number : number + 1], k))
+            records += _json_objects(store, query, index.search(vectors[number : number + 1], k))
     if as_json:
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
@@ -110,7 +110,7 @@ def search_command(
 @click.option("--kind", type=click.Choice(list(KINDS)), default="flat", show_default=True)
 def graph_command(dataset: str, features: str | None, k: int, metric: str, kind: str) -> None:
     """Find the neighbours of every sample of DATASET and keep them beside its features."""
-    from shardtools.index import neighbour_graph
+    from shardtools.features.neighbors import neighbor_graph
 
     store = _open(dataset, features)
     last = [-1]
@@ -121,7 +121,7 @@ def graph_command(dataset: str, features: str | None, k: int, metric: str, kind:
             last[0] = share
             click.echo(f"{10 * share} %", err=True)
 
-    graph = neighbour_graph(store, k, metric=metric, kind=kind, report=report)
+    graph = neighbor_graph(store, k, metric=metric, kind=kind, report=report)
     click.echo(
         f"{graph.rows.shape[1]} neighbours of each of {len(store)} samples are kept in {store.storage.url}/index"
     )
@@ -133,7 +133,7 @@ def _open(dataset: str, features: str | None) -> FeatureStore:
     return open_features(dataset, only_features(dataset, features))
 
 
-def _records(store: FeatureStore, query: str, found: Neighbors) -> list[dict[str, Any]]:
+def _json_objects(store: FeatureStore, query: str, found: Neighbors) -> list[dict[str, Any]]:
     rows = [row for row in found.rows[0].tolist() if row >= 0]
     names, labels = store.class_names, store.labels
     return [

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from shardtools.audits.nearest import NearestOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
-from shardtools.nearest import NearestOptions
 
 EPILOG = """\b
 Examples:
@@ -33,7 +33,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
 
     Writes the overlay nearest_class, and a table with a row a class beside the features.
     """
-    from shardtools.nearest import nearest_classes
+    from shardtools.audits.nearest import nearest_classes
 
     wanted = NearestOptions(dataset=dataset, **options)
     result = nearest_classes(wanted, report=lambda line: click.echo(line, err=True))

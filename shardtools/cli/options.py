@@ -2,7 +2,7 @@
 
 Owns how a field becomes a flag: its type, choices, default and help are taken from where the library declares them
 (`shardtools.options`), so that no command types a default. The price: the dataclass is imported when the command's help
-is shown, so its module, and the package's facade, must be light (`tests/test_cli.py`).
+is shown, so its module, and the package's facade, must be light (`tests/cli/test_cli.py`).
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def list_command(dataset: str, as_json: bool) -> None:
     from shardtools.overlays import list_overlays
 
     opened = open_dataset(dataset, incomplete=True)
-    records = [_record(overlay, opened) for overlay in list_overlays(dataset)]
+    records = [_json_object(overlay, opened) for overlay in list_overlays(dataset)]
     if as_json:
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
@@ -71,7 +71,7 @@ def show_command(dataset: str, name: str, check: bool, as_json: bool) -> None:
     overlay = open_overlay(dataset, name, any_version=True)
     if check:
         overlay.check_digests()
-    record = _record(overlay, open_dataset(dataset))
+    record = _json_object(overlay, open_dataset(dataset))
     if as_json:
         click.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return
@@ -124,7 +124,7 @@ def remove_command(dataset: str, names: tuple[str, ...]) -> None:
         click.echo(f"removed overlay {name} of {dataset}", err=True)
 
 
-def _record(overlay: Overlay, dataset: Any) -> dict[str, Any]:
+def _json_object(overlay: Overlay, dataset: Any) -> dict[str, Any]:
     from shardtools.overlays import fits
 
     info = overlay.info

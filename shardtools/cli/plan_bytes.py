@@ -41,39 +41,39 @@ def command(
     """
     from shardtools.encoding import plan_bytes
 
-    plan = plan_bytes(
+    choice = plan_bytes(
         dataset,
         images_per_second=images_per_second,
         cores=cores if cores is not None else os.cpu_count() or 1,
         num_samples=num_samples,
         seed=seed,
     )
-    click.echo(json.dumps(asdict(plan)) if as_json else summary(plan))
+    click.echo(json.dumps(asdict(choice)) if as_json else summary(choice))
 
 
-def summary(plan: Any) -> str:
+def summary(choice: Any) -> str:
     """The cost model, the table, and what to do."""
     from shardtools.cli.columns import format_columns, terminal_width
 
-    cost = plan.cost
-    cores = counted(plan.cores, "core")
+    cost = choice.cost
+    cores = counted(choice.cores, "core")
     lines = [
-        f"{plan.url}: {plan.num_images} images; {plan.num_samples} of them tried on this machine",
+        f"{choice.url}: {choice.num_images} images; {choice.num_samples} of them tried on this machine",
         f"decoding a JPEG on one core: {cost.seconds_per_kilobyte * 1e6:.2f} us a kB + "
         f"{cost.seconds_per_pixel * 1e9:.2f} ns a pixel + {cost.seconds_per_image * 1e6:.0f} us "
-        f"(off by {plan.cost_error:.0%} for a row of the table, {cost.relative_error:.0%} for one image)",
+        f"(off by {choice.cost_error:.0%} for a row of the table, {cost.relative_error:.0%} for one image)",
         "",
     ]
     header = ["max side", "quality", "kB/image", f"images/s on {cores}", "dataset", "PSNR dB", "enough"]
-    cells = [_cells(row, plan) for row in (plan.as_is, *plan.rows)]
+    cells = [_cells(row, choice) for row in (choice.as_is, *choice.rows)]
     for position in range(2, len(header) - 1):
         width = max(len(line[position]) for line in [header, *cells])
         for line in [header, *cells]:
             line[position] = line[position].rjust(width)
-    return "\n".join([*lines, *format_columns(header, cells, terminal_width()), "", *_advice(plan, cores)])
+    return "\n".join([*lines, *format_columns(header, cells, terminal_width()), "", *_advice(choice, cores)])
 
 
-def _cells(row: Any, plan: Any) -> list[str]:
+def _cells(row: Any, choice: Any) -> list[str]:
     return [
         "as it is" if row.max_side is None else str(row.max_side),
         "as it is" if row.quality is None else str(row.quality),
@@ -81,26 +81,26 @@ def _cells(row: Any, plan: Any) -> list[str]:
         f"{row.images_per_second:.0f}",
         size(row.dataset_bytes),
         "-" if row.psnr is None else f"{row.psnr:.1f}",
-        "yes" if row.images_per_second >= plan.target else "",
+        "yes" if row.images_per_second >= choice.target else "",
     ]
 
 
-def _advice(plan: Any, cores: str) -> list[str]:
-    wanted = f"{plan.target:.0f} images/s on {cores}"
-    if plan.recommended == plan.as_is:
-        return [f"{wanted}: the dataset as it is decodes at {plan.as_is.images_per_second:.0f}/s, nothing to do"]
-    if plan.recommended is None:
-        share = plan.closest.images_per_second / plan.target
+def _advice(choice: Any, cores: str) -> list[str]:
+    wanted = f"{choice.target:.0f} images/s on {cores}"
+    if choice.recommended == choice.as_is:
+        return [f"{wanted}: the dataset as it is decodes at {choice.as_is.images_per_second:.0f}/s, nothing to do"]
+    if choice.recommended is None:
+        share = choice.closest.images_per_second / choice.target
         return [
-            f"{wanted}: none of these reaches it; the fastest gives {plan.closest.images_per_second:.0f}/s, "
-            f"{share:.0%} of it. As it is, the dataset needs {plan.cores_needed} cores",
+            f"{wanted}: none of these reaches it; the fastest gives {choice.closest.images_per_second:.0f}/s, "
+            f"{share:.0%} of it. As it is, the dataset needs {choice.cores_needed} cores",
         ]
-    row = plan.recommended
+    row = choice.recommended
     side = "the sides they have" if row.max_side is None else f"at most {row.max_side} pixels a side"
     return [
         f"{wanted}: {side} at quality {row.quality} gives {row.images_per_second:.0f}/s; as it is, the dataset needs "
-        f"{plan.cores_needed} cores",
+        f"{choice.cores_needed} cores",
         "Next:",
-        f"  {plan.command}",
-        f"  shardtools query resolution {shlex.quote(plan.url)}",
+        f"  {choice.command}",
+        f"  shardtools query resolution {shlex.quote(choice.url)}",
     ]

@@ -63,10 +63,10 @@ def command(classes: str, scenes: str | None, limit: int, as_json: bool, **given
 def _first_prompts(
     template: Template, classes: list[ImageClass], scenes: tuple[str, ...], options: PromptOptions
 ) -> Iterator[tuple[ImageClass, str | None, str]]:
-    from shardtools.prompts import render
+    from shardtools.prompts import fill_template
 
     for entry, scene in itertools.product(classes, scenes or (None,)):
-        yield entry, scene, render(template, entry, scene, options)
+        yield entry, scene, fill_template(template, entry, scene, options)
 
 
 def _summary(

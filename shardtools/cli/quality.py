@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from shardtools.audits.quality import QualityOptions
 from shardtools.cli.options import options_of
 from shardtools.cli.progress import RunProgress
-from shardtools.quality import QualityOptions
 
 EPILOG = """\b
 Examples:
@@ -32,7 +32,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     Every image is read once. The rows are the overlay `quality`, which `shardtools query image-quality` and
     `shardtools duplicates` read.
     """
-    from shardtools.quality import measure_dataset
+    from shardtools.audits.quality import measure_dataset
 
     wanted = QualityOptions(dataset=dataset, **options)
     with RunProgress(noun="images", before="measuring") as progress:

@@ -54,7 +54,7 @@ def command(
 
 def _print_list(queries: list[NamedQuery], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_record(query) for query in queries], indent=2))
+        click.echo(json.dumps([_json_object(query) for query in queries], indent=2))
         return
     from shardtools.cli.columns import format_columns, terminal_width
 
@@ -63,7 +63,7 @@ def _print_list(queries: list[NamedQuery], *, as_json: bool) -> None:
     click.echo("\nrun one: shardtools query classes DATASET; see its SQL: shardtools query classes --show")
 
 
-def _record(query: NamedQuery) -> dict[str, Any]:
+def _json_object(query: NamedQuery) -> dict[str, Any]:
     parameters = [
         {"name": one.name, "type": one.type_name, "default": one.default, "meaning": one.meaning}
         for one in query.parameters

@@ -87,7 +87,7 @@ def _print_text(rows: Rows) -> None:
     from shardtools.cli.columns import format_columns, terminal_width
 
     cells: list[list[str]] = []
-    for row in _records(rows):
+    for row in _tuples(rows):
         if len(cells) == MAX_TEXT_ROWS:
             click.echo(
                 f"these are the first {MAX_TEXT_ROWS} rows; all: --csv, --json or --output rows.parquet", err=True
@@ -107,7 +107,7 @@ def _print_text(rows: Rows) -> None:
         click.echo("no rows", err=True)
 
 
-def _records(rows: Rows) -> Iterator[tuple[Any, ...]]:
+def _tuples(rows: Rows) -> Iterator[tuple[Any, ...]]:
     for batch in rows:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 

@@ -13,7 +13,7 @@ from shardtools.features import ClassTextOptions
 
 if TYPE_CHECKING:
     from shardtools.features import ClassTexts
-    from shardtools.index import Neighbors
+    from shardtools.features.neighbors import Neighbors
 
 EPILOG = """\b
 Examples:
@@ -35,13 +35,13 @@ def command(as_json: bool, **options: Any) -> None:
 
     Writes texts.npy (float32, rows of length 1), texts.parquet (wnid, class_index, texts) and texts.json to --out.
     """
-    from shardtools.pipelines.text_features import make_class_texts
+    from shardtools.pipelines.features.texts import make_class_texts
 
     wanted = ClassTextOptions(**options)
     found, num_cut = make_class_texts(wanted)
     near = _nearest(found)
     if as_json:
-        click.echo(json.dumps(_record(found, near, wanted.out, num_cut), ensure_ascii=False))
+        click.echo(json.dumps(_json_object(found, near, wanted.out, num_cut), ensure_ascii=False))
         return
     num_classes, dim = found.features.shape
     click.echo(f"{num_classes} classes: features of {dim} numbers by {found.encoder.name} in {wanted.out}")
@@ -55,13 +55,13 @@ def _nearest(found: ClassTexts) -> Neighbors | None:
     """The nearest other class of each, where there is one."""
     import numpy as np
 
-    from shardtools.index import search_exact
+    from shardtools.features.neighbors import search_exact
 
     count = len(found.wnids)
     return None if count < 2 else search_exact(found.features, found.features, 1, exclude=np.arange(count))
 
 
-def _record(found: ClassTexts, near: Neighbors | None, out: str, num_cut: int) -> dict[str, Any]:
+def _json_object(found: ClassTexts, near: Neighbors | None, out: str, num_cut: int) -> dict[str, Any]:
     nearest = [] if near is None else near.rows[:, 0].tolist()
     distances = [] if near is None else near.distances[:, 0].tolist()
     return {

@@ -65,7 +65,7 @@ def command(
     from shardtools.training import train
 
     def as_rank(progress: Any) -> Any:
-        from shardtools.pipelines.train import run_launched
+        from shardtools.pipelines.train.job import run_launched
 
         return run_launched(wanted, progress)
 

@@ -1,4 +1,4 @@
-"""`shardtools verify`: check a dataset, repair it, or render rows anew."""
+"""`shardtools verify`: check a dataset, repair it, or generate rows anew."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _repair_lines(done: Any) -> list[str]:
 def _regenerate_lines(images: Any) -> list[str]:
     total = len(images.images)
     lines = [
-        f"{images.url}: {total} random images (seed {images.seed}) rendered anew on {images.device}",
+        f"{images.url}: {total} random images (seed {images.seed}) generated anew on {images.device}",
         f"bit-exact: {images.num_bit_exact} of {total}",
         f"largest pixel difference: {images.largest_pixel_difference} of 255",
         f"PSNR: min {_decibels(images.min_psnr)}, mean over those that differ {_decibels(images.mean_psnr)}",

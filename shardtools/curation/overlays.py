@@ -20,7 +20,7 @@ from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError
 from shardtools.manifest import digest
 from shardtools.overlays import Overlay, check_fits, find_overlay, fits, overlay_names, write_overlay
-from shardtools.overlays.layout import OVERLAY_FILE
+from shardtools.overlays.overlay_file import OVERLAY_FILE
 from shardtools.sample import STATUS_OK
 from shardtools.storage import Storage
 from shardtools.storage.copying import copy_object

@@ -13,7 +13,7 @@ from shardtools.curation.job import Job, Task
 from shardtools.curation.rewriting import changed_samples
 from shardtools.dataset import Dataset, ShardWriter
 from shardtools.errors import AlreadyExistsError, DatasetBusyError
-from shardtools.execution import Batch, Progress, TaskFacts, counted
+from shardtools.execution import Batch, Progress, TaskFacts, reporting
 from shardtools.manifest import Part, digest
 from shardtools.shards import IMAGEFOLDER
 from shardtools.shards.names import parse_part_path
@@ -46,7 +46,7 @@ def _rewrite(job: Job, task: Task, report: Progress) -> TaskFacts:
         max_samples=task.num_rows,
         fields=job.fields,
     ) as writer:
-        for sample in counted(changed_samples(job.source, split, task.start, table, changes), report):
+        for sample in reporting(changed_samples(job.source, split, task.start, table, changes), report):
             writer.add(sample)
         shard = writer.commit()
     return _facts(task, images=shard.num_images, num_bytes=shard.num_bytes)

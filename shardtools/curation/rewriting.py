@@ -54,7 +54,7 @@ def changed_samples(
             change = by_row.get(number)
             if raw[number - first]:
                 sample = _with_raw_pixels(source, sample, table.slice(number, 1).to_pylist()[0])
-            yield relabelled(sample, change) if change is not None and change["action"] == RELABEL else sample
+            yield relabeled(sample, change) if change is not None and change["action"] == RELABEL else sample
         if stop < table.num_rows:
             yield _pruned(table.slice(stop, 1).to_pylist()[0], by_row[stop]["reason"])
         first = stop + 1
@@ -80,7 +80,7 @@ def _pruned(row: Mapping[str, Any], reason: str | None) -> Sample:
     )
 
 
-def relabelled(sample: Sample, change: Mapping[str, Any]) -> Sample:
+def relabeled(sample: Sample, change: Mapping[str, Any]) -> Sample:
     """The sample with the label of a change, in its row and in its members."""
     label = {"class_index": change["class_index"], "wnid": change["wnid"]}
     members = {

@@ -2,7 +2,7 @@
 
 from shardtools.dataset.appends import Append, begin_append, current_commit, discard_append
 from shardtools.dataset.commit import commit_dataset
-from shardtools.dataset.layout import DatasetInfo, PartEntry, SplitInfo
+from shardtools.dataset.commit_file import DatasetInfo, PartEntry, SplitInfo
 from shardtools.dataset.lease import Lease, acquire
 from shardtools.dataset.opening import Dataset, open_dataset
 from shardtools.dataset.plan_file import PlanFile, read_plan_file, store_plan_file

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shardtools.dataset.layout import DATASET_FILE, DatasetInfo
+from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo
 from shardtools.dataset.opening import commit_path, list_parts
 from shardtools.dataset.plan_file import PlanFile, differences, read_plan_file
 from shardtools.errors import AlreadyExistsError, DatasetError, PlanMismatchError

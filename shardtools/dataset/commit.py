@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
 from shardtools.dataset.index_files import IndexFiles, publish_changed
-from shardtools.dataset.layout import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
 from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path

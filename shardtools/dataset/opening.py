@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from shardtools.dataset.layout import DATASET_FILE, DatasetInfo
+from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import Part, decode_part
 from shardtools.shards.names import parse_part_path

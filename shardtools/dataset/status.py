@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from shardtools.dataset.appends import num_rows_planned, num_shards_planned
-from shardtools.dataset.layout import DATASET_FILE
+from shardtools.dataset.commit_file import DATASET_FILE
 from shardtools.dataset.opening import list_parts, open_dataset
 from shardtools.dataset.plan_file import read_plan_file
 from shardtools.errors import DatasetError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from shardtools.decode.options import (
     BACKENDS,
     INTERPOLATIONS,
-    ColourOperation,
-    Colours,
+    ColorOperation,
+    Colors,
     DecodeOptions,
     DecodeStatus,
     Interpolation,
@@ -19,20 +19,20 @@ from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.decode.decoder import Decoder, StageSeconds
-    from shardtools.decode.geometry import centre_windows, whole_crops
+    from shardtools.decode.geometry import center_windows, whole_crops
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "BACKENDS",
     "INTERPOLATIONS",
-    "ColourOperation",
-    "Colours",
+    "ColorOperation",
+    "Colors",
     "DecodeOptions",
     "DecodeStatus",
     "Decoder",
     "Interpolation",
     "StageSeconds",
-    "centre_windows",
+    "center_windows",
     "whole_crops",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardtools.decode.native import NativeDecoder, load_core
-from shardtools.decode.options import Colours, DecodeOptions, DecodeStatus
+from shardtools.decode.options import Colors, DecodeOptions, DecodeStatus
 from shardtools.decode.pillow import PillowDecoder
 from shardtools.decode.request import Encoded, Request, make_request
 from shardtools.errors import OptionError
@@ -30,12 +30,12 @@ class StageSeconds:
     Args:
         decode: Header, entropy decoding, inverse transform, upsampling.
         resize: Both passes, straight into the batch: there is no copy besides.
-        colour: Colour operations.
+        color: Colour operations.
     """
 
     decode: float
     resize: float
-    colour: float
+    color: float
 
 
 class Decoder:
@@ -66,7 +66,7 @@ class Decoder:
         out: NDArray[np.uint8],
         *,
         windows: NDArray[np.integer] | None = None,
-        colours: Colours | None = None,
+        colors: Colors | None = None,
     ) -> NDArray[np.int32]:
         """Decodes one crop of each image.
 
@@ -78,8 +78,8 @@ class Decoder:
             flips: [N], true where the result is mirrored left to right; None for nowhere.
             out: uint8 [N, H, W, 3] RGB. Each image must be contiguous; the first axis may have gaps.
             windows: [N, 4] full width, full height, left, top: the crop is resized to the full size, of which the
-                H x W pixels from (left, top) are made. None: the crop is resized to W x H. See `centre_windows`.
-            colours: Colour operations with K = 1.
+                H x W pixels from (left, top) are made. None: the crop is resized to W x H. See `center_windows`.
+            colors: Colour operations with K = 1.
 
         Returns:
             A `DecodeStatus` for each image, int32 [N].
@@ -93,7 +93,7 @@ class Decoder:
             None if flips is None else flips[:, None],
             [out[:, None]],
             windows=None if windows is None else windows[:, None],
-            colours=colours,
+            colors=colors,
         )
 
     def decode_crops(
@@ -104,7 +104,7 @@ class Decoder:
         outs: Sequence[NDArray[np.uint8]],
         *,
         windows: NDArray[np.integer] | None = None,
-        colours: Colours | None = None,
+        colors: Colors | None = None,
         raw_sizes: NDArray[np.integer] | None = None,
     ) -> NDArray[np.int32]:
         """Decodes K crops of each image, the image itself only once.
@@ -115,7 +115,7 @@ class Decoder:
             flips: [N, K] or None.
             outs: Arrays uint8 [N, Kg, H, W, 3], each with its own H and W; the Kg add up to K, crops in this order.
             windows: [N, K, 4] or None.
-            colours: Operations for each crop.
+            colors: Operations for each crop.
             raw_sizes: [N, 2] width and height of each image that is not encoded, but rows of RGB pixels; 0 and 0 for
                 those that are. None: all are encoded.
 
@@ -125,7 +125,7 @@ class Decoder:
         Raises:
             OptionError: A shape or a type is not the documented one.
         """
-        request = make_request(images, crops, flips, outs, windows, colours, raw_sizes)
+        request = make_request(images, crops, flips, outs, windows, colors, raw_sizes)
         if not request.images:
             return np.zeros(0, np.int32)
         if self._native is None:
@@ -152,7 +152,7 @@ class Decoder:
         return sizes, statuses
 
     def facts(self) -> dict[str, str | bool]:
-        """What decides on pixels, for the record of a run."""
+        """What decides on pixels, for a run file."""
         native = {} if self._native is None else self._native.facts()
         return {
             "decoder": "pillow" if self._native is None else "native",
@@ -168,8 +168,8 @@ class Decoder:
 
     def stage_seconds(self) -> StageSeconds:
         """Where the native core's time went so far."""
-        decode, resize, colour = (self._nanoseconds / 1e9).tolist()
-        return StageSeconds(decode=decode, resize=resize, colour=colour)
+        decode, resize, color = (self._nanoseconds / 1e9).tolist()
+        return StageSeconds(decode=decode, resize=resize, color=color)
 
     def _decode_with_both(self, native: NativeDecoder, request: Request) -> NDArray[np.int32]:
         statuses, nanoseconds = native.decode(request)

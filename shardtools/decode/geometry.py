@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shardtools.errors import OptionError
 
 
-def centre_windows(
+def center_windows(
     sizes: NDArray[np.integer], *, resize: int, size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Crops and windows of "resize the shorter side, cut out the centre", as torchvision's Resize and CenterCrop do.

@@ -52,7 +52,7 @@ class NativeDecoder:
         options = self._options
         statuses = np.zeros(len(request.images), np.int32)
         nanoseconds = np.zeros(3, np.int64)
-        colours = request.colours
+        colors = request.colors
         self._core.decode(
             self._pool,
             request.images,
@@ -60,8 +60,8 @@ class NativeDecoder:
             request.windows,
             request.flips,
             request.targets,
-            None if colours is None else np.ascontiguousarray(colours.operations),
-            None if colours is None else np.ascontiguousarray(colours.values),
+            None if colors is None else np.ascontiguousarray(colors.operations),
+            None if colors is None else np.ascontiguousarray(colors.values),
             statuses,
             nanoseconds,
             INTERPOLATIONS.index(options.interpolation),

@@ -41,7 +41,7 @@ class DecodeStatus(enum.IntEnum):
     NO_MEMORY = 7
 
 
-class ColourOperation(enum.IntEnum):
+class ColorOperation(enum.IntEnum):
     """One step of colour augmentation and what its value means; results are those of Pillow and torchvision on Pillow.
 
     `BLUR` is Pillow's GaussianBlur; its radius is cut off at 64 pixels.
@@ -60,7 +60,7 @@ class ColourOperation(enum.IntEnum):
     """No value."""
     BLUR = 6
     """Standard deviation in pixels of the output."""
-    SOLARISE = 7
+    SOLARIZE = 7
     """Threshold: values from it upwards are inverted. DINO's is 128."""
 
 
@@ -103,11 +103,11 @@ class DecodeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Colours:
+class Colors:
     """Colour operations of a batch, applied to each crop in the order of the last axis, after the flip.
 
     Args:
-        operations: uint8 [N, K, P], values of `ColourOperation`; NOTHING fills shorter lists.
+        operations: uint8 [N, K, P], values of `ColorOperation`; NOTHING fills shorter lists.
         values: float64 [N, K, P], one a step.
 
     Raises:
@@ -122,12 +122,12 @@ class Colours:
 
         if self.operations.dtype != np.uint8 or self.values.dtype != np.float64:
             raise OptionError(
-                "colours: expected operations as uint8 and values as float64, found"
+                "colors: expected operations as uint8 and values as float64, found"
                 f" {self.operations.dtype} and {self.values.dtype}; convert them"
             )
         if self.operations.ndim != 3 or self.operations.shape != self.values.shape:
             raise OptionError(
-                "colours: expected two arrays [images, crops, steps], found shapes"
+                "colors: expected two arrays [images, crops, steps], found shapes"
                 f" {self.operations.shape} and {self.values.shape}; give each step a value"
             )
         self._check_ranges()
@@ -135,19 +135,19 @@ class Colours:
     def _check_ranges(self) -> None:
         import numpy as np
 
-        unknown = self.operations > max(ColourOperation)
+        unknown = self.operations > max(ColorOperation)
         if unknown.any():
             raise OptionError(
-                f"colours: expected codes of ColourOperation, found {self.operations[unknown][0]}; use its members"
+                f"colors: expected codes of ColorOperation, found {self.operations[unknown][0]}; use its members"
             )
-        is_hue = self.operations == ColourOperation.HUE
+        is_hue = self.operations == ColorOperation.HUE
         # Not `abs > limit`, which NaN would pass.
         bad = ~(np.abs(self.values) <= np.where(is_hue, 0.5, 1e6)) | (~is_hue & (self.values < 0))
-        bad &= self.operations != ColourOperation.NOTHING
+        bad &= self.operations != ColorOperation.NOTHING
         if bad.any():
             step = tuple(int(index[0]) for index in np.nonzero(bad))
-            operation = ColourOperation(int(self.operations[step])).name.lower()
+            operation = ColorOperation(int(self.operations[step])).name.lower()
             raise OptionError(
-                f"colours: expected {'-0.5 to 0.5' if operation == 'hue' else '0 to 1e6'} for {operation}, found"
+                f"colors: expected {'-0.5 to 0.5' if operation == 'hue' else '0 to 1e6'} for {operation}, found"
                 f" {self.values[step]} for image, crop, step {step}; draw it from a smaller range"
             )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shardtools.decode.options import MAX_BLUR_RADIUS, ColourOperation, DecodeOptions, DecodeStatus
+from shardtools.decode.options import MAX_BLUR_RADIUS, ColorOperation, DecodeOptions, DecodeStatus
 from shardtools.decode.request import Encoded, Request
 
 if TYPE_CHECKING:
@@ -139,10 +139,10 @@ class PillowDecoder:
         made = made.crop((*corner, corner[0] + size[0], corner[1] + size[1]))
         if request.flips[index, crop]:
             made = made.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if request.colours is not None:
-            steps = zip(request.colours.operations[index, crop], request.colours.values[index, crop], strict=True)
+        if request.colors is not None:
+            steps = zip(request.colors.operations[index, crop], request.colors.values[index, crop], strict=True)
             for operation, value in steps:
-                made = _OPERATIONS[ColourOperation(int(operation))](made, float(value))
+                made = _OPERATIONS[ColorOperation(int(operation))](made, float(value))
         return made
 
 
@@ -235,7 +235,7 @@ def _blur(image: Image.Image, value: float) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(min(value, MAX_BLUR_RADIUS)))
 
 
-def _solarise(image: Image.Image, value: float) -> Image.Image:
+def _solarize(image: Image.Image, value: float) -> Image.Image:
     from PIL import ImageOps
 
     return ImageOps.solarize(image, value)  # type: ignore[arg-type]
@@ -245,13 +245,13 @@ def _nothing(image: Image.Image, value: float) -> Image.Image:
     return image
 
 
-_OPERATIONS: dict[ColourOperation, Callable[[Image.Image, float], Image.Image]] = {
-    ColourOperation.NOTHING: _nothing,
-    ColourOperation.BRIGHTNESS: _brightness,
-    ColourOperation.CONTRAST: _contrast,
-    ColourOperation.SATURATION: _saturation,
-    ColourOperation.HUE: _hue,
-    ColourOperation.GRAYSCALE: _grayscale,
-    ColourOperation.BLUR: _blur,
-    ColourOperation.SOLARISE: _solarise,
+_OPERATIONS: dict[ColorOperation, Callable[[Image.Image, float], Image.Image]] = {
+    ColorOperation.NOTHING: _nothing,
+    ColorOperation.BRIGHTNESS: _brightness,
+    ColorOperation.CONTRAST: _contrast,
+    ColorOperation.SATURATION: _saturation,
+    ColorOperation.HUE: _hue,
+    ColorOperation.GRAYSCALE: _grayscale,
+    ColorOperation.BLUR: _blur,
+    ColorOperation.SOLARIZE: _solarize,
 }

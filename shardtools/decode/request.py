@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardtools.decode.options import MAX_SIDE, Colours
+from shardtools.decode.options import MAX_SIDE, Colors
 from shardtools.errors import OptionError
 
 Encoded = bytes | bytearray | memoryview
@@ -29,7 +29,7 @@ class Request:
         windows: int32 [N, K, 4] or None: full width, full height, left, top; see `Decoder.decode_batch`.
         flips: bool [N, K].
         targets: uint8 [N, Kg, H, W, 3] each, with the Kg adding up to K.
-        colours: Colour operations, or None.
+        colors: Colour operations, or None.
         raw_sizes: int32 [N, 2], width and height of images that are rows of pixels, 0 for encoded ones; or None.
     """
 
@@ -38,7 +38,7 @@ class Request:
     windows: NDArray[np.int32] | None
     flips: NDArray[np.bool_]
     targets: list[NDArray[np.uint8]]
-    colours: Colours | None
+    colors: Colors | None
     raw_sizes: NDArray[np.int32] | None
 
     @property
@@ -61,7 +61,7 @@ def make_request(
     flips: NDArray[Any] | None,
     targets: Sequence[NDArray[np.uint8]],
     windows: NDArray[np.integer] | None,
-    colours: Colours | None,
+    colors: Colors | None,
     raw_sizes: NDArray[np.integer] | None = None,
 ) -> Request:
     """Checks shapes and brings numbers into the types that the native core reads.
@@ -76,9 +76,9 @@ def make_request(
     if num_crops < 1:
         raise OptionError("targets: expected room for at least one crop an image, found none; give an output array")
     leading = (num_images, num_crops)
-    if colours is not None and colours.operations.shape[:2] != leading:
+    if colors is not None and colors.operations.shape[:2] != leading:
         raise OptionError(
-            f"colours: expected [{num_images}, {num_crops}, steps], found {colours.operations.shape}; one list a crop"
+            f"colors: expected [{num_images}, {num_crops}, steps], found {colors.operations.shape}; one list a crop"
         )
     return Request(
         images=list(images),
@@ -86,7 +86,7 @@ def make_request(
         windows=None if windows is None else _windows(windows, leading, targets),
         flips=np.zeros(leading, np.bool_) if flips is None else _flips(flips, leading),
         targets=list(targets),
-        colours=colours,
+        colors=colors,
         raw_sizes=None if raw_sizes is None else _raw_sizes(raw_sizes, num_images),
     )
 
@@ -130,7 +130,7 @@ def _windows(
     if ((full < 1) | (full > MAX_SIDE) | (corner < 0) | (corner + sizes > full)).any():
         raise OptionError(
             "windows: expected (full width, full height, left, top) with the output's size inside, found one that is"
-            " not; see centre_windows"
+            " not; see center_windows"
         )
     return checked
 

@@ -153,15 +153,15 @@ def _span(low: int, high: int) -> str:
 def _classes_section(facts: DatasetFacts) -> str:
     count = len(facts.classes)
     head = f"## Classes\n\n{counted(count, 'class', 'classes')}"
-    unlabelled = f"; {counted(facts.num_unlabelled, 'image')} without a label" if facts.num_unlabelled else ""
+    unlabeled = f"; {counted(facts.num_unlabeled, 'image')} without a label" if facts.num_unlabeled else ""
     if not count:
-        return f"{head}{unlabelled}.\n"
+        return f"{head}{unlabeled}.\n"
     shown = facts.classes if count <= MAX_LISTED_CLASSES else facts.classes[:_FEW_CLASSES]
     more = f" The first {len(shown)} of them:" if len(shown) < count else ""
     rows = [
         ("" if one.class_index is None else one.class_index, one.wnid or "", one.name, one.num_images) for one in shown
     ]
-    return f"{head}{unlabelled}.{more}\n\n{table(('class_index', 'wnid', 'name', 'images'), rows)}"
+    return f"{head}{unlabeled}.{more}\n\n{table(('class_index', 'wnid', 'name', 'images'), rows)}"
 
 
 def _origin_section(info: DatasetInfo, facts: DatasetFacts) -> str:

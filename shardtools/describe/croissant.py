@@ -200,7 +200,7 @@ def _split_records(info: DatasetInfo) -> Iterable[dict[str, Any]]:
 
 
 def _class_records(facts: DatasetFacts) -> Iterable[dict[str, Any]]:
-    if not facts.is_labelled_once or not facts.classes:
+    if not facts.is_labeled_once or not facts.classes:
         return
     yield {
         "@type": "cr:RecordSet",
@@ -238,7 +238,7 @@ def _sample_records(info: DatasetInfo, facts: DatasetFacts) -> dict[str, Any]:
         field["source"] = {"fileSet": {"@id": _MANIFEST}, "extract": {"column": column}}
         if column == "split" and info.splits:
             field["references"] = {"field": {"@id": "splits/name"}}
-        if column == "class_index" and facts.is_labelled_once and facts.classes:
+        if column == "class_index" and facts.is_labeled_once and facts.classes:
             field["references"] = {"field": {"@id": "classes/class_index"}}
         fields.append(field)
     return {

@@ -38,7 +38,7 @@ class DatasetFacts:
     Attributes:
         statuses: (split, status) -> rows.
         classes: Labels that rows have, kept or not, by index and name.
-        num_unlabelled: Images without a label.
+        num_unlabeled: Images without a label.
         formats: Image format -> images.
         shards: Path of a shard -> (split, images in it); empty where every image is a file.
         widths: Smallest and largest width (pixels); `None` where unknown.
@@ -49,7 +49,7 @@ class DatasetFacts:
 
     statuses: Mapping[tuple[str, str], int]
     classes: tuple[ClassCount, ...]
-    num_unlabelled: int
+    num_unlabeled: int
     formats: Mapping[str, int]
     shards: Mapping[str, tuple[str, int]]
     widths: tuple[int, int] | None
@@ -57,7 +57,7 @@ class DatasetFacts:
     settings: Mapping[str, tuple[Any, ...] | None]
 
     @property
-    def is_labelled_once(self) -> bool:
+    def is_labeled_once(self) -> bool:
         """Whether no two classes share an index or a name, so that either names the class."""
         indexes = [one.class_index for one in self.classes]
         names = [one.wnid for one in self.classes]
@@ -75,7 +75,7 @@ def count_rows(dataset: Dataset) -> DatasetFacts:
         images: Counter[tuple[int | None, str | None]] = Counter()
         for index, wnid, _, num_images in count_labels(session):
             images[index, wnid] += num_images
-        num_unlabelled = images.pop((None, None), 0)
+        num_unlabeled = images.pop((None, None), 0)
         formats = count_values(session, "image_format", "status = 'ok'", limit=MAX_VALUES)
         [sizes] = session.rows(
             "select min(width) as w0, max(width) as w1, min(height) as h0, max(height) as h1 from samples "
@@ -87,7 +87,7 @@ def count_rows(dataset: Dataset) -> DatasetFacts:
                 ClassCount(class_index=index, wnid=wnid, name=_name(index, wnid), num_images=count)
                 for (index, wnid), count in images.items()
             ),
-            num_unlabelled=num_unlabelled,
+            num_unlabeled=num_unlabeled,
             formats=dict(sorted(formats, key=str)),
             shards=_shards(session, {shard.path for shard in dataset.commit.shards}),
             widths=None if sizes["w0"] is None else (sizes["w0"], sizes["w1"]),

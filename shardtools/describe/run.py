@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardtools.dataset import Dataset, DatasetInfo, open_dataset
-from shardtools.dataset.layout import DATASET_FILE
+from shardtools.dataset.commit_file import DATASET_FILE
 from shardtools.describe.card import CARD_FILE, card, summary_line
 from shardtools.describe.croissant import CROISSANT_FILE, croissant
 from shardtools.describe.dali import TarFacts, index_path, read_tars

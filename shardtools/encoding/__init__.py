@@ -6,9 +6,9 @@ from shardtools.encoding.options import DEFAULT_QUALITY, RAW_MODES, WRITE_MODES,
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from shardtools.encoding.choosing import BytesChoice, TriedEncoding, plan_bytes
     from shardtools.encoding.cost import DecodeCost, fit_decode_cost
     from shardtools.encoding.encode import encode_sample, fit_size
-    from shardtools.encoding.plan import BytesPlan, PlannedEncoding, plan_bytes
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -16,10 +16,10 @@ __all__ = [
     "DEFAULT_QUALITY",
     "RAW_MODES",
     "WRITE_MODES",
-    "BytesPlan",
+    "BytesChoice",
     "DecodeCost",
     "EncodingOptions",
-    "PlannedEncoding",
+    "TriedEncoding",
     "encode_sample",
     "fit_decode_cost",
     "fit_size",

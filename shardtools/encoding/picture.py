@@ -26,7 +26,7 @@ _SUBSAMPLING = "4:2:0"
 _MAX_ICC_BYTES = 1 << 20
 _ICC_SPACES = {"L": b"GRAY", "RGB": b"RGB "}
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-_GREY_MODES = ("1", "L", "LA", "La")
+_GRAY_MODES = ("1", "L", "LA", "La")
 _ORIENTATION_TAG = 0x0112
 
 
@@ -62,7 +62,7 @@ def load_picture(
     """
     from PIL import Image
 
-    from shardtools.sources.image_check import pillow_formats
+    from shardtools.sources.image.check import pillow_formats
 
     if raw_size is not None:
         return Picture(image=Image.frombytes("RGB", raw_size, content), box=(0, 0, *raw_size), icc_profile=None)
@@ -71,7 +71,7 @@ def load_picture(
         if size is not None:
             drafted = opened.draft(None, (round(_REDUCING_GAP * size[0]), round(_REDUCING_GAP * size[1])))
         opened.load()
-        image = _to_grey_or_rgb(opened)
+        image = _to_gray_or_rgb(opened)
         profile = opened.info.get("icc_profile")
     box = drafted[1] if drafted is not None else (0.0, 0.0, float(image.width), float(image.height))
     return Picture(image=image, box=box, icc_profile=profile if _fits(profile, image.mode) else None)
@@ -124,8 +124,8 @@ def raw_pixels(image: Image.Image) -> bytes:
     return image.convert("RGB").tobytes()
 
 
-def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
-    mode = "L" if image.mode in _GREY_MODES else "RGB"
+def _to_gray_or_rgb(image: Image.Image) -> Image.Image:
+    mode = "L" if image.mode in _GRAY_MODES else "RGB"
     # First, as Pillow's own conversions below would clip what has 16 bits.
     if image.mode.startswith("I"):
         return _from_sixteen_bits(image)

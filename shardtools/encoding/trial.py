@@ -1,7 +1,7 @@
 """One image encoded in many ways, each timed when it is decoded and compared with what it was made from.
 
-Owns the measuring of `plan`. The price: the table's sizes and qualities of one image share its decoding and shrinking,
-so these are not `encode_sample` itself but its parts, called alike.
+Owns the measuring of `choosing`. The price: the table's sizes and qualities of one image share its decoding and
+shrinking, so these are not `encode_sample` itself but its parts, called alike.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TrialEncoding:
     """One image at one size and quality.
 
     Attributes:
-        max_side: See `PlannedEncoding`.
+        max_side: See `TriedEncoding`.
         quality: JPEG quality.
         num_bytes: Length that is kept: the encoded one, or that of the image as it is where that is less at the same
             size.
@@ -98,7 +98,7 @@ def try_encodings(
 
 
 def psnr(image: Image.Image, other: Image.Image) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures of one size as 8-bit RGB, at most 100; see `plan`."""
+    """Peak signal-to-noise ratio in dB of two pictures of one size as 8-bit RGB, at most 100; see `choosing`."""
     difference = np.asarray(image.convert("RGB"), np.int16) - np.asarray(other.convert("RGB"), np.int16)
     mean_square = float(np.square(difference, dtype=np.int32).mean())
     if mean_square == 0:

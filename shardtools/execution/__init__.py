@@ -33,7 +33,7 @@ from shardtools.execution.messages import (
 )
 from shardtools.execution.processes import run_in_processes
 from shardtools.execution.threads import run_in_threads
-from shardtools.execution.work import Executor, Job, Tally, Work, counted, in_task_order, work_off
+from shardtools.execution.work import Executor, Job, Tally, Work, in_task_order, reporting, work_off
 
 __all__ = [
     "CHILD_DECIDES",
@@ -59,7 +59,6 @@ __all__ = [
     "TaskFacts",
     "Work",
     "World",
-    "counted",
     "die_with_parent",
     "end_with_error",
     "failure",
@@ -71,6 +70,7 @@ __all__ = [
     "open_channel",
     "ranks_on_this_machine",
     "read_events",
+    "reporting",
     "run_as_rank",
     "run_children",
     "run_forks",

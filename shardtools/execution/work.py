@@ -147,7 +147,7 @@ def work_off(work: Work[Any, Any], rank: int, num_processes: int, report: Progre
     report(Ended(reason=reason, images=images, seconds=round(time.monotonic() - started, 3)))
 
 
-def counted(items: Iterator[ItemT], report: Progress) -> Iterator[ItemT]:
+def reporting(items: Iterator[ItemT], report: Progress) -> Iterator[ItemT]:
     """The items; how many went by is reported a few times a second."""
     count = 0
     reported_at = time.monotonic()

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
         TextEncoderFacts,
         open_class_texts,
     )
-    from shardtools.features.launch import Job, extract_features
-    from shardtools.features.layout import (
+    from shardtools.features.features_file import (
         FEATURES_VERSION,
         EncoderFacts,
         FeaturePart,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         Skipped,
         check_same_encoder,
     )
+    from shardtools.features.launch import Job, extract_features
     from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
     from shardtools.features.writer import FeatureWriter, make_plan, write_features
 else:

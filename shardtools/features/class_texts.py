@@ -28,7 +28,7 @@ from shardtools.documents import Document, Format
 from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, first_line
 from shardtools.features.text_options import ClassTextOptions
 from shardtools.manifest import digest
-from shardtools.prompts import PromptOptions, check_template, parse_template, render
+from shardtools.prompts import PromptOptions, check_template, fill_template, parse_template
 from shardtools.storage import Storage, open_storage
 from shardtools.taxonomy import ImageClass, load_classes
 
@@ -112,12 +112,12 @@ def class_texts(options: ClassTextOptions) -> tuple[list[ImageClass], list[tuple
     """
     classes = load_classes(options.classes)
     texts: list[list[str]] = [[] for _ in classes]
-    for prompt in options.prompts:
-        template = parse_template(prompt)
-        wanted = PromptOptions(template=prompt, lemmas=options.lemmas, hypernyms=options.hypernyms)
+    for text in options.prompt_templates:
+        template = parse_template(text)
+        wanted = PromptOptions(template=text, lemmas=options.lemmas, hypernyms=options.hypernyms)
         check_template(template, classes, wanted)
         for own, entry in zip(texts, classes, strict=True):
-            own.append(render(template, entry, None, wanted))
+            own.append(fill_template(template, entry, None, wanted))
     return classes, [tuple(own) for own in texts]
 
 

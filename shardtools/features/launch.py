@@ -1,7 +1,7 @@
 """An extraction: the folder, the lease, what is left to do, the ranks, the commit.
 
 Owns what is features' of a launch; the order is `execution.launch`'s. The work is in
-`shardtools.pipelines.extract_features`. The price: the plan is made there, because only torch can tell the digest of
+`shardtools.pipelines.features.job`. The price: the plan is made there, because only torch can tell the digest of
 the weights.
 """
 
@@ -23,12 +23,12 @@ from shardtools.execution import (
     ignore,
     run_in_child,
 )
-from shardtools.features.layout import PLAN_FILE, FeaturePlan, FeaturesInfo
+from shardtools.features.features_file import PLAN_FILE, FeaturePlan, FeaturesInfo
 from shardtools.features.options import FeatureOptions, FeatureResult
 from shardtools.features.writer import clear_features, commit_features, features_storage, parts_done
 from shardtools.storage import Storage
 
-EXTRACTOR = ("-m", "shardtools.pipelines.extract_features")
+EXTRACTOR = ("-m", "shardtools.pipelines.features.job")
 """What follows the interpreter on the command line of the process that extracts."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -13,7 +13,7 @@ from typing import Any
 
 from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
-from shardtools.features.layout import DTYPES, features_folder
+from shardtools.features.features_file import DTYPES, features_folder
 from shardtools.options import option
 
 CROPS = ("center", "resize")

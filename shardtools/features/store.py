@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from shardtools.arrays import Int64s, from_int64, to_numpy
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError, first_line
-from shardtools.features.layout import (
+from shardtools.features.features_file import (
     FEATURES_FILE,
     FEATURES_FOLDER,
     EncoderFacts,

@@ -18,7 +18,7 @@ class ClassTextOptions:
         classes: As `taxonomy.load_classes` takes them.
         encoder: Local folder of a dual encoder or a sentence encoder of transformers.
         out: A folder or s3:// address for the features alone.
-        prompts: Templates of `prompts.template`, without scenes; several are averaged.
+        prompt_templates: Templates of `prompts.template`, without scenes; several are averaged.
         lemmas: "all" or "first"; see `PromptOptions`.
         hypernyms: Likewise.
         replace: Whether features that are there are written anew.
@@ -30,7 +30,7 @@ class ClassTextOptions:
     classes: str = field(default=DEFAULT_CLASSES, metadata=option("Class set, wnids and synset names, .txt or .csv."))
     encoder: str = field(metadata=option("Local folder of transformers.", metavar="FOLDER"))
     out: str = field(metadata=option("Where the features are written (path or s3://).", metavar="FOLDER"))
-    prompts: tuple[str, ...] = field(
+    prompt_templates: tuple[str, ...] = field(
         default=("c, d_c",),
         metadata=option("Template with c, h_c, d_c; several are averaged.", flag="--prompt"),
     )
@@ -39,6 +39,6 @@ class ClassTextOptions:
     replace: bool = field(default=False, metadata=option("Write anew what is there."))
 
     def __post_init__(self) -> None:
-        if not self.prompts or len(set(self.prompts)) != len(self.prompts):
-            raise OptionError(f"prompts are different templates, at least one, found {list(self.prompts)}")
+        if not self.prompt_templates or len(set(self.prompt_templates)) != len(self.prompt_templates):
+            raise OptionError(f"prompt templates are different ones, at least one, found {list(self.prompt_templates)}")
         PromptOptions(lemmas=self.lemmas, hypernyms=self.hypernyms)

@@ -23,7 +23,7 @@ from shardtools.arrays import from_texts
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.documents import build
 from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, OptionError
-from shardtools.features.layout import (
+from shardtools.features.features_file import (
     FEATURES_FILE,
     PLAN_FILE,
     EncoderFacts,

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from shardtools.generation.options import EMBEDDED_MODEL, GenerateOptions
+from shardtools.generation.plan import SCHEDULERS
 from shardtools.on_demand import on_demand
-from shardtools.plan import SCHEDULERS
 
 if TYPE_CHECKING:
     from shardtools.generation.estimating import Estimate, estimate

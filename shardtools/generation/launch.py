@@ -30,7 +30,7 @@ from shardtools.generation.options import GenerateOptions
 from shardtools.generation.preparing import Job, Prepared, begin, prepare
 from shardtools.storage import Storage, open_storage
 
-GENERATOR = ("-m", "shardtools.pipelines.generate")
+GENERATOR = ("-m", "shardtools.pipelines.generate.job")
 """What follows the interpreter on the command line of the process that generates."""
 
 

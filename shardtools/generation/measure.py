@@ -13,8 +13,8 @@ from shardtools.errors import RunError
 from shardtools.execution import Ended, Message
 from shardtools.generation.estimating import Estimate, estimate, remember_speed
 from shardtools.generation.launch import run_ranks
+from shardtools.generation.plan import Plan
 from shardtools.generation.preparing import Job, Prepared
-from shardtools.plan import Plan
 
 MEASURED_STEPS = 4
 

@@ -1,7 +1,7 @@
 """Which generator is meant: a folder, a hub id or the embedded one; its digest, scheduler and size.
 
 Owns the lookup, from files alone: no weight is loaded and torch is not imported here. The price: what a pipeline
-makes by default is read from its config files, so an unusual layout needs --width and --height.
+makes by default is read from its config files, so an unusual folder needs --width and --height.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
+from shardtools.generation.plan import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
 from shardtools.options import check_options, option, same
-from shardtools.plan import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
 from shardtools.prompts import PromptOptions
 
 DEFAULT_IMAGES_PER_CLASS = 16
@@ -26,7 +26,7 @@ class GenerateOptions(GeneratorOptions):
 
     Attributes:
         out: Folder or s3:// address of the dataset.
-        prompt: Prompt template.
+        prompt_template: Text with c, h_c, d_c and b; see `prompts.template`.
         classes: Class set, list of synsets, or a file; `None`: the ten classes of the embedded generator.
         images_per_class: Images of each class in one clone; `None`: 16, or what `like` says.
         like: Dataset whose image count per class is copied.
@@ -42,7 +42,7 @@ class GenerateOptions(GeneratorOptions):
         retry_failed: Make images again that have no bytes, instead of new ones.
     """
 
-    prompt: str = same(PromptOptions, "template")
+    prompt_template: str = same(PromptOptions, "template")
     classes: str | None = field(
         default=None,
         metadata=option(

@@ -14,7 +14,7 @@ from typing import Any
 from shardtools.dataset import PlanFile
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import PlanError, ShardtoolsError
-from shardtools.plan import GeneratorSettings, Plan, PlanOptions
+from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings, Plan, PlanOptions
 from shardtools.prompts import PromptOptions, load_scenes
 from shardtools.prompts.scenes import PLACES365
 from shardtools.taxonomy import CLASS_SETS, ImageClass, class_set_sizes, load_classes
@@ -83,7 +83,7 @@ def _rebuild(plan_file: PlanFile) -> PlanOptions:
         images_per_class=tuple(count for count, length in notes["images_per_class"] for _ in range(length)),
         scale=plan_file.scale,
         prompts=PromptOptions(
-            template=settings["prompt"],
+            template=settings[TEMPLATE_SETTING],
             lemmas=settings["prompt_lemmas"],
             hypernyms=settings["prompt_hypernyms"],
             scenes=load_scenes(scenes) if isinstance(scenes, str) else tuple(scenes or ()),

@@ -19,8 +19,15 @@ from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import OptionError, PlanError
 from shardtools.generation.model import ResolvedModel, resolve_model
 from shardtools.generation.options import DEFAULT_IMAGES_PER_CLASS, EMBEDDED_MODEL, GenerateOptions
+from shardtools.generation.plan import (
+    SCHEDULERS,
+    GeneratorOptions,
+    GeneratorSettings,
+    Plan,
+    PlanOptions,
+    auto_samples_per_shard,
+)
 from shardtools.generation.plan_notes import plan_notes
-from shardtools.plan import SCHEDULERS, GeneratorOptions, GeneratorSettings, Plan, PlanOptions, auto_samples_per_shard
 from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template
 from shardtools.sample import STATUS_OK
 from shardtools.shards.names import parse_part_path
@@ -149,18 +156,18 @@ def _classes(options: GenerateOptions) -> list[ImageClass]:
 
 
 def _prompts(options: GenerateOptions, classes: list[ImageClass]) -> PromptOptions:
-    uses_scene = parse_template(options.prompt).uses_scene
+    uses_scene = parse_template(options.prompt_template).uses_scene
     if options.scenes is not None and not uses_scene:
         raise OptionError(
-            f"--scenes needs a template with b, found {options.prompt!r}: add 'inside b' or drop --scenes"
+            f"--scenes needs a template with b, found {options.prompt_template!r}: add 'inside b' or drop --scenes"
         )
     prompts = PromptOptions(
-        template=options.prompt,
+        template=options.prompt_template,
         lemmas=options.lemmas,
         hypernyms=options.hypernyms,
         scenes=load_scenes(options.scenes) if uses_scene else (),
     )
-    check_template(parse_template(options.prompt), classes, prompts)
+    check_template(parse_template(options.prompt_template), classes, prompts)
     return prompts
 
 

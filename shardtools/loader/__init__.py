@@ -12,18 +12,18 @@ from shardtools.loader.augmentation import (
     random_resized_crop,
     view_parameters,
 )
-from shardtools.loader.batches import LAST_BATCHES, BatchPlan, BatchPositions
-from shardtools.loader.block_sizes import BLOCK_BYTES, PIECE_BYTES, resolve_sizes
 from shardtools.loader.loader import Loader
-from shardtools.loader.mixing import LENGTHS, MixedRows, MixOptions, Mixture, SourcePasses
 from shardtools.loader.options import CenterCropOptions, LoaderOptions, ResizeOptions
-from shardtools.loader.order import SHUFFLES, EpochOrder, EpochSequence, OrderOptions
+from shardtools.loader.order.batches import LAST_BATCHES, BatchPlan, BatchPositions
+from shardtools.loader.order.epoch import SHUFFLES, EpochOrder, EpochSequence, OrderOptions
+from shardtools.loader.order.mixing import LENGTHS, MixedRows, MixOptions, Mixture, SourcePasses
 from shardtools.loader.randomness import Draws, hash_keys
+from shardtools.loader.reading.block_sizes import BLOCK_BYTES, PIECE_BYTES, resolve_sizes
 from shardtools.loader.state import STATE_VERSION, LoaderState, flat_options, resume
 from shardtools.loader.steps import Batch
-from shardtools.loader.table import NO_CLASS, SampleTable
-from shardtools.loader.table_reading import read_all, read_split
-from shardtools.loader.view import read_view
+from shardtools.loader.table.datasets import read_all, read_split
+from shardtools.loader.table.samples import NO_CLASS, SampleTable
+from shardtools.loader.table.view import read_view
 
 __all__ = [
     "BLOCK_BYTES",

@@ -11,20 +11,20 @@ from collections.abc import Generator, Iterator
 from types import TracebackType
 
 from shardtools.decode import Decoder, StageSeconds
-from shardtools.loader.batches import BatchPlan
-from shardtools.loader.block_sizes import resolve_sizes
-from shardtools.loader.decoding import BatchDecoder
-from shardtools.loader.handoff import Ahead
-from shardtools.loader.mixing import Mixture, SourcePasses
+from shardtools.loader.crops.decoding import BatchDecoder
 from shardtools.loader.options import LoaderOptions
-from shardtools.loader.order import EpochOrder, EpochSequence
-from shardtools.loader.reading import BatchReader
-from shardtools.loader.reading_batch import ReadCounts
+from shardtools.loader.order.batches import BatchPlan
+from shardtools.loader.order.epoch import EpochOrder, EpochSequence
+from shardtools.loader.order.mixing import Mixture, SourcePasses
+from shardtools.loader.reading.batch import ReadCounts
+from shardtools.loader.reading.block_sizes import resolve_sizes
+from shardtools.loader.reading.handoff import Ahead
+from shardtools.loader.reading.reader import BatchReader
 from shardtools.loader.state import LoaderState, flat_options, resume
 from shardtools.loader.steps import Batch, Steps
-from shardtools.loader.table import SampleTable
-from shardtools.loader.table_reading import read_all, read_split
-from shardtools.loader.view import read_view
+from shardtools.loader.table.datasets import read_all, read_split
+from shardtools.loader.table.samples import SampleTable
+from shardtools.loader.table.view import read_view
 
 _PATIENCE_SECONDS = 1.0
 """For a thread that nobody waits for; one that waits for an object store is then told that it was closed."""
@@ -93,7 +93,7 @@ class Loader:
         self._state = resumed
 
     def facts(self) -> dict[str, str | bool | int]:
-        """What decides on the pixels, for the record of a run."""
+        """What decides on the pixels, for a run file."""
         return {**self._decoder.facts(), "table_digest": self.table.digest, "num_rows": len(self.table)}
 
     def passes(self, epoch: int) -> tuple[SourcePasses, ...]:

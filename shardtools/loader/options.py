@@ -1,6 +1,6 @@
 """What a user may ask of a `Loader`.
 
-Owns the names and which of them change what is delivered. Those go into the loader's state and into a run's record; the
+Owns the names and which of them change what is delivered. Those go into the loader's state and into a run file; the
 number of threads, ranks and what memory may be used do not.
 """
 
@@ -17,13 +17,14 @@ from shardtools.decode import INTERPOLATIONS, DecodeOptions
 from shardtools.decode.options import MAX_SIDE
 from shardtools.errors import OptionError
 from shardtools.loader.augmentation import CropOptions, MultiCropOptions
-from shardtools.loader.batches import LAST_BATCHES
-from shardtools.loader.mixing import MixOptions
-from shardtools.loader.order import OrderOptions
-from shardtools.loader.reading_options import ReadOptions
+from shardtools.loader.order.batches import LAST_BATCHES
+from shardtools.loader.order.epoch import OrderOptions
+from shardtools.loader.order.mixing import MixOptions
+from shardtools.loader.reading.options import ReadOptions
 
 Allocator = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]
-"""Gives memory for a batch: shape -> writable, contiguous uint8 array; see `shardtools.pipelines.torch_batches`."""
+"""Gives memory for a batch: shape -> writable, contiguous uint8 array; see
+`shardtools.pipelines.batches.torch_batches`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,14 @@ import numpy.typing as npt
 from shardtools.arrays import Int64s
 from shardtools.decode import DecodeStatus
 from shardtools.loader.augmentation import MultiCropOptions
-from shardtools.loader.batches import BatchPlan, BatchPositions
-from shardtools.loader.decoding import BatchDecoder, Images
+from shardtools.loader.crops.decoding import BatchDecoder, Images
 from shardtools.loader.options import LoaderOptions
-from shardtools.loader.order import EpochOrder, EpochSequence
-from shardtools.loader.reading import BatchReader
-from shardtools.loader.reading_batch import RawBatch, Replacement
-from shardtools.loader.reading_ranges import BlockMap
-from shardtools.loader.table import SampleTable
+from shardtools.loader.order.batches import BatchPlan, BatchPositions
+from shardtools.loader.order.epoch import EpochOrder, EpochSequence
+from shardtools.loader.reading.batch import RawBatch, Replacement
+from shardtools.loader.reading.ranges import BlockMap
+from shardtools.loader.reading.reader import BatchReader
+from shardtools.loader.table.samples import SampleTable
 
 _BATCHES_AT_A_TIME = 2
 

@@ -48,7 +48,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "plan_id": (pa.string(), "fingerprint of the plan that made the image"),
     "replica": (pa.int32(), "0-based number of the image within its class, over all clones"),
     "prompt": (pa.string(), "the text given to the generator"),
-    "prompt_template": (pa.string(), "the template the prompt was rendered from"),
+    "prompt_template": (pa.string(), "the template the prompt was made from"),
     "scene": (pa.string(), "the scene that filled `b`"),
     "seed": (pa.int64(), "seed of the image's initial noise, 0 to 2**63 - 1, unique in the plan"),
     "negative_prompt": (pa.string(), "null where none was given"),

@@ -7,7 +7,6 @@ from shardtools.on_demand import on_demand
 if TYPE_CHECKING:
     from shardtools.overlays.accepting import accept_overlay
     from shardtools.overlays.importing import import_overlay
-    from shardtools.overlays.layout import OVERLAY_VERSION, OverlayColumn, OverlayInfo, OverlayPart
     from shardtools.overlays.opening import (
         Overlay,
         find_overlay,
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
         overlay_names,
         remove_overlay,
     )
+    from shardtools.overlays.overlay_file import OVERLAY_VERSION, OverlayColumn, OverlayInfo, OverlayPart
     from shardtools.overlays.versions import check_fits, fits
     from shardtools.overlays.writer import OverlayWriter, write_overlay
 else:

@@ -14,8 +14,8 @@ import pyarrow as pa
 from shardtools.dataset import open_dataset
 from shardtools.manifest import digest
 from shardtools.overlays.checking import KeyChecker
-from shardtools.overlays.layout import KEY, OVERLAY_FILE, OverlayInfo
 from shardtools.overlays.opening import open_overlay
+from shardtools.overlays.overlay_file import KEY, OVERLAY_FILE, OverlayInfo
 from shardtools.overlays.versions import fits
 
 

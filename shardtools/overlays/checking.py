@@ -20,7 +20,7 @@ import pyarrow as pa
 from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, ShardtoolsError, first_line
 from shardtools.manifest import SCHEMA
-from shardtools.overlays.layout import KEY
+from shardtools.overlays.overlay_file import KEY
 from shardtools.quoting import quoted_name
 from shardtools.storage import StoredObject
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage

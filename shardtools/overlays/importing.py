@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from shardtools.errors import OptionError, SourceError, first_line
-from shardtools.overlays.layout import KEY, OverlayInfo
+from shardtools.overlays.overlay_file import KEY, OverlayInfo
 from shardtools.overlays.writer import write_overlay
 from shardtools.storage import open_storage
 

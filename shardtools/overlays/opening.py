@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, first_line
 from shardtools.hashes import stream_digest
-from shardtools.overlays.layout import OVERLAY_FILE, OVERLAYS_FOLDER, OverlayInfo, check_name, overlay_folder
+from shardtools.overlays.overlay_file import OVERLAY_FILE, OVERLAYS_FOLDER, OverlayInfo, check_name, overlay_folder
 from shardtools.overlays.versions import check_fits
 from shardtools.storage import Storage, StoredObject, open_storage
 

@@ -11,7 +11,7 @@ from shardtools.dataset import Dataset, DatasetInfo
 from shardtools.dataset.opening import commit_path
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import digest
-from shardtools.overlays.layout import OverlayInfo
+from shardtools.overlays.overlay_file import OverlayInfo
 
 _SHOWN_DIGITS = 8
 

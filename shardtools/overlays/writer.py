@@ -21,7 +21,8 @@ from shardtools.dataset import open_dataset
 from shardtools.errors import AccessError, AlreadyExistsError, DatasetError, NotFoundError, PlanMismatchError
 from shardtools.manifest import digest
 from shardtools.overlays.checking import KeyChecker
-from shardtools.overlays.layout import (
+from shardtools.overlays.opening import Overlay
+from shardtools.overlays.overlay_file import (
     KEY,
     OVERLAY_FILE,
     OverlayColumn,
@@ -33,7 +34,6 @@ from shardtools.overlays.layout import (
     check_unique,
     overlay_folder,
 )
-from shardtools.overlays.opening import Overlay
 from shardtools.overlays.versions import check_fits
 from shardtools.storage import open_storage
 

@@ -1,7 +1,7 @@
 """The template language and the scenes that prompts are made of."""
 
+from shardtools.prompts.filling import PromptOptions, check_template, fill_template, scenes_for
 from shardtools.prompts.places365 import PLACES365_SCENES
-from shardtools.prompts.rendering import PromptOptions, check_template, render, scenes_for
 from shardtools.prompts.scenes import load_scenes
 from shardtools.prompts.template import TOKENS, Part, Template, parse_template
 
@@ -12,8 +12,8 @@ __all__ = [
     "PromptOptions",
     "Template",
     "check_template",
+    "fill_template",
     "load_scenes",
     "parse_template",
-    "render",
     "scenes_for",
 ]

@@ -18,9 +18,9 @@ from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, DecodeStatus, StageSeconds
 from shardtools.errors import ShardError
 from shardtools.loader import Draws, SampleTable
-from shardtools.loader.crops import CropPlan, output_shapes, plan_crops
+from shardtools.loader.crops.requests import Cropping, draw_crops, output_shapes
 from shardtools.loader.options import Crop
-from shardtools.loader.reading import BatchReader
+from shardtools.loader.reading.reader import BatchReader
 from shardtools.readbench.result import Speed
 
 MAX_SAMPLE_BYTES = 64 * 1024 * 1024
@@ -97,10 +97,10 @@ def take_sample(table: SampleTable, rows: Int64s, reader: BatchReader, decoder: 
     )
 
 
-def plans(sample: DecodeSample, crop: Crop, seed: int) -> list[CropPlan]:
+def croppings(sample: DecodeSample, crop: Crop, seed: int) -> list[Cropping]:
     """Crops of several epochs."""
     return [
-        plan_crops(crop, Draws(seed=seed, epoch=epoch, keys=sample.key_hashes), sample.sizes)
+        draw_crops(crop, Draws(seed=seed, epoch=epoch, keys=sample.key_hashes), sample.sizes)
         for epoch in range(_NUM_PASSES)
     ]
 
@@ -112,15 +112,15 @@ def decode_for(seconds: float, sample: DecodeSample, crop: Crop, seed: int, opti
     outs = [np.zeros(shape, np.uint8) for shape in output_shapes(crop, num_at_once)]
     num_images = num_bytes = num_bad = 0
     started, cpu_started = time.perf_counter(), time.process_time()
-    for part, plan in _parts(sample, plans(sample, crop, seed), num_at_once):
+    for part, cropping in _parts(sample, croppings(sample, crop, seed), num_at_once):
         images = sample.images[part]
         statuses = decoder.decode_crops(
             images,
-            plan.crops,
-            plan.flips,
+            cropping.crops,
+            cropping.flips,
             [out[: len(images)] for out in outs],
-            windows=plan.windows,
-            colours=plan.colours,
+            windows=cropping.windows,
+            colors=cropping.colors,
             raw_sizes=None if sample.raw_sizes is None else sample.raw_sizes[part],
         )
         is_bad = statuses != DecodeStatus.OK
@@ -136,7 +136,7 @@ def decode_for(seconds: float, sample: DecodeSample, crop: Crop, seed: int, opti
 
 def share_of_cores(cpu_seconds: float, stages: StageSeconds, num_threads: int) -> float:
     """For how much of its stages a process had as many cores as it may use at a time; 1 where stages are not known."""
-    busy = stages.decode + stages.resize + stages.colour
+    busy = stages.decode + stages.resize + stages.color
     # More threads than cores take turns, which is nobody else's doing.
     busy *= min(1.0, len(os.sched_getaffinity(0)) / num_threads)
     return min(1.0, cpu_seconds / busy) if busy else 1.0
@@ -157,13 +157,13 @@ def entropy_share(seconds: float, sample: DecodeSample, crop: Crop, seed: int, w
     if not whole.stages.decode or not whole.speed.num_images:
         return 0.0
     decoder = Decoder(DecodeOptions(allow_scaled=True, backend="native"))
-    planned = [replace(plan, windows=None, colours=None) for plan in plans(sample, crop, seed)]
+    plain = [replace(cropping, windows=None, colors=None) for cropping in croppings(sample, crop, seed)]
     num_images, started = 0, time.perf_counter()
-    for part, plan in _parts(sample, planned, len(sample.images) // 4 + 1):
-        images, num_crops = sample.images[part], plan.crops.shape[1]
+    for part, cropping in _parts(sample, plain, len(sample.images) // 4 + 1):
+        images, num_crops = sample.images[part], cropping.crops.shape[1]
         outs = [np.zeros((len(images), num_crops, 1, 1, 3), np.uint8)]
         raw_sizes = None if sample.raw_sizes is None else sample.raw_sizes[part]
-        statuses = decoder.decode_crops(images, plan.crops, None, outs, raw_sizes=raw_sizes)
+        statuses = decoder.decode_crops(images, cropping.crops, None, outs, raw_sizes=raw_sizes)
         num_images += int((statuses == DecodeStatus.OK).sum())
         if time.perf_counter() - started >= seconds:
             break
@@ -177,9 +177,9 @@ def share_of_large_crops(sample: DecodeSample, crop: Crop, seed: int) -> float:
     shapes = output_shapes(crop, 1)
     sides = np.concatenate([np.tile((shape[3], shape[2]), (shape[1], 1)) for shape in shapes])
     shares = []
-    for plan in plans(sample, crop, seed):
-        wanted = sides if plan.windows is None else plan.windows[..., :2]
-        shares.append((plan.crops[..., 2:] >= 2 * wanted).all(axis=(1, 2)).mean())
+    for cropping in croppings(sample, crop, seed):
+        wanted = sides if cropping.windows is None else cropping.windows[..., :2]
+        shares.append((cropping.crops[..., 2:] >= 2 * wanted).all(axis=(1, 2)).mean())
     return float(np.mean(shares))
 
 
@@ -188,13 +188,13 @@ def _images_a_call(crop: Crop) -> int:
     return max(1, min(256, _MAX_CALL_BYTES // num_bytes))
 
 
-def _parts(sample: DecodeSample, planned: list[CropPlan], num_at_once: int) -> Iterator[tuple[slice, CropPlan]]:
+def _parts(sample: DecodeSample, plain: list[Cropping], num_at_once: int) -> Iterator[tuple[slice, Cropping]]:
     """The sample in pieces, round after round, without end."""
     num_images = len(sample.images)
     starts = range(0, num_images, num_at_once)
     pieces = [
-        (slice(start, start + num_at_once), plan.part(np.arange(start, min(start + num_at_once, num_images))))
-        for plan in planned
+        (slice(start, start + num_at_once), cropping.part(np.arange(start, min(start + num_at_once, num_images))))
+        for cropping in plain
         for start in starts
     ]
     while True:

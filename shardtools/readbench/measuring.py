@@ -19,11 +19,11 @@ import numpy as np
 from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, StageSeconds
 from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
-from shardtools.loader.block_sizes import resolve_sizes
 from shardtools.loader.options import CenterCropOptions, Crop
-from shardtools.loader.reading import BatchReader
-from shardtools.loader.reading_batch import ReadCounts
-from shardtools.loader.reading_ranges import BlockMap
+from shardtools.loader.reading.batch import ReadCounts
+from shardtools.loader.reading.block_sizes import resolve_sizes
+from shardtools.loader.reading.ranges import BlockMap
+from shardtools.loader.reading.reader import BatchReader
 from shardtools.readbench.decoding import (
     MAX_SAMPLE_IMAGES,
     Decoded,
@@ -206,8 +206,8 @@ def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> _Loaded:
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     waited = loader.read_counts().wait_seconds - waited
     after = loader.stage_seconds()
-    took = np.array([after.decode, after.resize, after.colour]) - [stages.decode, stages.resize, stages.colour]
-    spent = StageSeconds(decode=float(took[0]), resize=float(took[1]), colour=float(took[2]))
+    took = np.array([after.decode, after.resize, after.color]) - [stages.decode, stages.resize, stages.color]
+    spent = StageSeconds(decode=float(took[0]), resize=float(took[1]), color=float(took[2]))
     return _Loaded(
         speed=Speed(num_images=num_images, num_bytes=num_bytes, seconds=seconds),
         shares=_shares(spent, waited / seconds, seconds * options.num_threads, entropy),
@@ -218,7 +218,7 @@ def _load(loader: Loader, options: ReadBenchOptions, entropy: float) -> _Loaded:
 
 def _shares(spent: StageSeconds, waiting: float, thread_seconds: float, entropy: float) -> StageShares:
     """Shares of the threads' time, of which `waiting` is at most what no stage took."""
-    busy = spent.decode + spent.resize + spent.colour
+    busy = spent.decode + spent.resize + spent.color
     # What was decoded ahead is in it too, so the sum may come out above the whole.
     whole = max(thread_seconds, busy)
     idle = max(0.0, 1 - busy / whole)
@@ -228,7 +228,7 @@ def _shares(spent: StageSeconds, waiting: float, thread_seconds: float, entropy:
         entropy=decode * entropy,
         pixels=decode * (1 - entropy),
         resize=spent.resize / whole,
-        colour=spent.colour / whole,
+        color=spent.color / whole,
         waiting=waiting,
         rest=idle - waiting,
     )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from shardtools.arrays import Int64s
 from shardtools.errors import StorageError
 from shardtools.loader import SampleTable
-from shardtools.loader.reading_local import MappedFile
+from shardtools.loader.reading.local import MappedFile
 from shardtools.storage import open_storage
 
 

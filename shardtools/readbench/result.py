@@ -39,7 +39,7 @@ class StageShares:
             that is left when the same crops are decoded at an eighth of their size.
         pixels: Inverse transform, upsampling, conversion to RGB.
         resize: Resizing into the batch's memory; there is no copy besides.
-        colour: Colour operations.
+        color: Colour operations.
         waiting: Nothing decoded and bytes were waited for, at most.
         rest: Planning, Python, and threads without work; all of the decoding where the native core does not serve.
     """
@@ -47,7 +47,7 @@ class StageShares:
     entropy: float
     pixels: float
     resize: float
-    colour: float
+    color: float
     waiting: float
     rest: float
 

@@ -42,7 +42,7 @@ def wished_pictures(findings: Findings, pixels: int) -> list[tuple[str, int]]:
     # The first wish for a key decides on its size, and all of these ask for the same.
     wishes = [(suspect.key, pixels) for suspect in suspects] + wishes
     small = max(round(pixels * 4 / 7), 32)
-    return wishes + [(key, small) for suspect in suspects for key in suspect.neighbours]
+    return wishes + [(key, small) for suspect in suspects for key in suspect.neighbors]
 
 
 def read_samples(tables: Tables, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -134,9 +134,9 @@ def _suspects(suspects: Suspects | Missing, samples: _Numbers) -> dict[str, Any]
                 one.given,
                 one.suggested,
                 _short(one.probability),
-                _short(one.suspicion),
+                _short(one.noise_probability),
                 [_short(score) for score in one.scores],
-                [samples.of(key) for key in one.neighbours],
+                [samples.of(key) for key in one.neighbors],
             ]
             for one in suspects.shown
         ],

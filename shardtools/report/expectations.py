@@ -92,7 +92,7 @@ def expectations_table(expected: Expectations | Missing | None, *, least_shown: 
         "the most suspect ones, estimated on this dataset by labels made wrong on purpose:",
         class_="lead",
     )
-    headings = ["suspicion at least", "samples", "wrong among them", "found of all wrong", ""]
+    headings = ["noise probability at least", "samples", "wrong among them", "found of all wrong", ""]
     rows = [
         [
             f"{cut.threshold:.3f}",
@@ -109,7 +109,7 @@ def expectations_table(expected: Expectations | Missing | None, *, least_shown: 
 
 
 def _button(cut: ExpectedCut) -> Markup:
-    label = f"Show suspects with a suspicion of at least {cut.threshold:.3f}"
+    label = f"Show suspects with a noise probability of at least {cut.threshold:.3f}"
     return element("button", "Show", type="button", data_least=f"{cut.threshold:.4f}", aria_label=label)
 
 

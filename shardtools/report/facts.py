@@ -56,7 +56,7 @@ class DatasetFacts:
         info: Its commit.
         settings: What it was made with, from `plan.json`.
         classes: By label; with those that only an overlay names left out.
-        num_unlabelled: Images without a label.
+        num_unlabeled: Images without a label.
         statuses: (split, status) -> rows.
         reasons: (status, reason, rows), the most frequent first, of rows without an image.
         sizes: (width, height, images), the most frequent first.
@@ -71,7 +71,7 @@ class DatasetFacts:
     info: DatasetInfo
     settings: Mapping[str, Any]
     classes: tuple[ClassFacts, ...]
-    num_unlabelled: int
+    num_unlabeled: int
     statuses: Mapping[tuple[str, str], int]
     reasons: tuple[tuple[str, str, int], ...]
     sizes: tuple[tuple[int, int, int], ...]
@@ -98,7 +98,7 @@ def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
         DatasetError: It is not finished, or its manifest is damaged.
     """
     plan = read_plan_file(dataset.storage)
-    classes, num_unlabelled = _classes(tables)
+    classes, num_unlabeled = _classes(tables)
     sizes = tables.rows(
         "select width, height, count(*) as images, count(*) over () as num_sizes from samples "
         "where status = 'ok' and width is not null group by width, height order by images desc, width, height limit 12"
@@ -109,7 +109,7 @@ def count(tables: Tables, dataset: Dataset) -> DatasetFacts:
         info=dataset.commit,
         settings=plan.settings if plan is not None else {},
         classes=classes,
-        num_unlabelled=num_unlabelled,
+        num_unlabeled=num_unlabeled,
         statuses=count_statuses(tables.session),
         reasons=tuple(
             (row["status"], row["reason"] or "", row["rows"])
@@ -145,10 +145,10 @@ _EXPRESSIONS = {
 def _classes(tables: Tables) -> tuple[tuple[ClassFacts, ...], int]:
     images: dict[int, Counter[str]] = {}
     wnids: dict[int, str | None] = {}
-    num_unlabelled = 0
+    num_unlabeled = 0
     for index, wnid, split, num_images in count_labels(tables.session):
         if index is None:
-            num_unlabelled += num_images
+            num_unlabeled += num_images
             continue
         images.setdefault(index, Counter())[split] += num_images
         wnids[index] = wnids.get(index) or wnid
@@ -158,7 +158,7 @@ def _classes(tables: Tables) -> tuple[tuple[ClassFacts, ...], int]:
             ClassFacts(class_index=index, name=names[index], wnid=wnids[index], images=images[index])
             for index in sorted(images)
         ),
-        num_unlabelled,
+        num_unlabeled,
     )
 
 

@@ -23,7 +23,7 @@ class ReportOptions:
         num_suspects: Suspect labels at most, the most suspicious first.
         num_pairs: Pairs of duplicates at most, those across splits first.
         num_outliers: Images at most for each kind of bad quality.
-        num_neighbours: Neighbours at most beside a suspect.
+        num_neighbors: Neighbours at most beside a suspect.
         thumbnail_pixels: Longer side of a thumbnail, 32 to 512 pixels; a neighbour's is 4/7 of it.
         max_bytes: Length that the page stays under, at least 500 kB; thumbnails that do not fit are left out, those
             of neighbours first.
@@ -37,7 +37,7 @@ class ReportOptions:
     num_suspects: int = field(default=1000, metadata=option("At most.", flag="--suspects", metavar="N"))
     num_pairs: int = field(default=300, metadata=option("Duplicates at most.", flag="--pairs", metavar="N"))
     num_outliers: int = field(default=24, metadata=option("At most of each kind.", flag="--outliers", metavar="N"))
-    num_neighbours: int = field(default=5, metadata=option("Of a suspect.", flag="--neighbours", metavar="N"))
+    num_neighbors: int = field(default=5, metadata=option("Of a suspect.", flag="--neighbors", metavar="N"))
     thumbnail_pixels: int = field(default=112, metadata=option("Of thumbnails.", flag="--pixels", metavar="N"))
     max_bytes: int = field(
         default=20_000_000,
@@ -50,7 +50,7 @@ class ReportOptions:
     )
 
     def __post_init__(self) -> None:
-        for name in ("num_suspects", "num_pairs", "num_outliers", "num_neighbours"):
+        for name in ("num_suspects", "num_pairs", "num_outliers", "num_neighbors"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} is at least 0, found {getattr(self, name)}")
         least, most = _THUMBNAIL_PIXELS

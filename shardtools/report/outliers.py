@@ -38,7 +38,7 @@ FLAGS = {
 QUESTION = "image_quality"
 """Of the named questions: it owns the thresholds."""
 
-_ASKED = ("status", "reason", "brightness", "contrast", "sharpest", "entropy", "saturation", "colour_spread")
+_ASKED = ("status", "reason", "brightness", "contrast", "sharpest", "entropy", "saturation", "color_spread")
 
 PROBLEMS = {
     "undecodable": (None, 1),
@@ -50,7 +50,7 @@ PROBLEMS = {
     "blurred": ("sharpest", 1),
     "low information": ("entropy", 1),
     "odd shape": ("aspect", -1),
-    "grey": ("saturation", 1),
+    "gray": ("saturation", 1),
     "odd mode": (None, 1),
 }
 """Problem that the question names -> the measure that orders its images, 1 where the smallest come first."""

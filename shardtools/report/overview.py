@@ -98,8 +98,8 @@ def _classes_panel(facts: DatasetFacts) -> Markup:
             _all_classes(facts, splits),
         ]
     notes = []
-    if facts.num_unlabelled:
-        notes.append(element("p", f"{facts.num_unlabelled:,} images have no label.", class_="note"))
+    if facts.num_unlabeled:
+        notes.append(element("p", f"{facts.num_unlabeled:,} images have no label.", class_="note"))
     counts = [sum(one.images.values()) for one in facts.classes]
     if min(counts) != max(counts):
         ratio = f", {max(counts) / min(counts):.3g} to 1" if min(counts) else ""

@@ -29,7 +29,7 @@ from shardtools.report.reading import Missing
 from shardtools.report.review_sections import dialogs, outliers_section, pairs_section, suspects_section
 from shardtools.report.suspects import Suspects
 
-_FOLDER = "page"
+_FOLDER = "assets"
 STYLE_FILES = ("base.css", "cards.css")
 SCRIPT_FILES = ("data.js", "decisions.js", "cards.js", "suspects.js", "others.js", "keys.js", "main.js")
 """In the order in which they stand in the page's one script."""
@@ -62,7 +62,7 @@ class Page:
         return replace(self, content=content)
 
 
-def render(page: Page, pictures: str) -> bytes:
+def page_html(page: Page, pictures: str) -> bytes:
     """The file.
 
     Args:

@@ -48,7 +48,11 @@ def suspects_section(facts: DatasetFacts, suspects: Suspects | Missing) -> Marku
     if not suspects.shown:
         expected = expectations_table(suspects.expected, least_shown=math.inf)
         return _section("suspects", "Suspect labels", element("p", lead, class_="note"), expected)
-    sorts = [("suspicion", "suspicion"), ("probability", "probability of the suggestion"), ("key", "key")]
+    sorts = [
+        ("noise_probability", "noise probability"),
+        ("probability", "probability of the suggestion"),
+        ("key", "key"),
+    ]
     orders = [*sorts, *((f"score{number}", name) for number, name in enumerate(suspects.score_names))]
     filters = [
         _select("suspects-given", "Given label", [("", "any label")]),
@@ -57,9 +61,9 @@ def suspects_section(facts: DatasetFacts, suspects: Suspects | Missing) -> Marku
         _select("suspects-decision", "Decision", _DECISIONS),
         _select("suspects-sort", "Sort by", orders),
         _select("suspects-order", "Order", [("down", "largest first"), ("up", "smallest first")]),
-        _labelled(
+        _labeled(
             "suspects-least",
-            "Suspicion at least",
+            "Noise probability at least",
             element("input", type="range", id="suspects-least", min=0, max=1, step=0.01, value=0),
             element("output", "0.00", for_="suspects-least", id="suspects-least-value"),
         ),
@@ -137,20 +141,20 @@ def _filters(name: str, filters: Iterable[Markup]) -> Markup:
     )
 
 
-def _labelled(target: str, label: str, *controls: Markup) -> Markup:
+def _labeled(target: str, label: str, *controls: Markup) -> Markup:
     return element("div", element("label", label, for_=target), *controls, class_="field")
 
 
 def _select(name: str, label: str, choices: Iterable[tuple[str, str]]) -> Markup:
     options = [element("option", text, value=value) for value, text in choices]
-    return _labelled(name, label, element("select", *options, id=name))
+    return _labeled(name, label, element("select", *options, id=name))
 
 
 def _search(name: str) -> Markup:
     field = element(
         "input", type="search", id=name, placeholder="part of a key", autocomplete="off", spellcheck="false"
     )
-    return _labelled(name, "Key", field)
+    return _labeled(name, "Key", field)
 
 
 def _list(name: str, *, small: bool = False, label: str | None = None) -> Markup:
@@ -183,7 +187,7 @@ def dialogs() -> Markup:
         "dialog",
         element("h2", "Choose a label"),
         element("p", "", id="label-for", class_="key"),
-        _labelled("label-search", "Name, wnid or number", element("input", type="search", id="label-search")),
+        _labeled("label-search", "Name, wnid or number", element("input", type="search", id="label-search")),
         element("ul", id="label-choices", class_="choices"),
         _close("Cancel"),
         id="label",

@@ -16,7 +16,7 @@ from shardtools.report.content import Findings, page_content, read_samples, scri
 from shardtools.report.facts import count
 from shardtools.report.options import ReportOptions
 from shardtools.report.outliers import find_outliers
-from shardtools.report.page import Page, render
+from shardtools.report.page import Page, page_html
 from shardtools.report.pairs import Pairs, find_pairs
 from shardtools.report.prompts import find_yields
 from shardtools.report.reading import Missing, Tables
@@ -72,7 +72,7 @@ def write_report(
     if PurePosixPath(address).suffix.lower() != _SUFFIX:
         raise OptionError(f"a report is written to a name that ends in {_SUFFIX}, found {address!r}")
     page, pictures = make_page(os.fspath(url), options)
-    content = render(page, script_json(pictures.pictures))
+    content = page_html(page, script_json(pictures.pictures))
     folder, slash, name = address.rpartition("/")
     open_storage(folder or slash or ".").write(name, content)
     return _result(page, pictures, address, len(content))
@@ -86,7 +86,7 @@ def make_page(url: str, options: ReportOptions) -> tuple[Page, Thumbnails]:
         # The facts first: they refuse a dataset that is not finished.
         facts = count(tables, dataset)
         findings = Findings(
-            suspects=find_suspects(tables, limit=options.num_suspects, num_neighbours=options.num_neighbours),
+            suspects=find_suspects(tables, limit=options.num_suspects, num_neighbors=options.num_neighbors),
             pairs=find_pairs(tables, limit=options.num_pairs),
             outliers=find_outliers(tables, limit=options.num_outliers),
         )
@@ -106,7 +106,7 @@ def make_page(url: str, options: ReportOptions) -> tuple[Page, Thumbnails]:
         content=page_content(facts, findings, rows, {}),
     )
     # The same page without pictures says how much room is left for them; each sample may need a few digits more.
-    room = options.max_bytes - len(render(page, "[]")) - 8 * len(rows)
+    room = options.max_bytes - len(page_html(page, "[]")) - 8 * len(rows)
     pictures = make_thumbnails(dataset.storage, rows, wishes, max_bytes=max(room, 0))
     return page.with_content(page_content(facts, findings, rows, pictures.numbers)), pictures
 

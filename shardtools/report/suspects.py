@@ -22,14 +22,14 @@ from shardtools.sql.output import check_suffix, save
 OVERLAY = "label_noise"
 _VOTE = "vote"
 LIKELY = 0.5
-"""Suspicion from which on a sample is a suspect without a suggestion."""
+"""Noise probability from which on a sample is a suspect without a suggestion."""
 
 _NAMES = {
     "given": ("given", "given_label"),
     "suggested": ("suggested", "suggested_label"),
     "probability": ("probability", "suggested_probability"),
-    "suspicion": ("suspicion", "noise_probability"),
-    "neighbours": ("neighbours",),
+    "noise_probability": ("noise_probability",),
+    "neighbors": ("neighbors",),
 }
 """What it is -> the columns that hold it, the first that is there."""
 
@@ -43,18 +43,18 @@ class Suspect:
         given: Its label.
         suggested: Another label; `None` where the audit has none.
         probability: Of the suggested label, 0 to 1.
-        suspicion: How probable it is that the label is wrong, 0 to 1.
+        noise_probability: How probable it is that the label is wrong, 0 to 1.
         scores: One a name in `Suspects.score_names`.
-        neighbours: Keys of the nearest samples, the nearest first.
+        neighbors: Keys of the nearest samples, the nearest first.
     """
 
     key: str
     given: int | None
     suggested: int | None
     probability: float | None
-    suspicion: float | None
+    noise_probability: float | None
     scores: tuple[float | None, ...]
-    neighbours: tuple[str, ...]
+    neighbors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Suspects:
     expected: Expectations | Missing | None = None
 
 
-def find_suspects(tables: Tables, *, limit: int, num_neighbours: int) -> Suspects | Missing:
+def find_suspects(tables: Tables, *, limit: int, num_neighbors: int) -> Suspects | Missing:
     """The most suspicious samples."""
     overlay = _overlay(tables)
     if isinstance(overlay, Missing):
@@ -77,10 +77,10 @@ def find_suspects(tables: Tables, *, limit: int, num_neighbours: int) -> Suspect
     statement = _statement(overlay, scores)
     # Probabilities come in steps; the vote behind them tells apart what is on one.
     ties = f"score{scores.index(_VOTE)} desc nulls last, " if _VOTE in scores else ""
-    rows = tables.rows(f"{statement} order by suspicion desc nulls last, {ties}key limit {limit}")
+    rows = tables.rows(f"{statement} order by noise_probability desc nulls last, {ties}key limit {limit}")
     [total] = tables.rows(f"with suspects as ({statement}) select count(*) as num_all from suspects")
     return Suspects(
-        shown=tuple(_suspect(row, scores, num_neighbours) for row in rows),
+        shown=tuple(_suspect(row, scores, num_neighbors) for row in rows),
         num_all=total["num_all"],
         score_names=scores,
         expected=find_expectations(tables, OVERLAY),
@@ -118,7 +118,7 @@ def export_suspects(url: str, address: str, *, overlays: tuple[str, ...] = ()) -
         statement = (
             f"select s.split, s.wnid, s.source, s.source_path, n.* exclude (dataset) from {overlay.sql} as n "
             f"join samples as s using (dataset, key) where {_condition(taken)} "
-            f"order by {taken['suspicion']} desc nulls last, key"
+            f"order by {taken['noise_probability']} desc nulls last, key"
         )
         return save(session.stream(statement), address)
 
@@ -157,29 +157,30 @@ def _expressions(overlay: OverlayTable) -> dict[str, str]:
     # An audit that has nothing better writes the given label itself or null, another program may write -1: all three
     # are no suggestion.
     found = {"given": given, "suggested": f"nullif(nullif(n.{columns['suggested']}, -1), {given})"}
-    for what in ("probability", "suspicion"):
+    for what in ("probability", "noise_probability"):
         found[what] = number(f"n.{columns[what]}") if columns[what] else "null::double"
-    if columns["suspicion"] is None:
+    if columns["noise_probability"] is None:
         # An audit without a noise probability has one number to order by, and it is the best there is.
-        found["suspicion"] = found["probability"]
-    # Only a real list: another program's `neighbours` may be a count.
-    is_list = "list" in overlay.columns.get(columns["neighbours"] or "", "")
-    return found | {"neighbours": "n.neighbours" if is_list else "[]"}
+        found["noise_probability"] = found["probability"]
+    # Only a real list: another program's `neighbors` may be a count.
+    is_list = "list" in overlay.columns.get(columns["neighbors"] or "", "")
+    return found | {"neighbors": "n.neighbors" if is_list else "[]"}
 
 
 def _condition(taken: Mapping[str, str]) -> str:
-    return f"{taken['given']} is not null and ({taken['suggested']} is not null or {taken['suspicion']} >= {LIKELY})"
+    likely = f"{taken['noise_probability']} >= {LIKELY}"
+    return f"{taken['given']} is not null and ({taken['suggested']} is not null or {likely})"
 
 
-def _suspect(row: dict[str, Any], scores: tuple[str, ...], num_neighbours: int) -> Suspect:
-    neighbours = [str(key) for key in row["neighbours"] or () if key is not None and key != row["key"]]
+def _suspect(row: dict[str, Any], scores: tuple[str, ...], num_neighbors: int) -> Suspect:
+    neighbors = [str(key) for key in row["neighbors"] or () if key is not None and key != row["key"]]
     return Suspect(
         key=row["key"],
         given=row["given"],
         suggested=row["suggested"],
         # Without a suggestion the probability is the given label's own.
         probability=None if row["suggested"] is None else row["probability"],
-        suspicion=row["suspicion"],
+        noise_probability=row["noise_probability"],
         scores=tuple(row[f"score{position}"] for position in range(len(scores))),
-        neighbours=tuple(neighbours[:num_neighbours]),
+        neighbors=tuple(neighbors[:num_neighbors]),
     )

@@ -6,8 +6,9 @@ from shardtools.on_demand import on_demand
 from shardtools.shards.layout_names import IMAGEFOLDER, LAYOUT_NAMES
 
 if TYPE_CHECKING:
-    from shardtools.shards.beton_join import join_betons
-    from shardtools.shards.beton_reader import Beton, open_beton
+    from shardtools.shards.beton.join import join_betons
+    from shardtools.shards.beton.reader import Beton, open_beton
+    from shardtools.shards.chunks.sample_table import IndexedShard
     from shardtools.shards.encoder import ShardEncoder, ShardSample
     from shardtools.shards.layouts import (
         LAYOUTS,
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
         shard_path,
     )
     from shardtools.shards.names import MAX_MEMBER_NAME_BYTES, check_key, part_path
-    from shardtools.shards.sample_table import IndexedShard
-    from shardtools.shards.tar import Member, TarSample, TarWriter, read_members, read_samples
+    from shardtools.shards.tar.members import Member, TarSample, TarWriter, read_members, read_samples
 else:
     __getattr__, __dir__ = on_demand(__name__)
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shardtools.errors import OptionError
-from shardtools.shards.beton_writer import BetonEncoder
+from shardtools.shards.beton.writer import BetonEncoder
+from shardtools.shards.chunks.litdata import LitDataEncoder, litdata_index
+from shardtools.shards.chunks.mds import MdsEncoder, mds_index
+from shardtools.shards.chunks.sample_table import IndexedShard
 from shardtools.shards.encoder import ShardEncoder
 from shardtools.shards.layout_names import IMAGEFOLDER, LAYOUT_NAMES
-from shardtools.shards.litdata import LitDataEncoder, litdata_index
-from shardtools.shards.mds import MdsEncoder, mds_index
 from shardtools.shards.names import check_split, part_name
-from shardtools.shards.sample_table import IndexedShard
-from shardtools.shards.tar_encoder import TarEncoder
+from shardtools.shards.tar.encoder import TarEncoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Sources: outside layouts (class folders, idx files, WebDataset tars) as samples with positions."""
+"""Sources: outside formats (class folders, idx files, WebDataset tars) as samples with positions."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from shardtools.sources.base import Source
     from shardtools.sources.detect import detect_kind, open_source
     from shardtools.sources.given import GivenSample
-    from shardtools.sources.image_check import ImageFacts, Rejection, check_image
+    from shardtools.sources.image.check import ImageFacts, Rejection, check_image
     from shardtools.sources.samples import open_samples
 else:
     __getattr__, __dir__ = on_demand(__name__)

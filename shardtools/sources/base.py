@@ -1,7 +1,7 @@
-"""What every source is: an outside layout whose samples are counted and addressed before any is read.
+"""What every source is: an outside format whose samples are counted and addressed before any is read.
 
-Owns the contract between layouts and writers. Because a position names the same sample in every process and in every
-run, shards can be made in any order by anyone; the price is that a source is listed (folders) or indexed (tars) to its
+Owns the contract between formats and writers. Because a position names the same sample in every process and in every
+run, shards can be made in any order by anyone; the price is that a source is listed, tars by their headers, to its
 end before the first shard is written.
 """
 
@@ -18,7 +18,7 @@ from shardtools.storage import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(ABC):
-    """An indexed source. Instances may be pickled and read in other processes while the index's folder exists.
+    """A listed source. Instances may be pickled and read in other processes while the listing's folder exists.
 
     Attributes:
         kind: One of `SOURCE_KINDS`, not "auto"; another name where no address leads to it ("samples").
@@ -40,7 +40,7 @@ class Source(ABC):
         """Samples at 0-based positions `start` to `stop` (exclusive), rejected ones included, with bounded memory.
 
         Raises:
-            SourceError: The source is damaged, or was changed since it was indexed.
+            SourceError: The source is damaged, or was changed since it was listed.
         """
 
     def keys(self, split: str) -> Iterator[str]:

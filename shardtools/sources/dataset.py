@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.dataset.layout import DATASET_FILE
+from shardtools.dataset.commit_file import DATASET_FILE
 from shardtools.dataset.shard_writer import label_members
 from shardtools.errors import OptionError, SourceError
 from shardtools.manifest import PROVENANCE_COLUMNS, digest
@@ -27,9 +27,9 @@ from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, joined_path, read_members, read_samples
 from shardtools.shards.names import parse_part_path
 from shardtools.sources.base import Source
+from shardtools.sources.image.png import encode_rgb_png
 from shardtools.sources.labels import labels_digest
 from shardtools.sources.options import SourceOptions
-from shardtools.sources.png import encode_rgb_png
 from shardtools.storage import Storage, read_ahead
 from shardtools.taxonomy import ImageClass
 
@@ -73,7 +73,7 @@ class DatasetSource(Source):
     cache: _Cache = field(default_factory=_Cache, repr=False, compare=False)
 
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
-        groups = _neighbours(self._rows(split, start, stop))
+        groups = _neighbors(self._rows(split, start, stop))
         calls = (partial(self._fetch, group) for group in groups)
         for group, content in read_ahead(calls, 0 if self.storage.is_local else _RANGES_AHEAD):
             base = group[0]["member_offset"] or 0
@@ -198,7 +198,7 @@ _KEPT_COLUMNS = (
 )
 
 
-def _neighbours(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _neighbors(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Runs of rows that follow each other in one file and one part, up to `_RANGE_BYTES` long."""
     group: list[dict[str, Any]] = []
     for row in rows:

@@ -11,15 +11,15 @@ import os
 from pathlib import Path
 
 from shardtools.errors import NotFoundError, SourceError
-from shardtools.sources.archives import ARCHIVE_SUFFIXES, looks_like_archive
 from shardtools.sources.base import Source
 from shardtools.sources.dataset import is_dataset
 from shardtools.sources.idx import is_idx_name
-from shardtools.sources.ilsvrc2012 import is_ilsvrc2012
 from shardtools.sources.kinds import OPENERS, SUFFIXES
-from shardtools.sources.listing import TopLevel, list_top_level
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import find_files, has_pattern, is_local_folder
+from shardtools.sources.top_level import TopLevel, list_top_level
+from shardtools.sources.tree.archives import ARCHIVE_SUFFIXES, looks_like_archive
+from shardtools.sources.tree.ilsvrc2012 import is_ilsvrc2012
 from shardtools.storage import Storage, open_storage
 from shardtools.taxonomy import load_classes
 
@@ -32,7 +32,7 @@ def open_source(options: SourceOptions | Source, folder: Path) -> Source:
 
     Args:
         options: What to read, and as what; a source that is open already comes back as it is.
-        folder: An empty folder for the index; the source can be read as long as it exists.
+        folder: An empty folder for the listing; the source can be read as long as it exists.
 
     Raises:
         SourceError: There is nothing to read, or it is damaged.

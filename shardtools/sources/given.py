@@ -22,10 +22,10 @@ import pyarrow as pa
 from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.manifest import PROVENANCE_COLUMNS, SCHEMA
 from shardtools.shards.names import check_key, check_split
-from shardtools.sources.image_check import MAX_SAMPLE_BYTES
+from shardtools.sources.image.check import MAX_SAMPLE_BYTES
 from shardtools.taxonomy import load_classes
 
-ENCODED, GREY, RGB = 0, 1, 3
+ENCODED, GRAY, RGB = 0, 1, 3
 """Bytes a pixel of an array; 0 stands for the bytes of an encoded image."""
 
 MAX_PIXELS = MAX_SAMPLE_BYTES // 3
@@ -66,8 +66,8 @@ def payload_of(image: object, number: int) -> tuple[memoryview, tuple[int, int |
             f"image {number}: expected a NumPy array or the bytes of an encoded image, found {type(image).__name__}: "
             "convert it"
         )
-    is_grey = image.ndim == 2
-    if image.dtype != np.uint8 or not (is_grey or (image.ndim == 3 and image.shape[2] == RGB)):
+    is_gray = image.ndim == 2
+    if image.dtype != np.uint8 or not (is_gray or (image.ndim == 3 and image.shape[2] == RGB)):
         raise SourceError(
             f"image {number}: expected uint8 of shape [height, width] or [height, width, 3], found {image.dtype} "
             f"{list(image.shape)}: {_advice(image)}"
@@ -77,7 +77,7 @@ def payload_of(image: object, number: int) -> tuple[memoryview, tuple[int, int |
         raise SourceError(
             f"image {number}: expected 1 to {MAX_PIXELS} pixels, found {width}x{height}: resize it or leave it out"
         )
-    return np.ascontiguousarray(image).data.cast("B"), (GREY if is_grey else RGB, height, width)
+    return np.ascontiguousarray(image).data.cast("B"), (GRAY if is_gray else RGB, height, width)
 
 
 def _advice(image: npt.NDArray[Any]) -> str:

@@ -19,10 +19,10 @@ from shardtools.errors import OptionError, SourceError
 from shardtools.sample import Sample
 from shardtools.shards.names import check_split
 from shardtools.sources.base import Source
+from shardtools.sources.image.png import encode_gray_png
 from shardtools.sources.labels import labels_digest
-from shardtools.sources.listing import list_top_level
 from shardtools.sources.options import SourceOptions
-from shardtools.sources.png import encode_grey_png
+from shardtools.sources.top_level import list_top_level
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass, load_classes
 
@@ -85,7 +85,7 @@ class IdxSource(Source):
             class_index = files.labels[position]
             yield Sample(
                 key=self._key(split, position),
-                image_bytes=encode_grey_png(pixels, files.width, files.height),
+                image_bytes=encode_gray_png(pixels, files.width, files.height),
                 image_format="png",
                 width=files.width,
                 height=files.height,

@@ -29,7 +29,7 @@ def _dataset(options: SourceOptions, classes: Classes, folder: Path) -> Source:
 
 def _columns(storage: Storage, layout: str, paths: Sequence[str], folder: Path) -> Source:
     """The shards of a dataset as their format reads them; images are not looked into."""
-    from shardtools.sources.beton import open_beton_source
+    from shardtools.sources.beton.source import open_beton_source
     from shardtools.sources.options import SourceOptions
     from shardtools.storage import open_storage
 
@@ -40,32 +40,32 @@ def _columns(storage: Storage, layout: str, paths: Sequence[str], folder: Path) 
 
 
 def _imagefolder(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.imagefolder import open_imagefolder
+    from shardtools.sources.tree.imagefolder import open_imagefolder
     from shardtools.storage import open_storage
 
     return open_imagefolder(open_storage(options.source), options, classes, folder)
 
 
 def _archive(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.archives import open_archives
+    from shardtools.sources.tree.archives import open_archives
 
     return open_archives(options, classes, folder)
 
 
 def _ilsvrc2012(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.ilsvrc2012 import open_ilsvrc2012
+    from shardtools.sources.tree.ilsvrc2012 import open_ilsvrc2012
 
     return open_ilsvrc2012(options, classes, folder)
 
 
 def _webdataset(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.webdataset import open_webdataset
+    from shardtools.sources.tars.source import open_webdataset
 
     return open_webdataset(options, classes, folder)
 
 
 def _parquet(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.parquet import open_parquet
+    from shardtools.sources.parquet.source import open_parquet
     from shardtools.sources.patterns import find_files
 
     files = find_files(options.source, (".parquet",))
@@ -73,7 +73,7 @@ def _parquet(options: SourceOptions, classes: Classes, folder: Path) -> Source:
 
 
 def _beton(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.beton import open_beton_source
+    from shardtools.sources.beton.source import open_beton_source
     from shardtools.sources.patterns import find_files
 
     files = find_files(options.source, (".beton",))
@@ -81,14 +81,14 @@ def _beton(options: SourceOptions, classes: Classes, folder: Path) -> Source:
 
 
 def _mds(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.mds import open_mds_source
+    from shardtools.sources.chunks.mds import open_mds_source
     from shardtools.storage import open_storage
 
     return open_mds_source(open_storage(options.source), options, classes, folder)
 
 
 def _litdata(options: SourceOptions, classes: Classes, folder: Path) -> Source:
-    from shardtools.sources.litdata import open_litdata_source
+    from shardtools.sources.chunks.litdata import open_litdata_source
     from shardtools.storage import open_storage
 
     return open_litdata_source(open_storage(options.source), options, classes, folder)

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 
 from shardtools.errors import SourceError
 from shardtools.shards.names import check_split
-from shardtools.sources.listing import check_name
+from shardtools.sources.top_level import check_name
 from shardtools.storage import Storage, open_storage
 
 MAX_EXPANDED = 1_000_000

@@ -26,7 +26,7 @@ from shardtools.sample import Sample
 from shardtools.sources.base import Source
 from shardtools.sources.given import (
     ENCODED,
-    GREY,
+    GRAY,
     GivenSample,
     class_names,
     key_of,
@@ -34,9 +34,9 @@ from shardtools.sources.given import (
     payload_of,
     provenance_of,
 )
-from shardtools.sources.image_check import make_sample, too_large
-from shardtools.sources.index import Index, IndexBuilder
-from shardtools.sources.png import encode_grey_png, encode_rgb_png
+from shardtools.sources.image.check import make_sample, too_large
+from shardtools.sources.image.png import encode_gray_png, encode_rgb_png
+from shardtools.sources.listing import Listing, ListingBuilder
 from shardtools.storage import open_storage
 
 KIND = "samples"
@@ -73,7 +73,7 @@ class SamplesSource(Source):
     """
 
     path: Path
-    index: Index
+    index: Listing
     wnids: Sequence[str] | None
     origin: str
     label_source: str
@@ -122,7 +122,7 @@ class SamplesSource(Source):
             image_format=self.lossless,
             width=width,
             height=height,
-            mode="L" if channels == GREY else "RGB",
+            mode="L" if channels == GRAY else "RGB",
             **facts,
         )
 
@@ -130,8 +130,8 @@ class SamplesSource(Source):
 def _encode(pixels: bytes, width: int, height: int, channels: int, lossless: str) -> bytes:
     if lossless == "ppm":
         # Netpbm's binary forms: P5 is grey, P6 is RGB; the pixels follow as they are.
-        return b"P%d\n%d %d\n255\n" % (5 if channels == GREY else 6, width, height) + pixels
-    return (encode_grey_png if channels == GREY else encode_rgb_png)(pixels, width, height)
+        return b"P%d\n%d %d\n255\n" % (5 if channels == GRAY else 6, width, height) + pixels
+    return (encode_gray_png if channels == GRAY else encode_rgb_png)(pixels, width, height)
 
 
 def open_samples(
@@ -188,13 +188,13 @@ def open_samples(
     )
 
 
-def _take(samples: Iterable[GivenSample], path: Path, wnids: Sequence[str] | None) -> tuple[Index, dict[str, str]]:
+def _take(samples: Iterable[GivenSample], path: Path, wnids: Sequence[str] | None) -> tuple[Listing, dict[str, str]]:
     """Spills the samples to `path`; their index, and digests of them for the plan."""
     digests = _Digests()
     split_numbers = array("I")
     number_of: dict[str, int] = {}
     counts: Counter[str] = Counter()
-    with IndexBuilder(path.parent, _ENTRY, None) as builder, path.open("xb", buffering=0) as stream:
+    with ListingBuilder(path.parent, _ENTRY, None) as builder, path.open("xb", buffering=0) as stream:
         offset = 0
         for number, given in enumerate(samples):
             payload, shape = payload_of(given.image, number)
@@ -245,7 +245,7 @@ class _Digests:
         }
 
 
-def _by_split(index: Index, split_numbers: npt.NDArray[np.uintc], counts: Mapping[str, int]) -> Index:
+def _by_split(index: Listing, split_numbers: npt.NDArray[np.uintc], counts: Mapping[str, int]) -> Listing:
     """The index with a range a split: samples of several splits may come mixed, each split keeps their order."""
     ends = np.cumsum(list(counts.values())).tolist()
     ranges = {split: (end - counts[split], end) for split, end in zip(counts, ends, strict=True)}
@@ -263,7 +263,7 @@ def _spill(stream: BinaryIO, payload: memoryview, number: int) -> None:
         while payload:
             payload = payload[stream.write(payload) :]
     except OSError as error:
-        # Room for the index to be closed in: its file lies on the same disk.
+        # Room for the listing to be closed in: its file lies on the same disk.
         stream.truncate(0)
         kind = NoSpaceError if error.errno in _NO_SPACE else StorageError
         raise kind(
@@ -272,7 +272,7 @@ def _spill(stream: BinaryIO, payload: memoryview, number: int) -> None:
         ) from None
 
 
-def _refuse_repeats(index: Index) -> None:
+def _refuse_repeats(index: Listing) -> None:
     for group in index.repeats:
         first, second = (index.row(number)["key"] for number in group[:2])
         if first == second:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from shardtools.training.launch import train
     from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
     from shardtools.training.recipes import RecipeFile, find_recipe, list_recipes, load_recipe
-    from shardtools.training.record import CURVES_FILE, MODEL_FILE, RECORD_FILE, read_finished, write_record
+    from shardtools.training.run_file import CURVES_FILE, MODEL_FILE, RUN_FILE, read_finished, write_run_file
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -18,7 +18,7 @@ __all__ = [
     "CURVES_FILE",
     "METRICS_FILE",
     "MODEL_FILE",
-    "RECORD_FILE",
+    "RUN_FILE",
     "MetricsLog",
     "Recipe",
     "RecipeFile",
@@ -31,5 +31,5 @@ __all__ = [
     "read_finished",
     "read_metrics",
     "train",
-    "write_record",
+    "write_run_file",
 ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _Style = Literal["-", "--", ":"]
 # Okabe and Ito's colours, which people with any colour vision tell apart; black last.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES: tuple[_Style, ...] = ("-", "--", ":")
 _POINTS = 100
 """Lines of more points than this are shown as means over neighbours, above the points themselves in a paler colour."""
@@ -34,7 +34,7 @@ _LONGEST_NAME = 32
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     name: str
-    colour: str
+    color: str
     style: _Style
     metrics: dict[str, Columns]
 
@@ -85,8 +85,8 @@ def draw_curves(run_folders: Sequence[str | os.PathLike[str]], out_png: str | os
 def _read(number: int, run: str | os.PathLike[str], name: str) -> _Run:
     return _Run(
         name=name,
-        colour=_COLOURS[number % len(_COLOURS)],
-        style=_STYLES[number // len(_COLOURS) % len(_STYLES)],
+        color=_COLORS[number % len(_COLORS)],
+        style=_STYLES[number // len(_COLORS) % len(_STYLES)],
         metrics=read_metrics(run),
     )
 
@@ -141,10 +141,10 @@ def _curve(axes: Axes, run: _Run, name: str, *, scale: float = 1.0, smooth: bool
         return
     epochs, values = columns["epoch"], columns[name] * scale
     if smooth and len(values) > _POINTS:
-        axes.plot(epochs, values, color=run.colour, linestyle=run.style, linewidth=0.7, alpha=0.25)
+        axes.plot(epochs, values, color=run.color, linestyle=run.style, linewidth=0.7, alpha=0.25)
         width = -(-len(values) // _POINTS)
         epochs, values = _means(epochs, width), _means(values, width)
-    axes.plot(epochs, values, color=run.colour, linestyle=run.style, linewidth=1.8)
+    axes.plot(epochs, values, color=run.color, linestyle=run.style, linewidth=1.8)
 
 
 def _means(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
@@ -164,7 +164,7 @@ def _points(axes: Axes, run: _Run, name: str, *, faint: bool = False) -> None:
         axes.plot(
             columns["epoch"],
             columns[name],
-            color=run.colour,
+            color=run.color,
             linestyle=run.style,
             linewidth=1.0 if faint else 1.8,
             alpha=0.45 if faint else 1.0,
@@ -192,7 +192,7 @@ def _write_legend(axes: Axes, runs: Sequence[_Run]) -> None:
     from matplotlib.lines import Line2D
 
     axes.axis("off")
-    handles = [Line2D([], [], color=run.colour, linestyle=run.style, linewidth=2.5) for run in runs]
+    handles = [Line2D([], [], color=run.color, linestyle=run.style, linewidth=2.5) for run in runs]
     axes.legend(
         handles,
         [f"{run.name}: {_reached(run)}" for run in runs],

@@ -26,7 +26,7 @@ from shardtools.loader import (
     SampleTable,
     dino_multi_crop,
 )
-from shardtools.loader.reading_options import ReadOptions
+from shardtools.loader.reading.options import ReadOptions
 from shardtools.quoting import quoted_name
 from shardtools.training.options import Recipe, TrainOptions
 
@@ -55,7 +55,7 @@ def training_crop(recipe: Recipe) -> CropOptions | MultiCropOptions:
         return CropOptions(size=recipe.image_size, scale=(recipe.scale, 1.0), flip_probability=recipe.flip)
     both = dino_multi_crop((recipe.scale, 1.0), (recipe.local_scale, recipe.scale))
     one = replace(both.global_crop, size=recipe.image_size, flip_probability=recipe.flip)
-    if recipe.augmentation == "colour":
+    if recipe.augmentation == "color":
         return one
     local = replace(both.local_crop, size=recipe.local_size, flip_probability=recipe.flip)
     return replace(both, num_local=recipe.num_local, global_crop=one, local_crop=local)

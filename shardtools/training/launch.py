@@ -1,7 +1,7 @@
 """A training run: the folder, the lease, the ranks, the record, the result.
 
 Owns what is training's of a launch; the order is `execution.launch`'s. Training itself is in
-`shardtools.pipelines.train`. The price: progress is seen only by the launcher; anyone else reads `metrics.jsonl`.
+`shardtools.pipelines.train.job`. The price: progress is seen only by the launcher; anyone else reads `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from shardtools.training.messages import (
 )
 from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions, TrainResult
-from shardtools.training.record import CURVES_FILE, read_finished, write_record
+from shardtools.training.run_file import CURVES_FILE, read_finished, write_run_file
 
-TRAINER = ("-m", "shardtools.pipelines.train")
+TRAINER = ("-m", "shardtools.pipelines.train.job")
 """What follows the interpreter on the command line of the process that trains."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -87,7 +87,7 @@ class Training:
             options: What to train.
             show: Called with each message.
             program: What trains; it takes `(TrainOptions, ranks, parent's pid)` pickled on its standard input and
-                reports as `shardtools.pipelines.train` does.
+                reports as `shardtools.pipelines.train.job` does.
         """
         self._options, self._show, self._program = options, show, program
         self._storage = open_storage(options.out)
@@ -130,7 +130,7 @@ class Training:
         self._told.hear(message)
         if isinstance(message, TrainingReady):
             # Not before: a run that refuses these options must not leave them as the folder's.
-            write_record(self._storage, self._options, asdict(message))
+            write_run_file(self._storage, self._options, asdict(message))
         self._show(message)
 
     def finish(self, *, stopped: bool) -> TrainResult:
@@ -150,7 +150,7 @@ class Training:
             images=end.images,
             seconds=end.seconds,
         )
-        write_record(self._storage, self._options, asdict(told.ready), result)
+        write_run_file(self._storage, self._options, asdict(told.ready), result)
         self._draw()
         return result
 

@@ -1,6 +1,6 @@
 """What a training run tells while it goes on, beside the words that all jobs share.
 
-Owns these messages. `ready` facts also stand in the run's record, under the names of the fields.
+Owns these messages. `ready` facts also stand in the run file, under the names of the fields.
 """
 
 from __future__ import annotations

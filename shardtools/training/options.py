@@ -23,7 +23,7 @@ HEADS = {
 
 AUGMENTATIONS = {
     "plain": "RandomResizedCrop and horizontal flip",
-    "colour": "RandomResizedCrop, flip, and the colours of a global crop of DINO",
+    "color": "RandomResizedCrop, flip, and the colours of a global crop of DINO",
     "multi-crop": "DINO's: global and local crops of one image, with its colours",
 }
 """What is done to a training image -> what it is."""
@@ -50,12 +50,12 @@ class Recipe:
         encoder: A torchvision model ("resnet50"), "timm:NAME", or "resnet-micro" (a small ResNet for 32-pixel images).
         head: One of `HEADS`.
         temperature: Of "cosine" and "ocm", above 0.
-        projector_layers: Hidden layers of the projector, 0 or more; -1 for no projector.
+        projector_layers: Hidden layers of the projector, 0 or more; `None` for no projector.
         projector_hidden: Width of its hidden layers.
         projector_bottleneck: Dimensions it ends in.
         memory_size: Embeddings in the queue of "ocm".
         memory_momentum: Of the averaged encoder and projector that fill the queue, 0 to 1.
-        memory_normalised: Whether the queue holds embeddings of length 1 (the text of the thesis) or raw ones (its
+        memory_normalized: Whether the queue holds embeddings of length 1 (the text of the thesis) or raw ones (its
             released code, and the default).
         augmentation: One of `AUGMENTATIONS`.
         image_size: Side of the (global) crop in pixels.
@@ -92,12 +92,12 @@ class Recipe:
     encoder: str = "resnet50"
     head: str = "linear"
     temperature: float = 0.1
-    projector_layers: int = -1
+    projector_layers: int | None = None
     projector_hidden: int = 2048
     projector_bottleneck: int = 256
     memory_size: int = 8192
     memory_momentum: float = 0.999
-    memory_normalised: bool = False
+    memory_normalized: bool = False
     augmentation: str = "multi-crop"
     image_size: int = 224
     scale: float = 0.25
@@ -129,7 +129,8 @@ class Recipe:
             if getattr(self, name) not in allowed:
                 raise self._wrong(name, f"one of {', '.join(allowed)}")
         for name, least in _LEAST.items():
-            if not least <= getattr(self, name) < math.inf:
+            value = getattr(self, name)
+            if value is not None and not least <= value < math.inf:
                 raise self._wrong(name, f"a number of at least {least}")
         for name in ("memory_momentum", "flip", "momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
@@ -154,7 +155,7 @@ class Recipe:
             raise self._wrong("min_lr", f"at most the rate after the warm-up ({self.peak_lr})")
         if self.eval_resize < self.image_size:
             raise self._wrong("eval_resize", f"at least image_size ({self.image_size})")
-        if self.head == "ocm" and self.projector_layers < 0:
+        if self.head == "ocm" and self.projector_layers is None:
             raise OptionError(f"recipe {self.name}: head 'ocm' needs a projector: set projector_layers to 0 or more")
 
     def _wrong(self, name: str, expected: str) -> OptionError:
@@ -168,7 +169,7 @@ class Recipe:
 
 _CHOICES = {"head": HEADS, "augmentation": AUGMENTATIONS, "schedule": SCHEDULES, "precision": PRECISIONS}
 _LEAST: dict[str, float] = {
-    "projector_layers": -1,
+    "projector_layers": 0,
     "projector_hidden": 1,
     "projector_bottleneck": 1,
     "memory_size": 1,

@@ -1,4 +1,4 @@
-"""Verify: digests, offsets and decodability of a dataset; repair of what was generated; rendering anew."""
+"""Verify: digests, offsets and decodability of a dataset; repair of what was generated; generating anew."""
 
 from typing import TYPE_CHECKING
 

@@ -29,7 +29,7 @@ from shardtools.execution import (
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER
 from shardtools.storage import Storage, open_storage
-from shardtools.verify.manifest_check import KeyIndex, Totals, check_compact, duplicate_keys
+from shardtools.verify.manifest_check import KeyHashes, Totals, check_compact, duplicate_keys
 from shardtools.verify.options import VerifyOptions
 from shardtools.verify.part_check import PartResult, PartTask, check_part
 from shardtools.verify.report import PART_LOST, Problem, VerifyReport
@@ -112,7 +112,7 @@ def verify_parts(
     with tempfile.TemporaryFile() as scratch, warnings.catch_warnings():
         # Odd images warn. Decoding changes the filters in every thread, and this puts back what was there before.
         warnings.simplefilter("ignore")
-        return walk.run(KeyIndex(scratch))
+        return walk.run(KeyHashes(scratch))
 
 
 class _Walk:
@@ -131,7 +131,7 @@ class _Walk:
         self._intact = True
         self._num_parts = self._num_shards = self._num_rows = self._num_images = self._num_bytes = 0
 
-    def run(self, keys: KeyIndex) -> VerifyReport:
+    def run(self, keys: KeyHashes) -> VerifyReport:
         state, info = self._state, self._state.info
         self._check_parts(keys)
         if info is not None:
@@ -193,7 +193,7 @@ class _Walk:
             self._num_bytes += sum(file.num_bytes for file in info.index_files)
         self._num_shards += len(self._state.joined_shards())
 
-    def _check_parts(self, keys: KeyIndex) -> None:
+    def _check_parts(self, keys: KeyHashes) -> None:
         known = {shard.sha256: shard.path for shard in self._state.info.shards} if self._state.info else {}
         job = _Job(storage=self._state.storage, tasks=tuple(self._tasks()), known=known)
         num_workers = self._options.num_workers or len(os.sched_getaffinity(0))
@@ -209,7 +209,7 @@ class _Walk:
         work = Work(job=job, make_task=_check, keeps_log=False)
         self._execute(work, num_workers, in_task_order(take, ignore), lambda: False)
 
-    def _take(self, task: PartTask, result: PartResult, keys: KeyIndex) -> None:
+    def _take(self, task: PartTask, result: PartResult, keys: KeyHashes) -> None:
         self._problems += result.problems
         if not task.read_shards:
             self._problems += (problem for shard in result.shards if (problem := self._check_listed(shard, task.path)))

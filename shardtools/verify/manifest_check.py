@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.dataset import DatasetInfo, PartEntry
-from shardtools.dataset.layout import DATASET_FILE
+from shardtools.dataset.commit_file import DATASET_FILE
 from shardtools.errors import NotFoundError
 from shardtools.hashes import hash_texts, stream_digest
 from shardtools.manifest import SCHEMA
@@ -78,7 +78,7 @@ class Totals:
             )
 
 
-class KeyIndex:
+class KeyHashes:
     """Finds keys that stand in two rows, in bounded memory."""
 
     def __init__(self, scratch: BinaryIO) -> None:

@@ -66,14 +66,14 @@ class RegenerateOptions:
     """Options of `regenerate`.
 
     Attributes:
-        count: Images to render anew; 1 or more.
+        count: Images to generate anew; 1 or more.
         seed: Seed of the random choice.
         model: As in `RepairOptions`.
         device: As in `RepairOptions`.
     """
 
     count: int = field(
-        metadata=option("Instead: render N random images anew and compare.", flag="--regenerate", metavar="N")
+        metadata=option("Instead: generate N random images anew and compare.", flag="--regenerate", metavar="N")
     )
     seed: int = same(VerifyOptions, "seed")
     model: str | None = same(RepairOptions, "model")

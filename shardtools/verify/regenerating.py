@@ -1,8 +1,8 @@
-"""`regenerate`: renders random images anew with their recorded settings and says how close they come.
+"""`regenerate`: generates random images anew with their recorded settings and says how close they come.
 
 Owns the comparison. Bit-exact, the largest pixel difference and PSNR are told apart, because another machine may give
 pictures that no eye can tell from the first ones and yet not one equal byte. The price: for each image its whole batch
-is rendered, since an image's bits depend on the batch's size.
+is generated, since an image's bits depend on the batch's size.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from PIL import Image
 from shardtools.dataset import PlanFile
 from shardtools.errors import DatasetError, ShardError
 from shardtools.execution import Batch, Planned, Progress, ignore
+from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings
 from shardtools.generation.plan_notes import generator_settings
 from shardtools.manifest import Part, digest
-from shardtools.plan import GeneratorSettings
 from shardtools.sample import Sample
 from shardtools.storage import Storage, open_storage
 from shardtools.verify.options import RegenerateOptions
-from shardtools.verify.rendering import Renderer, RenderSetup, find_model, on_device
+from shardtools.verify.regenerator import Regenerator, RegeneratorSetup, find_model, on_device
 from shardtools.verify.rows import attempt_rows, recorded_settings
 from shardtools.verify.sampling import draw_rows, part_entries
 from shardtools.verify.state import State, read_state
@@ -37,7 +37,7 @@ _PEAK = 255.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegeneratedImage:
-    """One image, rendered anew.
+    """One image, generated anew.
 
     Attributes:
         key: Sample.
@@ -63,7 +63,7 @@ class RegenerateReport:
     Attributes:
         url: The dataset.
         seed: Seed of the choice.
-        device: Kind of device that rendered.
+        device: Kind of device that generated.
         images: One entry an image, in the order of shards.
     """
 
@@ -102,7 +102,7 @@ class RegenerateReport:
 def regenerate(
     url: str | os.PathLike[str], options: RegenerateOptions, *, progress: Progress | None = None
 ) -> RegenerateReport:
-    """Renders random images of the generated dataset at `url` anew; changes nothing.
+    """Generates random images of the generated dataset at `url` anew; changes nothing.
 
     Args:
         url: A folder or s3:// address.
@@ -113,30 +113,30 @@ def regenerate(
         DatasetError: There is no dataset, its images are real, or it has no plan.json or no image.
         ModelError: The model that made it is not here.
         ShardError: A stored image is altered.
-        RunError: Rendering failed.
+        RunError: Generating failed.
     """
     state = read_state(open_storage(url))
     plan_file = _plan_file(state)
     drawn = draw_rows(state.storage, part_entries(state), options.count, options.seed)
     if not drawn:
-        raise DatasetError(f"{state.storage.url} has no image to render anew: run shardtools verify")
+        raise DatasetError(f"{state.storage.url} has no image to generate anew: run shardtools verify")
     show = progress or ignore
     total = sum(len(numbers) for _, _, numbers in drawn)
     show(Planned(rows_to_make=total, num_tasks=len(drawn), num_processes=1))
     images: list[RegeneratedImage] = []
-    renderers = _Renderers(plan_file, options)
+    regenerators = _Regenerators(plan_file, options)
     try:
         for _, part, numbers in drawn:
-            for row, sample in _render_rows(part, numbers, renderers, generator_settings(plan_file)):
+            for row, sample in _generate_rows(part, numbers, regenerators, generator_settings(plan_file)):
                 images.append(compare(state.storage, row, sample))
                 show(Batch(rows=1))
     finally:
-        renderers.close()
-    return RegenerateReport(url=state.storage.url, seed=options.seed, device=renderers.device, images=tuple(images))
+        regenerators.close()
+    return RegenerateReport(url=state.storage.url, seed=options.seed, device=regenerators.device, images=tuple(images))
 
 
 def compare(storage: Storage, row: Mapping[str, Any], sample: Sample) -> RegeneratedImage:
-    """A stored image against the one rendered anew.
+    """A stored image against the one generated anew.
 
     Raises:
         ShardError: The stored image differs from its digest.
@@ -172,46 +172,46 @@ def _pixels(content: bytes) -> npt.NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
-class _Renderers:
+class _Regenerators:
     """A process for the settings in hand; rows of one dataset nearly always share them."""
 
     def __init__(self, plan_file: PlanFile, options: RegenerateOptions) -> None:
         self._plan_file = plan_file
         self._options = options
         self._settings: GeneratorSettings | None = None
-        self._renderer: Renderer | None = None
+        self._regenerator: Regenerator | None = None
         self.device = ""
 
-    def get(self, settings: GeneratorSettings) -> Renderer:
+    def get(self, settings: GeneratorSettings) -> Regenerator:
         """The renderer for these settings; one for others is ended."""
-        if self._renderer is None or self._settings != settings:
+        if self._regenerator is None or self._settings != settings:
             self.close()
             model = find_model(self._plan_file, self._options.model, settings.model_digest)
             placed = on_device(settings, self._options.device)
             self.device = placed.device
-            setup = RenderSetup(
+            setup = RegeneratorSetup(
                 model_path=model.path,
                 model_id=model.model_id,
                 plan_id=self._plan_file.plan_id,
-                prompt_template=str(self._plan_file.settings["prompt"]),
+                prompt_template=str(self._plan_file.settings[TEMPLATE_SETTING]),
                 settings=placed,
             )
-            self._renderer, self._settings = Renderer(setup), settings
-        return self._renderer
+            self._regenerator, self._settings = Regenerator(setup), settings
+        return self._regenerator
 
     def close(self) -> None:
         """Ends the process."""
-        if self._renderer is not None:
-            self._renderer.__exit__(None, None, None)
-            self._renderer = None
+        if self._regenerator is not None:
+            self._regenerator.__exit__(None, None, None)
+            self._regenerator = None
 
 
-def _render_rows(
-    part: Part, numbers: list[int], renderers: _Renderers, planned: GeneratorSettings
+def _generate_rows(
+    part: Part, numbers: list[int], regenerators: _Regenerators, planned: GeneratorSettings
 ) -> list[tuple[dict[str, Any], Sample]]:
-    """The chosen rows of one part with their new samples; a batch with several of them is rendered once."""
+    """The chosen rows of one part with their new samples; a batch with several of them is generated once."""
     rows = part.table.to_pylist()
-    rendered: dict[tuple[int, int], dict[str, Sample]] = {}
+    generated_batches: dict[tuple[int, int], dict[str, Sample]] = {}
     found = []
     for row in (rows[number] for number in numbers):
         settings, attempt = recorded_settings(row, planned), row["attempt"] or 1
@@ -220,10 +220,10 @@ def _render_rows(
         position = next(index for index, one in enumerate(together) if one.key == row["key"])
         start = position - position % settings.batch_size
         batch = (attempt, start)
-        if batch not in rendered:
-            samples = renderers.get(settings).render(together[start : start + settings.batch_size], attempt)
-            rendered[batch] = {sample.key: sample for sample in samples}
-        found.append((row, rendered[batch][row["key"]]))
+        if batch not in generated_batches:
+            samples = regenerators.get(settings).generate(together[start : start + settings.batch_size], attempt)
+            generated_batches[batch] = {sample.key: sample for sample in samples}
+        found.append((row, generated_batches[batch][row["key"]]))
     return found
 
 

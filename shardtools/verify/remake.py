@@ -1,9 +1,9 @@
 """Makes one bad shard of a generated dataset again: its tars, its part, or both.
 
-Owns the three ways. A bad tar whose part is intact is rendered from the part's rows; a lost part whose tars are intact
+Owns the three ways. A bad tar whose part is intact is generated from the part's rows; a lost part whose tars are intact
 is read back from them; where both are lost, the rows come from the plan. Tars are published before the part that
 speaks for them, so a reader meets a bad shard at worst, as before. The price: what is intact beside a bad tar of its
-shard is rendered again where the part is lost too.
+shard is generated again where the part is lost too.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from PIL import Image
 
 from shardtools.dataset import PartEntry, ShardWriter, replace_part
 from shardtools.errors import ShardError
+from shardtools.generation.plan import Plan, PlanRow
 from shardtools.manifest import GENERATED_COLUMNS, SCHEMA, Part, ShardFile, digest, encode_part
-from shardtools.plan import Plan, PlanRow
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, read_members, read_samples
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import Storage
-from shardtools.verify.rendering import Renderer, batches
+from shardtools.verify.regenerator import Regenerator, batches
 from shardtools.verify.rows import attempt_of, attempt_rows
 
 _LABEL_EXTENSIONS = ("cls", "json")
@@ -38,7 +38,7 @@ class RepairedShard:
     Attributes:
         part: Its manifest part.
         files: What was written: tars, and the part where its bytes changed or it was lost.
-        how: "rendered from its rows", "read back from its tars" or "rendered from the plan".
+        how: "generated from its rows", "read back from its tars" or "generated from the plan".
         identical: Whether every file is byte for byte what the dataset lists; `None` where the list is lost as well.
     """
 
@@ -49,16 +49,16 @@ class RepairedShard:
 
 
 def remake_tars(
-    storage: Storage, path: str, part: Part, bad: Collection[str], renderer: Renderer, batch_size: int
+    storage: Storage, path: str, part: Part, bad: Collection[str], regenerator: Regenerator, batch_size: int
 ) -> RepairedShard:
-    """Renders bad tars from the rows of their intact part.
+    """Generates bad tars from the rows of their intact part.
 
     Args:
         storage: The dataset; the caller holds the lease.
         path: The part's path.
         part: The part.
         bad: The tars to make again.
-        renderer: The dataset's own model and settings.
+        regenerator: The dataset's own model and settings.
         batch_size: Its batch size.
     """
     split, shard_index = parse_part_path(path)
@@ -72,9 +72,9 @@ def remake_tars(
         wanted = {row["key"]: row for row in rows if row["shard"] == shard.path}
         with ShardWriter(storage, split=split, shard_index=shard_index, attempt=attempt) as writer:
             for batch in batches(attempt_rows(rows, attempt), batch_size):
-                # Batches stay as they were, but only those with a wanted image are rendered.
+                # Batches stay as they were, but only those with a wanted image are generated.
                 if any(row.key in wanted for row in batch):
-                    for sample in renderer.render(batch, attempt):
+                    for sample in regenerator.generate(batch, attempt):
                         if sample.key in wanted:
                             writer.add(_with_recorded(sample, wanted[sample.key]))
             table, written = writer.publish_shard()
@@ -88,7 +88,7 @@ def remake_tars(
         merged = pa.Table.from_pylist([fresh.get(row["key"], row) for row in rows], schema=SCHEMA)
         replace_part(storage, split, shard_index, merged, shards)
         files.append(path)
-    return RepairedShard(part=path, files=tuple(files), how="rendered from its rows", identical=identical)
+    return RepairedShard(part=path, files=tuple(files), how="generated from its rows", identical=identical)
 
 
 def _with_recorded(sample: Sample, row: dict[str, Any]) -> Sample:
@@ -172,32 +172,32 @@ def remake_from_plan(
     storage: Storage,
     path: str,
     plan: Plan,
-    renderer: Renderer,
+    regenerator: Regenerator,
     *,
     latest_attempt: int,
     entry: PartEntry | None,
     listed: Sequence[ShardFile],
 ) -> RepairedShard:
-    """Renders a shard whose part is lost, with the attempts that the dataset has gone through.
+    """Generates a shard whose part is lost, with the attempts that the dataset has gone through.
 
     Args:
         storage: The dataset; the caller holds the lease.
         path: The part's path.
         plan: The dataset's plan.
-        renderer: Its model and settings.
+        regenerator: Its model and settings.
         latest_attempt: Images that fail are made again up to this attempt.
         entry: What the commit says of the part, if there is one.
         listed: What it says of the part's tars.
     """
     split, shard_index = parse_part_path(path)
     rows = plan.shard_rows(shard_index)
-    table, shards = _render(storage, split, shard_index, rows, renderer, plan, 1)
+    table, shards = _generate(storage, split, shard_index, rows, regenerator, plan, 1)
     for attempt in range(2, latest_attempt + 1):
         statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
         failed = [replace(row, seed=plan.retry_seed(row, attempt)) for row in rows if statuses[row.key] != STATUS_OK]
         if not failed:
             break
-        fresh_table, fresh_shards = _render(storage, split, shard_index, failed, renderer, plan, attempt)
+        fresh_table, fresh_shards = _generate(storage, split, shard_index, failed, regenerator, plan, attempt)
         fresh = {row["key"]: row for row in fresh_table.to_pylist()}
         table = pa.Table.from_pylist([fresh.get(row["key"], row) for row in table.to_pylist()], schema=SCHEMA)
         shards = (*shards, *fresh_shards)
@@ -205,21 +205,21 @@ def remake_from_plan(
     same = entry is not None and digest(encode_part(table, shards)) == entry.sha256 and shards == tuple(listed)
     files = (*(shard.path for shard in shards), path)
     return RepairedShard(
-        part=path, files=files, how="rendered from the plan", identical=same if entry is not None else None
+        part=path, files=files, how="generated from the plan", identical=same if entry is not None else None
     )
 
 
-def _render(
+def _generate(
     storage: Storage,
     split: str,
     shard_index: int,
     rows: Sequence[PlanRow],
-    renderer: Renderer,
+    regenerator: Regenerator,
     plan: Plan,
     attempt: int,
 ) -> tuple[pa.Table, tuple[ShardFile, ...]]:
     with ShardWriter(storage, split=split, shard_index=shard_index, attempt=attempt) as writer:
         for batch in batches(rows, plan.options.generator.batch_size):
-            for sample in renderer.render(batch, attempt):
+            for sample in regenerator.generate(batch, attempt):
                 writer.add(sample)
         return writer.publish_shard()

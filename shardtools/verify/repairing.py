@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from shardtools.dataset import Lease, PlanFile, acquire, commit_dataset
 from shardtools.errors import DatasetBusyError, DatasetError, PlanError
 from shardtools.execution import EventLog, Progress
+from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings, Plan
 from shardtools.generation.plan_notes import generator_settings, rebuild_plan
-from shardtools.plan import GeneratorSettings, Plan
 from shardtools.shards.names import parse_part_path
 from shardtools.storage import open_storage
 from shardtools.verify.checks import verify_parts
 from shardtools.verify.options import RepairOptions, VerifyOptions
 from shardtools.verify.part_check import load_part
+from shardtools.verify.regenerator import Regenerator, RegeneratorSetup, find_model, on_device
 from shardtools.verify.remake import RepairedShard, holds_all_rows, read_back, remake_from_plan, remake_tars
-from shardtools.verify.rendering import Renderer, RenderSetup, find_model, on_device
 from shardtools.verify.report import PART_LOST, SHARD_LOST, Problem, VerifyReport
 from shardtools.verify.rows import attempt_of
 from shardtools.verify.state import State, read_state
@@ -62,7 +62,7 @@ def repair(
         DatasetBusyError: Another run writes to it.
         ModelError: The model that made it is not here.
         PlanError: A part is lost and the plan cannot be rebuilt.
-        RunError: Rendering failed; what is repaired stays, and the same command goes on.
+        RunError: Generating failed; what is repaired stays, and the same command goes on.
     """
     options = options or RepairOptions()
     storage = open_storage(url)
@@ -119,18 +119,18 @@ class _Repair:
         needs_order = any(len(self._listed[path]) > 1 for path in to_read_back)
         plan = self._plan() if needs_order or set(lost) - to_read_back else None
         repaired = []
-        with self._renderer(needed=set(self._bad) != to_read_back) as renderer:
+        with self._regenerator(needed=set(self._bad) != to_read_back) as regenerator:
             for path in sorted(self._bad, key=parse_part_path):
-                # Before each shard, as rendering takes long.
+                # Before each shard, as generating takes long.
                 if self._lease.lost:
                     raise DatasetBusyError(
                         f"{self._storage.url}: another run took the dataset over: let it finish, then run the same "
                         "command again"
                     )
-                if renderer is None or path in to_read_back:
+                if regenerator is None or path in to_read_back:
                     one = self._read_back(path, plan)
                 else:
-                    one = self._render(path, path in lost, plan, renderer)
+                    one = self._generate(path, path in lost, plan, regenerator)
                 self._log.add("repair", part=one.part, files=list(one.files), how=one.how, identical=one.identical)
                 repaired.append(one)
         self._log.flush()
@@ -144,13 +144,13 @@ class _Repair:
         order = [row.key for row in plan.shard_rows(parse_part_path(path)[1])] if plan else None
         return read_back(self._storage, self._entries[path], self._listed[path], order)
 
-    def _render(self, path: str, is_lost: bool, plan: Plan | None, renderer: Renderer) -> RepairedShard:
+    def _generate(self, path: str, is_lost: bool, plan: Plan | None, regenerator: Regenerator) -> RepairedShard:
         if is_lost and plan is not None:
             return remake_from_plan(
                 self._storage,
                 path,
                 plan,
-                renderer,
+                regenerator,
                 latest_attempt=self._latest_attempt(),
                 entry=self._entries.get(path),
                 listed=self._listed.get(path, []),
@@ -159,7 +159,7 @@ class _Repair:
         if part is None:
             raise DatasetBusyError(f"{problems[0].message} (it changed during the repair): run the same command again")
         batch_size = self._settings().batch_size
-        return remake_tars(self._storage, path, part, self._bad[path], renderer, batch_size)
+        return remake_tars(self._storage, path, part, self._bad[path], regenerator, batch_size)
 
     def _plan_file(self) -> PlanFile:
         plan_file, info = self._state.plan, self._state.info
@@ -179,18 +179,18 @@ class _Repair:
     def _settings(self) -> GeneratorSettings:
         return generator_settings(self._plan_file())
 
-    def _renderer(self, *, needed: bool) -> AbstractContextManager[Renderer | None]:
+    def _regenerator(self, *, needed: bool) -> AbstractContextManager[Regenerator | None]:
         """A renderer, started by its first batch; the model is looked up now, before anything is written."""
         if not needed:
             return nullcontext()
         plan_file, settings = self._plan_file(), self._settings()
         model = find_model(plan_file, self._options.model, settings.model_digest)
-        return Renderer(
-            RenderSetup(
+        return Regenerator(
+            RegeneratorSetup(
                 model_path=model.path,
                 model_id=str(plan_file.notes["model_id"]),
                 plan_id=plan_file.plan_id,
-                prompt_template=str(plan_file.settings["prompt"]),
+                prompt_template=str(plan_file.settings[TEMPLATE_SETTING]),
                 settings=on_device(settings, self._options.device),
             )
         )

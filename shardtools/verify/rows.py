@@ -1,8 +1,8 @@
 """From manifest rows back to what was asked of the generator: plan rows, seeds, attempts, settings.
 
-Owns the reconstruction of what was rendered together. An image is bit-identical only at the batch size, and on some
+Owns the reconstruction of what was generated together. An image is bit-identical only at the batch size, and on some
 devices only at the place in the batch, that it was made at, so batches are put together again as they were; the price
-is that a whole batch is rendered for one image.
+is that a whole batch is generated for one image.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from shardtools.plan import GeneratorSettings, PlanRow
+from shardtools.generation.plan import GeneratorSettings, PlanRow
 
 _PLAN_COLUMNS = tuple(field.name for field in fields(PlanRow))
 _RECORDED_SETTINGS = (
@@ -30,10 +30,10 @@ _RECORDED_SETTINGS = (
 
 
 def attempt_rows(rows: Sequence[Mapping[str, Any]], attempt: int) -> list[PlanRow]:
-    """What was rendered together in an attempt: every row in the first, then those that had failed until then.
+    """What was generated together in an attempt: every row in the first, then those that had failed until then.
 
     A row that failed and was made again later keeps only its latest seed. In an earlier attempt it holds its place in
-    the batch, and what is rendered for it there is not used.
+    the batch, and what is generated for it there is not used.
 
     Args:
         rows: All rows of a part, in its order.

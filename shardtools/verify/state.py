@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shardtools.dataset import DatasetInfo, PlanFile, read_plan_file
 from shardtools.dataset.appends import num_rows_planned
-from shardtools.dataset.layout import DATASET_FILE
+from shardtools.dataset.commit_file import DATASET_FILE
 from shardtools.dataset.plan_file import PLAN_FILE, fingerprint
 from shardtools.errors import DatasetError, FormatVersionError, NotFoundError
 from shardtools.manifest import ShardFile

@@ -1,4 +1,4 @@
-"""From an indexed source to a job: its plan, its shards, and which of them are still to be made.
+"""From a listed source to a job: its plan, its shards, and which of them are still to be made.
 
 Owns the arithmetic of shards. A shard is a range of positions of one split, so nobody needs to know what the others
 did.
@@ -39,7 +39,7 @@ class Job:
     Attributes:
         run_id: Names the run in the event log.
         storage: The dataset.
-        source: The indexed source.
+        source: The listed source.
         tasks: Shards to make.
         layout: Format of the shards.
         fields: Members written beside image and label.

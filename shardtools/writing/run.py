@@ -1,7 +1,7 @@
-"""A source becomes a dataset: index, plan, lease, processes, commit.
+"""A source becomes a dataset: listing, plan, lease, processes, commit.
 
 Owns the order of these steps. Everything that can be wrong with names, keys and labels' folders is found while
-indexing, before the first shard; the price is that the first shard of a large source waits for the listing of all of
+listing, before the first shard; the price is that the first shard of a large source waits for the listing of all of
 it.
 """
 

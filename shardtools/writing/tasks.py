@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from shardtools.dataset import ShardWriter
 from shardtools.encoding import encode_sample
-from shardtools.execution import Progress, TaskFacts, counted
+from shardtools.execution import Progress, TaskFacts, reporting
 from shardtools.sample import Sample
 from shardtools.writing.job import Job, Task
 
@@ -30,7 +30,7 @@ def make_shard(job: Job, task: Task, report: Progress) -> TaskFacts:
         fields=job.fields,
         drop_members=job.drop_members,
     ) as writer:
-        for sample in counted(_samples(job, task), report):
+        for sample in reporting(_samples(job, task), report):
             writer.add(sample)
         shard = writer.commit()
     return TaskFacts(

@@ -1,0 +1,5 @@
+"""Encoders: networks that turn images into features, and how those of this machine are loaded."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,157 @@
+"""What the thesis found in chapter 5, beside what this study found: by how many points, and whether the seeds agree.
+
+Owns the comparisons. Each is between two trainings of the same seed, so what both share cancels out. The verdict asks
+only for the sign, in every seed: three seeds say no more. The price: a difference far smaller than the thesis's also
+"holds", so the table gives both numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PLAIN, CROPS = "plain", "multi-crop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a model was trained on; photographs where `prompt_template` is `None`."""
+
+    prompt_template: str | None = None
+    guidance: float | None = None
+    scale: int = 1
+    augmentation: str = CROPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A difference of two rows of the thesis's tables 5.1 and 5.2, in points of top-1 on ImageNet-100.
+
+    Attributes:
+        text: What is compared.
+        thesis: By how much `better` was above `worse`.
+        better: First model.
+        worse: Second model.
+    """
+
+    text: str
+    thesis: float
+    better: Trained
+    worse: Trained
+
+
+def _guidance(prompt_template: str, thesis: float) -> Finding:
+    return Finding(
+        text=f"guidance 2 over 7.5, `{prompt_template}`",
+        thesis=thesis,
+        better=Trained(prompt_template=prompt_template, guidance=2.0),
+        worse=Trained(prompt_template=prompt_template, guidance=7.5),
+    )
+
+
+def _prompt(prompt_template: str, guidance: float, thesis: float) -> Finding:
+    return Finding(
+        text=f"`{prompt_template}` over `c`, guidance {guidance:g}",
+        thesis=thesis,
+        better=Trained(prompt_template=prompt_template, guidance=guidance),
+        worse=Trained(prompt_template="c", guidance=guidance),
+    )
+
+
+_NAME = Trained(prompt_template="c", guidance=7.5)
+_ONE_CLONE = Trained(prompt_template="c, d_c", guidance=2.0)
+_TEN_CLONES = Trained(prompt_template="c, d_c", guidance=2.0, scale=10)
+
+FINDINGS = (
+    _guidance("c", 20.4),
+    _guidance("c, h_c", 16.5),
+    _guidance("c, d_c", 16.9),
+    _guidance("c, h_c inside b", 11.6),
+    _prompt("c, h_c", 7.5, 3.8),
+    _prompt("c, d_c", 7.5, 4.8),
+    _prompt("c, h_c inside b", 7.5, 8.4),
+    _prompt("c, d_c", 2.0, 1.3),
+    Finding(text="10 clones over 1, `c, d_c`, guidance 2", thesis=7.6, better=_TEN_CLONES, worse=_ONE_CLONE),
+    Finding(
+        text="multi-crop over plain, generated with `c`, guidance 7.5",
+        thesis=14.7,
+        better=_NAME,
+        worse=Trained(prompt_template="c", guidance=7.5, augmentation=PLAIN),
+    ),
+    Finding(
+        text="multi-crop over plain, photographs",
+        thesis=0.8,
+        better=Trained(),
+        worse=Trained(augmentation=PLAIN),
+    ),
+    Finding(text="photographs over 1 clone, `c, d_c`, guidance 2", thesis=22.6, better=Trained(), worse=_ONE_CLONE),
+    Finding(text="photographs over 10 clones, `c, d_c`, guidance 2", thesis=15.0, better=Trained(), worse=_TEN_CLONES),
+)
+"""Differences of rows 1 to 10 of table 5.2, and of table 5.1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A finding beside this study's.
+
+    Attributes:
+        finding: The thesis's.
+        differences: Of each seed, in points.
+    """
+
+    finding: Finding
+    differences: tuple[float, ...]
+
+    @property
+    def here(self) -> str:
+        """Mean difference, and its deviation over seeds."""
+        count = len(self.differences)
+        mean = math.fsum(self.differences) / count
+        if count == 1:
+            return f"{mean:+.1f}"
+        squares = math.fsum((one - mean) ** 2 for one in self.differences)
+        return f"{mean:+.1f} ± {math.sqrt(squares / (count - 1)):.1f}"
+
+    @property
+    def holds(self) -> str:
+        """Whether the sign is the thesis's: "yes" or "no" where all seeds agree, "open" otherwise."""
+        agreeing = {math.copysign(1, one) == math.copysign(1, self.finding.thesis) for one in self.differences}
+        return "open" if len(agreeing) > 1 else "yes" if agreeing == {True} else "no"
+
+
+def verdicts(results: Sequence[dict[str, Any]], *, steps: int) -> list[Verdict]:
+    """The findings that the results can speak to.
+
+    Args:
+        results: Lines of a study.
+        steps: Denoising steps of its table; results of other steps are left out.
+    """
+    top1 = {
+        (_trained(line), line["seed"]): line["top1"] for line in results if line["num_inference_steps"] in (None, steps)
+    }
+    seeds = sorted({line["seed"] for line in results})
+    found = []
+    for finding in FINDINGS:
+        pairs = [(top1.get((finding.better, seed)), top1.get((finding.worse, seed))) for seed in seeds]
+        differences = tuple(better - worse for better, worse in pairs if better is not None and worse is not None)
+        if differences:
+            found.append(Verdict(finding=finding, differences=differences))
+    return found
+
+
+def _trained(line: dict[str, Any]) -> Trained:
+    return Trained(
+        prompt_template=line["prompt_template"],
+        guidance=line["guidance_scale"],
+        scale=line["scale"],
+        augmentation=line["augmentation"],
+    )
+
+
+def findings_table(found: Sequence[Verdict]) -> str:
+    """As Markdown."""
+    lines = ["| finding | thesis | here | holds |", "| --- | --- | --- | --- |"]
+    lines += [f"| {one.finding.text} | {one.finding.thesis:+.1f} | {one.here} | {one.holds} |" for one in found]
+    return "\n".join(lines) + "\n"

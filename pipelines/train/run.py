@@ -1,0 +1,284 @@
+"""A training run in one process, from its options to its last file.
+
+Owns what is put together and in which order: data, model, optimiser, checkpoint, epochs, evaluations, final weights.
+The processes of a run do the same and differ in their share of each batch; the first one writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from safetensors import SafetensorError
+from torch import nn
+from torch.distributed import ProcessGroup
+
+from shardtools.errors import OptionError, RunError
+from shardtools.execution import EndReason, Progress
+from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
+from shardtools.pipelines.train.checkpoint import (
+    Checkpoint,
+    newest_checkpoint,
+    not_written,
+    save_tensors,
+    sync_folder,
+)
+from shardtools.pipelines.train.evaluate import evaluate
+from shardtools.pipelines.train.loop import Parts, Trainer
+from shardtools.pipelines.train.models import Classifier, build_classifier, parameter_groups
+from shardtools.pipelines.train.sync_batch_norm import convert_sync_batch_norm
+from shardtools.pipelines.train.watch import Watch
+from shardtools.training.data import (
+    Share,
+    check_labels,
+    check_same_classes,
+    evaluation_loader,
+    read_classes,
+    training_loader,
+)
+from shardtools.training.messages import TrainingEnded, TrainingReady
+from shardtools.training.options import TrainOptions
+from shardtools.training.records import RecordsOverlay
+from shardtools.training.run_file import MODEL_FILE
+from shardtools.training.schedule import LearningRate
+
+CLASSES_FILE = "classes.json"
+_MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_PATIENCE = timedelta(days=7)
+"""A process may wait for another that reads from a store which is away."""
+
+
+class Run:
+    """One process's part of a run. `train` once, then `close`."""
+
+    def __init__(
+        self, options: TrainOptions, share: Share, device: torch.device, report: Progress, stop: threading.Event
+    ) -> None:
+        """Reads the tables of samples, builds the model and goes back to the newest checkpoint.
+
+        Args:
+            options: What to train.
+            share: Of this process.
+            device: Where the model is.
+            report: Takes the messages of the launcher.
+            stop: Set when the run is to end after the step in hand.
+
+        Raises:
+            ShardtoolsError: Data or options are at fault, or the checkpoint is of another run.
+        """
+        if options.recipe.precision == "fp16" and device.type == "cpu":
+            raise OptionError(
+                "precision fp16 needs a GPU, found device cpu: take --set precision=fp32, or --set precision=bf16"
+            )
+        self._options, self._device, self._report = options, device, report
+        self._started = time.perf_counter()
+        self._records: RecordsOverlay | None = None
+        run = Path(options.out)
+        run.mkdir(parents=True, exist_ok=True)
+        classes = read_classes(options.datasets)
+        num_classes = max(classes, default=-1) + 1
+        self._batches = DeviceBatches(training_loader(options, share), device, decoder=options.decoder)
+        check_labels(self._batches.loader.table, num_classes, ", ".join(options.datasets))
+        self._val = self._open_val(share, classes)
+        self._normalize = Normalizer(options.recipe.mean, options.recipe.std, device)
+        steps_per_epoch = len(self._batches.loader)
+        model = build_classifier(options.recipe, num_classes, seed=options.seed)
+        # Of what a network drops at random, in each process its own.
+        torch.manual_seed(options.seed * 65_536 + share.rank)
+        checkpoint = newest_checkpoint(run, options.result())
+        _check_same_start(share, checkpoint, run)
+        watch = Watch(
+            options,
+            report,
+            is_main=share.rank == 0,
+            world_size=share.world_size,
+            first_step=checkpoint.step if checkpoint else 0,
+            steps_per_epoch=steps_per_epoch,
+        )
+        self._trainer = Trainer(self._parts(model, steps_per_epoch, watch, stop))
+        if checkpoint is not None:
+            self._trainer.restore(checkpoint)
+        self._watch, self._is_main, self._classes = watch, share.rank == 0, classes
+        watch.ready(self._facts(steps_per_epoch, num_classes, share, checkpoint))
+
+    def _facts(
+        self, steps_per_epoch: int, num_classes: int, share: Share, checkpoint: Checkpoint | None
+    ) -> TrainingReady:
+        return TrainingReady(
+            steps_per_epoch=steps_per_epoch,
+            epochs=self._options.recipe.epochs,
+            first_step=self._trainer.step,
+            images_per_step=self._options.recipe.batch_size,
+            num_processes=share.world_size,
+            classes=num_classes,
+            samples=len(self._batches.loader.table),
+            resumed_from=checkpoint.step if checkpoint else None,
+            decoder=self._batches.decoder,
+            device=str(self._device),
+        )
+
+    def _open_val(self, share: Share, classes: dict[int, str]) -> DeviceBatches | None:
+        options = self._options
+        if options.val is None:
+            return None
+        check_same_classes(classes, read_classes((options.val,)), options.val)
+        found = DeviceBatches(evaluation_loader(options, share), self._device, decoder=options.decoder)
+        check_labels(found.loader.table, max(classes) + 1, options.val)
+        return found
+
+    def _parts(self, model: Classifier, steps_per_epoch: int, watch: Watch, stop: threading.Event) -> Parts:
+        options, recipe = self._options, self._options.recipe
+        accelerator = Accelerator(
+            mixed_precision=_MIXED_PRECISION[recipe.precision],
+            cpu=self._device.type == "cpu",
+            # Running statistics are shared by synchronised batch norms, and memories of class means are alike anyway.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+        is_alone = accelerator.num_processes == 1
+        if recipe.sync_batch_norm and not is_alone:
+            model = convert_sync_batch_norm(model, self._device.type)
+        model = model.to(self._device)
+        if options.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(
+            parameter_groups(model, recipe.weight_decay), lr=recipe.peak_lr, momentum=recipe.momentum
+        )
+        wrapped, optimizer = accelerator.prepare(model, optimizer)
+        return Parts(
+            options=options,
+            accelerator=accelerator,
+            classifier=model,
+            model=cast(nn.Module, torch.compile(wrapped)) if options.compile else wrapped,
+            optimizer=optimizer,
+            schedule=LearningRate.of(recipe, steps_per_epoch),
+            batches=self._batches,
+            normalize=self._normalize,
+            watch=watch,
+            stop=stop,
+            cpu_group=None if is_alone else _group_of_cpus(),
+        )
+
+    def train(self) -> None:
+        """The epochs that are left; evaluations, checkpoints, and the weights at the end."""
+        options, trainer = self._options, self._trainer
+        first_images = trainer.images
+        epochs = options.recipe.epochs
+        epoch = self._batches.next_epoch
+        while epoch < epochs:
+            if not trainer.train_epoch(epoch):
+                trainer.checkpoint()
+                self._end("stopped", epoch, first_images)
+                return
+            # Before the checkpoint, which is of the next epoch already: a run that resumes from it does not evaluate
+            # again. Killed in between, it goes back to an earlier one, and the metrics with it.
+            self._after_epoch(epoch)
+            epoch += 1
+            trainer.checkpoint()
+            # After the last epoch only the weights are left to write.
+            if epoch < epochs and trainer.is_to_stop():
+                self._end("stopped", epoch, first_images)
+                return
+        self._write_model()
+        self._end("done", epochs, first_images)
+
+    def _after_epoch(self, epoch: int) -> None:
+        options, trainer = self._options, self._trainer
+        is_last = epoch + 1 == options.recipe.epochs
+        if self._val is not None and (is_last or (epoch + 1) % options.val_every == 0):
+            if trainer.parts.cpu_group is not None and not options.recipe.sync_batch_norm:
+                # Each process has running statistics of its own; those of the first one are kept.
+                for buffer in trainer.parts.classifier.buffers():
+                    torch.distributed.broadcast(buffer, 0)
+            autocast = trainer.parts.accelerator.autocast()
+            found = evaluate(trainer.parts.classifier, self._val, self._normalize, autocast, self._device)
+            self._watch.evaluation(trainer.step, found)
+        if options.record and self._is_main:
+            self._overlay(epoch).add(epoch, trainer.records)
+        trainer.records.clear()
+        self._watch.restart_clock()
+
+    def _overlay(self, epoch: int) -> RecordsOverlay:
+        """Where notes go, opened with the first epoch that this run ends."""
+        if self._records is None:
+            options = self._options
+            table = self._batches.loader.table
+            self._records = RecordsOverlay(Path(options.out), table, options.result(), num_epochs=epoch)
+        return self._records
+
+    def _write_model(self) -> None:
+        """The weights, and what their outputs stand for."""
+        if not self._is_main:
+            return
+        run = Path(self._options.out)
+        partial = run / f".{MODEL_FILE}.partial"
+        facts = {"classes": self._classes, "loader": self._batches.loader.facts(), "versions": _versions()}
+        try:
+            save_tensors(self._trainer.parts.classifier.state_dict(), partial)
+            # As other files are: safetensors makes it the owner's alone.
+            partial.chmod(0o644)
+            (run / CLASSES_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            # Last: where there are weights, there is also what their outputs stand for.
+            os.replace(partial, run / MODEL_FILE)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise not_written(str(run / MODEL_FILE), error) from None
+        sync_folder(run)
+
+    def _end(self, reason: EndReason, epochs: int, first_images: int) -> None:
+        if self._is_main:
+            self._report(
+                TrainingEnded(
+                    reason=reason,
+                    epochs=epochs,
+                    steps=self._trainer.step,
+                    images=self._trainer.images - first_images,
+                    seconds=round(time.perf_counter() - self._started, 3),
+                )
+            )
+
+    def close(self) -> None:
+        """Ends reading and writing."""
+        if self._records is not None:
+            self._records.close()
+        self._watch.close()
+        for batches in (self._batches, self._val):
+            if batches is not None:
+                batches.loader.close()
+
+
+def _check_same_start(share: Share, checkpoint: Checkpoint | None, run: Path) -> None:
+    """That all processes go on from the same step: machines may see different folders under one name.
+
+    Raises:
+        RunError: They do not.
+    """
+    if share.world_size == 1:
+        return
+    steps = gather_object([None if checkpoint is None else checkpoint.step])
+    other = next((rank for rank, step in enumerate(steps) if step != steps[0]), None)
+    if other is not None:
+        words = ["no checkpoint" if steps[rank] is None else f"step {steps[rank]}" for rank in (0, other)]
+        raise RunError(
+            f"{run}: process 0 finds {words[0]} and process {other} {words[1]}: the run's folder lies on a disk that "
+            "all machines of the run share"
+        )
+
+
+def _group_of_cpus() -> ProcessGroup:
+    return cast(ProcessGroup, torch.distributed.new_group(backend="gloo", timeout=_PATIENCE))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names: Sequence[str] = ("shardtools", "torch", "torchvision", "accelerate", "numpy")
+    return {name: version(name) for name in names}

@@ -1,0 +1,31 @@
+"""Neighbours: exact by blocked products, or by FAISS indexes with a stated recall, out of features on the disk."""
+
+from typing import TYPE_CHECKING
+
+from shardtools.features.neighbors.options import INDEX_VERSION, KINDS, METRICS, IndexInfo, IndexOptions
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.features.neighbors.exact import knn_graph, recall, search_exact
+    from shardtools.features.neighbors.graph import neighbor_graph
+    from shardtools.features.neighbors.neighbors import NO_ROW, Neighbors
+    from shardtools.features.neighbors.vector_index import VectorIndex, build_index, open_index
+else:
+    __getattr__, __dir__ = on_demand(__name__)
+
+__all__ = [
+    "INDEX_VERSION",
+    "KINDS",
+    "METRICS",
+    "NO_ROW",
+    "IndexInfo",
+    "IndexOptions",
+    "Neighbors",
+    "VectorIndex",
+    "build_index",
+    "knn_graph",
+    "neighbor_graph",
+    "open_index",
+    "recall",
+    "search_exact",
+]

@@ -1,0 +1,5 @@
+"""FFCV's `.beton` files as a source."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""WebDataset tars as a source."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -37,8 +37,7 @@ from shardtools.execution import (
     open_channel,
     stop_on_sigterm,
 )
-from shardtools.generation import GenerateOptions, begin, prepare
-from shardtools.generation.launch import commit_if_whole
+from shardtools.generation import GenerateOptions, begin, commit_if_whole, prepare
 from shardtools.pipelines.studies.imagenet_sd.cells import (
     BATCH_SIZE,
     NUM_CLASSES,
@@ -54,10 +53,9 @@ from shardtools.pipelines.studies.imagenet_sd.cells import (
     photographs,
 )
 from shardtools.storage import open_storage
+from shardtools.training import TrainOptions, load_recipe
 from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.metrics import read_metrics
-from shardtools.training.options import TrainOptions
-from shardtools.training.recipes import load_recipe
 
 _OPTIONAL = "pandas"
 """DuckDB imports it at the first query, where it is installed: seconds in every fork otherwise."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.cli.made import made_lines
 from shardtools.cli.options import options_of
 from shardtools.curation import ApplyOptions, UndoOptions
 
@@ -104,6 +105,7 @@ def summary(result: CurationResult, dataset: str) -> str:
         f"changes: {', '.join(changes) or 'undone'}; parts taken over byte for byte {result.num_taken_over}, made anew "
         f"{result.num_made_anew}",
     ]
+    lines += made_lines(result.contents, result.statuses, result.splits)
     if result.overlays_left:
         lines.append(
             f"overlays not carried over: {', '.join(result.overlays_left)} (the keys still fit: --carry-overlay NAME, "

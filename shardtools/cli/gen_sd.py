@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from shardtools.cli.made import made_lines
 from shardtools.cli.options import options_of
 from shardtools.generation import GenerateOptions
 from shardtools.words import duration, rough_size
@@ -84,6 +85,7 @@ def summary(result: Any) -> str:
         head = "nothing left to make"
     failed = result.num_rows - result.num_images
     lines = [f"{head}: {result.url} holds {result.num_images} images" + (f", {failed} rows failed" if failed else "")]
+    lines += made_lines(result.contents, result.statuses, result.splits)
     lines += ["Next:", f"  shardtools query classes {place}", f"  shardtools verify {place}"]
     if failed:
         lines.append("  the same gen-sd command with --retry-failed")

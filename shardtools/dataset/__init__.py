@@ -3,6 +3,7 @@
 from shardtools.dataset.appends import Append, begin_append, current_commit, discard_append
 from shardtools.dataset.commit import commit_dataset
 from shardtools.dataset.commit_file import DatasetInfo, PartEntry, SplitInfo
+from shardtools.dataset.contents import Contents, Rejected, read_contents
 from shardtools.dataset.lease import Lease, acquire
 from shardtools.dataset.opening import Dataset, open_dataset
 from shardtools.dataset.plan_file import PlanFile, read_plan_file, store_plan_file
@@ -12,12 +13,14 @@ from shardtools.dataset.status import DatasetStatus, read_status
 __all__ = [
     "Append",
     "CommittedShard",
+    "Contents",
     "Dataset",
     "DatasetInfo",
     "DatasetStatus",
     "Lease",
     "PartEntry",
     "PlanFile",
+    "Rejected",
     "ShardWriter",
     "SplitInfo",
     "acquire",
@@ -26,6 +29,7 @@ __all__ = [
     "current_commit",
     "discard_append",
     "open_dataset",
+    "read_contents",
     "read_plan_file",
     "read_status",
     "replace_part",

@@ -88,7 +88,7 @@ class LocalStorage(Storage):
 
     def list(self, prefix: str = "") -> list[StoredObject]:
         folder_path = check_prefix(prefix)
-        return sorted(self._walk(folder_path), key=lambda stored: stored.path)
+        return sorted(self._walk(folder_path, ()), key=lambda stored: stored.path)
 
     def write(self, path: str, content: bytes, *, if_absent: bool = False) -> None:
         with self.writer(path, if_absent=if_absent) as stream:
@@ -160,19 +160,26 @@ class LocalStorage(Storage):
     def _file(self, path: str) -> Path:
         return self._root / check_path(path)
 
-    def _walk(self, folder_path: str) -> Iterator[StoredObject]:
+    def _walk(self, folder_path: str, above: tuple[tuple[int, int], ...]) -> Iterator[StoredObject]:
         folder = self._root / folder_path
         try:
             with explained(folder, "list"), os.scandir(folder) as entries:
                 found = list(entries)
+                opened = os.stat(folder)
         except NotFoundError:
             return
+        own = (opened.st_dev, opened.st_ino)
+        if own in above:
+            raise StorageError(
+                f"cannot list {folder}: it is a link to a folder above it, whose files would come again and again; "
+                "remove the link"
+            )
         for entry in found:
             entry_path = folder_path + entry.name
             if entry_path + "/" == TEMPORARY_FOLDER:
                 continue
-            if entry.is_dir():
-                yield from self._walk(entry_path + "/")
+            if _is_folder(entry):
+                yield from self._walk(entry_path + "/", (*above, own))
                 continue
             # A file may vanish between the listing and its stat: another process deleted it.
             with contextlib.suppress(FileNotFoundError), explained(Path(entry.path), "list", not_found=False):
@@ -256,6 +263,14 @@ def _explain(error: OSError, file: Path, action: str) -> StorageError:
         kind = NotFoundError if action == "read" else StorageError
         return kind(f"{where}: expected a file, found a folder; choose another name or move the folder")
     return StorageError(f"{where}: {error.strerror or error}")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link that leads to itself, or a folder that may not be looked at: the look at the entry itself says which.
+        return False
 
 
 def _read_exactly(stream: io.FileIO, num_bytes: int) -> bytes:

@@ -112,16 +112,12 @@ def _fingerprint(opened: Sequence[tuple[str, Dataset]], split: str) -> str:
 
 
 def _read(opened: Sequence[tuple[str, Dataset]], split: str | None) -> SampleTable:
-    shards = tuple(
-        (number, shard.path)
-        for number, (_, dataset) in enumerate(opened)
-        if dataset.info is not None
-        for shard in dataset.info.shards
-    )
-    writer = TableWriter(datasets=tuple(name for name, _ in opened), shards=shards)
+    # Shards get their numbers dataset by dataset, as rows are sorted by them: files of an image folder too, which are
+    # known only row by row.
+    writer = TableWriter(datasets=tuple(name for name, _ in opened), shards=())
     try:
         for number, (_, dataset) in enumerate(opened):
-            _DatasetReader(dataset, number, shards, writer).read(split)
+            _DatasetReader(dataset, number, writer).read(split)
         table = writer.finish(has_weight=False)
     finally:
         writer.close()
@@ -133,12 +129,13 @@ def _read(opened: Sequence[tuple[str, Dataset]], split: str | None) -> SampleTab
 class _DatasetReader:
     """Appends one dataset's rows to a table."""
 
-    def __init__(self, dataset: Dataset, number: int, shards: Sequence[tuple[int, str]], writer: TableWriter) -> None:
+    def __init__(self, dataset: Dataset, number: int, writer: TableWriter) -> None:
         self._dataset = dataset
         self._number = number
         self._writer = writer
-        self._first_shard = next((index for index, (owner, _) in enumerate(shards) if owner == number), 0)
-        self._shard_paths = from_texts([path for owner, path in shards if owner == number])
+        paths = [] if dataset.info is None else [shard.path for shard in dataset.info.shards]
+        self._shard_paths = from_texts(paths)
+        self._first_shard = writer.shards.extend(number, self._shard_paths) if paths else 0
         self._is_files = dataset.info is not None and dataset.info.layout == IMAGEFOLDER
 
     def read(self, split: str | None) -> None:

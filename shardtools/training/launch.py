@@ -15,6 +15,7 @@ from shardtools.dataset import acquire
 from shardtools.errors import OptionError, RunError, ShardtoolsError
 from shardtools.execution import CHILD_DECIDES, Child, Held, Message, Notice, Progress, ignore, run_in_child
 from shardtools.storage import Storage, open_storage
+from shardtools.training.classes import plan_classes
 from shardtools.training.curves import draw_curves
 from shardtools.training.messages import (
     AlreadyTrained,
@@ -108,9 +109,16 @@ class Training:
         return acquire(open_run(self._options), purpose="train")
 
     def begin(self) -> TrainOptions | None:
-        """The options; `None` where the training is done."""
+        """The options; `None` where the training is done.
+
+        Raises:
+            PlanMismatchError: The datasets' classes do not fit together.
+        """
         self._finished = read_finished(self._storage, self._options)
         if self._finished is None:
+            # Manifests are enough for it, and torch takes seconds.
+            for note in plan_classes(self._options).notes:
+                self._show(Notice(text=note))
             return self._options
         self._show(AlreadyTrained(epochs=self._finished.epochs, steps=self._finished.steps))
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import tarfile
 from pathlib import Path
@@ -239,3 +240,49 @@ def test_random_mutations_of_a_tar_never_hang_or_lose_a_sample(tmp_path: Path) -
         except ShardtoolsError:
             continue
         assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1.05.jpg", "1.05.cls", "1.06.jpg", "1.06.cls"],
+        ["1.left.png", "1.right.png", "1.cls"],
+        ["a.1.jpg", "a.1.cls"],
+        ["a.jpg", "a.cls", "a.1.JPG", "a.1.cls"],
+    ],
+)
+def test_dots_in_names_that_hide_an_image_or_a_label(tmp_path: Path, names: list[str]) -> None:
+    contents = [b"0" if name.endswith("cls") else jpeg(1) for name in names]
+    message = refused(write_tar(tmp_path / "x.tar", list(zip(names, contents, strict=True))), tmp_path / "listing")
+    assert "ends at the first dot" in message and "byte 512" in message and "rename files without dots" in message
+
+
+def test_links_in_tars_are_rows_that_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, content in [
+            ("1.jpg", jpeg(1)),
+            ("1.cls", b"0"),
+            ("2.jpg", "1.jpg"),
+            ("2.cls", b"1"),
+            ("4.jpg", jpeg(4)),
+            ("4.cls", "1.cls"),
+            ("README", "1.jpg"),
+            ("5.jpg", "1.jpg"),
+        ]:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE if name == "5.jpg" else tarfile.LNKTYPE, content
+                archive.addfile(info)
+            else:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    found = by_key(opened(path, tmp_path / "listing"))
+    assert {key: one.status for key, one in found.items()} == {
+        "1": "ok",
+        "2": "not-an-image",
+        "4": "not-an-image",
+        "5": "not-an-image",
+        "README": "not-an-image",
+    }
+    assert found["4"].reason == "a link or a device in the tar, without bytes of its own: .cls"

@@ -64,5 +64,7 @@ def read_annotations(content: bytes, where: str) -> Annotations:
             )
         name, found = (field.strip() for field in fields[:2])
         if classes.setdefault(name, found) != found:
-            raise SourceError(f"{where}, line {number}: {name!r} is {found}, in an earlier line {classes[name]}: keep one")
+            raise SourceError(
+                f"{where}, line {number}: {name!r} is {found}, in an earlier line {classes[name]}: keep one"
+            )
     return Annotations(classes, where)

@@ -27,6 +27,7 @@ from shardtools.sources.tree.table import DANGLING, FOLDER, TreeFile, TreeTable
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
 
+
 def list_tree(
     table: TreeTable,
     parts_of: PartsOf,
@@ -101,7 +102,9 @@ def _notes(names: Names, labels: Mapping[str, Label], classes: Sequence[ImageCla
     empty = sorted(names.without_images.intersection(labels))
     numbered = [label.class_index for _, label in sorted(labels.items())]
     if numbered != sorted(numbered, key=lambda number: -1 if number is None else number):
-        name, label = next((name, label) for n, (name, label) in enumerate(sorted(labels.items())) if label.class_index != n)
+        name, label = next(
+            (name, label) for n, (name, label) in enumerate(sorted(labels.items())) if label.class_index != n
+        )
         notes.append(
             f"labels: folders that are numbers are labels themselves, {name} is {label.class_index} in the manifest; "
             f"torchvision's ImageFolder sorts them as text, there it is {sorted(labels).index(name)}"
@@ -109,8 +112,8 @@ def _notes(names: Names, labels: Mapping[str, Label], classes: Sequence[ImageCla
     elif empty:
         shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         notes.append(
-            f"class folders without an image count as classes, as torchvision's allow_empty counts: {shown}; --classes "
-            "with the names of the others leaves them out"
+            f"class folders without an image count as classes, as torchvision's allow_empty counts: {shown}; "
+            "--classes (a .csv of the others' names) leaves them out"
         )
     return tuple(notes)
 

@@ -127,7 +127,7 @@ def refuse_shifted(folders: Collection[str], classes: Collection[str], url: str)
         raise SourceError(
             f"{url} has files but no images in the folder {name}, before {last} in the order of classes, which can be "
             f"read in two ways: give --source-kind imagefolder to count {name} as a class, as torchvision's allow_empty "
-            "does; or move it away, or give --classes with the names of the others, to leave it out"
+            "does; or move it away, or give --classes (a .csv of the others' names) to leave it out"
         )
 
 

@@ -80,6 +80,7 @@ class Names:
     corruptions: tuple[str, ...]
     annotations: Mapping[str, Annotations]
 
+
 def survey_tree(tree: Tree, shape: TreeShape) -> Names:
     """Says what the folders of a tree are.
 

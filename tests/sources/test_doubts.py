@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from shardtools.sources import detect_kind
+from shardtools.storage import open_storage
 from tests.helpers.archive_files import tar_bytes, zip_bytes
 from tests.helpers.opened_sources import by_key, opened, refused
 from tests.helpers.parquet_files import images, write
 from tests.helpers.pictures import jpeg, write_files, write_tar
+from tests.helpers.s3_server import S3Server
 
 FOLDERS = {f"{name}/{number}.jpg": jpeg(number) for name in ("cat", "dog") for number in range(2)}
 
@@ -132,7 +134,7 @@ def test_a_split_beside_other_images(tmp_path: Path, split: str) -> None:
     deep = {f"{split}/{name}": content for name, content in FOLDERS.items()} | {"extra/cat/9.jpg": jpeg(9)}
     root = write_files(tmp_path / "deep", deep)
     message = refused(root, tmp_path / "listing")
-    assert f"({split}) beside other" not in message and f"named as splits ({split})" in message
+    assert f"named as splits ({split}) beside others" in message
     assert "--source-kind imagefolder" in message and "(extra)" in message
     assert set(classes(root, tmp_path / "listing", kind="imagefolder")) == {split, "extra"}
     # One folder of images beside it may be a split too; among several, "train" is a vehicle.
@@ -215,8 +217,30 @@ def test_a_folder_of_notes_that_would_shift_the_classes(tmp_path: Path) -> None:
     source = opened(numbers, tmp_path / "listing")
     assert {one.wnid: one.class_index for one in by_key(source).values() if one.wnid} == {str(n): n for n in range(11)}
     assert (
-        "10 is 10 in the manifest" not in source.notes[0] and "torchvision's ImageFolder sorts them" in source.notes[0]
+        source.notes[0].startswith("labels: folders that are numbers") and "10 is 10 in the manifest" in source.notes[0]
     )
+    assert "there it is 2" in source.notes[0]
+
+
+def test_doubts_in_archives_and_in_buckets(tmp_path: Path, s3_environment: S3Server) -> None:
+    pets = {"set/images/1.jpg": jpeg(1), "set/annotations/1.xml": b"<a/>"}
+    notes = FOLDERS | {"annotations/1.xml": b"<a/>"}
+    write_files(tmp_path, {"pets.zip": zip_bytes(pets), "notes.tar": tar_bytes(notes)})
+    assert "unpack images and give it as SOURCE" in refused(tmp_path / "pets.zip", tmp_path / "listing")
+    assert "--source-kind archive to count annotations" in refused(tmp_path / "notes.tar", tmp_path / "listing")
+    assert classes(tmp_path / "notes.tar", tmp_path / "listing", kind="archive") == {"cat": 1, "dog": 2}
+
+    storage = open_storage(s3_environment.url("doubts"))
+    for path, content in (notes | {"b/set.zip": zip_bytes(FOLDERS)} | {"c/set.zip": zip_bytes(FOLDERS)}).items():
+        storage.write(path if path.startswith("c/") else f"a/{path}", content)
+    for name, content in FOLDERS.items():
+        storage.write(f"c/{name}", content)
+        storage.write(f"d/Train/{name}", content)
+        storage.write(f"d/val/{name}", content)
+    assert "folder annotations, before dog" in refused(s3_environment.url("doubts/a"), tmp_path / "listing")
+    message = refused(s3_environment.url("doubts/c"), tmp_path / "listing")
+    assert "--source-kind archive (set.zip, ...)" in message and "--source-kind imagefolder (cat/0.jpg, ...)" in message
+    assert classes(s3_environment.url("doubts/d"), tmp_path / "listing") == {"cat": 0, "dog": 1}
 
 
 TINY = {

@@ -12,7 +12,9 @@ import pytest
 
 from shardtools.errors import ShardtoolsError
 from shardtools.sources import detect_kind
+from shardtools.sources import patterns
 from shardtools.sources.patterns import expand_braces
+from shardtools.sources.top_level import find_all
 from shardtools.taxonomy import load_classes
 from tests.helpers.opened_sources import by_key, everything, opened, refused
 from tests.helpers.pictures import FASHION, drawing, encode, jpeg, write_files, write_tar
@@ -286,3 +288,12 @@ def test_links_in_tars_are_rows_that_say_so(tmp_path: Path) -> None:
         "README": "not-an-image",
     }
     assert found["4"].reason == "a link or a device in the tar, without bytes of its own: .cls"
+
+
+def test_a_pattern_lists_the_place_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        write_tar(tmp_path / f"x-{number}.tar", labeled(number))
+    asked: list[str] = []
+    monkeypatch.setattr(patterns, "find_all", lambda storage: asked.append(storage.url) or find_all(storage))
+    assert len(patterns.find_files(f"{tmp_path}/x-{{0..5}}.ta?", (".tar",)).paths) == 6
+    assert len(asked) == 1

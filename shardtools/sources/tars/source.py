@@ -246,7 +246,9 @@ def _members(stream: BinaryIO, where: str) -> Iterator[Member]:
 
     for entry in read_entries(read_at, where=where, stop=size):
         if entry.kind != "folder":
-            yield Member(entry.name.removeprefix("./"), entry.offset, entry.num_bytes if entry.kind == "file" else _LINK)
+            yield Member(
+                entry.name.removeprefix("./"), entry.offset, entry.num_bytes if entry.kind == "file" else _LINK
+            )
 
 
 def _check_images(key: str, extensions: Collection[str], place: str) -> None:

@@ -81,13 +81,14 @@ def find_flat(folders: Folders, splits: Mapping[str, str]) -> frozenset[str]:
     return frozenset(flat)
 
 
-def refuse_lone_folder(folders: Folders, wrappers: Sequence[str], url: str) -> None:
+def refuse_lone_folder(folders: Folders, wrappers: Sequence[str], *, kind: str, url: str) -> None:
     """Refuses class folders that are one folder only, where that is hardly meant.
 
     Args:
         folders: Of the tree below the wrappers.
-        wrappers: Folders that all images share.
-        url: The source.
+        wrappers: Folders that all images share, of a kind that takes the topmost of them for the class.
+        kind: The source's kind, for the message.
+        url: The source, likewise.
 
     Raises:
         SourceError: The one folder holds folders of images, or is named for what it holds.
@@ -97,23 +98,29 @@ def refuse_lone_folder(folders: Folders, wrappers: Sequence[str], url: str) -> N
     if wrappers and len(below) > 1:
         raise SourceError(
             f"{url} has all images in one folder, {wrappers[0]}, with folders {_some(below)} in it, which can be read "
-            f"in two ways: give {inner} as SOURCE to take {_some(below)} for the classes, or --source-kind imagefolder "
+            f"in two ways: give {inner} as SOURCE to take {_some(below)} for the classes, or --source-kind {kind} "
             f"to take {wrappers[0]} for the one class, as torchvision does"
         )
     if not wrappers and len(below) == 1 and below[0].lower() in _CONTAINERS:
+        alone = (
+            f"give {inner}/{below[0]} as SOURCE"
+            if kind == "imagefolder"
+            else f"unpack {below[0]} and give it as SOURCE"
+        )
         raise SourceError(
-            f"{url} has all images in one folder, {below[0]}, which can be read in two ways: give {inner}/{below[0]} as "
-            f"SOURCE to write them without labels, or --source-kind imagefolder to take {below[0]} for their class"
+            f"{url} has all images in one folder, {below[0]}, which can be read in two ways: {alone} to write them "
+            f"without labels, or --source-kind {kind} to take {below[0]} for their class"
         )
 
 
-def refuse_shifted(folders: Collection[str], classes: Collection[str], url: str) -> None:
+def refuse_shifted(folders: Collection[str], classes: Collection[str], *, kind: str, url: str) -> None:
     """Refuses a folder that holds files but no images and would shift the numbers of the classes after it.
 
     Args:
         folders: Topmost folders that hold files.
         classes: Class folders that hold images.
-        url: The source.
+        kind: The source's kind, for the message.
+        url: The source, likewise.
 
     Raises:
         SourceError: There is one.
@@ -126,8 +133,8 @@ def refuse_shifted(folders: Collection[str], classes: Collection[str], url: str)
     if name < last:
         raise SourceError(
             f"{url} has files but no images in the folder {name}, before {last} in the order of classes, which can be "
-            f"read in two ways: give --source-kind imagefolder to count {name} as a class, as torchvision's allow_empty "
-            "does; or move it away, or give --classes (a .csv of the others' names) to leave it out"
+            f"read in two ways: give --source-kind {kind} to count {name} as a class, as torchvision's allow_empty does; "
+            "or move it away, or give --classes (a .csv of the others' names) to leave it out"
         )
 
 

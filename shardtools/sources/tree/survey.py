@@ -107,9 +107,10 @@ def survey_tree(tree: Tree, shape: TreeShape) -> Names:
     if not found:
         # "images" is no class where a list gives the classes; without one it is what torchvision takes it for.
         shape = replace(shape, flat=frozenset(annotations))
-    is_doubtful = is_folder and tree.strict and not found and not annotations and not shape.is_corrupted
+    is_doubtful = tree.strict and not found and not annotations and not shape.is_corrupted
     if is_doubtful:
-        refuse_lone_folder(below, wrappers, tree.url)
+        # Archives leave out what all images share, and so have no wrappers to doubt.
+        refuse_lone_folder(below, wrappers if is_folder else (), kind=tree.kind, url=tree.url)
     seen: dict[str, bool] = {}
     corruptions: set[str] = set()
     for file in tree.table.files():
@@ -124,7 +125,7 @@ def survey_tree(tree: Tree, shape: TreeShape) -> Names:
     elif is_doubtful and tree.classes is None:
         without_files = _only_empty(tree, shape)
         with_files = {top for top, _ in folders if top not in without_files}
-        refuse_shifted(with_files, [name for name, images in seen.items() if images], tree.url)
+        refuse_shifted(with_files, [name for name, images in seen.items() if images], kind=tree.kind, url=tree.url)
     return Names(
         shape,
         tuple(sorted(set(found.values()))),

@@ -23,7 +23,7 @@ from torch import nn
 from torch.distributed import ProcessGroup
 
 from shardtools.errors import OptionError, RunError
-from shardtools.execution import EndReason, Progress
+from shardtools.execution import EndReason, Notice, Progress
 from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
 from shardtools.pipelines.train.checkpoint import (
     Checkpoint,
@@ -104,6 +104,8 @@ class Run:
             self._trainer.restore(checkpoint)
         self._watch, self._is_main, self._classes = watch, share.rank == 0, classes
         watch.ready(self._facts(steps_per_epoch, num_classes, share, checkpoint))
+        for note in plan.notes if self._is_main else ():
+            report(Notice(text=note))
 
     def _facts(
         self, steps_per_epoch: int, num_classes: int, share: Share, checkpoint: Checkpoint | None

@@ -103,8 +103,8 @@ def summary(result: CurationResult, dataset: str) -> str:
         else "nothing left to write"
     )
     lines = [
-        f"{head}: {result.url} holds {counted(result.num_images, 'image')} in {counted(result.num_shards, 'shard')}, and "
-        f"{counted(result.num_rows, 'row')}",
+        f"{head}: {result.url} holds {counted(result.num_images, 'image')} in {counted(result.num_shards, 'shard')}, "
+        f"and {counted(result.num_rows, 'row')}",
         f"changes: {', '.join(changes) or 'undone'}; parts taken over byte for byte {result.num_taken_over}, made anew "
         f"{result.num_made_anew}",
     ]

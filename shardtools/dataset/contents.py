@@ -139,6 +139,7 @@ def folder_order(url: str, classes: Mapping[_Class, int]) -> str | None:
             here = " and ".join("none" if number is None else str(number) for number in sorted(numbers[first], key=str))
             return (
                 f"labels: ImageFolder numbers the folders of {url}/{split} in sorted order, the manifest in its own: "
-                f"{first} is {there[first]} there and {here} in the manifest; {len(wrong)} of {len(there)} classes differ"
+                f"{first} is {there[first]} there and {here} in the manifest; {len(wrong)} of {len(there)} "
+                "classes differ"
             )
     return None

@@ -67,8 +67,8 @@ def nearest_sql(overlay: OverlayTable) -> tuple[str, str, str]:
     if "nearest_wnid" not in overlay.columns:
         return "n.nearest", "(n.nearest = s.class_index)", ""
     known = "from samples where class_index is not null group by wnid"
-    # Two labels may share a name. Then the number says which of them is meant, if it is one of theirs; else the sample's
-    # own, if its class has that name; only then the least.
+    # Two labels may share a name. Then the number says which of them is meant, if it is one of theirs; else it is the
+    # sample's own, if its class has that name; only then the least.
     exact = f"(select wnid, class_index as label {known}, class_index)"
     least = f"(select wnid, min(class_index) as label {known})"
     own = "case when s.wnid = n.nearest_wnid then s.class_index end"

@@ -85,7 +85,7 @@ def detect_kind(source: str) -> str:
 
 
 def _kind_of_folder(source: str, storage: Storage, top: TopLevel) -> str:
-    # Datasets of this package hold shards of other kinds, and images; one that is not finished is refused by its opener.
+    # Datasets of this package hold shards of other kinds, and images; their opener refuses one that is not finished.
     if is_dataset(top.files) or ("plan.json" in top.files and "manifest" in top.folders):
         return "dataset"
     signs = _signs(source, storage, top)
@@ -102,8 +102,8 @@ def _kind_of_folder(source: str, storage: Storage, top: TopLevel) -> str:
 def _two_readings(url: str, readings: Sequence[tuple[str, str]]) -> SourceError:
     listed = ", or ".join(f"--source-kind {kind} ({path}, ...)" for kind, path in readings)
     return SourceError(
-        f"{url} can be read in {len(readings)} ways: give {listed}; or move what is not wanted away, or give it alone as "
-        "SOURCE"
+        f"{url} can be read in {len(readings)} ways: give {listed}; or move what is not wanted away, or give one of "
+        "them alone as SOURCE"
     )
 
 

@@ -178,14 +178,11 @@ class LocalStorage(Storage):
             entry_path = folder_path + entry.name
             if entry_path + "/" == TEMPORARY_FOLDER:
                 continue
-            if _is_folder(entry):
+            status = _status(entry)
+            if status is not None and stat.S_ISDIR(status.st_mode):
                 yield from self._walk(entry_path + "/", (*above, own))
-                continue
-            # A file may vanish between the listing and its stat: another process deleted it.
-            with contextlib.suppress(FileNotFoundError), explained(Path(entry.path), "list", not_found=False):
-                status = entry.stat()
-                if stat.S_ISREG(status.st_mode):
-                    yield StoredObject(entry_path, status.st_size)
+            elif status is not None and stat.S_ISREG(status.st_mode):
+                yield StoredObject(entry_path, status.st_size)
 
     def _open_temporary(self) -> tuple[Path, BinaryIO]:
         pid = os.getpid()
@@ -265,12 +262,16 @@ def _explain(error: OSError, file: Path, action: str) -> StorageError:
     return StorageError(f"{where}: {error.strerror or error}")
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What an entry leads to; `None` for a link to nothing, or to itself, and for a file that vanished meanwhile."""
     try:
-        return entry.is_dir()
-    except OSError:
-        # A link that leads to itself, or a folder that may not be looked at: the look at the entry itself says which.
-        return False
+        return entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise _explain(error, Path(entry.path), "list") from error
 
 
 def _read_exactly(stream: io.FileIO, num_bytes: int) -> bytes:

@@ -55,8 +55,8 @@ def plan_classes(options: TrainOptions) -> ClassPlan:
     splits = open_dataset(options.val).commit.splits
     if options.val_split not in splits:
         raise OptionError(
-            f"{options.val} has no split {options.val_split!r} to evaluate on: it has {', '.join(splits) or 'none'}; give "
-            "--val-split"
+            f"{options.val} has no split {options.val_split!r} to evaluate on: it has {', '.join(splits) or 'none'}; "
+            "give --val-split"
         )
     found = read_names(options.val, options.val_split)
     evaluation, more = _of_evaluation(options, names, found)
@@ -100,8 +100,8 @@ def _of_training(
     first = options.datasets[0]
     if options.view is not None:
         raise PlanMismatchError(
-            f"{_disagreement(options.datasets, of_each)}, and --view gives the labels itself: give --labels-by index if "
-            "its labels are numbered alike for all of them"
+            f"{_disagreement(options.datasets, of_each)}, and --view gives the labels itself: give --labels-by index "
+            "if its labels are numbered alike for all of them"
         )
     # The first dataset's numbers are the head's; classes that it does not have come behind them.
     names = dict(of_each[0])
@@ -113,8 +113,8 @@ def _of_training(
         for number, name in found.items():
             if name is None:
                 raise PlanMismatchError(
-                    f"{_disagreement(options.datasets, of_each)}, and class {number} of {url} has no name to find it by: "
-                    f"{_ADVICE}"
+                    f"{_disagreement(options.datasets, of_each)}, and class {number} of {url} has no name to find it "
+                    f"by: {_ADVICE}"
                 )
             if name not in number_of:
                 number_of[name] = max(names, default=-1) + 1
@@ -139,8 +139,8 @@ def _of_evaluation(
     if not mapped:
         here, there = next(iter(found.items()), (0, None)), next(iter(names.items()), (0, None))
         raise PlanMismatchError(
-            f"{val}: expected classes of the training data, found none of them: class {here[0]} is {here[1]} here, class "
-            f"{there[0]} is {there[1]} in the training data: {_ADVICE}"
+            f"{val}: expected classes of the training data, found none of them: class {here[0]} is {here[1]} here, "
+            f"class {there[0]} is {there[1]} in the training data: {_ADVICE}"
         )
     nameless = next((number for number, name in found.items() if name is None), None)
     if nameless is not None:
@@ -149,8 +149,8 @@ def _of_evaluation(
     note = f"{val} numbers its classes differently: they are found by their names"
     if left_out:
         note = (
-            f"{val}: {len(mapped)} of {len(found)} classes are evaluated, found by their names; the images of the others "
-            f"({', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}) are left out, as they are not trained on"
+            f"{val}: {len(mapped)} of {len(found)} classes are evaluated, found by their names; the images of the "
+            f"others ({', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}) are left out"
         )
     return mapped, (note,)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from shardtools.dataset import acquire
@@ -49,7 +50,8 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> TrainRe
         DatasetBusyError: Another run writes to the folder.
         RunError: The run was stopped, or a process failed; the last checkpoint stays, and the same command resumes.
     """
-    return run_in_child(Training(options, progress or ignore))
+    # Manifests are enough to say which class is which, and torch takes seconds to load.
+    return run_in_child(Training(options, progress or ignore, check=lambda: plan_classes(options)))
 
 
 def open_run(options: TrainOptions) -> Storage:
@@ -81,7 +83,14 @@ def processes_to_ask(options: TrainOptions) -> int:
 class Training:
     """A run of `train`, for ranks of any launcher; an `execution.Launch`."""
 
-    def __init__(self, options: TrainOptions, show: Progress, *, program: tuple[str, ...] = TRAINER) -> None:
+    def __init__(
+        self,
+        options: TrainOptions,
+        show: Progress,
+        *,
+        program: tuple[str, ...] = TRAINER,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         """Looks at nothing yet.
 
         Args:
@@ -89,8 +98,9 @@ class Training:
             show: Called with each message.
             program: What trains; it takes `(TrainOptions, ranks, parent's pid)` pickled on its standard input and
                 reports as `shardtools.pipelines.train.job` does.
+            check: Called before the child is started, if there is anything to do; raises what forbids it.
         """
-        self._options, self._show, self._program = options, show, program
+        self._options, self._show, self._program, self._check = options, show, program, check
         self._storage = open_storage(options.out)
         self._finished: TrainResult | None = None
         self._told = _Told()
@@ -112,13 +122,11 @@ class Training:
         """The options; `None` where the training is done.
 
         Raises:
-            PlanMismatchError: The datasets' classes do not fit together.
+            ShardtoolsError: What `check` raises.
         """
         self._finished = read_finished(self._storage, self._options)
         if self._finished is None:
-            # Manifests are enough for it, and torch takes seconds.
-            for note in plan_classes(self._options).notes:
-                self._show(Notice(text=note))
+            self._check()
             return self._options
         self._show(AlreadyTrained(epochs=self._finished.epochs, steps=self._finished.steps))
         return None

@@ -307,7 +307,8 @@ def test_a_name_that_two_labels_share_is_the_label_that_is_meant() -> None:
         "create table samples as from (values ('a', 0, 'n1'), ('b', 1, 'n1'), ('c', 2, 'n2')) t(key, class_index, wnid)"
     )
     tables.sql(
-        "create table found as from (values ('a', 1, 'n1'), ('b', 90, 'n1'), ('c', 91, 'n1')) t(key, nearest, nearest_wnid)"
+        "create table found as from (values ('a', 1, 'n1'), ('b', 90, 'n1'), ('c', 91, 'n1')) "
+        "t(key, nearest, nearest_wnid)"
     )
     overlay: Any = SimpleNamespace(columns=("nearest", "nearest_wnid"))
     nearest, own, join = nearest_sql(overlay)

@@ -248,7 +248,7 @@ TINY = {
     **{f"train/{wnid}/{wnid}_boxes.txt": b"n01_0.JPEG\t0\t0\t62\t62\n" for wnid in ("n01", "n02")},
     **{f"val/images/val_{n}.JPEG": jpeg(10 + n) for n in range(3)},
     **{f"test/images/test_{n}.JPEG": jpeg(20 + n) for n in range(2)},
-    "val/val_annotations.txt": b"val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t1\t2\t3\t4\nval_2.JPEG\tn02\t0\t0\t9\t9\n",
+    "val/val_annotations.txt": b"val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t1\t2\t3\t4\nval_2.JPEG\tn02\t0\t0\t9\t9",
     "wnids.txt": b"n02\nn01\n",
     "words.txt": b"n01\tgoldfish\nn02\tnewt\n",
 }
@@ -289,7 +289,7 @@ def test_annotations_alone_and_wrong_ones(tmp_path: Path) -> None:
             b"val_0.JPEG\tn02\n": "found none for 'val_1.JPEG'",
             b"val_0.JPEG\tn02\nval_0.JPEG\tn01\n": "line 2: 'val_0.JPEG' is n01, in an earlier line n02",
             b"a b c\n": "line 1: expected an image's name, its class",
-            b"val_0.JPEG\tn09\nval_1.JPEG\tn09\nval_2.JPEG\tn09\n": "the class n09 of 'val/images/val_0.JPEG' has no folder",
+            b"val_0.JPEG\tn09\nval_1.JPEG\tn09\nval_2.JPEG\tn09\n": "n09 of 'val/images/val_0.JPEG' has no folder",
         }.items()
     ):
         root = write_files(tmp_path / str(number), TINY | {"val/val_annotations.txt": lines})

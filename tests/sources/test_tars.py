@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from shardtools.errors import ShardtoolsError
-from shardtools.sources import detect_kind
-from shardtools.sources import patterns
+from shardtools.sources import detect_kind, patterns
 from shardtools.sources.patterns import expand_braces
 from shardtools.sources.top_level import find_all
 from shardtools.taxonomy import load_classes

@@ -10,10 +10,9 @@ import pytest
 from shardtools.errors import OptionError, PlanMismatchError, ShardtoolsError
 from shardtools.loader import Loader
 from shardtools.sources import SourceOptions
-from shardtools.training import TrainOptions, load_recipe
+from shardtools.training import TrainOptions, load_recipe, train
 from shardtools.training.classes import plan_classes
 from shardtools.training.data import Share, evaluation_loader, training_loader
-from shardtools.training.launch import Training
 from shardtools.writing import WriteOptions
 from tests.helpers.pictures import jpeg, write_files
 from tests.helpers.writing_jobs import write_in_process
@@ -96,7 +95,9 @@ def test_same_numbers_read_as_before(tmp_path: Path) -> None:
     assert evaluation_loader(options(one, out=tmp_path, val=one), Share(), plan).view is None
 
 
-def test_what_fits_nowhere_is_refused_before_torch_with_one_exit_code(tmp_path: Path) -> None:
+def test_what_fits_nowhere_is_refused_before_torch_with_one_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = dataset(tmp_path / "one", ["cat", "dog"])
     other = dataset(tmp_path / "other", ["fish", "fox"])
     mistakes: list[tuple[dict[str, Any], type[ShardtoolsError], str]] = [
@@ -108,9 +109,10 @@ def test_what_fits_nowhere_is_refused_before_torch_with_one_exit_code(tmp_path: 
         ({"val": other}, OptionError, "has no split 'val' to evaluate on: it has train; give --val-split"),
     ]
     for changes, kind, words in mistakes:
-        training = Training(options(one, out=tmp_path / "run", **changes), lambda message: None)
+        # A child that would be started is not there to be asked.
+        monkeypatch.setattr("shardtools.training.launch.TRAINER", ("-c", "raise SystemExit('started')"))
         with pytest.raises(kind) as caught:
-            training.begin()
+            train(options(one, out=tmp_path / "run", **changes))
         assert words in str(caught.value) and "\n" not in str(caught.value)
     assert PlanMismatchError.exit_code == 1
 

@@ -45,6 +45,8 @@ _INTEGERS = ("sample_index", "member_offset", "num_bytes", "width", "height", "c
 _NULL_AS = {"width": 0, "height": 0, "class_index": NO_CLASS}
 _MAX_FORMATS = 255
 _HEX_DIGITS = 64
+_ORDER = 2
+"""Version of the order of rows: before, an image folder's files came behind the shards of all datasets."""
 
 
 def read_split(
@@ -108,7 +110,7 @@ def _open_all(urls: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Dataset
 
 def _fingerprint(opened: Sequence[tuple[str, Dataset]], split: str) -> str:
     commits = [(name, hashlib.sha256(data.info.to_json()).hexdigest()) for name, data in opened if data.info]
-    return hashlib.sha256(json.dumps([TABLE_VERSION, split, commits]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([TABLE_VERSION, _ORDER, split, commits]).encode()).hexdigest()[:24]
 
 
 def _read(opened: Sequence[tuple[str, Dataset]], split: str | None) -> SampleTable:

@@ -25,7 +25,7 @@ from shardtools.arrays import Int64s, UInt64s, from_int64, text_parts
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError, first_line
 from shardtools.loader.table.shard_paths import ShardPaths
 
-TABLE_VERSION = 2
+TABLE_VERSION = 1
 NO_CLASS = -1
 """`class_index` of a row without a label."""
 

@@ -106,8 +106,8 @@ def find_columns(schema: pa.Schema, *, where: str) -> Columns:
             )
         if name in IMAGE_EXTENSIONS and image not in IMAGE_EXTENSIONS:
             raise SourceError(
-                f"{where}: columns {image!r} and {name!r} could each be the image, as readers take a member .{name} for "
-                f"it: expected one, rename the other ('mask.{name}')"
+                f"{where}: columns {image!r} and {name!r} could each be the image, as readers take a member .{name} "
+                f"for it: expected one, rename the other ('mask.{name}')"
             )
     is_struct = pa.types.is_struct(types[image])
     return Columns(

@@ -133,8 +133,8 @@ def refuse_shifted(folders: Collection[str], classes: Collection[str], *, kind: 
     if name < last:
         raise SourceError(
             f"{url} has files but no images in the folder {name}, before {last} in the order of classes, which can be "
-            f"read in two ways: give --source-kind {kind} to count {name} as a class, as torchvision's allow_empty does; "
-            "or move it away, or give --classes (a .csv of the others' names) to leave it out"
+            f"read in two ways: give --source-kind {kind} to count {name} as a class, as torchvision's allow_empty "
+            "does; or move it away, or give --classes (a .csv of the others' names) to leave it out"
         )
 
 

@@ -65,7 +65,7 @@ def command(
     from shardtools.training import train
 
     def as_rank(progress: Any) -> Any:
-        from shardtools.training.classes import plan_classes
+        from shardtools.training import plan_classes
 
         # Before torch is loaded, which takes each process of a launcher seconds.
         plan_classes(wanted)

@@ -10,8 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from shardtools.dataset import Contents, DatasetInfo, acquire, commit_dataset, read_contents
-from shardtools.dataset.opening import list_parts
+from shardtools.dataset import Contents, DatasetInfo, acquire, commit_dataset, list_parts, read_contents
 from shardtools.errors import RunError
 from shardtools.execution import (
     Child,

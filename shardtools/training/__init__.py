@@ -6,8 +6,9 @@ from shardtools.on_demand import on_demand
 from shardtools.training.options import Recipe, TrainOptions, TrainResult
 
 if TYPE_CHECKING:
+    from shardtools.training.classes import ClassPlan, plan_classes
     from shardtools.training.curves import draw_curves
-    from shardtools.training.launch import train
+    from shardtools.training.launch import Training, train
     from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
     from shardtools.training.recipes import RecipeFile, find_recipe, list_recipes, load_recipe
     from shardtools.training.run_file import CURVES_FILE, MODEL_FILE, RUN_FILE, read_finished, write_run_file
@@ -19,15 +20,18 @@ __all__ = [
     "METRICS_FILE",
     "MODEL_FILE",
     "RUN_FILE",
+    "ClassPlan",
     "MetricsLog",
     "Recipe",
     "RecipeFile",
     "TrainOptions",
     "TrainResult",
+    "Training",
     "draw_curves",
     "find_recipe",
     "list_recipes",
     "load_recipe",
+    "plan_classes",
     "read_finished",
     "read_metrics",
     "train",

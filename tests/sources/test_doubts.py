@@ -248,7 +248,7 @@ TINY = {
     **{f"train/{wnid}/{wnid}_boxes.txt": b"n01_0.JPEG\t0\t0\t62\t62\n" for wnid in ("n01", "n02")},
     **{f"val/images/val_{n}.JPEG": jpeg(10 + n) for n in range(3)},
     **{f"test/images/test_{n}.JPEG": jpeg(20 + n) for n in range(2)},
-    "val/val_annotations.txt": b"val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t1\t2\t3\t4\nval_2.JPEG\tn02\t0\t0\t9\t9",
+    "val/val_annotations.txt": b"val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t1\t2\t3\t4\nval_2.JPEG\tn02\n",
     "wnids.txt": b"n02\nn01\n",
     "words.txt": b"n01\tgoldfish\nn02\tnewt\n",
 }

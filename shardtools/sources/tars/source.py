@@ -267,8 +267,8 @@ def _check_images(key: str, extensions: Collection[str], place: str) -> None:
         better = f"{name.rpartition('.')[0].replace('.', '_')}.{one.rpartition('.')[2]}"
         raise SourceError(
             f"{place}: key {key!r} ends at the first dot and has {', '.join(f'.{one}' for one in images)}: expected "
-            f"one image with a plain extension ({stem}.jpg, {stem}.cls): rename files without dots in their stems, {name} "
-            f"to {better}, and pack the tar anew"
+            f"one image with a plain extension ({stem}.jpg, {stem}.cls): rename files without dots in their stems, "
+            f"{name} to {better}, and pack the tar anew"
         )
 
 

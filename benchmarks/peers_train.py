@@ -193,11 +193,11 @@ def heads(arguments: argparse.Namespace) -> Report:
     from torch.nn import functional
 
     from shardtools.pipelines.train.models import build_classifier, parameter_groups
-    from shardtools.training.data import read_classes
+    from shardtools.training.classes import read_names
 
     device, base = _device(arguments), recipe(arguments)
     shapes = {"projector_layers": 1, "projector_hidden": arguments.hidden, "projector_bottleneck": 256}
-    num_classes = len(read_classes((str(arguments.data / "tar"),)))
+    num_classes = len(read_names(str(arguments.data / "tar")))
     images = torch.randn(base.batch_size, 3, base.image_size, base.image_size, device=device)
     images = images.to(memory_format=torch.channels_last)
     labels = torch.arange(base.batch_size, device=device) % num_classes

@@ -23,7 +23,7 @@ from torch import nn
 from torch.distributed import ProcessGroup
 
 from shardtools.errors import OptionError, RunError
-from shardtools.execution import EndReason, Progress
+from shardtools.execution import EndReason, Notice, Progress
 from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
 from shardtools.pipelines.train.checkpoint import (
     Checkpoint,
@@ -37,15 +37,8 @@ from shardtools.pipelines.train.loop import Parts, Trainer
 from shardtools.pipelines.train.models import Classifier, build_classifier, parameter_groups
 from shardtools.pipelines.train.sync_batch_norm import convert_sync_batch_norm
 from shardtools.pipelines.train.watch import Watch
-from shardtools.training import TrainOptions
-from shardtools.training.data import (
-    Share,
-    check_labels,
-    check_same_classes,
-    evaluation_loader,
-    read_classes,
-    training_loader,
-)
+from shardtools.training import ClassPlan, TrainOptions, plan_classes
+from shardtools.training.data import Share, check_labels, evaluation_loader, training_loader
 from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.records import RecordsOverlay
 from shardtools.training.run_file import MODEL_FILE
@@ -84,11 +77,12 @@ class Run:
         self._records: RecordsOverlay | None = None
         run = Path(options.out)
         run.mkdir(parents=True, exist_ok=True)
-        classes = read_classes(options.datasets)
+        plan = plan_classes(options)
+        classes = {number: str(name) for number, name in sorted(plan.names.items())}
         num_classes = max(classes, default=-1) + 1
-        self._batches = DeviceBatches(training_loader(options, share), device, decoder=options.decoder)
+        self._batches = DeviceBatches(training_loader(options, share, plan), device, decoder=options.decoder)
         check_labels(self._batches.loader.table, num_classes, ", ".join(options.datasets))
-        self._val = self._open_val(share, classes)
+        self._val = self._open_val(share, plan)
         self._normalize = Normalizer(options.recipe.mean, options.recipe.std, device)
         steps_per_epoch = len(self._batches.loader)
         model = build_classifier(options.recipe, num_classes, seed=options.seed)
@@ -109,6 +103,8 @@ class Run:
             self._trainer.restore(checkpoint)
         self._watch, self._is_main, self._classes = watch, share.rank == 0, classes
         watch.ready(self._facts(steps_per_epoch, num_classes, share, checkpoint))
+        for note in plan.notes if self._is_main else ():
+            report(Notice(text=note))
 
     def _facts(
         self, steps_per_epoch: int, num_classes: int, share: Share, checkpoint: Checkpoint | None
@@ -126,13 +122,12 @@ class Run:
             device=str(self._device),
         )
 
-    def _open_val(self, share: Share, classes: dict[int, str]) -> DeviceBatches | None:
+    def _open_val(self, share: Share, plan: ClassPlan) -> DeviceBatches | None:
         options = self._options
         if options.val is None:
             return None
-        check_same_classes(classes, read_classes((options.val,)), options.val)
-        found = DeviceBatches(evaluation_loader(options, share), self._device, decoder=options.decoder)
-        check_labels(found.loader.table, max(classes) + 1, options.val)
+        found = DeviceBatches(evaluation_loader(options, share, plan), self._device, decoder=options.decoder)
+        check_labels(found.loader.table, max(plan.names) + 1, options.val)
         return found
 
     def _parts(self, model: Classifier, steps_per_epoch: int, watch: Watch, stop: threading.Event) -> Parts:

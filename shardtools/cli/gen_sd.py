@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from shardtools.cli.made import made_lines
 from shardtools.cli.options import options_of
 from shardtools.generation import GenerateOptions
-from shardtools.words import duration, rough_size
+from shardtools.words import counted, duration, rough_size
 
 EPILOG = """\b
 Examples:
@@ -78,12 +79,14 @@ def summary(result: Any) -> str:
     place = shlex.quote(result.url)
     if result.num_made:
         speed = result.num_made / result.seconds
-        processes = f"{result.num_processes} process" + ("es" if result.num_processes > 1 else "")
-        head = f"{result.num_made} images in {result.seconds:.1f} s ({speed:.1f} images/s, {processes})"
+        processes = counted(result.num_processes, "process", "processes")
+        head = f"{counted(result.num_made, 'image')} in {result.seconds:.1f} s ({speed:.1f} images/s, {processes})"
     else:
         head = "nothing left to make"
     failed = result.num_rows - result.num_images
-    lines = [f"{head}: {result.url} holds {result.num_images} images" + (f", {failed} rows failed" if failed else "")]
+    holds = f"{result.url} holds {counted(result.num_images, 'image')}"
+    lines = [f"{head}: {holds}" + (f", {counted(failed, 'row')} failed" if failed else "")]
+    lines += made_lines(result.contents, result.statuses, result.splits)
     lines += ["Next:", f"  shardtools query classes {place}", f"  shardtools verify {place}"]
     if failed:
         lines.append("  the same gen-sd command with --retry-failed")

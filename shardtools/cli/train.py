@@ -65,6 +65,10 @@ def command(
     from shardtools.training import train
 
     def as_rank(progress: Any) -> Any:
+        from shardtools.training import plan_classes
+
+        # Before torch is loaded, which takes each process of a launcher seconds.
+        plan_classes(wanted)
         from shardtools.pipelines.train.job import run_launched
 
         return run_launched(wanted, progress)

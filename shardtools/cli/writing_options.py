@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from shardtools.cli.made import made_lines, printed
 from shardtools.cli.options import options_of, values_of
 from shardtools.encoding import EncodingOptions
 from shardtools.sources import SourceOptions
@@ -51,18 +52,16 @@ def summary(result: Any) -> str:
     if result.num_written:
         speed = result.num_written / result.seconds
         processes = counted(result.num_processes, "process", "processes")
-        head = f"{result.num_written} samples read in {result.seconds:.1f} s ({speed:.0f}/s, {processes})"
+        head = f"{counted(result.num_written, 'sample')} read in {result.seconds:.1f} s ({speed:.0f}/s, {processes})"
     else:
         head = "nothing left to write"
     where = counted(result.num_shards, "shard") if result.num_shards else "files"
-    images = f"{result.num_images} images ({size(result.num_bytes)})"
+    images = f"{counted(result.num_images, 'image')} ({size(result.num_bytes)})"
     lines = [f"{head}: {result.url} holds {images} in {where}; rows by split: {splits}"]
-    rejected = {status: count for status, count in result.statuses.items() if status != "ok"}
-    if rejected:
-        reasons = ", ".join(f"{count} {status}" for status, count in rejected.items())
-        lines.append(f"rejected: {reasons}; each has a row that says why")
+    lines += made_lines(result.contents, result.statuses)
+    lines += [printed(note, 1000) for note in result.notes]
     lines += ["Next:", f"  shardtools query classes {place}", f"  shardtools verify {place}"]
-    if rejected:
+    if set(result.statuses) - {"ok"}:
         question = "select key, status, reason from samples where status <> 'ok' limit 5"
     else:
         question = "select key, wnid, class_index, num_bytes from samples limit 5"

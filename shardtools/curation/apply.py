@@ -22,7 +22,15 @@ from shardtools.curation.overlays import MADE_BY, carry, find_carried, left_behi
 from shardtools.curation.parts import make_part
 from shardtools.curation.target import CurationResult, Target
 from shardtools.curation.view import read_edits
-from shardtools.dataset import Dataset, DatasetInfo, acquire, commit_path, open_dataset, read_plan_file
+from shardtools.dataset import (
+    Dataset,
+    DatasetInfo,
+    acquire,
+    commit_path,
+    open_dataset,
+    read_contents,
+    read_plan_file,
+)
 from shardtools.errors import DatasetError, NotFoundError, RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.manifest import digest
@@ -210,5 +218,6 @@ def _result(storage: Storage, info: DatasetInfo, **facts: Any) -> CurationResult
         num_bytes=sum(totals.num_bytes for totals in info.splits.values()),
         num_shards=len(info.shards),
         statuses=info.statuses,
+        contents=read_contents(storage, info),
         **facts,
     )

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shardtools.curation.job import Job, Task, is_joined
-from shardtools.dataset import DatasetInfo, PlanFile, commit_dataset, current_commit, list_parts, store_plan_file
+from shardtools.dataset import (
+    Contents,
+    DatasetInfo,
+    PlanFile,
+    commit_dataset,
+    current_commit,
+    list_parts,
+    store_plan_file,
+)
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.shards import parse_part_path
 from shardtools.storage import Storage
@@ -36,6 +44,7 @@ class CurationResult:
         num_taken_over: Manifest parts whose shards have the parent's bytes.
         num_made_anew: Manifest parts whose shards were written anew.
         statuses: Status -> rows.
+        contents: Classes, images without a label, reasons of rows without an image.
         changes: Action -> changes; "without image" and "as before" count edits that changed nothing.
         overlays_left: Overlays of the parent that the new dataset does not have.
         num_written: Rows that this run wrote.
@@ -54,6 +63,7 @@ class CurationResult:
     num_taken_over: int
     num_made_anew: int
     statuses: dict[str, int]
+    contents: Contents
     changes: dict[str, int]
     overlays_left: tuple[str, ...]
     num_written: int

@@ -3,6 +3,7 @@
 from shardtools.dataset.appends import Append, begin_append, current_commit, discard_append, num_rows_planned
 from shardtools.dataset.commit import commit_dataset
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
+from shardtools.dataset.contents import Contents, Rejected, read_contents
 from shardtools.dataset.lease import Lease, acquire
 from shardtools.dataset.opening import Dataset, commit_path, list_parts, open_dataset
 from shardtools.dataset.plan_file import PlanFile, read_plan_file, store_plan_file
@@ -13,12 +14,14 @@ __all__ = [
     "DATASET_FILE",
     "Append",
     "CommittedShard",
+    "Contents",
     "Dataset",
     "DatasetInfo",
     "DatasetStatus",
     "Lease",
     "PartEntry",
     "PlanFile",
+    "Rejected",
     "ShardWriter",
     "SplitInfo",
     "acquire",
@@ -31,6 +34,7 @@ __all__ = [
     "list_parts",
     "num_rows_planned",
     "open_dataset",
+    "read_contents",
     "read_plan_file",
     "read_status",
     "replace_part",

@@ -10,7 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from shardtools.dataset import DatasetInfo, acquire, commit_dataset, list_parts
+from shardtools.dataset import Contents, DatasetInfo, acquire, commit_dataset, list_parts, read_contents
 from shardtools.errors import RunError
 from shardtools.execution import (
     Child,
@@ -42,6 +42,9 @@ class GenerateResult:
         plan_id: Its fingerprint.
         num_rows: Rows of the whole dataset.
         num_images: Rows with an image.
+        splits: Split -> rows.
+        statuses: Status -> rows.
+        contents: Classes, images without a label, reasons of rows without an image.
         num_made: Rows made by this run.
         seconds: Wall time of this run.
         num_processes: Processes that made them (0 where nothing was left to do).
@@ -51,6 +54,9 @@ class GenerateResult:
     plan_id: str
     num_rows: int
     num_images: int
+    splits: dict[str, int]
+    statuses: dict[str, int]
+    contents: Contents
     num_made: int
     seconds: float
     num_processes: int
@@ -148,6 +154,9 @@ class Generation:
             plan_id=self.prepared.plan_file.plan_id,
             num_rows=info.num_rows,
             num_images=info.num_images,
+            splits={split: totals.num_rows for split, totals in info.splits.items()},
+            statuses=info.statuses,
+            contents=read_contents(self._storage, info),
             num_made=made.rows,
             seconds=time.monotonic() - self._started,
             num_processes=self._num_processes,

@@ -66,10 +66,19 @@ def nearest_sql(overlay: OverlayTable) -> tuple[str, str, str]:
     """
     if "nearest_wnid" not in overlay.columns:
         return "n.nearest", "(n.nearest = s.class_index)", ""
-    labels = "(select wnid, min(class_index) as label from samples where class_index is not null group by wnid)"
+    known = "from samples where class_index is not null group by wnid"
+    # Two labels may share a name. Then the number says which of them is meant, if it is one of theirs; else it is the
+    # sample's own, if its class has that name; only then the least.
+    exact = f"(select wnid, class_index as label {known}, class_index)"
+    least = f"(select wnid, min(class_index) as label {known})"
+    own = "case when s.wnid = n.nearest_wnid then s.class_index end"
     # Of a class without a name the number is all there is: it is taken for a label of this dataset.
-    nearest = f"case when n.nearest_wnid is null then n.nearest else coalesce(c.label, {ELSEWHERE}) end"
-    return nearest, f"({nearest} = s.class_index)", f" left join {labels} as c on c.wnid = n.nearest_wnid"
+    nearest = f"case when n.nearest_wnid is null then n.nearest else coalesce(e.label, {own}, c.label, {ELSEWHERE}) end"
+    join = (
+        f" left join {exact} as e on e.wnid = n.nearest_wnid and e.label = n.nearest"
+        f" left join {least} as c on c.wnid = n.nearest_wnid"
+    )
+    return nearest, f"({nearest} = s.class_index)", join
 
 
 def find_class_map(tables: Tables) -> ClassMap | Missing:

@@ -27,6 +27,7 @@ class Source(ABC):
         settings: Option name -> JSON value: all of the source and its options that changes the samples or their order,
             a digest of what it holds among them; no paths, so that a source that moved is still the same.
         parent: sha256 of the `dataset.json` that the source is, if it is a dataset of this package.
+        notes: Lines for the end of the job: what was read in one of several ways, and which.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Source(ABC):
     splits: Mapping[str, int]
     settings: Mapping[str, Any]
     parent: str | None = None
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:

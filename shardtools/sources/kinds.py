@@ -43,7 +43,8 @@ def _imagefolder(options: SourceOptions, classes: Classes, folder: Path) -> Sour
     from shardtools.sources.tree.imagefolder import open_imagefolder
     from shardtools.storage import open_storage
 
-    return open_imagefolder(open_storage(options.source), options, classes, folder)
+    # Who asks for the kind by name wants torchvision's reading; who does not is asked where there are two.
+    return open_imagefolder(open_storage(options.source), options, classes, folder, strict=options.kind == "auto")
 
 
 def _archive(options: SourceOptions, classes: Classes, folder: Path) -> Source:

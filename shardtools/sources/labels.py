@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardtools.errors import SourceError
@@ -27,34 +27,44 @@ class Label:
     class_index: int | None
 
 
-def label_folders(folders: Iterable[str], classes: Sequence[ImageClass] | None, *, where: str) -> dict[str, Label]:
+def label_folders(
+    folders: Iterable[str],
+    classes: Sequence[ImageClass] | None,
+    *,
+    where: str,
+    without_images: Collection[str] = (),
+) -> dict[str, Label]:
     """A label for each class folder.
 
     Folders that are all plain integers are labels themselves ("10" is 10, not the third in string order). Otherwise the
-    label is the position in `classes`, or in the sorted names as torchvision's ImageFolder counts.
+    label is the position in `classes`, or in the sorted names as torchvision's ImageFolder counts with `allow_empty`:
+    a folder without images is a class too. Beside numbers, or with `classes`, such a folder may be none, and gets no
+    label.
 
     Args:
         folders: Names of the class folders of all splits.
         classes: The class set that the folders belong to, if one was given.
         where: The source, for messages.
+        without_images: Those of the folders that hold none.
 
     Raises:
         SourceError: A folder belongs to no class of the set, or two numbers are the same ("1" and "01").
     """
     names = sorted(set(folders))
-    if names and all(_NUMBER.fullmatch(name) for name in names):
-        return _label_numbers(names, classes, where)
+    with_images = [name for name in names if name not in without_images]
+    if names and all(_NUMBER.fullmatch(name) for name in with_images or names):
+        return _label_numbers([name for name in names if _NUMBER.fullmatch(name)], classes, where)
     if classes is None:
         return {name: Label(name, position) for position, name in enumerate(names)}
     known = {one.wnid: Label(one.wnid, one.class_index) for one in classes}
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in with_images if name not in known]
     if unknown:
         raise SourceError(
             f"{where} has {len(unknown)} of {len(names)} class folders outside the {len(known)} classes given by "
             "--classes "
             f"({', '.join(unknown[:3])}): give the set they belong to, or drop --classes"
         )
-    return {name: known[name] for name in names}
+    return {name: known[name] for name in names if name in known}
 
 
 def _label_numbers(names: Sequence[str], classes: Sequence[ImageClass] | None, where: str) -> dict[str, Label]:

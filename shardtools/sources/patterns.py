@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 
 from shardtools.errors import SourceError
 from shardtools.shards import check_split
-from shardtools.sources.top_level import check_name
+from shardtools.sources.top_level import DANGLING, FILE, Found, check_name, dangling, find_all, list_files
 from shardtools.storage import Storage, open_storage
 
 MAX_EXPANDED = 1_000_000
@@ -102,8 +102,7 @@ def find_files(source: str, suffixes: tuple[str, ...]) -> SourceFiles:
     if has_pattern(source) and not is_local_folder(source):
         return _find_by_pattern(source, suffixes)
     storage = open_storage(source)
-    paths = [stored.path for stored in storage.list() if not _is_hidden(stored.path)]
-    found = [path for path in paths if path.endswith(suffixes)]
+    found = [stored.path for stored in list_files(storage) if stored.path.endswith(suffixes)]
     return _checked(storage, found, source, suffixes)
 
 
@@ -122,21 +121,25 @@ def _parent(source: str) -> tuple[Storage | None, str]:
     return storage, name
 
 
-def _is_hidden(path: str) -> bool:
-    return path.startswith(".") or "/." in path
-
-
 def _find_by_pattern(source: str, suffixes: tuple[str, ...]) -> SourceFiles:
     first = min(position for position, character in enumerate(source) if character in "*?[{")
     split = source.rfind("/", 0, first) + 1
     storage = open_storage(source[:split] or ".")
     paths: list[str] = []
+    # Once for all names that the braces stand for, and only where one of them asks.
+    listed: list[Found] | None = None
     for name in expand_braces(source[split:]):
         if not has_pattern(name):
             paths.append(name)
             continue
+        if listed is None:
+            listed = find_all(storage)
         parts = name.split("/")
-        found = [stored.path for stored in storage.list() if _matches(stored.path.split("/"), parts)]
+        matching = [one for one in listed if _matches(one.path.split("/"), parts)]
+        missing = next((one.path for one in matching if one.what == DANGLING), None)
+        if missing is not None:
+            raise dangling(storage, missing)
+        found = [one.path for one in matching if one.what == FILE]
         if not found:
             raise SourceError(f"no file in {storage.url} matches {name!r}: check the pattern")
         paths += found

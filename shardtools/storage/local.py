@@ -88,7 +88,7 @@ class LocalStorage(Storage):
 
     def list(self, prefix: str = "") -> list[StoredObject]:
         folder_path = check_prefix(prefix)
-        return sorted(self._walk(folder_path), key=lambda stored: stored.path)
+        return sorted(self._walk(folder_path, ()), key=lambda stored: stored.path)
 
     def write(self, path: str, content: bytes, *, if_absent: bool = False) -> None:
         with self.writer(path, if_absent=if_absent) as stream:
@@ -160,25 +160,29 @@ class LocalStorage(Storage):
     def _file(self, path: str) -> Path:
         return self._root / check_path(path)
 
-    def _walk(self, folder_path: str) -> Iterator[StoredObject]:
+    def _walk(self, folder_path: str, above: tuple[tuple[int, int], ...]) -> Iterator[StoredObject]:
         folder = self._root / folder_path
         try:
             with explained(folder, "list"), os.scandir(folder) as entries:
                 found = list(entries)
+                opened = os.stat(folder)
         except NotFoundError:
             return
+        own = (opened.st_dev, opened.st_ino)
+        if own in above:
+            raise StorageError(
+                f"cannot list {folder}: it is a link to a folder above it, whose files would come again and again; "
+                "remove the link"
+            )
         for entry in found:
             entry_path = folder_path + entry.name
             if entry_path + "/" == TEMPORARY_FOLDER:
                 continue
-            if entry.is_dir():
-                yield from self._walk(entry_path + "/")
-                continue
-            # A file may vanish between the listing and its stat: another process deleted it.
-            with contextlib.suppress(FileNotFoundError), explained(Path(entry.path), "list", not_found=False):
-                status = entry.stat()
-                if stat.S_ISREG(status.st_mode):
-                    yield StoredObject(entry_path, status.st_size)
+            status = _status(entry)
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                yield from self._walk(entry_path + "/", (*above, own))
+            elif status is not None and stat.S_ISREG(status.st_mode):
+                yield StoredObject(entry_path, status.st_size)
 
     def _open_temporary(self) -> tuple[Path, BinaryIO]:
         pid = os.getpid()
@@ -256,6 +260,18 @@ def _explain(error: OSError, file: Path, action: str) -> StorageError:
         kind = NotFoundError if action == "read" else StorageError
         return kind(f"{where}: expected a file, found a folder; choose another name or move the folder")
     return StorageError(f"{where}: {error.strerror or error}")
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What an entry leads to; `None` for a link to nothing, or to itself, and for a file that vanished meanwhile."""
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise _explain(error, Path(entry.path), "list") from error
 
 
 def _read_exactly(stream: io.FileIO, num_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ from shardtools.on_demand import on_demand
 from shardtools.training.options import Recipe, TrainOptions, TrainResult
 
 if TYPE_CHECKING:
+    from shardtools.training.classes import ClassPlan, plan_classes
     from shardtools.training.curves import draw_curves
     from shardtools.training.launch import Training, train
     from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
@@ -19,6 +20,7 @@ __all__ = [
     "METRICS_FILE",
     "MODEL_FILE",
     "RUN_FILE",
+    "ClassPlan",
     "MetricsLog",
     "Recipe",
     "RecipeFile",
@@ -29,6 +31,7 @@ __all__ = [
     "find_recipe",
     "list_recipes",
     "load_recipe",
+    "plan_classes",
     "read_finished",
     "read_metrics",
     "train",

@@ -1,7 +1,7 @@
 """From a run's options to what its loaders read: samples, crops, classes.
 
-Owns the translation and the checks that need no pixel: that there are rows, that every label has a place in the head,
-that the dataset to evaluate on numbers its classes as the training data does.
+Owns the translation and the checks that need no pixel: that there are rows, that every label has a place in the head.
+Which number is which class is settled in `classes.py`, before torch is loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shardtools.errors import OptionError, PlanMismatchError
+from shardtools.errors import OptionError
 from shardtools.loader import (
     NO_CLASS,
     CenterCropOptions,
@@ -27,7 +27,8 @@ from shardtools.loader import (
     dino_multi_crop,
 )
 from shardtools.loader.reading.options import ReadOptions
-from shardtools.quoting import quoted_name
+from shardtools.quoting import quoted_name, quoted_text
+from shardtools.training.classes import ClassPlan
 from shardtools.training.options import Recipe, TrainOptions
 
 EVALUATION_BATCH = 2
@@ -61,8 +62,13 @@ def training_crop(recipe: Recipe) -> CropOptions | MultiCropOptions:
     return replace(both, num_local=recipe.num_local, global_crop=one, local_crop=local)
 
 
-def training_loader(options: TrainOptions, share: Share) -> LoaderOptions:
+def training_loader(options: TrainOptions, share: Share, classes: ClassPlan | None = None) -> LoaderOptions:
     """What a process reads to train on: the last samples of an epoch that fill no batch are left out.
+
+    Args:
+        options: Of the run.
+        share: Of the process.
+        classes: Of the run; `None` takes labels as they are.
 
     Raises:
         OptionError: The batch cannot be shared by the processes and their passes.
@@ -76,7 +82,7 @@ def training_loader(options: TrainOptions, share: Share) -> LoaderOptions:
             f"passes: take another number of processes or another --accumulation, or --set batch_size={fitting}"
         )
     shuffle = "weighted" if options.weighted == "sampling" else options.shuffle
-    view, parameters = _view(options)
+    view, parameters = _view(options, None if classes is None else classes.training)
     return LoaderOptions(
         datasets=options.datasets,
         split=options.split if view is None else None,
@@ -95,14 +101,17 @@ def training_loader(options: TrainOptions, share: Share) -> LoaderOptions:
     )
 
 
-def evaluation_loader(options: TrainOptions, share: Share) -> LoaderOptions:
-    """What a process reads to evaluate: every sample once, the centre of the image."""
+def evaluation_loader(options: TrainOptions, share: Share, classes: ClassPlan | None = None) -> LoaderOptions:
+    """What a process reads to evaluate: every sample once, the centre of the image; see `training_loader`."""
     if options.val is None:
         raise OptionError("an evaluation needs a dataset: give val")
     recipe = options.recipe
+    mapped = None if classes is None else classes.evaluation
     return LoaderOptions(
         datasets=(options.val,),
-        split=options.val_split,
+        split=options.val_split if mapped is None else None,
+        view=None if mapped is None else _mapped_view(mapped),
+        view_parameters=None if mapped is None else {"split": options.val_split},
         crop=CenterCropOptions(size=recipe.image_size, resize=recipe.eval_resize),
         batch_size=max(1, EVALUATION_BATCH * recipe.batch_size // (share.world_size * options.accumulation)),
         order=OrderOptions(shuffle="none"),
@@ -122,11 +131,24 @@ def _table_cache(options: TrainOptions, view: str | None) -> str | None:
     return str(Path(options.out) / "tables" / name)
 
 
-def _view(options: TrainOptions) -> tuple[str | None, Mapping[str, Any] | None]:
-    """The SQL that selects the samples; none where a whole split is read."""
+def _mapped_view(mapped: Mapping[int, int]) -> str:
+    """SQL for a split's images of the classes that are mapped; images without a label stay, to be refused."""
+    pairs = ", ".join(f"({own}, {label})" for own, label in sorted(mapped.items()))
+    return (
+        "select samples.key, cast(numbering.label as integer) as class_index from samples "
+        f"left join (values {pairs}) as numbering(own, label) on numbering.own = samples.class_index "
+        "where samples.status = 'ok' and samples.split = $split "
+        "and (samples.class_index is null or numbering.label is not null)"
+    )
+
+
+def _view(
+    options: TrainOptions, mapped: Sequence[Mapping[int, int]] | None
+) -> tuple[str | None, Mapping[str, Any] | None]:
+    """The SQL that selects the samples; none where a whole split is read as it is labeled."""
     if options.view is not None:
         return options.view, None
-    if options.where is None and options.relabel is None:
+    if options.where is None and options.relabel is None and mapped is None:
         return None, None
     label, join = "samples.class_index", ""
     if options.relabel is not None:
@@ -135,6 +157,17 @@ def _view(options: TrainOptions) -> tuple[str | None, Mapping[str, Any] | None]:
             f" left join overlays.{quoted_name(options.relabel)} as relabel"
             " on relabel.key = samples.key and relabel.dataset = samples.dataset"
         )
+    if mapped is not None:
+        rows = ", ".join(
+            f"({quoted_text(url)}, {own}, {to})"
+            for url, of_one in zip(options.datasets, mapped, strict=True)
+            for own, to in sorted(of_one.items())
+        )
+        join += (
+            f" left join (values {rows}) as numbering(dataset, own, label)"
+            f" on numbering.dataset = samples.dataset and numbering.own = {label}"
+        )
+        label = "numbering.label"
     conditions = ["samples.status = 'ok'"]
     if options.split is not None:
         conditions.append("samples.split = $split")
@@ -146,31 +179,6 @@ def _view(options: TrainOptions) -> tuple[str | None, Mapping[str, Any] | None]:
         f"where {' and '.join(conditions)}"
     )
     return sql, None if options.split is None else {"split": options.split}
-
-
-def read_classes(urls: Sequence[str]) -> dict[int, str]:
-    """Class number -> WordNet id or class name, over all splits of the datasets.
-
-    Raises:
-        OptionError: A number stands for two classes.
-        DatasetError: A dataset is not finished, or damaged.
-    """
-    from shardtools.sql import query
-
-    found = query(
-        "select class_index, min(wnid) as least, max(wnid) as most from samples where class_index is not null "
-        "group by class_index order by class_index",
-        urls,
-    )
-    classes = {}
-    for row in found.to_pylist():
-        if row["least"] != row["most"]:
-            raise OptionError(
-                f"class {row['class_index']} is {row['least']} and {row['most']} in {', '.join(urls)}: datasets that "
-                "are trained on together number their classes alike, write one of them anew with --classes"
-            )
-        classes[int(row["class_index"])] = str(row["least"])
-    return classes
 
 
 def check_labels(table: SampleTable, num_classes: int, what: str) -> None:
@@ -199,20 +207,3 @@ def check_labels(table: SampleTable, num_classes: int, what: str) -> None:
         f"{what}: expected labels 0 to {num_classes - 1}, which the head has, found {found} at {key!r} "
         f"({wrong.size} rows of {len(labels)}): leave them out with --where, or give them a label"
     )
-
-
-def check_same_classes(training: Mapping[int, str], evaluation: Mapping[int, str], url: str) -> None:
-    """That an evaluation's numbers stand for the training data's classes.
-
-    Raises:
-        PlanMismatchError: A number is unknown, or stands for another class.
-    """
-    for number, name in evaluation.items():
-        if training.get(number) != name:
-            there = (
-                f"{training[number]} in the training data" if number in training else "no class of the training data"
-            )
-            raise PlanMismatchError(
-                f"{url}: class {number} is {name}, expected the training data's numbers, where it is {there}: write "
-                "the dataset anew with the training data's --classes"
-            )

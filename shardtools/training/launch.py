@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from shardtools.dataset import acquire
 from shardtools.errors import OptionError, RunError, ShardtoolsError
 from shardtools.execution import CHILD_DECIDES, Child, Held, Message, Notice, Progress, ignore, run_in_child
 from shardtools.storage import Storage, open_storage
+from shardtools.training.classes import plan_classes
 from shardtools.training.curves import draw_curves
 from shardtools.training.messages import (
     AlreadyTrained,
@@ -48,7 +50,8 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> TrainRe
         DatasetBusyError: Another run writes to the folder.
         RunError: The run was stopped, or a process failed; the last checkpoint stays, and the same command resumes.
     """
-    return run_in_child(Training(options, progress or ignore))
+    # Manifests are enough to say which class is which, and torch takes seconds to load.
+    return run_in_child(Training(options, progress or ignore, check=lambda: plan_classes(options)))
 
 
 def open_run(options: TrainOptions) -> Storage:
@@ -80,7 +83,14 @@ def processes_to_ask(options: TrainOptions) -> int:
 class Training:
     """A run of `train`, for ranks of any launcher; an `execution.Launch`."""
 
-    def __init__(self, options: TrainOptions, show: Progress, *, program: tuple[str, ...] = TRAINER) -> None:
+    def __init__(
+        self,
+        options: TrainOptions,
+        show: Progress,
+        *,
+        program: tuple[str, ...] = TRAINER,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         """Looks at nothing yet.
 
         Args:
@@ -88,8 +98,9 @@ class Training:
             show: Called with each message.
             program: What trains; it takes `(TrainOptions, ranks, parent's pid)` pickled on its standard input and
                 reports as `shardtools.pipelines.train.job` does.
+            check: Called before the child is started, if there is anything to do; raises what forbids it.
         """
-        self._options, self._show, self._program = options, show, program
+        self._options, self._show, self._program, self._check = options, show, program, check
         self._storage = open_storage(options.out)
         self._finished: TrainResult | None = None
         self._told = _Told()
@@ -108,9 +119,14 @@ class Training:
         return acquire(open_run(self._options), purpose="train")
 
     def begin(self) -> TrainOptions | None:
-        """The options; `None` where the training is done."""
+        """The options; `None` where the training is done.
+
+        Raises:
+            ShardtoolsError: What `check` raises.
+        """
         self._finished = read_finished(self._storage, self._options)
         if self._finished is None:
+            self._check()
             return self._options
         self._show(AlreadyTrained(epochs=self._finished.epochs, steps=self._finished.steps))
         return None

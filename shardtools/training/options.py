@@ -39,6 +39,7 @@ DECODERS = ("auto", "cpu", "gpu")
 DEVICES = ("auto", "cpu", "cuda")
 WEIGHTED = ("loss", "sampling")
 SHUFFLES = ("global", "blocks")
+LABELS_BY = ("wnid", "index")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +203,8 @@ class TrainOptions:
         val: Dataset to evaluate on; `None` for none.
         val_split: Its split.
         val_every: Epochs between evaluations; the last epoch is always evaluated.
+        labels_by: One of `LABELS_BY`: "wnid" finds classes by their names where datasets number them differently, on a
+            subset too; "index" takes all numbers as they are.
         seed: Of the order, the augmentation and the first weights.
         num_processes: Processes of this machine; `None` takes one a GPU, or one on a CPU.
         threads: CPU threads that decode in each process; `None` shares the cores among the processes.
@@ -249,6 +252,10 @@ class TrainOptions:
     )
     val_split: str = field(default="val", metadata=option("Its split."))
     val_every: int = field(default=1, metadata=option("Epochs between evaluations."))
+    labels_by: str = field(
+        default="wnid",
+        metadata=option("What says which class a label is: its wnid or name, or its number.", choices=LABELS_BY),
+    )
     seed: int = field(default=0, metadata=option("Of order, augmentation and first weights."))
     shuffle: str = field(default="global", metadata=option(choices=SHUFFLES))
     num_processes: int | None = field(
@@ -292,6 +299,7 @@ class TrainOptions:
             "decoder": DECODERS,
             "weighted": WEIGHTED,
             "shuffle": SHUFFLES,
+            "labels_by": LABELS_BY,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -319,6 +327,8 @@ class TrainOptions:
         names = ("datasets", "split", "where", "view", "relabel", "ratio", "weighted", "seed", "shuffle")
         return {
             **{name: getattr(self, name) for name in names},
+            # Late: runs that were begun before it was there go on.
+            **({} if self.labels_by == "wnid" else {"labels_by": self.labels_by}),
             **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
         }
 

@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from shardtools.dataset import acquire
+from shardtools.dataset import Contents, acquire, read_contents
 from shardtools.errors import RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.sources import open_source
@@ -39,6 +39,8 @@ class WriteResult:
         num_bytes: Total length of the images.
         num_shards: Shards with at least one image.
         statuses: Status -> rows; the rejected ones are all but "ok".
+        contents: Classes, images without a label, reasons of rows without an image.
+        notes: Lines on what was read in one of several ways, and which.
         num_written: Rows that this run wrote.
         seconds: Wall time of this run.
         num_processes: Processes that wrote them (0 where nothing was left to do).
@@ -54,6 +56,8 @@ class WriteResult:
     num_bytes: int
     num_shards: int
     statuses: dict[str, int]
+    contents: Contents
+    notes: tuple[str, ...]
     num_written: int
     seconds: float
     num_processes: int
@@ -108,6 +112,8 @@ def write_dataset(
         num_bytes=sum(totals.num_bytes for totals in info.splits.values()),
         num_shards=len(info.shards),
         statuses=info.statuses,
+        contents=read_contents(storage, info),
+        notes=source.notes,
         num_written=made.rows,
         seconds=time.monotonic() - started,
         num_processes=num_processes,

@@ -25,7 +25,7 @@ from shardtools.execution import Notice
 from shardtools.storage import open_storage
 from shardtools.training import MODEL_FILE, MetricsLog, TrainOptions, TrainResult, load_recipe, write_run_file
 from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingEnded, TrainingReady
-from shardtools.training.options import DECODERS, DEVICES
+from shardtools.training.options import DECODERS, DEVICES, LABELS_BY
 
 READY = TrainingReady(
     steps_per_epoch=5,
@@ -127,6 +127,7 @@ def test_choices_are_the_librarys() -> None:
         "shuffle": ("global", "blocks"),
         "device": DEVICES,
         "decoder": DECODERS,
+        "labels_by": LABELS_BY,
     }
 
 

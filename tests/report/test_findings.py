@@ -7,8 +7,10 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +19,7 @@ from shardtools.dataset import open_dataset
 from shardtools.errors import QueryError
 from shardtools.overlays import write_overlay
 from shardtools.report import export_suspects
-from shardtools.report.class_map import ClassMap, find_class_map
+from shardtools.report.class_map import ClassMap, find_class_map, nearest_sql
 from shardtools.report.facts import class_names, count
 from shardtools.report.outliers import find_outliers
 from shardtools.report.pairs import Pairs, find_pairs
@@ -297,3 +299,19 @@ def test_a_nearest_class_of_another_dataset_is_found_by_its_name(folder: Path) -
     assert isinstance(found, ClassMap)
     assert found.share == pytest.approx(2 / 3)
     assert [(pair.given, pair.nearest) for pair in found.pairs] == [(rows[2]["class_index"], -1)]
+
+
+def test_a_name_that_two_labels_share_is_the_label_that_is_meant() -> None:
+    tables = duckdb.connect()
+    tables.sql(
+        "create table samples as from (values ('a', 0, 'n1'), ('b', 1, 'n1'), ('c', 2, 'n2')) t(key, class_index, wnid)"
+    )
+    tables.sql(
+        "create table found as from (values ('a', 1, 'n1'), ('b', 90, 'n1'), ('c', 91, 'n1')) "
+        "t(key, nearest, nearest_wnid)"
+    )
+    overlay: Any = SimpleNamespace(columns=("nearest", "nearest_wnid"))
+    nearest, own, join = nearest_sql(overlay)
+    rows = tables.sql(f"select key, {nearest}, {own} from found as n join samples as s using (key){join} order by key")
+    # By its number, else as the sample's own class, else the least.
+    assert rows.fetchall() == [("a", 1, False), ("b", 1, True), ("c", 0, False)]

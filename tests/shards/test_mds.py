@@ -15,10 +15,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from shardtools.errors import OptionError, ShardError
+from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.shards.chunks.mds import mds_index
 from shardtools.shards.chunks.sample_table import IndexedShard
 from shardtools.sources.chunks import opening as chunk_opening
+from shardtools.sources.chunks.files import unpack
 from tests.helpers.chunk_datasets import MDS, encoded, opened, refused, sample, write
 from tests.helpers.opened_sources import by_key, everything
 from tests.helpers.pictures import drawing, encode, jpeg
@@ -283,3 +284,17 @@ def test_an_index_that_is_none(tmp_path: Path) -> None:
     ):
         (root / "index.json").write_bytes(content)
         assert said in refused(MDS, root, tmp_path / "listing")
+
+
+def test_a_snappy_block_that_is_shorter_than_the_index_says() -> None:
+    packed = pa.Codec("snappy").compress(b"x" * 300, asbytes=True)
+    assert unpack(packed, "snappy", 1000, where="here") == b"x" * 300
+    assert unpack(packed, "snappy", 300, where="here") == b"x" * 300
+    for content, words in (
+        (packed, "has 300 bytes unpacked, expected at most 299"),
+        (b"", "no intact snappy"),
+        (b"\xff" * 8, "no intact snappy"),
+        (packed[:-5], "no intact snappy"),
+    ):
+        with pytest.raises(SourceError, match=words):
+            unpack(content, "snappy", 299 if content is packed else 1000, where="here")

@@ -344,3 +344,15 @@ def test_every_row_is_kept_or_rejected(
     assert [sample.class_index for sample in samples] == [label for _, label, _ in rows]
     assert [json.loads(sample.extra_members["row.json"])["caption"] for sample in samples] == [row[2] for row in rows]
     assert len({sample.key for sample in samples}) == len(rows)
+
+
+def test_columns_that_would_take_each_others_names(tmp_path: Path) -> None:
+    picture = pa.array([encode(drawing(1), "PNG")])
+    two = write(tmp_path / "two/a.parquet", {"image": picture, "png": pa.array([encode(drawing(2), "PNG")])})
+    message = refused(two.parent)
+    assert "columns 'image' and 'png' could each be the image" in message and "'mask.png'" in message
+    facts = write(tmp_path / "facts/a.parquet", {"image": picture, "row.json": pa.array([b"{}"]), "size": [1]})
+    assert "'row.json' holds bytes and has the name of the member" in refused(facts.parent)
+    mask = write(tmp_path / "mask/a.parquet", {"image": picture, "mask.png": pa.array([b"any"])})
+    [sample] = read(mask.parent)["train"]
+    assert (sample.image_format, dict(sample.extra_members)) == ("png", {"mask.png": b"any"})

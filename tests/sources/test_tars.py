@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import tarfile
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from shardtools.errors import ShardtoolsError
-from shardtools.sources import detect_kind
+from shardtools.sources import detect_kind, patterns
 from shardtools.sources.patterns import expand_braces
+from shardtools.sources.top_level import find_all
 from shardtools.taxonomy import load_classes
 from tests.helpers.opened_sources import by_key, everything, opened, refused
 from tests.helpers.pictures import FASHION, drawing, encode, jpeg, write_files, write_tar
@@ -239,3 +241,58 @@ def test_random_mutations_of_a_tar_never_hang_or_lose_a_sample(tmp_path: Path) -
         except ShardtoolsError:
             continue
         assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1.05.jpg", "1.05.cls", "1.06.jpg", "1.06.cls"],
+        ["1.left.png", "1.right.png", "1.cls"],
+        ["a.1.jpg", "a.1.cls"],
+        ["a.jpg", "a.cls", "a.1.JPG", "a.1.cls"],
+    ],
+)
+def test_dots_in_names_that_hide_an_image_or_a_label(tmp_path: Path, names: list[str]) -> None:
+    contents = [b"0" if name.endswith("cls") else jpeg(1) for name in names]
+    message = refused(write_tar(tmp_path / "x.tar", list(zip(names, contents, strict=True))), tmp_path / "listing")
+    assert "ends at the first dot" in message and "byte 512" in message and "rename files without dots" in message
+
+
+def test_links_in_tars_are_rows_that_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, content in [
+            ("1.jpg", jpeg(1)),
+            ("1.cls", b"0"),
+            ("2.jpg", "1.jpg"),
+            ("2.cls", b"1"),
+            ("4.jpg", jpeg(4)),
+            ("4.cls", "1.cls"),
+            ("README", "1.jpg"),
+            ("5.jpg", "1.jpg"),
+        ]:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE if name == "5.jpg" else tarfile.LNKTYPE, content
+                archive.addfile(info)
+            else:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    found = by_key(opened(path, tmp_path / "listing"))
+    assert {key: one.status for key, one in found.items()} == {
+        "1": "ok",
+        "2": "not-an-image",
+        "4": "not-an-image",
+        "5": "not-an-image",
+        "README": "not-an-image",
+    }
+    assert found["4"].reason == "a link or a device in the tar, without bytes of its own: .cls"
+
+
+def test_a_pattern_lists_the_place_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        write_tar(tmp_path / f"x-{number}.tar", labeled(number))
+    asked: list[str] = []
+    monkeypatch.setattr(patterns, "find_all", lambda storage: asked.append(storage.url) or find_all(storage))
+    assert len(patterns.find_files(f"{tmp_path}/x-{{0..5}}.ta?", (".tar",)).paths) == 6
+    assert len(asked) == 1

@@ -372,3 +372,14 @@ def test_process_identity() -> None:
     assert is_running(me.pid, me.start_ticks)
     assert not is_running(me.pid, (me.start_ticks or 0) + 1)
     assert me == this_process()
+
+
+def test_links_that_go_round_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/1").write_bytes(b"x")
+    os.symlink("2", tmp_path / "a/2")
+    storage = open_storage(str(tmp_path))
+    assert [stored.path for stored in storage.list()] == ["a/1"]
+    os.symlink("..", tmp_path / "a/b/up")
+    with pytest.raises(StorageError, match=r"a/b/up.*: it is a link to a folder above it"):
+        storage.list()

@@ -44,6 +44,8 @@ _INTEGERS = ("sample_index", "member_offset", "num_bytes", "width", "height", "c
 _NULL_AS = {"width": 0, "height": 0, "class_index": NO_CLASS}
 _MAX_FORMATS = 255
 _HEX_DIGITS = 64
+_ORDER = 2
+"""Version of the order of rows: before, an image folder's files came behind the shards of all datasets."""
 
 
 def read_split(
@@ -107,20 +109,16 @@ def _open_all(urls: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Dataset
 
 def _fingerprint(opened: Sequence[tuple[str, Dataset]], split: str) -> str:
     commits = [(name, hashlib.sha256(data.info.to_json()).hexdigest()) for name, data in opened if data.info]
-    return hashlib.sha256(json.dumps([TABLE_VERSION, split, commits]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([TABLE_VERSION, _ORDER, split, commits]).encode()).hexdigest()[:24]
 
 
 def _read(opened: Sequence[tuple[str, Dataset]], split: str | None) -> SampleTable:
-    shards = tuple(
-        (number, shard.path)
-        for number, (_, dataset) in enumerate(opened)
-        if dataset.info is not None
-        for shard in dataset.info.shards
-    )
-    writer = TableWriter(datasets=tuple(name for name, _ in opened), shards=shards)
+    # Shards get their numbers dataset by dataset, as rows are sorted by them: files of an image folder too, which are
+    # known only row by row.
+    writer = TableWriter(datasets=tuple(name for name, _ in opened), shards=())
     try:
         for number, (_, dataset) in enumerate(opened):
-            _DatasetReader(dataset, number, shards, writer).read(split)
+            _DatasetReader(dataset, number, writer).read(split)
         table = writer.finish(has_weight=False)
     finally:
         writer.close()
@@ -132,12 +130,13 @@ def _read(opened: Sequence[tuple[str, Dataset]], split: str | None) -> SampleTab
 class _DatasetReader:
     """Appends one dataset's rows to a table."""
 
-    def __init__(self, dataset: Dataset, number: int, shards: Sequence[tuple[int, str]], writer: TableWriter) -> None:
+    def __init__(self, dataset: Dataset, number: int, writer: TableWriter) -> None:
         self._dataset = dataset
         self._number = number
         self._writer = writer
-        self._first_shard = next((index for index, (owner, _) in enumerate(shards) if owner == number), 0)
-        self._shard_paths = from_texts([path for owner, path in shards if owner == number])
+        paths = [] if dataset.info is None else [shard.path for shard in dataset.info.shards]
+        self._shard_paths = from_texts(paths)
+        self._first_shard = writer.shards.extend(number, self._shard_paths) if paths else 0
         self._is_files = dataset.info is not None and dataset.info.layout == IMAGEFOLDER
 
     def read(self, split: str | None) -> None:

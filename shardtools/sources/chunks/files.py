@@ -92,7 +92,11 @@ def unpack(content: bytes | memoryview, codec: str, max_bytes: int, *, where: st
     """
     try:
         if codec == "snappy":
-            return cast(bytes, pa.Codec("snappy").decompress(content, decompressed_size=max_bytes, asbytes=True))
+            # Arrow believes the length it is told, and leaves what is missing as the memory was.
+            length = _snappy_length(content)
+            if length <= max_bytes:
+                return cast(bytes, pa.Codec("snappy").decompress(content, decompressed_size=length, asbytes=True))
+            raise SourceError(f"{where} has {length} bytes unpacked, expected at most {max_bytes}: fetch it again")
         with pa.CompressedInputStream(pa.BufferReader(content), _CODECS[codec]) as stream:
             found = cast(bytes, stream.read(max_bytes + 1))
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -100,6 +104,20 @@ def unpack(content: bytes | memoryview, codec: str, max_bytes: int, *, where: st
     if len(found) > max_bytes:
         raise SourceError(f"{where} has more than the {max_bytes} bytes unpacked that were expected: fetch it again")
     return found
+
+
+def _snappy_length(content: bytes | memoryview) -> int:
+    """The unpacked length, which a snappy block begins with (a little-endian base-128 number).
+
+    Raises:
+        ValueError: There is none.
+    """
+    length = 0
+    for place, byte in enumerate(bytes(content[:5])):
+        length |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            return length
+    raise ValueError("no length at its begin")
 
 
 class Chunk(ABC):

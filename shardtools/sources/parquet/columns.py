@@ -15,10 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from shardtools.errors import SourceError
+from shardtools.sources.image.check import IMAGE_EXTENSIONS
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes", "bytes")
 LABEL_COLUMNS = ("label", "labels", "cls", "class_index", "fine_label", "target", "class", "class_name", "wnid")
 KEY_COLUMNS = ("__key__", "key")
+ROW_MEMBER = "row.json"
+"""Member of a sample that holds the columns that are neither image, label nor key, as a JSON object."""
+
 _EXPECTED = (
     f"a binary column or a struct with binary 'bytes' (as Hugging Face writes) named {', '.join(IMAGE_COLUMNS)}, or "
     "one such struct of any name"
@@ -94,6 +98,16 @@ def find_columns(schema: pa.Schema, *, where: str) -> Columns:
             raise SourceError(
                 f"{where}: column {name!r} holds bytes, which become members named so: expected lower-case letters, "
                 "digits, '_' and '.': rename the column"
+            )
+        if name == ROW_MEMBER:
+            raise SourceError(
+                f"{where}: column {name!r} holds bytes and has the name of the member that all other columns go into: "
+                "rename the column"
+            )
+        if name in IMAGE_EXTENSIONS and image not in IMAGE_EXTENSIONS:
+            raise SourceError(
+                f"{where}: columns {image!r} and {name!r} could each be the image, as readers take a member .{name} "
+                f"for it: expected one, rename the other ('mask.{name}')"
             )
     is_struct = pa.types.is_struct(types[image])
     return Columns(

@@ -25,7 +25,7 @@ from shardtools.sample import STATUS_OK, Sample
 from shardtools.sources.base import Source
 from shardtools.sources.image.check import IMAGE_EXTENSIONS, Rejection, extension_of, make_sample, too_large
 from shardtools.sources.options import SourceOptions
-from shardtools.sources.parquet.columns import Columns
+from shardtools.sources.parquet.columns import ROW_MEMBER, Columns
 from shardtools.sources.parquet.labels import (
     KeyCheck,
     RowLabels,
@@ -39,9 +39,6 @@ from shardtools.sources.parquet.rows import ParquetRows, RowReader, find_rows, r
 from shardtools.sources.patterns import by_split
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
-
-ROW_MEMBER = "row.json"
-"""Member of a sample that holds the columns that are neither image, label nor key, as a JSON object."""
 
 _MAX_REASON_CHARACTERS = 200
 

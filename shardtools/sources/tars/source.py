@@ -7,17 +7,18 @@ known to be unique and any process can fetch any sample with one ranged read; th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from shardtools.errors import SourceError
 from shardtools.sample import Sample
-from shardtools.shards import MAX_MEMBER_NAME_BYTES, Member, TarSample, check_key, read_members, read_samples
+from shardtools.shards import MAX_MEMBER_NAME_BYTES, Member, TarSample, check_key, read_samples
+from shardtools.shards.tar.headers import read_entries
 from shardtools.sources.base import Source
 from shardtools.sources.image.check import IMAGE_EXTENSIONS, Rejection, make_sample, too_large
 from shardtools.sources.labels import labels_digest
@@ -42,6 +43,8 @@ _RANGE_BYTES = 8 * 1024 * 1024
 
 _RANGES_AHEAD = 3
 _TARS_LISTED_TOGETHER = 8
+_LINK = -1
+"""In place of a length: the member is a link or a device, which has no bytes of its own."""
 _CONTROL = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]")
 
 
@@ -59,7 +62,12 @@ class _Entry:
 
     @property
     def stop(self) -> int:
-        return max(offset + length for offset, length in self.members.values())
+        return max(offset + max(0, length) for offset, length in self.members.values())
+
+    @property
+    def links(self) -> list[str]:
+        """Members that are links or devices."""
+        return sorted(extension for extension, (_, length) in self.members.items() if length == _LINK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,11 @@ class WebDatasetSource(Source):
         rejection = too_large(entry.stop - entry.start)
         if rejection is not None:
             return make_sample(rejection, decode=False, extension="", key=entry.key)
+        if entry.links:
+            # The label may be one as well, so nothing of the sample is trusted.
+            names = ", ".join(f".{one}" if one else "one without extension" for one in entry.links)
+            link = Rejection("not-an-image", f"a link or a device in the tar, without bytes of its own: {names}")
+            return make_sample(link, decode=False, extension="", key=entry.key)
         payloads = {
             extension: bytes(content[offset - base : offset - base + length])
             for extension, (offset, length) in entry.members.items()
@@ -209,8 +222,7 @@ def _list_tar(storage: Storage, path: str, file: int, flatten_keys: bool) -> lis
     strays: list[Member] = []
 
     def members() -> Iterator[Member]:
-        for member in read_members(stream, where=where):
-            member = Member(member.name.removeprefix("./"), member.offset, member.num_bytes)
+        for member in _members(stream, where):
             base = member.name.rpartition("/")[2]
             # What has no extension is in no sample by the rules of the format. It must not vanish: it becomes a row of
             # its own.
@@ -222,6 +234,42 @@ def _list_tar(storage: Storage, path: str, file: int, flatten_keys: bool) -> lis
         found = list(read_samples(members(), where=where))
     found += [TarSample(stray.name, {"": stray}) for stray in strays]
     return [_checked_entry(sample, file, where, flatten_keys) for sample in found]
+
+
+def _members(stream: BinaryIO, where: str) -> Iterator[Member]:
+    """Members of a tar, links and devices among them: they are lost to readers, and must not be so without a word."""
+    size = stream.seek(0, 2)
+
+    def read_at(offset: int, num_bytes: int) -> bytes:
+        stream.seek(offset)
+        return stream.read(num_bytes)
+
+    for entry in read_entries(read_at, where=where, stop=size):
+        if entry.kind != "folder":
+            yield Member(
+                entry.name.removeprefix("./"), entry.offset, entry.num_bytes if entry.kind == "file" else _LINK
+            )
+
+
+def _check_images(key: str, extensions: Collection[str], place: str) -> None:
+    """Refuses a key whose image or label is not to be told: WebDataset ends a key at the first dot of a file's name.
+
+    Raises:
+        SourceError: It has several images and none with a plain extension, or a label beside an image of its own name.
+    """
+    images = sorted(one for one in extensions if "." in one and one.rpartition(".")[2] in IMAGE_EXTENSIONS)
+    labeled = [one for one in images if f"{one.rpartition('.')[0]}.cls" in extensions]
+    is_plain = any(one in IMAGE_EXTENSIONS for one in extensions)
+    if labeled or (len(images) > 1 and not is_plain):
+        one = (labeled or images)[0]
+        stem = key.rpartition("/")[2]
+        name = f"{stem}.{one}"
+        better = f"{name.rpartition('.')[0].replace('.', '_')}.{one.rpartition('.')[2]}"
+        raise SourceError(
+            f"{place}: key {key!r} ends at the first dot and has {', '.join(f'.{one}' for one in images)}: expected "
+            f"one image with a plain extension ({stem}.jpg, {stem}.cls): rename files without dots in their stems, "
+            f"{name} to {better}, and pack the tar anew"
+        )
 
 
 def _checked_entry(sample: TarSample, file: int, where: str, flatten_keys: bool) -> _Entry:
@@ -239,6 +287,7 @@ def _checked_entry(sample: TarSample, file: int, where: str, flatten_keys: bool)
             f"{'__'.join(parts)!r}"
         )
     key = check_key("__".join(part for part in parts if part != "."), where=place)
+    _check_images(sample.key, sample.members.keys(), place)
     # Checked now: the writer would refuse it only in the middle of a shard.
     for extension in sample.members:
         if _CONTROL.search(extension) or len(f"{key}.{extension}".encode()) > MAX_MEMBER_NAME_BYTES:

@@ -16,10 +16,11 @@ from itertools import islice
 from shardtools.errors import SourceError
 from shardtools.shards.tar.headers import ReadAt, TarEntry, read_entries
 from shardtools.sources.image.check import MAX_SAMPLE_BYTES, Rejection, extension_of
+from shardtools.sources.top_level import MAC_FOLDER
 from shardtools.sources.tree.archive_forward import COMPRESSED_SUFFIXES, ForwardReader
 from shardtools.sources.tree.archive_zip import ZipMember, read_directory, unpack
 from shardtools.sources.tree.shape import VIDEO_EXTENSION, read_corrupted_place
-from shardtools.sources.tree.table import FORWARD, LINK, RANGE, ZIPPED, TreeFile
+from shardtools.sources.tree.table import FOLDER, FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree.video import count_frames
 from shardtools.storage import Storage, read_ahead
 
@@ -47,7 +48,7 @@ class _Place:
 
 
 def read_files(storage: Storage, path: str, archive: int) -> Iterator[TreeFile]:
-    """Files in an archive, hidden ones left out, in its order.
+    """Files and folders in an archive, hidden ones left out, in its order.
 
     Args:
         storage: Where it lies.
@@ -156,11 +157,14 @@ def _inner(entry: TarEntry, place: _Place) -> _Place | None:
 
 
 def _files(read_at: ReadAt, entry: TarEntry, place: _Place) -> Iterator[TreeFile]:
-    """The row of one entry of a tar, none for a folder or a hidden file."""
+    """The row of one entry of a tar, none for a hidden one."""
     name = clean_name(entry.name, f"{place.where}, byte {entry.offset}")
-    if entry.kind == "folder" or not name or _is_hidden(name):
+    if not name or _is_hidden(name):
         return
     path = place.prefix + name
+    if entry.kind == "folder":
+        yield TreeFile(place.archive, f"{path}/", FOLDER, entry.offset, 0, 0)
+        return
     if entry.kind != "file":
         yield TreeFile(place.archive, path, LINK, entry.offset, 0, 0)
         return
@@ -177,7 +181,10 @@ def _read_zip(storage: Storage, path: str, archive: int) -> Iterator[TreeFile]:
     where = storage.object_url(path)
     for member in read_directory(storage, path):
         name = clean_name(member.name, f"{where}, byte {member.offset}")
-        if member.kind == "folder" or not name or _is_hidden(name):
+        if not name or _is_hidden(name):
+            continue
+        if member.kind == "folder":
+            yield TreeFile(archive, f"{name}/", FOLDER, member.offset, 0, 0)
             continue
         if member.kind == "link":
             yield TreeFile(archive, name, LINK, member.offset, 0, 0)
@@ -220,7 +227,7 @@ def clean_name(name: str, where: str) -> str:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or "/." in name
+    return name.startswith(".") or "/." in name or name == MAC_FOLDER
 
 
 class _Window:

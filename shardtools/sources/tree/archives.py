@@ -17,15 +17,15 @@ from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.sources.image.check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import SourceFiles, find_files, has_pattern, is_local_folder
-from shardtools.sources.top_level import check_name
+from shardtools.sources.top_level import EMPTY, Found, check_name, find_all
 from shardtools.sources.tree.archive_forward import ForwardReader
 from shardtools.sources.tree.archive_members import ARCHIVE_SUFFIXES as ARCHIVE_SUFFIXES
 from shardtools.sources.tree.archive_members import first_names, read_files, tree_parts
 from shardtools.sources.tree.imagefolder import stored_files
 from shardtools.sources.tree.listing import list_tree
-from shardtools.sources.tree.shape import SPLIT_FOLDERS, ShapeSurvey, TreeShape, is_wnid
+from shardtools.sources.tree.shape import ShapeSurvey, TreeShape, is_wnid, split_of
 from shardtools.sources.tree.source import TreeSource
-from shardtools.sources.tree.table import ROOT, TreeFile, TreeTable
+from shardtools.sources.tree.table import BESIDE, ROOT, TreeFile, TreeTable
 from shardtools.sources.tree.video import require_opencv
 from shardtools.storage import Storage, StoredObject, read_ahead
 from shardtools.taxonomy import ImageClass
@@ -43,7 +43,7 @@ class Archives:
 
     storage: Storage
     archives: tuple[StoredObject, ...]
-    loose: tuple[StoredObject, ...]
+    loose: tuple[Found, ...]
 
     @property
     def paths(self) -> list[str]:
@@ -72,7 +72,9 @@ def open_archives(options: SourceOptions, classes: Sequence[ImageClass] | None, 
             surveys[file.archive].add(tree_parts(file.path))
             table.add(file)
         for file in stored_files(found.storage, iter(found.loose)):
-            table.add(file)
+            # Whoever asks for archives does not ask for the pictures beside them, but they must not vanish either.
+            is_image = extension_of(file.path) in IMAGE_EXTENSIONS
+            table.add(file._replace(form=BESIDE) if is_image else file)
         finish_table(table, found)
         stems, shape = _arrange(found.paths, surveys)
         return list_tree(
@@ -86,6 +88,7 @@ def open_archives(options: SourceOptions, classes: Sequence[ImageClass] | None, 
             seed=None if is_forward or options.shuffle is False else options.shuffle_seed,
             classes=classes,
             folder=folder,
+            strict=options.kind == "auto",
         )
 
 
@@ -150,8 +153,8 @@ def _arrange(paths: Sequence[str], surveys: Sequence[ShapeSurvey]) -> tuple[Mapp
     for survey in surveys:
         whole.merge(survey)
     # train.tar and val.tar are splits, unless each of them holds a split folder itself.
-    are_splits = SPLIT_FOLDERS.issuperset(stems.values()) and not all(
-        survey.first_folder in SPLIT_FOLDERS for survey in surveys
+    are_splits = all(map(split_of, stems.values())) and not all(
+        survey.first_folder is not None and split_of(survey.first_folder) for survey in surveys
     )
     # Images in no folder have no other class than their archive's name.
     are_classes = whole.has_flat_images and (len(paths) > 1 or is_wnid(stems[0]))
@@ -187,41 +190,48 @@ def find_archives(source: str) -> Archives:
     storage = files.storage
     if not is_local_folder(source) and (source.endswith(ARCHIVE_SUFFIXES) or has_pattern(source)):
         return Archives(storage, tuple(StoredObject(path, storage.size(path)) for path in files.paths), ())
-    stored = [one for one in storage.list() if not one.path.startswith(".") and "/." not in one.path]
+    stored = find_all(storage)
     for one in stored:
         check_name(one.path, storage)
     archives = frozenset(files.paths)
     return Archives(
         storage,
-        tuple(one for one in stored if one.path in archives),
-        tuple(one for one in stored if one.path not in archives),
+        tuple(StoredObject(one.path, one.num_bytes) for one in stored if one.path in archives),
+        tuple(one for one in stored if one.path not in archives and one.what != EMPTY),
     )
 
 
 def looks_like_archive(files: SourceFiles) -> bool:
-    """Whether archives hold class folders or class tars rather than WebDataset's samples.
-
-    Reads the headers of the first few hundred files of the first one. A zip always does. A tar does if it holds a tar,
-    or if all of its images lie in folders and none has other files of its key beside it (1.jpg with 1.cls), or if its
-    images lie in no folder but its name says a class (n01440764.tar with n01440764_10026.JPEG). A tar that cannot be
-    read so far holds none: whoever reads it as samples says what is wrong.
+    """Whether archives hold class folders or class tars rather than WebDataset's samples, by the first one.
 
     Args:
         files: The archives.
     """
-    path = files.paths[0]
+    return holds_class_folders(files.storage, files.paths[0]) or False
+
+
+def holds_class_folders(storage: Storage, path: str) -> bool | None:
+    """Whether an archive holds class folders or class tars rather than WebDataset's samples.
+
+    Reads the headers of the first few hundred files. A zip always does. A tar does if it holds a tar, or if all of its
+    images lie in folders and none has other files of its key beside it (1.jpg with 1.cls), or if its images lie in no
+    folder but its name says a class (n01440764.tar with n01440764_10026.JPEG). `None` for a tar that says
+    nothing: without images, or one that cannot be read so far.
+    """
     if path.endswith(".zip"):
         return True
     try:
-        names = first_names(files.storage, path, _MEMBERS_LOOKED_AT)
+        names = first_names(storage, path, _MEMBERS_LOOKED_AT)
     except (ShardError, SourceError):
-        return False
+        return None
     # In the order of certainty: tars within a tar, then files that share a key, then folders, and only then names.
     if any(name.endswith(".tar") for name in names):
         return True
     images = [name for name in names if extension_of(name) in IMAGE_EXTENSIONS]
+    if not images:
+        return None
     keys = {_webdataset_key(name) for name in images}
-    if not images or any(_webdataset_key(name) in keys for name in names if name not in set(images)):
+    if any(_webdataset_key(name) in keys for name in names if name not in set(images)):
         return False
     if all("/" in name for name in images):
         return True

@@ -6,37 +6,26 @@ labels that count all classes is that the whole tree is listed even where one sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from shardtools.errors import SourceError
 from shardtools.shards import check_split
 from shardtools.sources.image.check import IMAGE_EXTENSIONS, extension_of
-from shardtools.sources.labels import label_folders, labels_digest
+from shardtools.sources.labels import Label, label_folders, labels_digest
 from shardtools.sources.listing import Listing, ListingBuilder
 from shardtools.sources.options import SourceOptions
+from shardtools.sources.top_level import dangling
 from shardtools.sources.tree.ilsvrc2012_labels import SOLUTION, ValidationLabels, read_list
 from shardtools.sources.tree.keys import make_key, rename_repeats
-from shardtools.sources.tree.shape import VAL_FOLDERS, Place, TreeShape, are_splits
+from shardtools.sources.tree.shape import VAL_FOLDERS, Place, TreeShape
 from shardtools.sources.tree.source import SCHEMA, TreeLabel, TreeSource, read_file
-from shardtools.sources.tree.table import TreeFile, TreeTable
+from shardtools.sources.tree.survey import Names, PartsOf, Tree, survey_tree
+from shardtools.sources.tree.table import DANGLING, FOLDER, TreeFile, TreeTable
 from shardtools.storage import Storage
 from shardtools.taxonomy import ImageClass
-
-PartsOf = Callable[[TreeFile], Sequence[str]]
-"""Folders and file name of a file in the tree."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """What the folders of a tree are: those of splits, of classes, and the corruptions."""
-
-    shape: TreeShape
-    splits: tuple[str, ...]
-    classes: frozenset[str]
-    corruptions: tuple[str, ...]
 
 
 def list_tree(
@@ -51,6 +40,7 @@ def list_tree(
     seed: int | None,
     classes: Sequence[ImageClass] | None,
     folder: Path,
+    strict: bool = True,
 ) -> TreeSource:
     """A source of all files in the table.
 
@@ -65,17 +55,19 @@ def list_tree(
         seed: Of the order; `None` for the table's.
         classes: The class set given by the user, if any.
         folder: For the listing.
+        strict: Whether folders that can be read in two ways are an error.
 
     Raises:
-        SourceError: There are no files, no such split, or names that cannot be used.
+        SourceError: There are no files, no such split, names that cannot be used, or a doubt with `strict`.
     """
     # All folders first, also those of splits that are not read: labels count the classes of the whole tree.
-    names = _survey(table, parts_of, shape)
+    tree = Tree(table, parts_of, storage, archives, kind, classes, strict)
+    names = survey_tree(tree, shape)
     chosen = _choose_splits(names, options.split, storage.url)
-    labels = label_folders(names.classes, classes, where=storage.url)
+    labels = label_folders(names.classes, classes, where=storage.url, without_images=names.without_images)
     solution = read_solution(table, storage, archives, sorted(names.classes)) if names.splits else None
     numbers = {name: number for number, name in enumerate(labels)}
-    places = _Places(names, parts_of, chosen, numbers, storage.url, solution)
+    places = _Places(names, parts_of, chosen, numbers, storage, solution)
     with ListingBuilder(folder, SCHEMA, seed) as builder:
         # Once through all files for each split, as the index holds a split's rows side by side.
         for split in chosen:
@@ -93,12 +85,37 @@ def list_tree(
         labels=[
             TreeLabel(label.wnid, label.class_index, source)
             # Twice the same classes: a label number says both the class and who says so. `_solve` counts on this order.
-            for source in ("folder", *(["list"] if solution else []))
+            for source in ("folder", *(["list"] if solution or names.annotations else []))
             for label in labels.values()
         ],
         labels_sha256=labels_digest(labels),
         corruptions=names.corruptions,
+        notes=_notes(names, labels, classes),
     )
+
+
+def _notes(names: Names, labels: Mapping[str, Label], classes: Sequence[ImageClass] | None) -> tuple[str, ...]:
+    """What the numbers of the classes count that a reader may count otherwise."""
+    if classes is not None:
+        return ()
+    notes = []
+    empty = sorted(names.without_images.intersection(labels))
+    numbered = [label.class_index for _, label in sorted(labels.items())]
+    if numbered != sorted(numbered, key=lambda number: -1 if number is None else number):
+        name, label = next(
+            (name, label) for n, (name, label) in enumerate(sorted(labels.items())) if label.class_index != n
+        )
+        notes.append(
+            f"labels: folders that are numbers are labels themselves, {name} is {label.class_index} in the manifest; "
+            f"torchvision's ImageFolder sorts them as text, there it is {sorted(labels).index(name)}"
+        )
+    elif empty:
+        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        notes.append(
+            f"class folders without an image count as classes, as torchvision's allow_empty counts: {shown}; "
+            "--classes (a .csv of the others' names) leaves them out"
+        )
+    return tuple(notes)
 
 
 def make_source(
@@ -112,6 +129,7 @@ def make_source(
     labels: Sequence[TreeLabel],
     labels_sha256: str,
     corruptions: Sequence[str] = (),
+    notes: tuple[str, ...] = (),
 ) -> TreeSource:
     """The source of a finished listing; arguments as in `list_tree`."""
     return TreeSource(
@@ -131,6 +149,7 @@ def make_source(
         labels=tuple(labels),
         corruptions=tuple(corruptions),
         decode=options.check == "decode",
+        notes=notes,
     )
 
 
@@ -148,7 +167,7 @@ def add_files(
 ) -> None:
     """Adds the rows of the files that have a place in a split: one a file, one a frame of a video."""
     for file in files:
-        found = place_of(file)
+        found = None if file.form == FOLDER else place_of(file)
         if found is None:
             continue
         path = found.place.key_path
@@ -165,11 +184,11 @@ def add_files(
 class _Places:
     """Finds the place of each file of one split."""
 
-    names: _Names
+    names: Names
     parts_of: PartsOf
     chosen: Mapping[str, str]
     numbers: Mapping[str, int]
-    url: str
+    storage: Storage
     solution: ValidationLabels | None
 
     def of(self, file: TreeFile, split: str) -> FilePlace | None:
@@ -177,64 +196,45 @@ class _Places:
         parts = self.parts_of(file)
         place = self.names.shape.place(parts)
         # First what lies beside the split folders, which `split` would never match.
-        if self.names.shape.has_splits and place.split_folder is None:
+        if self.names.splits and place.split is None:
             self._refuse_loose_image(parts)
             # A README or a list of labels is no image of any split, but must not vanish: the first one records it.
             if split != next(iter(self.chosen)):
                 return None
-        elif (place.split_folder or "") != split:
+        elif (place.split or "") != split:
             return None
-        label = self._solve(file, place) if place.class_folder is None else self.numbers[place.class_folder]
+        if place.class_folder is None:
+            if file.form == DANGLING and extension_of(file.path) not in IMAGE_EXTENSIONS:
+                # It may have been a class, whose absence would shift the numbers of the others.
+                raise dangling(self.storage, file.path)
+            label = self._solve(file, place, parts)
+        else:
+            label = self.numbers.get(place.class_folder, -1)
         corruption = -1 if place.corruption is None else self.names.corruptions.index(place.corruption)
         return FilePlace(place, label, corruption)
 
-    def _solve(self, file: TreeFile, place: Place) -> int:
-        """The label of a validation image that lies in no class folder; -1 where none is known."""
-        if self.solution is None or place.split_folder not in VAL_FOLDERS:
-            return -1
-        wnid = self.solution.wnids.get(place.key_path.rpartition("/")[2].rpartition(".")[0])
-        if wnid is None:
+    def _solve(self, file: TreeFile, place: Place, parts: Sequence[str]) -> int:
+        """The label of an image that lies in no class folder; -1 where none is known."""
+        annotations = self.names.annotations.get(place.split or "")
+        if annotations is not None and extension_of(parts[-1]) in IMAGE_EXTENSIONS:
+            wnid, where = annotations.class_of(parts[-1]), annotations.where
+        elif self.solution is not None and place.split in VAL_FOLDERS:
+            found = self.solution.wnids.get(place.key_path.rpartition("/")[2].rpartition(".")[0])
+            if found is None:
+                return -1
+            wnid, where = found, self.solution.where
+        else:
             return -1
         if wnid not in self.numbers:
-            raise SourceError(
-                f"{self.solution.where}: the class {wnid} of {file.path!r} has no folder: give all of the archive"
-            )
+            raise SourceError(f"{where}: the class {wnid} of {file.path!r} has no folder: give all of the archive")
         return len(self.numbers) + self.numbers[wnid]
 
     def _refuse_loose_image(self, parts: Sequence[str]) -> None:
         if extension_of(parts[-1]) in IMAGE_EXTENSIONS:
             raise SourceError(
-                f"{self.url} has images ({'/'.join(parts)}, ...) beside its split folders "
+                f"{self.storage.url} has images ({'/'.join(parts)}, ...) beside its split folders "
                 f"{', '.join(self.names.splits)}: move them into one"
             )
-
-
-def _survey(table: TreeTable, parts_of: PartsOf, shape: TreeShape) -> _Names:
-    tops = set(_top_folders(table, parts_of, shape))
-    # A folder that all images share is left out only around splits; else it is the one class, as torchvision counts.
-    if shape.wraps_splits_only and shape.wrappers and not are_splits(tops):
-        shape = replace(shape, wrappers=())
-        tops = set(_top_folders(table, parts_of, shape))
-    shape = replace(shape, has_splits=are_splits(tops))
-    classes: set[str] = set()
-    corruptions: set[str] = set()
-    for file in table.files():
-        place = shape.place(parts_of(file))
-        if place.class_folder is not None:
-            classes.add(place.class_folder)
-        if place.corruption is not None:
-            corruptions.add(place.corruption)
-    return _Names(
-        shape, tuple(sorted(tops)) if shape.has_splits else (), frozenset(classes), tuple(sorted(corruptions))
-    )
-
-
-def _top_folders(table: TreeTable, parts_of: PartsOf, shape: TreeShape) -> Iterator[str]:
-    depth = len(shape.wrappers)
-    for file in table.files():
-        parts = parts_of(file)
-        if len(parts) > depth + 1 and shape.holds(parts):
-            yield parts[depth]
 
 
 def read_solution(
@@ -252,7 +252,7 @@ def read_solution(
     return ValidationLabels(read_list(read_file(storage, archives, file), wnids, where), where, "list")
 
 
-def _choose_splits(names: _Names, wanted: str | None, url: str) -> dict[str, str]:
+def _choose_splits(names: Names, wanted: str | None, url: str) -> dict[str, str]:
     """Folder of each split that is read ("" without folders) -> name of the split."""
     if not names.splits:
         return {"": check_split(wanted or "train")}

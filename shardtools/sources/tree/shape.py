@@ -1,21 +1,33 @@
 """What the folders of a path say: split, class, corruption and severity.
 
 Owns the shapes of trees: class folders, splits of class folders, ImageNet-C's CORRUPTION/SEVERITY/WNID/file and
-ImageNet-P's PERTURBATION/WNID/file.mp4, each below any wrapper folders. Pure functions of names; the price is that a
-class called "train" or "snow" is taken for what the name says where all of its neighbours are named so too.
+ImageNet-P's PERTURBATION/WNID/file.mp4, each below any wrapper folders. Pure functions of names; which folders are
+splits is decided in `splits.py`, on the whole tree. The price is that a class called "train" or "snow" is taken for
+what the name says where all of its neighbours are named so too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 from shardtools.sources.image.check import IMAGE_EXTENSIONS, extension_of
 
-SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
-"""A root whose folders are all named so holds splits, not classes."""
+_SPLITS = {
+    **dict.fromkeys(("train", "training", "trainset", "train_set", "training_set"), "train"),
+    **dict.fromkeys(("val", "val_set", "valset"), "val"),
+    **dict.fromkeys(("valid", "valid_set", "validset"), "valid"),
+    **dict.fromkeys(("validation", "validation_set"), "validation"),
+    **dict.fromkeys(("test", "testing", "testset", "test_set", "testing_set"), "test"),
+}
+
+
+def split_of(folder: str) -> str | None:
+    """The split that a folder is named for, in any case ("Train", "Testing", "validation-set"); `None` for others."""
+    return _SPLITS.get(folder.lower().replace("-", "_").replace(" ", "_"))
+
 
 VAL_FOLDERS = frozenset({"val", "valid", "validation"})
 
@@ -64,9 +76,9 @@ class CorruptedPlace:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a path says: the folder of its split and of its class, the path that its key is made from, and the rest."""
+    """What a path says: its split, the folder of its class, the path that its key is made from, and the rest."""
 
-    split_folder: str | None
+    split: str | None
     class_folder: str | None
     key_path: str
     corruption: str | None = None
@@ -79,13 +91,15 @@ class TreeShape:
 
     Attributes:
         wrappers: Folders above the level of splits or classes, which all images share.
-        has_splits: Whether that level is one of splits.
+        splits: Folder -> split, where that level is one of splits.
+        flat: Splits ("" where there are none) whose images all lie in one folder, "images", which is no class.
         is_corrupted: Whether all images lie as in ImageNet-C or ImageNet-P.
         wraps_splits_only: Whether the wrappers are classes after all where no splits lie below them.
     """
 
     wrappers: tuple[str, ...] = ()
-    has_splits: bool = False
+    splits: Mapping[str, str] = field(default_factory=dict)
+    flat: frozenset[str] = frozenset()
     is_corrupted: bool = False
     wraps_splits_only: bool = False
 
@@ -94,14 +108,18 @@ class TreeShape:
         if not self.holds(parts):
             return Place(None, None, "/".join(parts))
         inside = parts[len(self.wrappers) :]
-        split_folder = inside[0] if self.has_splits and len(inside) > 1 else None
+        split = self.splits.get(inside[0]) if len(inside) > 1 else None
+        # What lies beside the splits is of no class, whatever folders it lies in.
+        if self.splits and split is None:
+            return Place(None, None, "/".join(inside))
         found = read_corrupted_place(parts) if self.is_corrupted else None
         if found is not None:
-            kept = [*([split_folder] if split_folder else []), *parts[found.depth :]]
-            return Place(split_folder, found.class_folder, "/".join(kept), found.corruption, found.severity)
+            kept = [*([inside[0]] if split else []), *parts[found.depth :]]
+            return Place(split, found.class_folder, "/".join(kept), found.corruption, found.severity)
         # The topmost folder below the split is the class; deeper ones only make the key.
-        folders = inside[self.has_splits : -1]
-        return Place(split_folder, folders[0] if folders else None, "/".join(inside))
+        folders = inside[bool(self.splits) : -1]
+        is_class = bool(folders) and not ((split or "") in self.flat and is_images(folders[0]))
+        return Place(split, folders[0] if is_class else None, "/".join(inside))
 
     def holds(self, parts: Sequence[str]) -> bool:
         """Whether a path lies below the wrappers."""
@@ -188,7 +206,7 @@ class ShapeSurvey:
         found: list[str] = []
         # The last folder of each image stays: where all share even that, it is the class of a set of one class.
         for folder in (self._shared or [])[: max(0, self._least_folders - 1)]:
-            if folder in SPLIT_FOLDERS or _WNID.fullmatch(folder):
+            if split_of(folder) or _WNID.fullmatch(folder):
                 break
             found.append(folder)
         return tuple(found)
@@ -199,7 +217,6 @@ def is_wnid(name: str) -> bool:
     return _WNID.fullmatch(name) is not None
 
 
-def are_splits(folders: Iterable[str]) -> bool:
-    """Whether folders side by side are splits: there are some, and each is named as one."""
-    names = set(folders)
-    return bool(names) and SPLIT_FOLDERS.issuperset(names)
+def is_images(folder: str) -> bool:
+    """Whether a folder is named for what it holds, as Tiny-ImageNet's val/images is, and not for a class."""
+    return folder.lower() == "images"

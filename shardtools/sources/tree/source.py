@@ -31,7 +31,7 @@ from shardtools.sources.image.check import (
 from shardtools.sources.listing import Listing
 from shardtools.sources.tree.archive_forward import ForwardReader
 from shardtools.sources.tree.archive_zip import unpack
-from shardtools.sources.tree.table import FILE, FILE_COLUMNS, FORWARD, LINK, RANGE, ZIPPED, TreeFile
+from shardtools.sources.tree.table import BESIDE, DANGLING, FILE, FILE_COLUMNS, FORWARD, LINK, RANGE, ZIPPED, TreeFile
 from shardtools.sources.tree.video import decode_frames
 from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
@@ -184,8 +184,8 @@ class TreeSource(Source):
 
     def _find(self, entry: _Entry) -> bytes | Rejection:
         """The content of one file; of one without an image's name only if it begins like an image."""
-        if entry.form == LINK:
-            return Rejection("not-an-image", "a link or a device in the archive, without bytes of its own")
+        if entry.form in (LINK, DANGLING, BESIDE):
+            return _without_bytes(entry)
         # A few bytes first: a stray file may be huge. What is packed is read once, by `_content`.
         if not entry.is_named_as_image and entry.form in (FILE, RANGE):
             beginning = self._range(entry, min(entry.num_bytes, NUM_MAGIC_BYTES))
@@ -238,7 +238,7 @@ def read_file(storage: Storage, archives: Sequence[str], file: TreeFile) -> byte
         reader = ForwardReader(storage, path)
         found = reader.read_at(file.offset, file.num_bytes)
         reader.close()
-    elif rejection is None and file.form != LINK:
+    elif rejection is None and file.form in (RANGE, ZIPPED):
         piece = storage.read_range(path, file.offset, file.span)
         found = unpack(piece, file.num_bytes, file.crc) if file.form == ZIPPED else piece
     if isinstance(found, Rejection):
@@ -252,6 +252,16 @@ def _content(entry: _Entry, piece: bytes) -> bytes | Rejection:
     if isinstance(content, bytes) and not entry.is_named_as_image and not looks_like_image(content[:NUM_MAGIC_BYTES]):
         return _no_image(entry)
     return content
+
+
+def _without_bytes(entry: _Entry) -> Rejection:
+    if entry.form == DANGLING:
+        status = "undecodable" if entry.is_named_as_image else "not-an-image"
+        return Rejection(status, "a link to a file that is not there: is its disk mounted?")
+    if entry.form == BESIDE:
+        return Rejection("left-out", "it lies beside the archives that were read")
+    where = " in the archive" if entry.archive >= 0 else ""
+    return Rejection("not-an-image", f"a link or a device{where}, without bytes of its own")
 
 
 def _no_image(entry: _Entry) -> Rejection:

@@ -22,9 +22,10 @@ from shardtools.hashes import hash_text, repeated_rows
 ROOT = -1
 """In place of an archive's number: the file is an object of its own below the root."""
 
-FILE, RANGE, ZIPPED, FORWARD, LINK = range(5)
+FILE, RANGE, ZIPPED, FORWARD, LINK, DANGLING, BESIDE, FOLDER = range(8)
 """Forms: an object of its own; a byte range of an archive; a member of a zip; a byte range of what a compressed tar
-unpacks to; a link or device, which has no bytes."""
+unpacks to; a link of an archive or a device, which has no bytes; a link to what is not there; an image beside the
+archives that are read; a folder, which is no sample but may be a class."""
 
 _ROWS_PER_BATCH = 16_384
 
@@ -35,7 +36,8 @@ class TreeFile(NamedTuple):
     Attributes:
         archive: Number of the archive that it lies in, or `ROOT`.
         path: Below the archive's root (an inner tar is a folder of its name) or the source's.
-        form: How its bytes are read: `FILE`, `RANGE`, `ZIPPED`, `FORWARD` or `LINK`.
+        form: How its bytes are read: `FILE`, `RANGE`, `ZIPPED` or `FORWARD`; or why it has none. A `FOLDER`'s path ends
+            in "/".
         offset: Where they begin in the archive (bytes); of a zip's member, where its local header does.
         num_bytes: Its length.
         span: Bytes to read from there; of a zip's member, header, packed bytes and what follows them.
@@ -74,6 +76,7 @@ class TreeTable:
         self._path = folder / f"tree-{secrets.token_hex(8)}.arrow"
         self._rows: list[TreeFile] = []
         self._hashes = array("Q")
+        self._num_folders = 0
         self._is_finished = False
 
     def __enter__(self) -> TreeTable:
@@ -88,11 +91,13 @@ class TreeTable:
         self._path.unlink(missing_ok=True)
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        """Number of files; folders are none."""
+        return len(self._hashes) - self._num_folders
 
     def add(self, file: TreeFile) -> None:
         """Appends a file."""
         self._rows.append(file)
+        self._num_folders += file.form == FOLDER
         self._hashes.append(hash_text(f"{file.archive}/{file.path}"))
         if len(self._rows) == _ROWS_PER_BATCH:
             self._flush()
@@ -125,6 +130,9 @@ class TreeTable:
             return None
         seen: dict[tuple[int, str], TreeFile] = {}
         for file in self._pick(wanted):
+            # A tar that was appended to names its folders again.
+            if file.form == FOLDER:
+                continue
             first = seen.setdefault((file.archive, file.path), file)
             if first is not file:
                 return first, file

@@ -13,10 +13,12 @@ import torch
 
 from shardtools.errors import OptionError, PlanMismatchError, QueryError, RunError, ShardtoolsError
 from shardtools.execution import Message
+from shardtools.loader import Loader
 from shardtools.pipelines.train import run as train_run
 from shardtools.pipelines.train.checkpoint import list_checkpoints
 from shardtools.sources import SourceOptions
-from shardtools.training.data import Share
+from shardtools.training.classes import plan_classes
+from shardtools.training.data import Share, evaluation_loader
 from shardtools.training.messages import TrainingReady
 from shardtools.training.options import TrainOptions
 from shardtools.writing import WriteOptions
@@ -85,14 +87,18 @@ def test_what_cannot_be_trained_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_an_evaluation_numbers_classes_as_the_training_does(dataset: str, tmp_path: Path) -> None:
+def test_an_evaluation_finds_its_classes_by_name(dataset: str, tmp_path: Path) -> None:
     files = {f"val/class{number}/{number}.jpg": jpeg(number) for number in (2, 5)}
     other = tmp_path / "other"
     write_in_process(
         WriteOptions(source=SourceOptions(source=str(write_files(tmp_path / "source", files))), out=str(other))
     )
-    with pytest.raises(PlanMismatchError, match="class 0 is class2, expected the training data's numbers, where it is"):
-        begin(options(dataset, tmp_path / "run", val=str(other)))
+    wanted = options(dataset, tmp_path / "run", val=str(other))
+    plan = plan_classes(wanted)
+    assert plan.evaluation == {0: 2} and "1 of 2 classes are evaluated" in plan.notes[0] and "(class5)" in plan.notes[0]
+    with Loader(evaluation_loader(wanted, Share(), plan)) as loader:
+        assert [(batch.keys, batch.labels.tolist()) for batch in loader.epoch(0)] == [(["val_class2_2"], [2])]
+    assert isinstance(begin(wanted)[0], TrainingReady)
     assert isinstance(begin(options(dataset, tmp_path / "run", val=dataset, val_split="train"))[0], TrainingReady)
 
 

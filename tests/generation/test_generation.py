@@ -131,7 +131,9 @@ def test_a_dataset_whose_scenes_were_dealt_by_class_goes_on_when_asked_to(model:
     assert "scene_order" not in old.plan_file.settings
     begin(old, storage, retry_failed=False)
     new = prepare(options(model, tmp_path / "a", **asked))
-    with pytest.raises(PlanMismatchError, match="begun with scene_order 'by-class'.* go on with --scene-order by-class"):
+    with pytest.raises(
+        PlanMismatchError, match=r"begun with scene_order 'by-class'.* go on with --scene-order by-class"
+    ):
         begin(new, storage, retry_failed=False)
     assert begin(old, storage, retry_failed=False).plan_id == old.plan_file.plan_id != new.plan_file.plan_id
 

@@ -119,8 +119,8 @@ def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
         raise DatasetError(f"{storage.object_url(SETTINGS_FILE)}: expected a JSON object: give another --out")
     if "protocol" not in found:
         raise PlanMismatchError(
-            f"{storage.url} holds a study with the crops, hypernyms and scenes of an earlier release: --report shows what "
-            "it holds, give another --out for a new one"
+            f"{storage.url} holds a study with the crops, hypernyms and scenes of an earlier release: --report shows "
+            "what it holds, give another --out for a new one"
         )
     changes = changed_settings(found, wanted)
     if changes:

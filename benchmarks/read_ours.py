@@ -34,10 +34,10 @@ def ours(arguments: argparse.Namespace) -> Start:
 
 
 def ours_multi_crop(arguments: argparse.Namespace) -> Start:
-    """The loader, with DINO's nine crops."""
+    """The loader, with DINO's nine crops at t-ReX's scales, which the other side has too."""
     from shardtools.loader import dino_multi_crop
 
-    return _loader(arguments, dino_multi_crop())
+    return _loader(arguments, dino_multi_crop((0.25, 1.0), (0.05, 0.25)))
 
 
 def _loader(arguments: argparse.Namespace, crop: Any) -> Start:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "text-features": ("shardtools.cli.text_features", "Write one feature vector a class, of its name and definition."),
     "index": ("shardtools.cli.index", "Find neighbours among features."),
     "nearest": ("shardtools.cli.nearest", "Say which class each sample and each class is nearest to."),
+    "analyze": ("shardtools.cli.analyze", "Measure features: sparsity, distance within classes, redundancy, coding."),
     "audit": ("shardtools.cli.audit", "Score every label: which are likely wrong, and what they may be."),
     "quality": ("shardtools.cli.quality", "Measure every image: light, blur, colour, perceptual hash."),
     "duplicates": ("shardtools.cli.duplicates", "Find copies and leaks within and across datasets."),

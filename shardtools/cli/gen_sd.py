@@ -32,7 +32,18 @@ Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 @click.command("gen-sd", epilog=EPILOG)
 @options_of(
     GenerateOptions,
-    first=("prompt_template", "classes", "images_per_class", "like", "scale", "lemmas", "hypernyms", "scenes", "model"),
+    first=(
+        "prompt_template",
+        "classes",
+        "images_per_class",
+        "like",
+        "scale",
+        "lemmas",
+        "hypernyms",
+        "scenes",
+        "scene_order",
+        "model",
+    ),
     changes={
         "out": {
             "required": False,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
-from shardtools.generation.plan import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
+from shardtools.generation.plan import MAX_AUTO_SAMPLES_PER_SHARD, SCENE_ORDERS, SCHEDULERS, GeneratorOptions
 from shardtools.options import check_options, option, same
 from shardtools.prompts import PromptOptions
 
@@ -34,6 +34,7 @@ class GenerateOptions(GeneratorOptions):
         lemmas: "all" or "first".
         hypernyms: "all" or "first".
         scenes: File of scene names; `None`: Places365 where the template has `b`.
+        scene_order: One of `plan.SCENE_ORDERS`.
         model: Folder or hub id of a diffusers pipeline.
         seed: Base of all seeds.
         split: Split that the images go to.
@@ -61,6 +62,13 @@ class GenerateOptions(GeneratorOptions):
     scenes: str | None = field(
         default=None,
         metadata=option("Scene names for `b`, one a line.", metavar="FILE", unset="the 365 of Places"),
+    )
+    scene_order: str = field(
+        default=SCENE_ORDERS[0],
+        metadata=option(
+            "Scenes in one order for all classes, or as earlier releases dealt them.",
+            choices=SCENE_ORDERS,
+        ),
     )
     model: str = field(
         default=EMBEDDED_MODEL, metadata=option("Folder or hub id of a diffusers pipeline, or the embedded one.")

@@ -14,7 +14,14 @@ from typing import Any
 from shardtools.dataset import PlanFile
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import PlanError, ShardtoolsError
-from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings, Plan, PlanOptions
+from shardtools.generation.plan import (
+    OLD_SCENE_ORDER,
+    SCENE_ORDERS,
+    TEMPLATE_SETTING,
+    GeneratorSettings,
+    Plan,
+    PlanOptions,
+)
 from shardtools.prompts import PLACES365, PromptOptions, load_scenes
 from shardtools.taxonomy import CLASS_SETS, ImageClass, class_set_sizes, load_classes
 
@@ -87,6 +94,7 @@ def _rebuild(plan_file: PlanFile) -> PlanOptions:
             hypernyms=settings["prompt_hypernyms"],
             scenes=load_scenes(scenes) if isinstance(scenes, str) else tuple(scenes or ()),
         ),
+        scene_order=settings.get("scene_order", OLD_SCENE_ORDER if settings["scenes"] else SCENE_ORDERS[0]),
         seed=settings["seed"],
         split=settings["split"],
         samples_per_shard=settings["samples_per_shard"],

@@ -13,12 +13,13 @@ from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from shardtools.dataset import Dataset, PlanFile, list_parts, open_dataset, store_plan_file
+from shardtools.dataset import Dataset, PlanFile, list_parts, open_dataset, read_plan_file, store_plan_file
 from shardtools.dataset.plan_file import fingerprint
-from shardtools.errors import OptionError, PlanError
+from shardtools.errors import OptionError, PlanError, PlanMismatchError
 from shardtools.generation.model import ResolvedModel, resolve_model
 from shardtools.generation.options import DEFAULT_IMAGES_PER_CLASS, EMBEDDED_MODEL, GenerateOptions
 from shardtools.generation.plan import (
+    OLD_SCENE_ORDER,
     SCHEDULERS,
     GeneratorOptions,
     GeneratorSettings,
@@ -85,6 +86,7 @@ def prepare(options: GenerateOptions) -> Prepared:
         images_per_class=counts,
         scale=options.scale,
         prompts=prompts,
+        scene_order=options.scene_order,
         seed=options.seed,
         split=options.split,
         samples_per_shard=options.samples_per_shard or auto_samples_per_shard(sum(counts), options.batch_size),
@@ -113,6 +115,7 @@ def begin(prepared: Prepared, storage: Storage, *, retry_failed: bool) -> Job:
         PlanMismatchError: The target holds another plan.
         PlanError: `retry_failed` on a dataset that is not whole yet.
     """
+    _check_scene_order(storage, prepared.plan)
     stored = store_plan_file(storage, prepared.plan_file)
     storage.clean_temporary()
     done = {parse_part_path(path)[1] for path in list_parts(storage)}
@@ -134,6 +137,18 @@ def begin(prepared: Prepared, storage: Storage, *, retry_failed: bool) -> Job:
         tasks=tasks,
         retry_failed=retry_failed,
     )
+
+
+def _check_scene_order(storage: Storage, plan: Plan) -> None:
+    """Says how to go on with a dataset that was begun before scenes were shuffled: its plan names no order."""
+    found = read_plan_file(storage)
+    settings = {} if found is None else found.settings
+    is_old = bool(settings.get("scenes")) and "scene_order" not in settings
+    if is_old and plan.options.scene_order != OLD_SCENE_ORDER:
+        raise PlanMismatchError(
+            f"{storage.url} was begun with scene_order {OLD_SCENE_ORDER!r}, expected {plan.options.scene_order!r}: go "
+            f"on with --scene-order {OLD_SCENE_ORDER}, or begin anew with another --out"
+        )
 
 
 def _shards_with_failures(dataset: Dataset) -> tuple[int, ...]:
@@ -159,6 +174,11 @@ def _prompts(options: GenerateOptions, classes: list[ImageClass]) -> PromptOptio
     if options.scenes is not None and not uses_scene:
         raise OptionError(
             f"--scenes needs a template with b, found {options.prompt_template!r}: add 'inside b' or drop --scenes"
+        )
+    if options.scene_order == OLD_SCENE_ORDER and not uses_scene:
+        raise OptionError(
+            f"--scene-order needs a template with b, found {options.prompt_template!r}: add 'inside b' or drop "
+            "--scene-order"
         )
     prompts = PromptOptions(
         template=options.prompt_template,

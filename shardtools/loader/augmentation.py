@@ -137,14 +137,14 @@ DINO_COLOR_JITTER = ColorJitterOptions(probability=0.8, brightness=0.4, contrast
 
 
 def dino_multi_crop(
-    global_scale: tuple[float, float] = (0.25, 1.0), local_scale: tuple[float, float] = (0.05, 0.25)
+    global_scale: tuple[float, float] = (0.4, 1.0), local_scale: tuple[float, float] = (0.05, 0.4)
 ) -> MultiCropOptions:
     """One global crop of 224 and eight local ones of 96 pixels, as t-ReX and ImageNet-SD train with.
 
-    The numbers are those of t-ReX's released code and of Table C.1 of the thesis (Sariyildiz et al., "No reason for no
-    supervision", 2023): the scales given here as defaults are t-ReX's, t-ReX* takes (0.4, 1.0) and (0.05, 0.4). Chapter
-    5 of the thesis (ImageNet-SD) trains with the same crops and does not restate their scales. Unlike DINO, which has
-    two global views of two kinds, t-ReX has one, blurred and solarised with probability 0.2 each.
+    The numbers are those of t-ReX's released code (Sariyildiz et al., "No reason for no supervision", 2023) and of
+    table C.1 of Sariyildiz's thesis: the scales given here as defaults are DINO's, and the table's for all models, so
+    also ImageNet-SD's (chapter 5) and t-ReX*'s; t-ReX alone takes (0.25, 1.0) and (0.05, 0.25). Unlike DINO, which has
+    two global views of two kinds, they have one, blurred and solarised with probability 0.2 each.
     """
     return MultiCropOptions(
         num_global=1,

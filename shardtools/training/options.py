@@ -101,7 +101,7 @@ class Recipe:
     memory_normalized: bool = False
     augmentation: str = "multi-crop"
     image_size: int = 224
-    scale: float = 0.25
+    scale: float = 0.4
     num_local: int = 8
     local_size: int = 96
     local_scale: float = 0.05

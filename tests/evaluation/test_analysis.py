@@ -61,10 +61,10 @@ def test_redundancy_of_known_correlations() -> None:
     first = np.array([1.0, -1.0, 1.0, -1.0])
     other = np.array([1.0, 1.0, -1.0, -1.0])
     assert redundancy(np.stack([first, other], 1)) == pytest.approx(0.5)
-    assert redundancy(np.stack([first, -2 * first + 10], 1)) == pytest.approx(1.0)
+    assert redundancy(np.stack([first, -2 * first + 10], 1), normalize=False) == pytest.approx(1.0)
     assert redundancy(np.stack([first, other, 3 * first], 1)) == pytest.approx(5 / 9)
     # A dimension that never changes adds nothing, not even its own diagonal.
-    assert redundancy(np.stack([first, np.full(4, 0.1)], 1)) == pytest.approx(1 / 4)
+    assert redundancy(np.stack([first, np.full(4, 0.1)], 1), normalize=False) == pytest.approx(1 / 4)
     assert redundancy(np.full((3, 2), 0.1)) == 0
 
 
@@ -73,15 +73,17 @@ def test_redundancy_of_known_correlations() -> None:
 def test_redundancy_is_numpys_correlation(seed: int, num_samples: int, num_dimensions: int) -> None:
     features = random_features(seed, num_samples, num_dimensions) + 100
     expected = np.abs(np.corrcoef(features.T)).mean()
-    assert redundancy(features) == pytest.approx(expected, rel=1e-9)
+    assert redundancy(features, normalize=False) == pytest.approx(expected, rel=1e-9)
 
 
 def test_coding_length_of_a_diagonal() -> None:
     # X^T X = diag(4, 9); d / (N eps^2) = 2 / (2 * 0.5) = 2: half the log of (1 + 8) (1 + 18).
     features = np.array([[2.0, 0.0], [0.0, 3.0]])
-    assert coding_length(features) == pytest.approx(0.5 * math.log(9 * 19))
-    assert coding_length(features, eps_squared=1.0) == pytest.approx(0.5 * math.log(5 * 10))
-    assert coding_length(features.astype(np.float16)) == pytest.approx(0.5 * math.log(9 * 19))
+    assert coding_length(features, normalize=False) == pytest.approx(0.5 * math.log(9 * 19))
+    assert coding_length(features, eps_squared=1.0, normalize=False) == pytest.approx(0.5 * math.log(5 * 10))
+    assert coding_length(features.astype(np.float16), normalize=False) == pytest.approx(0.5 * math.log(9 * 19))
+    # At length one X^T X is the identity.
+    assert coding_length(features) == pytest.approx(0.5 * math.log(3 * 3))
     assert coding_length(np.zeros((3, 4))) == 0
 
 
@@ -110,13 +112,27 @@ def test_more_rows_than_a_block_are_summed_up() -> None:
     exact = features.astype(np.float64)
     gram = exact.T @ exact
 
-    assert coding_length(features) == pytest.approx(
+    assert coding_length(features, normalize=False) == pytest.approx(
         0.5 * np.linalg.slogdet(np.eye(4) + 4 / (len(exact) * 0.5) * gram)[1]
     )
-    assert redundancy(features) == pytest.approx(np.abs(np.corrcoef(exact.T)).mean())
+    assert redundancy(features, normalize=False) == pytest.approx(np.abs(np.corrcoef(exact.T)).mean())
     assert singular_values(features).values == pytest.approx(np.linalg.svd(exact, compute_uv=False))
     unit = exact / np.linalg.norm(exact, axis=1, keepdims=True)
     assert sparsity(features, 0.1) == np.mean(np.abs(unit) < 0.1)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [sparsity, redundancy, coding_length, lambda features: intra_class_distance(features, np.arange(40) % 4).mean],
+    ids=["sparsity", "redundancy", "coding_length", "intra_class_distance"],
+)
+def test_all_four_measures_are_of_features_at_length_one(measure: Callable[[Any], float]) -> None:
+    """Section 5.5.5 of the thesis: "Before computing metrics, we l2-normalize features." Lengths change nothing."""
+    features = np.maximum(random_features(4, 40, 6), 0) + 1e-7
+    lengths = np.random.default_rng(5).uniform(0.01, 100, size=(40, 1))
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    assert measure(features * lengths) == pytest.approx(measure(features), rel=1e-9)
+    assert measure(unit) == pytest.approx(measure(features), rel=1e-9)
 
 
 @pytest.mark.parametrize("analyze", [sparsity, redundancy, coding_length, singular_values])

@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from shardtools.dataset import open_dataset, read_status
 from shardtools.errors import ModelError, OptionError, PlanError, PlanMismatchError, PromptError, TaxonomyError
-from shardtools.generation import SCHEDULERS, GenerateOptions, prepare, resolve_model
+from shardtools.generation import SCHEDULERS, GenerateOptions, begin, prepare, resolve_model
 from shardtools.pipelines.generate.engine import Engine
 from shardtools.pipelines.generate.finishing import judge_image
+from shardtools.storage import open_storage
 from tests.helpers import tiny_models
 from tests.helpers.generated_datasets import files, generate_here, options
 
@@ -120,6 +121,21 @@ def test_a_changed_option_is_refused_by_name(model: Path, dataset: Path) -> None
     with pytest.raises(PlanMismatchError, match='prompt is "c, d_c" there, "c" here'):
         generate_here(options(model, dataset, prompt_template="c"))
     assert files(dataset) == before
+
+
+def test_a_dataset_whose_scenes_were_dealt_by_class_goes_on_when_asked_to(model: Path, tmp_path: Path) -> None:
+    """As an earlier release began it: its plan names no order of scenes."""
+    storage = open_storage(tmp_path / "a")
+    asked = {"prompt_template": "c inside b", "images_per_class": 2}
+    old = prepare(options(model, tmp_path / "a", scene_order="by-class", **asked))
+    assert "scene_order" not in old.plan_file.settings
+    begin(old, storage, retry_failed=False)
+    new = prepare(options(model, tmp_path / "a", **asked))
+    with pytest.raises(
+        PlanMismatchError, match=r"begun with scene_order 'by-class'.* go on with --scene-order by-class"
+    ):
+        begin(new, storage, retry_failed=False)
+    assert begin(old, storage, retry_failed=False).plan_id == old.plan_file.plan_id != new.plan_file.plan_id
 
 
 def test_a_folder_with_other_files_is_refused(model: Path, tmp_path: Path) -> None:
@@ -235,6 +251,7 @@ def test_judge_image_keeps_dark_pictures() -> None:
         ({"prompt_template": "a photo of nothing"}, PromptError, "names no class"),
         ({"prompt_template": "c, e_c"}, PromptError, "e_c"),
         ({"scenes": "places365"}, OptionError, "needs a template with b"),
+        ({"scene_order": "by-class"}, OptionError, "--scene-order needs a template with b"),
         ({"num_processes": 0}, OptionError, "--num-processes is 1 to 1024, found 0"),
         ({"images_per_class": 0}, OptionError, "--images-per-class is 1 or more, found 0"),
         ({"like": "x"}, OptionError, "give one of them"),

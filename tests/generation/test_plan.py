@@ -159,6 +159,43 @@ def test_scenes_go_on_over_clones() -> None:
     assert {row["scene"] for row in all_rows(plan)} == set(scenes)
 
 
+SCENE_NAMES = tuple(f"scene {number:02d}" for number in range(23))
+
+
+@given(counts=COUNTS, scale=st.integers(1, 4), seed=st.integers(0, 9))
+def test_a_scene_does_not_tell_the_class(counts: tuple[int, ...], scale: int, seed: int) -> None:
+    """Who knows which images have a scene guesses the class no better than who always says the largest class."""
+    prompts = PromptOptions(template="c inside b", scenes=SCENE_NAMES)
+    rows = all_rows(toy_plan(counts, scale=scale, prompts=prompts, seed=seed))
+    pairs = Counter((row["scene"], row["class_index"]) for row in rows)
+    right = sum(max(pairs[scene, index] for index in range(len(counts))) for scene in {scene for scene, _ in pairs})
+    assert right == max(counts) * scale
+    for index, count in enumerate(counts):
+        met = [pairs[scene, index] for scene in SCENE_NAMES]
+        assert max(met) - min(met) <= 1 and sum(met) == count * scale
+
+
+def test_scenes_are_shuffled_by_the_seed() -> None:
+    prompts = PromptOptions(template="c inside b", scenes=SCENE_NAMES)
+    dealt = {seed: [row["scene"] for row in all_rows(toy_plan((23,), prompts=prompts, seed=seed))] for seed in (0, 1)}
+    assert sorted(dealt[0]) == sorted(dealt[1]) == list(SCENE_NAMES)
+    assert dealt[0] != dealt[1] and list(SCENE_NAMES) not in dealt.values()
+    # Neighbours of the list, which are alike, do not stay together.
+    steps = [SCENE_NAMES.index(right) - SCENE_NAMES.index(left) for left, right in pairwise(dealt[0])]
+    assert sum(step == 1 for step in steps) < 4
+
+
+def test_plans_with_scenes_of_earlier_releases_are_told_apart() -> None:
+    """They name no order, and give the images that they gave: each class its own part of the list."""
+    prompts = PromptOptions(template="c, h_c inside b", scenes=SCENE_NAMES)
+    new, old = toy_plan((2, 2), prompts=prompts), toy_plan((2, 2), prompts=prompts, scene_order="by-class")
+    assert fingerprint(old.options.settings()) == "e6bea82259886061"
+    assert [row["scene"] for row in all_rows(old)] == ["scene 00", "scene 09", "scene 01", "scene 10"]
+    assert new.options.settings() == old.options.settings() | {"scene_order": "shuffled"}
+    with pytest.raises(OptionError, match="--scene-order is one of shuffled, by-class, found 'random'"):
+        replace(new.options, scene_order="random")
+
+
 def another(option: Field[Any]) -> Any:
     """A value that a setting does not have in `GENERATOR`."""
     value, declared = getattr(GENERATOR, option.name), option_of(option)

@@ -233,8 +233,8 @@ def test_views_of_the_protocol_have_its_probabilities() -> None:
         columns = np.stack([values[name] for name in ("flips", "jitters", "grays")] + [values["blur_radii"] > 0])
         assert np.abs(np.corrcoef(columns) - np.eye(4)).max() < 0.06
     areas = [view.rects[:, 2] * view.rects[:, 3] / (500 * 375) for view in views]
-    assert areas[0].min() > 0.245 and areas[0].max() <= 1
-    assert min(area.min() for area in areas[1:]) > 0.045 and max(area.max() for area in areas[1:]) < 0.255
+    assert areas[0].min() > 0.395 and areas[0].max() <= 1
+    assert min(area.min() for area in areas[1:]) > 0.045 and max(area.max() for area in areas[1:]) < 0.405
     lefts = np.stack([view.rects[:, 0] for view in views[1:]])
     assert np.abs(np.corrcoef(lefts) - np.eye(8)).max() < 0.08, "the local views are independent"
 

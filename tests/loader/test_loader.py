@@ -197,7 +197,7 @@ def test_the_state_is_small_and_says_what_differs(tar: str, source: Path, tmp_pa
         (options(fewer, crop=dino_multi_crop()), "the state is of another table: expected 50 rows with digest"),
         (options(tar, crop=dino_multi_crop(), order=OrderOptions(seed=3)), "a loader with seed 0, found 3"),
         (options(tar), "a loader with crop 'MultiCropOptions', found 'CropOptions'"),
-        (options(tar, crop=dino_multi_crop((0.4, 1.0))), r"crop.global_crop.scale.0 0.25, found 0.4"),
+        (options(tar, crop=dino_multi_crop((0.25, 1.0))), r"crop.global_crop.scale.0 0.4, found 0.25"),
         (options(tar, crop=dino_multi_crop(), last="drop"), "last 'pad', found 'drop'"),
         (options(tar, crop=dino_multi_crop(), mix=MixOptions(ratio=(1,))), "mix.ratio.0 None, found 1"),
         (options(tar, crop=dino_multi_crop(), order=OrderOptions(shuffle="none")), "order.shuffle 'global'"),

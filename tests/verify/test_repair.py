@@ -55,6 +55,7 @@ class TestPlanNotes:
             {"classes": "CSV", "prompt_template": "a photo of a c", "hypernyms": "first"},
             {"prompt_template": "c, h_c inside b", "lemmas": "first", "scale": 3},
             {"prompt_template": "c inside b", "scenes": "SCENES", "guidance_scale": 7.5, "negative_prompt": "blurry"},
+            {"prompt_template": "c inside b", "scene_order": "by-class"},
             {"like": "LIKE"},
         ],
     )

@@ -31,6 +31,10 @@ TEST = "photographs-test"
 RECIPES = {"plain": "micro", "multi-crop": "micro-multi-crop"}
 """Augmentation -> recipe."""
 
+PROTOCOL = 2
+"""How the study is made, in its folder's settings. Folders of the first name none: crops of (0.5, 1) and (0.2, 0.5) of
+the image, all lemmas of all parents in `h_c`, scenes dealt by class. Their results are shown and not added to."""
+
 BATCH_SIZE = 50
 """Divides a clone, so that no sample is left out and all scales take exactly the same number of steps."""
 
@@ -49,7 +53,8 @@ class StudyOptions:
     Attributes:
         out: Folder for datasets, runs, results and figures.
         data: Folder with the four idx files of Fashion-MNIST.
-        seeds: Repetitions, at least 1; a finished study can be given more.
+        seeds: Repetitions of the table, at least 1; a finished study can be given more.
+        sweep_seeds: Repetitions of the two sweeps, of which nothing is decided; `seeds` at the most.
         processes: Trainings (or datasets) at a time, of one thread each; does not change the results.
         images_per_class: Pictures of each class in a clone, and in the photographs to train on.
         test_per_class: Test photographs of each class; `None` for all, 1,000.
@@ -68,7 +73,8 @@ class StudyOptions:
 
     out: str
     data: str = "/usr/share/datasets/fashion-mnist"
-    seeds: int = 3
+    seeds: int = 6
+    sweep_seeds: int = 3
     processes: int = 2
     images_per_class: int = 50
     test_per_class: int | None = None
@@ -82,7 +88,7 @@ class StudyOptions:
     num_inference_steps: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "processes", "images_per_class", "epochs", "num_inference_steps"):
+        for name in ("seeds", "sweep_seeds", "processes", "images_per_class", "epochs", "num_inference_steps"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is at least 1, found {getattr(self, name)}")
         if self.images_per_class * NUM_CLASSES % BATCH_SIZE:
@@ -99,8 +105,8 @@ class StudyOptions:
 
     def settings(self) -> dict[str, Any]:
         """What a study's folder holds to: all that changes a result."""
-        free = ("out", "data", "seeds", "processes")
-        return {name: value for name, value in asdict(self).items() if name not in free}
+        free = ("out", "data", "seeds", "sweep_seeds", "processes")
+        return {"protocol": PROTOCOL, **{name: value for name, value in asdict(self).items() if name not in free}}
 
 
 SHORT: dict[str, Any] = {
@@ -223,8 +229,11 @@ def list_tasks(options: StudyOptions) -> list[Task]:
 def _parts(options: StudyOptions) -> Iterator[list[Cell]]:
     """The cells of the table for each seed, then those of the sweeps, without those that were there before."""
     seen: set[str] = set()
-    for cells_of_seed in (_table_cells, _sweep_cells):
-        for seed in range(options.seeds):
+    for cells_of_seed, seeds in (
+        (_table_cells, options.seeds),
+        (_sweep_cells, min(options.seeds, options.sweep_seeds)),
+    ):
+        for seed in range(seeds):
             part = {cell.name: cell for cell in cells_of_seed(options, seed) if cell.name not in seen}
             seen.update(part)
             yield list(part.values())

@@ -1,8 +1,9 @@
-"""What the thesis found in chapter 5, beside what this study found: by how many points, and whether the seeds agree.
+"""What the thesis found in chapter 5, beside what this study found: by how many points, and whether seeds can tell.
 
-Owns the comparisons. Each is between two trainings of the same seed, so what both share cancels out. The verdict asks
-only for the sign, in every seed: three seeds say no more. The price: a difference far smaller than the thesis's also
-"holds", so the table gives both numbers.
+Owns the comparisons. Each is between two trainings of the same seed, so what both share cancels out. A verdict is given
+only where Student's interval of the mean difference leaves zero out: that the signs of three seeds agree happens by
+chance a quarter of the time. The price: with few seeds most rows are open. The thesis's differences are of single runs
+and are taken as they stand.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 PLAIN, CROPS = "plain", "multi-crop"
+
+_T_95 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
+    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""Quantiles of Student's t that 95 % lie between, for 1 to 30 degrees of freedom; of more the last, a little wide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,20 +112,51 @@ class Verdict:
     differences: tuple[float, ...]
 
     @property
-    def here(self) -> str:
-        """Mean difference, and its deviation over seeds."""
+    def mean(self) -> float:
+        """Mean difference, in points."""
+        return math.fsum(self.differences) / len(self.differences)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean difference; `None` of a single seed."""
         count = len(self.differences)
-        mean = math.fsum(self.differences) / count
         if count == 1:
-            return f"{mean:+.1f}"
-        squares = math.fsum((one - mean) ** 2 for one in self.differences)
-        return f"{mean:+.1f} ± {math.sqrt(squares / (count - 1)):.1f}"
+            return None
+        variance = math.fsum((one - self.mean) ** 2 for one in self.differences) / (count - 1)
+        half = _T_95[min(count - 1, len(_T_95)) - 1] * math.sqrt(variance / count)
+        return self.mean - half, self.mean + half
+
+    @property
+    def here(self) -> str:
+        """Mean difference, and its interval."""
+        found = self.interval
+        return f"{self.mean:+.1f}" + ("" if found is None else f" [{found[0]:+.1f}, {found[1]:+.1f}]")
 
     @property
     def holds(self) -> str:
-        """Whether the sign is the thesis's: "yes" or "no" where all seeds agree, "open" otherwise."""
-        agreeing = {math.copysign(1, one) == math.copysign(1, self.finding.thesis) for one in self.differences}
-        return "open" if len(agreeing) > 1 else "yes" if agreeing == {True} else "no"
+        """What the interval says of the thesis's difference."""
+        return judged(self.finding.thesis, self.interval)
+
+
+def judged(thesis: float, interval: tuple[float, float] | None) -> str:
+    """What can be said of a difference.
+
+    Args:
+        thesis: The thesis's, in points.
+        interval: Of this study's; `None` where a single seed gives none.
+
+    Returns:
+        "open" where the interval holds zero; "opposite" on the other side of zero; on the thesis's "yes" where it holds
+        the thesis's difference, else "same direction, smaller" or "same direction, larger".
+    """
+    if interval is None or interval[0] <= 0 <= interval[1]:
+        return "open"
+    if (interval[0] > 0) != (thesis > 0):
+        return "opposite"
+    near, far = sorted(map(abs, interval))
+    if far < abs(thesis):
+        return "same direction, smaller"
+    return "same direction, larger" if near > abs(thesis) else "yes"
 
 
 def verdicts(results: Sequence[dict[str, Any]], *, steps: int) -> list[Verdict]:
@@ -152,6 +190,6 @@ def _trained(line: dict[str, Any]) -> Trained:
 
 def findings_table(found: Sequence[Verdict]) -> str:
     """As Markdown."""
-    lines = ["| finding | thesis | here | holds |", "| --- | --- | --- | --- |"]
+    lines = ["| finding | thesis | here [95 %] | holds |", "| --- | --- | --- | --- |"]
     lines += [f"| {one.finding.text} | {one.finding.thesis:+.1f} | {one.here} | {one.holds} |" for one in found]
     return "\n".join(lines) + "\n"

@@ -10,11 +10,11 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError
+from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError, first_line
 from shardtools.pipelines.studies.imagenet_sd.cells import StudyOptions
 from shardtools.storage import Storage
 from shardtools.training.run_file import changed_settings
@@ -38,6 +38,7 @@ class Mean:
         top1: Mean accuracy in percent.
         deviation: Of single seeds (n - 1 in the denominator), in points; `None` for one seed.
         num_seeds: How many.
+        test_images: Test photographs of each.
     """
 
     source: str
@@ -49,9 +50,17 @@ class Mean:
     top1: float
     deviation: float | None
     num_seeds: int
+    test_images: int
+
+    @property
+    def binomial_error(self) -> float:
+        """Standard error that drawing the test photographs gives one accuracy, in points; all seeds share them."""
+        share = self.top1 / 100
+        return 100 * math.sqrt(share * (1 - share) / self.test_images)
 
     def __str__(self) -> str:
-        return f"{self.top1:.1f}" + ("" if self.deviation is None else f" ± {self.deviation:.1f}")
+        deviation = "" if self.deviation is None else f" ± {self.deviation:.1f}"
+        return f"{self.top1:.1f}{deviation} ({self.binomial_error:.1f})"
 
 
 def read_results(out: Path) -> list[dict[str, Any]]:
@@ -68,7 +77,7 @@ def read_results(out: Path) -> list[dict[str, Any]]:
         try:
             line = json.loads(text)
             name = line["cell"]
-            sound = name not in found and all(key in line for key in (*_GROUP, "seed", "top1"))
+            sound = name not in found and all(key in line for key in (*_GROUP, "seed", "top1", "test_images"))
         except (ValueError, TypeError, KeyError):
             sound = False
         if not sound:
@@ -106,6 +115,13 @@ def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
         raise DatasetError(
             f"{storage.object_url(SETTINGS_FILE)}: expected JSON, found another content: give another --out"
         ) from None
+    if not isinstance(found, dict):
+        raise DatasetError(f"{storage.object_url(SETTINGS_FILE)}: expected a JSON object: give another --out")
+    if "protocol" not in found:
+        raise PlanMismatchError(
+            f"{storage.url} holds a study with the crops, hypernyms and scenes of an earlier release: --report shows "
+            "what it holds, give another --out for a new one"
+        )
     changes = changed_settings(found, wanted)
     if changes:
         raise PlanMismatchError(
@@ -113,13 +129,38 @@ def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
         )
 
 
+def stored_options(out: Path) -> StudyOptions:
+    """What a study's folder was begun with, of any protocol; its seeds are those of its results.
+
+    Raises:
+        DatasetError: There is no study, no result yet, or a file is damaged.
+    """
+    path = out / SETTINGS_FILE
+    results = read_results(out)
+    if not results:
+        raise DatasetError(f"{out} holds no results of a study: run it without --report first")
+    names = {one.name for one in fields(StudyOptions)} - {"out", "seeds"}
+    try:
+        found = json.loads(path.read_bytes())
+        values = {name: tuple(one) if isinstance(one, list) else one for name, one in found.items() if name in names}
+        return StudyOptions(out=str(out), seeds=1 + max(line["seed"] for line in results), **values)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{path}: expected a study's settings, found {first_line(error)}: restore the file"
+        ) from None
+
+
 def means(results: Sequence[dict[str, Any]]) -> list[Mean]:
     """Means over the seeds of each cell, in the order of its first result."""
     groups: dict[tuple[Any, ...], list[float]] = {}
+    test_images: dict[tuple[Any, ...], int] = {}
     for line in results:
-        groups.setdefault(tuple(line[name] for name in _GROUP), []).append(line["top1"])
+        group = tuple(line[name] for name in _GROUP)
+        groups.setdefault(group, []).append(line["top1"])
+        test_images[group] = line["test_images"]
     found = []
-    for (source, prompt_template, guidance, steps, scale, augmentation), values in groups.items():
+    for group, values in groups.items():
+        source, prompt_template, guidance, steps, scale, augmentation = group
         mean = math.fsum(values) / len(values)
         squares = math.fsum((value - mean) ** 2 for value in values)
         found.append(
@@ -133,6 +174,7 @@ def means(results: Sequence[dict[str, Any]]) -> list[Mean]:
                 top1=mean,
                 deviation=math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None,
                 num_seeds=len(values),
+                test_images=test_images[group],
             )
         )
     return found

@@ -53,6 +53,7 @@ from shardtools.pipelines.studies.imagenet_sd.results import (
     main_table,
     means,
     read_results,
+    stored_options,
     sweep_table,
 )
 from shardtools.pipelines.studies.imagenet_sd.work import Work, drop_checkpoints
@@ -186,8 +187,10 @@ def make_report(options: StudyOptions, results: Sequence[dict[str, Any]]) -> str
     found = means(results)
     first = results[0]
     seeds = "one seed" if options.seeds == 1 else f"mean ± deviation over {options.seeds} seeds"
+    if min(options.sweep_seeds, options.seeds) < options.seeds and (options.guidance_sweep or options.steps_sweep):
+        seeds += f" (what only the sweeps have: {options.sweep_seeds})"
     lines = [
-        f"Top-1 on {first['test_images']} test photographs, {seeds}; "
+        f"Top-1 on {first['test_images']} test photographs, {seeds}, in brackets the binomial error of one accuracy; "
         f"{first['steps']} steps each, {first['images']} images at scale 1.\n",
         main_table(options, found),
     ]
@@ -202,8 +205,19 @@ def make_report(options: StudyOptions, results: Sequence[dict[str, Any]]) -> str
     return "\n".join(lines)
 
 
-def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
-    """The options of a command line."""
+def report_study(out: str) -> str:
+    """The tables of what a folder holds, also of an earlier release's study; makes nothing.
+
+    Raises:
+        DatasetError: It holds no study, or a file is damaged.
+    """
+    folder = Path(out).absolute()
+    options = stored_options(folder)
+    return make_report(options, read_results(folder))
+
+
+def parse(arguments: Sequence[str] | None = None) -> tuple[StudyOptions, bool]:
+    """The options of a command line, and whether only a report is asked for."""
     parser = argparse.ArgumentParser(
         prog="python -m shardtools.pipelines.studies.imagenet_sd",
         description="Chapter 5 of the thesis in small: trains on generated images, tests on photographs.",
@@ -211,6 +225,7 @@ def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
     parser.add_argument("--out", help="folder for everything (study, or study-short)")
     parser.add_argument("--short", action="store_true", help="five trainings on 200 images, one seed: minutes")
     parser.add_argument("--seeds", type=int, help="repetitions; a finished study can be given more")
+    parser.add_argument("--report", action="store_true", help="print the tables of what OUT holds, and make nothing")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="tasks at a time")
     parser.add_argument("--data", default=StudyOptions(out="").data, help="folder with Fashion-MNIST's idx files")
     given = parser.parse_args(arguments)
@@ -218,13 +233,16 @@ def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
     if given.seeds is not None:
         sizes["seeds"] = given.seeds
     out = given.out or ("study-short" if given.short else "study")
-    return StudyOptions(out=out, data=given.data, processes=given.processes, **sizes)
+    return StudyOptions(out=out, data=given.data, processes=given.processes, **sizes), given.report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     try:
-        options = parse(arguments)
+        options, only_report = parse(arguments)
+        if only_report:
+            print(report_study(options.out))
+            return
         report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
     except ShardtoolsError as error:
         print(f"study: {error}", file=sys.stderr)

@@ -84,6 +84,8 @@ def generate_options(options: StudyOptions, wanted: GeneratedSet) -> GenerateOpt
     return GenerateOptions(
         out=str(dataset_folder(options.out, wanted.name)),
         prompt_template=wanted.prompt_template,
+        # Every parent that the thesis names is the first lemma of the first.
+        hypernyms="first",
         images_per_class=options.images_per_class,
         scale=wanted.clones,
         seed=wanted.seed,

@@ -6,6 +6,7 @@ price: singular values come out of X^T X, so those below 1e-8 of the largest are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,40 +39,46 @@ def sparsity(features: Features, threshold: float = 1e-5) -> float:
     return near_zero / features.size
 
 
-def redundancy(features: Features) -> float:
-    """Mean absolute correlation of two dimensions, 1 / d to 1.
+def redundancy(features: Features, *, normalize: bool = True) -> float:
+    """Mean absolute correlation of two dimensions of l2-normalised features, 1 / d to 1.
 
     R = 1/d^2 * sum over i, j of |rho(X[:, i], X[:, j])|, rho being Pearson's correlation over the samples; the diagonal
     counts (Sariyildiz, thesis, section 5.5.5, figure 5.6c; after Wang et al., "Revisiting the transferability of
     supervised pretraining: an MLP perspective", CVPR 2022). A dimension that never changes has no correlation: it
     counts as 0 with all, itself too.
 
+    The section normalises before all four of its metrics; the figure's caption says so of two of them only. The text is
+    followed.
+
     Args:
         features: [N, d], N at least 2, of any floating type.
+        normalize: Whether rows are divided by their length first; `False` takes them as they are.
 
     Raises:
         OptionError: Features that are not finite or of another shape.
     """
     check_features(features, min_rows=2)
-    mean = _mean(features)
-    covariance = _gram(features, mean) / len(features)
+    mean = _mean(features, normalize=normalize)
+    covariance = _gram(features, mean, normalize=normalize) / len(features)
     variances = np.diag(covariance)
     # Sums are rounded, so a constant's variance is not quite 0.
     scale = np.sqrt(np.where(variances > _ROUNDING * mean**2, variances, np.inf))
     return float(np.abs(covariance / scale[:, None] / scale).clip(0, 1).mean())
 
 
-def coding_length(features: Features, eps_squared: float = 0.5) -> float:
+def coding_length(features: Features, eps_squared: float = 0.5, *, normalize: bool = True) -> float:
     """Nats that a sample needs on average to be known within a squared distance of `eps_squared`, at least 0.
 
-    R(X, eps) = 1/2 * log det(I_d + d / (N eps^2) X^T X), natural logarithm, X as it is given: neither centred nor
-    normalised (Sariyildiz, thesis, section 5.5.5, figure 5.6d, with eps^2 = 0.5, and figure 4.6a; after Yu et al.,
-    "Learning diverse and discriminative representations via the principle of maximal coding rate reduction", NeurIPS
-    2020).
+    R(X, eps) = 1/2 * log det(I_d + d / (N eps^2) X^T X), natural logarithm, X l2-normalised and not centred
+    (Sariyildiz, thesis, section 5.5.5, figure 5.6d, with eps^2 = 0.5; after Yu et al., "Learning diverse and
+    discriminative representations via the principle of maximal coding rate reduction", NeurIPS 2020). Figure 4.6a has
+    it too, whose section (4.4.2) does not say whether features are normalised. Without that the length also grows with
+    the features' scale.
 
     Args:
         features: [N, d], of any floating type.
         eps_squared: Above 0.
+        normalize: Whether rows are divided by their length first; `False` takes them as they are.
 
     Raises:
         OptionError: Features that are not finite or of another shape, or `eps_squared` is out of range.
@@ -80,7 +87,7 @@ def coding_length(features: Features, eps_squared: float = 0.5) -> float:
     if not eps_squared > 0:
         raise OptionError(f"eps_squared is above 0, found {eps_squared}")
     num_samples, num_dimensions = features.shape
-    scaled = num_dimensions / (num_samples * eps_squared) * _gram(features, None)
+    scaled = num_dimensions / (num_samples * eps_squared) * _gram(features, None, normalize=normalize)
     sign, logarithm = np.linalg.slogdet(np.eye(num_dimensions) + scaled)
     if sign <= 0 or not np.isfinite(logarithm):
         raise OptionError("the features are too large for a coding length: normalise them, or look for outliers")
@@ -117,7 +124,9 @@ def singular_values(features: Features, *, center: bool = False) -> SingularValu
         OptionError: Features that are not finite or of another shape, or all of them 0.
     """
     check_features(features)
-    squares = np.linalg.eigvalsh(_gram(features, _mean(features) if center else None))[::-1]
+    squares = np.linalg.eigvalsh(
+        _gram(features, _mean(features, normalize=False) if center else None, normalize=False)
+    )[::-1]
     squares = np.where(squares > 1e-16 * squares[0], squares, 0.0)
     squares[min(len(features) - center, len(squares)) :] = 0
     if not squares.sum() > 0:
@@ -128,18 +137,23 @@ def singular_values(features: Features, *, center: bool = False) -> SingularValu
     )
 
 
-def _mean(features: Features) -> Float64s:
+def _rows(features: Features, *, normalize: bool) -> Iterator[Float64s]:
+    """Blocks of rows, which the caller may change."""
+    return (normalized(block) if normalize else block for block in blocks(features))
+
+
+def _mean(features: Features, *, normalize: bool) -> Float64s:
     """Mean of each dimension, [d]."""
     total = np.zeros(features.shape[1])
-    for block in blocks(features):
+    for block in _rows(features, normalize=normalize):
         total += block.sum(axis=0)
     return total / len(features)
 
 
-def _gram(features: Features, mean: Float64s | None) -> Float64s:
+def _gram(features: Features, mean: Float64s | None, *, normalize: bool) -> Float64s:
     """(X - mean)^T (X - mean), [d, d], summed over blocks of rows."""
     gram = np.zeros((features.shape[1], features.shape[1]))
-    for block in blocks(features):
+    for block in _rows(features, normalize=normalize):
         if mean is not None:
             block -= mean
         gram += block.T @ block

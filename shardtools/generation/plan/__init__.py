@@ -2,7 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from shardtools.generation.plan.options import MAX_AUTO_SAMPLES_PER_SHARD, SCHEDULERS, GeneratorOptions
+from shardtools.generation.plan.options import (
+    MAX_AUTO_SAMPLES_PER_SHARD,
+    OLD_SCENE_ORDER,
+    SCENE_ORDERS,
+    SCHEDULERS,
+    GeneratorOptions,
+)
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
@@ -21,7 +27,9 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_AUTO_SAMPLES_PER_SHARD",
     "MAX_REPLICAS",
+    "OLD_SCENE_ORDER",
     "PLAN_SCHEMA",
+    "SCENE_ORDERS",
     "SCHEDULERS",
     "TEMPLATE_SETTING",
     "GeneratorOptions",

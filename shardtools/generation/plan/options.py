@@ -16,6 +16,12 @@ DEVICES = ("cpu", "cuda")
 SIDES = (8, 8192)
 MAX_AUTO_SAMPLES_PER_SHARD = 1000
 
+SCENE_ORDERS = ("shuffled", "by-class")
+"""How scenes are dealt to the images of a class."""
+
+OLD_SCENE_ORDER = SCENE_ORDERS[1]
+"""Of a plan with scenes that names no order: those of earlier releases."""
+
 SCHEDULERS: dict[str, str] = {
     "ddim": "DDIMScheduler",
     "ddpm": "DDPMScheduler",

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardtools.generation.plan.seeds import class_codes, image_seeds
+from shardtools.generation.plan.options import OLD_SCENE_ORDER
+from shardtools.generation.plan.seeds import class_codes, image_seeds, shuffled_positions
 from shardtools.generation.plan.settings import PlanOptions
 from shardtools.prompts import Template, fill_template, parse_template
 
@@ -184,11 +185,21 @@ class Plan:
     def _scene_positions(
         self, positions: npt.NDArray[np.int64], replicas: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """Every class meets every scene in turn (thesis section 5.4.3), each class from another scene on."""
+        """Every class meets every scene in turn (thesis section 5.4.3), all classes in one shuffled order.
+
+        The n-th image of each class has the same scene: of classes with 16 images a network could else read the class
+        off the scenes that only this class has.
+        """
         if not self._uses_scene:
             return np.zeros(len(positions), dtype=np.int64)
+        if self.options.scene_order != OLD_SCENE_ORDER:
+            return self._scene_deck[replicas % len(self._scenes)]
         offsets = (self._codes % np.uint64(len(self._scenes))).astype(np.int64)
         return (replicas + offsets[positions]) % len(self._scenes)
+
+    @cached_property
+    def _scene_deck(self) -> npt.NDArray[np.int64]:
+        return shuffled_positions(self.options.seed, self.options.prompts.scenes)
 
     @cached_property
     def _class_prompts(self) -> pa.Array:

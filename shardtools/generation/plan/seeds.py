@@ -41,6 +41,12 @@ def _class_code(seed: int, wnid: str) -> int:
     return int.from_bytes(block, "big") >> (64 - CLASS_BITS)
 
 
+def shuffled_positions(seed: int, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Positions of `names` in a random order, [N], sorted by blake2b over (seed, name): the same with any NumPy."""
+    hashes = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest() for name in names]
+    return np.array(sorted(range(len(names)), key=hashes.__getitem__), dtype=np.int64)
+
+
 def image_seeds(
     codes: npt.NDArray[np.uint64], replicas: npt.NDArray[np.int64], attempt: int | npt.NDArray[np.int64] = 1
 ) -> npt.NDArray[np.int64]:

@@ -17,6 +17,8 @@ from shardtools.generation.plan.options import (
     DEVICES,
     DTYPES,
     MAX_AUTO_SAMPLES_PER_SHARD,
+    OLD_SCENE_ORDER,
+    SCENE_ORDERS,
     SIDES,
     GeneratorOptions,
 )
@@ -93,6 +95,9 @@ class PlanOptions:
         images_per_class: Images of each class in one clone; 0 or more each.
         scale: Number of clones; clone k is the same whatever the scale is.
         prompts: Template and how it is filled.
+        scene_order: One of `SCENE_ORDERS`. "shuffled": one seeded order for all classes, so that the scene does not
+            tell the class. "by-class": the list's own order, each class from another scene on, as earlier releases did;
+            with fewer images a class than scenes each class has its own part of the list.
         seed: Base of all image seeds.
         split: Name of the split the images go to.
         samples_per_shard: Rows of one shard.
@@ -103,6 +108,7 @@ class PlanOptions:
     images_per_class: tuple[int, ...]
     scale: int = 1
     prompts: PromptOptions
+    scene_order: str = SCENE_ORDERS[0]
     seed: int = 0
     split: str = "train"
     samples_per_shard: int
@@ -110,6 +116,8 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         check_split(self.split)
+        if self.scene_order not in SCENE_ORDERS:
+            raise OptionError(f"--scene-order is one of {', '.join(SCENE_ORDERS)}, found {self.scene_order!r}")
         _check_range("--scale", self.scale, 1, 10_000)
         _check_range("--seed", self.seed, 0, 2**63 - 1)
         _check_range("--samples-per-shard", self.samples_per_shard, 1, 1_000_000)
@@ -149,6 +157,8 @@ class PlanOptions:
             "scenes": {"count": len(scenes), "sha256": _digest(scenes)} if scenes else None,
             TEMPLATE_SETTING: template,
             **{f"prompt_{name}": value for name, value in prompts.items()},
+            # Plans of before the choice have scenes "by-class" and no such key; they stay the plans they are.
+            **({"scene_order": self.scene_order} if scenes and self.scene_order != OLD_SCENE_ORDER else {}),
             **self.generator.settings(),
         }
 

@@ -33,14 +33,16 @@ from shardtools.pipelines.studies.imagenet_sd.cells import (
     list_tasks,
 )
 from shardtools.pipelines.studies.imagenet_sd.figures import draw_figures
+from shardtools.pipelines.studies.imagenet_sd.findings import FINDINGS, Verdict, judged
 from shardtools.pipelines.studies.imagenet_sd.real import pick_rows
 from shardtools.pipelines.studies.imagenet_sd.results import add_result, hold_to_settings, means, read_results
-from shardtools.pipelines.studies.imagenet_sd.study import Clock, make_report, parse, run_study
+from shardtools.pipelines.studies.imagenet_sd.study import Clock, make_report, parse, report_study, run_study
 from shardtools.pipelines.studies.imagenet_sd.work import Pool, train_options
 from shardtools.sql import query
 from shardtools.storage import open_storage
 
 FULL = StudyOptions(out="study")
+THREE = replace(FULL, seeds=3)
 TINY: dict[str, Any] = {
     "seeds": 1,
     "images_per_class": 5,
@@ -79,7 +81,7 @@ def test_the_full_form_has_the_rows_of_the_thesis() -> None:
     # Four templates at two guidances; the sweeps share what the table has.
     assert cells["multi-crop", False, 1] == 8 * FULL.seeds
     further = len({*FULL.guidance_sweep} - {2.0, 7.5}) + len({*FULL.steps_sweep} - {FULL.num_inference_steps})
-    assert cells["plain", False, 1] == (8 + further) * FULL.seeds
+    assert cells["plain", False, 1] == 8 * FULL.seeds + further * FULL.sweep_seeds
     assert cells["plain", False, 5] == cells["multi-crop", False, 10] == FULL.seeds
 
 
@@ -92,7 +94,11 @@ def test_work_is_named_once_and_comes_after_what_it_needs() -> None:
 
 def test_more_seeds_are_more_work_and_leave_what_is_done() -> None:
     few, many = list_tasks(replace(FULL, seeds=1)), list_tasks(FULL)
-    assert set(few) < set(many) and len(many) == FULL.seeds * len(few)
+    assert set(few) < set(many) and len([one for one in many if one.seed == 1]) == len(few)
+    table, sweeps = len(list_cells(replace(FULL, guidance_sweep=(), steps_sweep=()))), len(list_cells(FULL))
+    assert (sweeps - table) * FULL.seeds == FULL.sweep_seeds * (
+        len(list_cells(replace(FULL, seeds=1))) * FULL.seeds - table
+    )
 
 
 def test_scales_are_read_from_one_dataset_and_take_the_same_steps() -> None:
@@ -123,25 +129,25 @@ def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], message: str
 
 
 def test_command_line() -> None:
-    assert parse(["--processes", "2"]) == FULL
-    short = parse(["--short", "--seeds", "2", "--processes", "1"])
+    assert parse(["--processes", "2"]) == (FULL, False)
+    short, _ = parse(["--short", "--seeds", "2", "--processes", "1"])
     assert short == StudyOptions(out="study-short", processes=1, **{**SHORT, "seeds": 2})
 
 
 def test_means_and_deviations_over_seeds() -> None:
-    found = means(results(FULL, made_up))
+    found = means(results(THREE, made_up))
     real = next(one for one in found if one.source == "real")
-    # 80, 81 and 82: mean 81, deviation 1 with two degrees of freedom.
-    assert (real.top1, real.deviation, real.num_seeds, str(real)) == (81.0, 1.0, 3, "81.0 ± 1.0")
+    # 80, 81 and 82: mean 81, deviation 1 with two degrees of freedom; sqrt(.81 * .19 / 10000) = .0039.
+    assert (real.top1, real.deviation, real.num_seeds, str(real)) == (81.0, 1.0, 3, "81.0 ± 1.0 (0.4)")
     alone = means(results(replace(FULL, seeds=1), made_up))[0]
-    assert alone.deviation is None and str(alone) == "80.0"
+    assert alone.deviation is None and str(alone) == "80.0 (0.4)"
 
 
 def test_the_table_has_a_row_a_training_set() -> None:
-    report = make_report(FULL, results(FULL, made_up)).splitlines()
-    assert "| photographs | 1 |  |  | 81.0 ± 1.0 | 81.0 ± 1.0 |  |" in report
-    assert "| generated | 1 | 7.5 | `c` | 68.2 ± 1.0 | 68.2 ± 1.0 | 12.8 |" in report
-    assert "| generated | 10 | 2 | `c, d_c` | 80.0 ± 1.0 | 80.0 ± 1.0 | 1.0 |" in report
+    report = make_report(THREE, results(THREE, made_up)).splitlines()
+    assert "| photographs | 1 |  |  | 81.0 ± 1.0 (0.4) | 81.0 ± 1.0 (0.4) |  |" in report
+    assert "| generated | 1 | 7.5 | `c` | 68.2 ± 1.0 (0.5) | 68.2 ± 1.0 (0.5) | 12.8 |" in report
+    assert "| generated | 10 | 2 | `c, d_c` | 80.0 ± 1.0 (0.4) | 80.0 ± 1.0 (0.4) | 1.0 |" in report
     rows = [line for line in report if line.startswith("| generated")]
     assert len(rows) == 8 + 2
     assert f"| guidance | {' | '.join(f'{value:g}' for value in FULL.guidance_sweep)} |" in report
@@ -154,16 +160,64 @@ def test_findings_of_the_thesis_are_compared_seed_by_seed() -> None:
         helps = cell.dataset is not None and cell.dataset.prompt_template == "c, d_c"
         return made_up(cell) + (helps and (-1.0, 1.0, 3.0)[cell.seed]) - (cell.augmentation == "multi-crop")
 
-    report = make_report(FULL, results(FULL, wavering))
-    assert "| guidance 2 over 7.5, `c` | +20.4 | +2.8 ± 0.0 | yes |" in report
-    assert "| `c, d_c` over `c`, guidance 7.5 | +4.8 | +1.0 ± 2.0 | open |" in report
-    assert "| multi-crop over plain, photographs | +0.8 | -1.0 ± 0.0 | no |" in report
-    assert "| 10 clones over 1, `c, d_c`, guidance 2 | +7.6 | +9.0 ± 0.0 | yes |" in report
+    report = make_report(THREE, results(THREE, wavering))
+    assert "| guidance 2 over 7.5, `c` | +20.4 | +2.8 [+2.8, +2.8] | same direction, smaller |" in report
+    # 4.303 * 2 / sqrt(3) on both sides of 1: two of three seeds say yes, and no more can be said.
+    assert "| `c, d_c` over `c`, guidance 7.5 | +4.8 | +1.0 [-4.0, +6.0] | open |" in report
+    assert "| multi-crop over plain, photographs | +0.8 | -1.0 [-1.0, -1.0] | opposite |" in report
+    assert "| 10 clones over 1, `c, d_c`, guidance 2 | +7.6 | +9.0 [+9.0, +9.0] | same direction, larger |" in report
     alone = replace(FULL, seeds=1)
-    assert "| guidance 2 over 7.5, `c` | +20.4 | +2.8 | yes |" in make_report(alone, results(alone, made_up))
+    assert "| guidance 2 over 7.5, `c` | +20.4 | +2.8 | open |" in make_report(alone, results(alone, made_up))
     # The thesis's are with multi-crop, which the short form leaves out.
     short = StudyOptions(out="", **SHORT)
     assert "holds" not in make_report(short, results(short, made_up))
+
+
+@pytest.mark.parametrize(
+    ("thesis", "interval", "verdict"),
+    [
+        (5.0, None, "open"),
+        (5.0, (-0.1, 6.0), "open"),
+        (5.0, (0.0, 6.0), "open"),
+        (5.0, (0.1, 4.9), "same direction, smaller"),
+        (5.0, (0.1, 5.0), "yes"),
+        (5.0, (5.1, 9.0), "same direction, larger"),
+        (5.0, (-3.0, -0.1), "opposite"),
+        (-5.0, (-3.0, -0.1), "same direction, smaller"),
+        (-5.0, (0.1, 3.0), "opposite"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_zero(
+    thesis: float, interval: tuple[float, float] | None, verdict: str
+) -> None:
+    assert judged(thesis, interval) == verdict
+
+
+def test_intervals_of_seeds_that_differ_by_chance_hold_zero_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    for count in (2, 3, 6, 40):
+        found = [
+            Verdict(finding=FINDINGS[0], differences=tuple(rng.normal(size=count).tolist())).interval
+            for _ in range(2000)
+        ]
+        share = np.mean([one is not None and one[0] <= 0 <= one[1] for one in found])
+        # Three deviations of a share of 95 % in 2,000 draws.
+        assert share == pytest.approx(0.95, abs=0.015)
+
+
+def test_a_study_of_before_is_shown_and_not_added_to(tmp_path: Path) -> None:
+    settings = {name: value for name, value in FULL.settings().items() if name != "protocol"}
+    (tmp_path / "study.json").write_text(json.dumps(settings))
+    with pytest.raises(DatasetError, match="holds no results of a study: run it without --report"):
+        report_study(str(tmp_path))
+    for line in results(THREE, made_up):
+        add_result(tmp_path, line)
+    assert report_study(str(tmp_path)) == make_report(replace(THREE, out=str(tmp_path)), results(THREE, made_up))
+    with pytest.raises(PlanMismatchError, match="crops, hypernyms and scenes of an earlier release: --report shows"):
+        hold_to_settings(open_storage(str(tmp_path)), FULL)
+    (tmp_path / "study.json").write_text("[1]")
+    with pytest.raises(DatasetError, match="expected a study's settings"):
+        report_study(str(tmp_path))
 
 
 def test_figures_need_two_points(tmp_path: Path) -> None:
@@ -192,7 +246,7 @@ def test_a_line_that_a_kill_cut_is_written_again(tmp_path: Path) -> None:
 def test_a_folder_holds_one_study(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     hold_to_settings(storage, FULL)
-    hold_to_settings(storage, replace(FULL, seeds=5, processes=1))
+    hold_to_settings(storage, replace(FULL, seeds=9, sweep_seeds=1, processes=1))
     with pytest.raises(PlanMismatchError, match="epochs was 40, is 10"):
         hold_to_settings(storage, replace(FULL, epochs=10))
 

@@ -45,10 +45,13 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     Writes the overlay label_noise (all scores, a calibrated probability that the label is wrong, a suggested label,
     the nearest samples) and summary.json beside it (noise rate, and precision and recall at several cuts).
     """
-    from shardtools.audits.labels import audit_dataset
+    from shardtools.cli.progress import RunProgress
 
     wanted = LabelAuditOptions(dataset=dataset, **options)
-    result = audit_dataset(wanted, report=lambda line: click.echo(line, err=True))
+    with RunProgress(noun="labels", doing="reading features") as progress:
+        from shardtools.audits.labels import audit_dataset
+
+        result = audit_dataset(wanted, report=progress.step)
     click.echo(json.dumps(asdict(result), ensure_ascii=False) if as_json else summary(result, wanted))
 
 

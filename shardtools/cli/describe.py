@@ -34,9 +34,12 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     DATASET is a committed dataset, a folder or s3://bucket/prefix. Its shards, manifest and dataset.json stay as they
     are.
     """
-    from shardtools.describe import describe
+    from shardtools.cli.progress import RunProgress
 
-    result = describe(dataset, DescribeOptions(**options))
+    with RunProgress(noun="shards", doing="reading the manifest"):
+        from shardtools.describe import describe
+
+        result = describe(dataset, DescribeOptions(**options))
     click.echo(json.dumps(asdict(result)) if as_json else summary(result))
 
 

@@ -36,9 +36,12 @@ def command(a: str, b: str, num_examples: int, as_json: bool) -> int:
     Each is a folder or an s3:// address; DATASET@COMMIT is an earlier state of one. Digests in the manifests stand for
     the images; whether files still match them is for `shardtools verify`.
     """
-    from shardtools.curation import diff_datasets
+    from shardtools.cli.progress import RunProgress
 
-    result = diff_datasets(a, b, num_examples=num_examples)
+    with RunProgress(noun="rows", doing="comparing the manifests"):
+        from shardtools.curation import diff_datasets
+
+        result = diff_datasets(a, b, num_examples=num_examples)
     if as_json:
         click.echo(json.dumps({**asdict(result), "equal": result.equal}, ensure_ascii=False))
     else:

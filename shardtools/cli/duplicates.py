@@ -46,18 +46,17 @@ def command(datasets: tuple[str, ...], fail_on_leak: bool, as_json: bool, **give
     perceptual hashes at most --radius bits apart, which `shardtools quality` makes; none within the radius is missed.
     The kind embedding compares what `shardtools features` makes; what is near by it depends on the encoder.
     """
-    from shardtools.audits.duplicates import find_duplicates
+    from shardtools.cli.progress import RunProgress
 
     options = DuplicatesOptions(datasets=datasets, **values_of(DuplicatesOptions, given))
     near = NearOptions(**values_of(NearOptions, given))
-    feature_tables = None
-    if "embedding" in options.kinds:
-        from shardtools.audits.duplicates import open_feature_tables
-
-        feature_tables = open_feature_tables(datasets, near, lambda line: click.echo(line, err=True))
-    elif near.features:
+    if near.features and "embedding" not in options.kinds:
         raise click.UsageError("--features are for the kind embedding: add --kind embedding")
-    result = find_duplicates(options, feature_tables)
+    with RunProgress(noun="images", doing="reading the manifest") as progress:
+        from shardtools.audits.duplicates import find_duplicates, open_feature_tables
+
+        feature_tables = open_feature_tables(datasets, near, progress.step) if "embedding" in options.kinds else None
+        result = find_duplicates(options, feature_tables, progress=progress)
     if as_json:
         click.echo(json.dumps(_json_object(result), ensure_ascii=False))
     else:

@@ -49,15 +49,17 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
     from shardtools.cli.launched import run_job
     from shardtools.cli.progress import RunProgress
     from shardtools.features import extract_features
+    from shardtools.features.launch import require_libraries
 
     wanted = FeatureOptions(dataset=dataset, encoder=encoder, **options)
 
     def as_rank(progress: Any) -> Any:
+        require_libraries(wanted)  # what is imported next loads torch
         from shardtools.pipelines.features.job import run_launched
 
         return run_launched(wanted, progress)
 
-    shown = RunProgress(noun="images", before="loading the encoder")
+    shown = RunProgress(noun="images", before="loading the encoder", doing="loading the encoder")
     result = run_job(shown, alone=lambda progress: extract_features(wanted, progress=progress), as_rank=as_rank)
     if result is not None:
         click.echo(json.dumps(asdict(result)) if as_json else _summary(result, dataset))

@@ -62,7 +62,7 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
 
         return run_launched(wanted, progress)
 
-    shown = RunProgress(noun="images", before="loading the model")
+    shown = RunProgress(noun="images", before="loading the model", doing="reading the model")
     result = run_job(shown, alone=lambda progress: generate(wanted, progress=progress), as_rank=as_rank)
     if result is not None:
         click.echo(json.dumps(asdict(result)) if as_json else summary(result))
@@ -93,9 +93,11 @@ def summary(result: Any) -> str:
 
 
 def _print_estimate(options: Any, as_json: bool) -> None:
+    from shardtools.cli.progress import RunProgress
     from shardtools.generation import measured_estimate, prepare
 
-    found = measured_estimate(prepare(options))
+    with RunProgress(noun="images", doing="measuring the speed"):
+        found = measured_estimate(prepare(options))
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return

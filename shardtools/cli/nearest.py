@@ -33,10 +33,13 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
 
     Writes the overlay nearest_class, and a table with a row a class beside the features.
     """
-    from shardtools.audits.nearest import nearest_classes
+    from shardtools.cli.progress import RunProgress
 
     wanted = NearestOptions(dataset=dataset, **options)
-    result = nearest_classes(wanted, report=lambda line: click.echo(line, err=True))
+    with RunProgress(noun="samples", doing="reading features") as progress:
+        from shardtools.audits.nearest import nearest_classes
+
+        result = nearest_classes(wanted, report=progress.step)
     if as_json:
         click.echo(json.dumps(asdict(result)))
         return

@@ -39,15 +39,18 @@ def command(
     running. The table says how many bytes an image then has, how many images a second the cores decode, how large the
     dataset becomes, and what it costs in picture.
     """
-    from shardtools.encoding import plan_bytes
+    from shardtools.cli.progress import RunProgress
 
-    choice = plan_bytes(
-        dataset,
-        images_per_second=images_per_second,
-        cores=cores if cores is not None else os.cpu_count() or 1,
-        num_samples=num_samples,
-        seed=seed,
-    )
+    with RunProgress(noun="images", doing="trying sizes and qualities"):
+        from shardtools.encoding import plan_bytes
+
+        choice = plan_bytes(
+            dataset,
+            images_per_second=images_per_second,
+            cores=cores if cores is not None else os.cpu_count() or 1,
+            num_samples=num_samples,
+            seed=seed,
+        )
     click.echo(json.dumps(asdict(choice)) if as_json else summary(choice))
 
 

@@ -35,7 +35,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     from shardtools.audits.quality import measure_dataset
 
     wanted = QualityOptions(dataset=dataset, **options)
-    with RunProgress(noun="images", before="measuring") as progress:
+    with RunProgress(noun="images", before="measuring", doing="reading the manifest") as progress:
         result = measure_dataset(wanted, progress)
     place = wanted.out or f"{dataset.rstrip('/')}/overlays/{result.info.name}"
     if as_json:

@@ -40,8 +40,8 @@ def command(
     **options: Any,
 ) -> None:
     """Write a page about DATASET: counts, suspect labels, duplicates, image quality, classes and prompts."""
+    from shardtools.cli.progress import RunProgress
     from shardtools.errors import OptionError
-    from shardtools.report import export_suspects, write_report
 
     tables = [(path, suffix) for path, suffix in ((csv_file, ".csv"), (parquet_file, ".parquet")) if path is not None]
     for path, suffix in tables:
@@ -50,8 +50,11 @@ def command(
                 f"--{suffix[1:]} writes a name that ends in {suffix}, found {path!r}: choose another name"
             )
     chosen = ReportOptions(**options)
-    result = write_report(dataset, out, chosen)
-    written = {path: export_suspects(dataset, path, overlays=chosen.overlays) for path, _ in tables}
+    with RunProgress(noun="pictures", doing="reading the manifest") as progress:
+        from shardtools.report import export_suspects, write_report
+
+        result = write_report(dataset, out, chosen, progress=progress)
+        written = {path: export_suspects(dataset, path, overlays=chosen.overlays) for path, _ in tables}
     if as_json:
         click.echo(json.dumps(asdict(result) | {"tables": written}))
         return

@@ -21,9 +21,11 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(dataset: str, as_json: bool) -> None:
     """Say how far a dataset is, from its files alone, also while a run is writing."""
+    from shardtools.cli.progress import RunProgress
     from shardtools.dataset import read_status
 
-    status = read_status(dataset)
+    with RunProgress(noun="files", doing="listing files"):
+        status = read_status(dataset)
     if as_json:
         click.echo(json.dumps(asdict(status)))
         return

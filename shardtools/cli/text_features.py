@@ -35,11 +35,16 @@ def command(as_json: bool, **options: Any) -> None:
 
     Writes texts.npy (float32, rows of length 1), texts.parquet (wnid, class_index, texts) and texts.json to --out.
     """
-    from shardtools.pipelines.features.texts import make_class_texts
+    from shardtools.cli.progress import RunProgress
+    from shardtools.extras import ENCODING, require
 
     wanted = ClassTextOptions(**options)
-    found, num_cut = make_class_texts(wanted)
-    near = _nearest(found)
+    require("text-features", ENCODING, extra="audit")
+    with RunProgress(noun="texts", doing="loading the encoder"):
+        from shardtools.pipelines.features.texts import make_class_texts
+
+        found, num_cut = make_class_texts(wanted)
+        near = _nearest(found)
     if as_json:
         click.echo(json.dumps(_json_object(found, near, wanted.out, num_cut), ensure_ascii=False))
         return

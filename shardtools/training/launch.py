@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from shardtools.dataset import acquire
 from shardtools.errors import OptionError, RunError, ShardtoolsError
 from shardtools.execution import CHILD_DECIDES, Child, Held, Message, Notice, Progress, ignore, run_in_child
+from shardtools.extras import TRAINING, is_installed, of_encoder, require
 from shardtools.storage import Storage, open_storage
 from shardtools.training.curves import draw_curves
 from shardtools.training.messages import (
@@ -77,18 +78,36 @@ def processes_to_ask(options: TrainOptions) -> int:
     return 1 if options.device == "cpu" else CHILD_DECIDES
 
 
+def require_libraries(options: TrainOptions) -> None:
+    """Fails early where what a training needs is not installed.
+
+    Raises:
+        RunError: A library is missing.
+    """
+    own = set(of_encoder(options.recipe.encoder)) | ({"torchvision"} if options.decoder == "gpu" else set())
+    require("train", (*TRAINING, *sorted(own)), extra="train")
+    if options.tensorboard:
+        require("train --tensorboard", ("tensorboard",), extra="train", otherwise="leave it out: --no-tensorboard")
+    if options.wandb is not None and not is_installed("wandb"):
+        raise OptionError("wandb is not installed: pip install wandb, or leave --wandb out")
+
+
 class Training:
     """A run of `train`, for ranks of any launcher; an `execution.Launch`."""
 
     def __init__(self, options: TrainOptions, show: Progress, *, program: tuple[str, ...] = TRAINER) -> None:
-        """Looks at nothing yet.
+        """Looks for the libraries only.
 
         Args:
             options: What to train.
             show: Called with each message.
             program: What trains; it takes `(TrainOptions, ranks, parent's pid)` pickled on its standard input and
                 reports as `shardtools.pipelines.train.job` does.
+
+        Raises:
+            RunError: A library is missing.
         """
+        require_libraries(options)
         self._options, self._show, self._program = options, show, program
         self._storage = open_storage(options.out)
         self._finished: TrainResult | None = None

@@ -30,6 +30,7 @@ from typing import Any
 from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import Child, Message, run_children
+from shardtools.extras import GENERATING, require
 from shardtools.pipelines.studies.imagenet_sd.cells import (
     SHORT,
     SWEEP_GUIDANCE,
@@ -225,6 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     try:
         options = parse(arguments)
+        require("the study", (*GENERATING, "matplotlib"), extra="train")
         report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
     except ShardtoolsError as error:
         print(f"study: {error}", file=sys.stderr)

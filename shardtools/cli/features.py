@@ -48,13 +48,12 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
         return
     from shardtools.cli.launched import run_job
     from shardtools.cli.progress import RunProgress
-    from shardtools.features import extract_features
-    from shardtools.features.launch import require_libraries
+    from shardtools.features import extract_features, require_feature_libraries
 
     wanted = FeatureOptions(dataset=dataset, encoder=encoder, **options)
 
     def as_rank(progress: Any) -> Any:
-        require_libraries(wanted)  # what is imported next loads torch
+        require_feature_libraries(wanted)  # what is imported next loads torch
         from shardtools.pipelines.features.job import run_launched
 
         return run_launched(wanted, progress)

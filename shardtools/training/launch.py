@@ -78,7 +78,7 @@ def processes_to_ask(options: TrainOptions) -> int:
     return 1 if options.device == "cpu" else CHILD_DECIDES
 
 
-def require_libraries(options: TrainOptions) -> None:
+def require_training_libraries(options: TrainOptions) -> None:
     """Fails early where what a training needs is not installed.
 
     Raises:
@@ -107,7 +107,7 @@ class Training:
         Raises:
             RunError: A library is missing.
         """
-        require_libraries(options)
+        require_training_libraries(options)
         self._options, self._show, self._program = options, show, program
         self._storage = open_storage(options.out)
         self._finished: TrainResult | None = None

@@ -109,10 +109,9 @@ def test_the_same_command_goes_on_after_a_kill(
 def test_torchrun_starts_two_processes_of_one_run(
     start: Callable[..., subprocess.Popen[str]], dataset: str, tmp_path: Path
 ) -> None:
-    _train, *rest = words(dataset, tmp_path)
     run = start(
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "shardtools.pipelines.train.job", *rest),
+        *("-m", "shardtools", *words(dataset, tmp_path)),
     )
     wait_for(run, lambda: (tmp_path / "metrics.jsonl").exists())
     with pytest.raises(DatasetBusyError, match="another run"):

@@ -11,6 +11,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.curation import ApplyOptions, UndoOptions
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.curation import CurationResult
@@ -96,11 +97,14 @@ def summary(result: CurationResult, dataset: str) -> str:
     changes = [f"{result.changes[action]} {word}" for action, word in done.items() if result.changes.get(action)]
     changes += [f"{count} {what}" for what, count in result.changes.items() if what not in done]
     head = (
-        f"{result.num_written} samples in {result.seconds:.1f} s" if result.num_processes else "nothing left to write"
+        f"{counted(result.num_written, 'sample')} in {result.seconds:.1f} s"
+        if result.num_processes
+        else "nothing left to write"
     )
     lines = [
-        f"{head}: {result.url} holds {result.num_images} images in {result.num_shards} shards, and {result.num_rows} "
-        "rows",
+        f"{head}: {result.url} holds {counted(result.num_images, 'image')} in "
+        f"{counted(result.num_shards, 'shard')}, and "
+        f"{counted(result.num_rows, 'row')}",
         f"changes: {', '.join(changes) or 'undone'}; parts taken over byte for byte {result.num_taken_over}, made anew "
         f"{result.num_made_anew}",
     ]

@@ -13,6 +13,7 @@ import click
 from shardtools.audits.labels import LabelAuditOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.audits.labels import LabelAuditOptions, LabelAuditResult
@@ -58,7 +59,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
 def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
     """What was found, and the next commands worth typing."""
     lines = [
-        f"about {_share(result.noise_rate)} of {result.num_audited} labels are wrong "
+        f"about {_share(result.noise_rate)} of {counted(result.num_audited, 'label')} are wrong "
         f"(confident learning alone: {result.confident_noise_rate:.1%})",
         *_cut_lines(result.cuts),
         "most suspect:",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shardtools.words import counted
+
 if TYPE_CHECKING:
     from shardtools.curation import DatasetDiff, Difference
 
@@ -54,8 +56,10 @@ def text(result: DatasetDiff) -> str:
     from shardtools.curation import KINDS
 
     lines = [
-        f"a: {result.a} at commit {result.a_sha256[:8]}, {result.num_rows_a} rows, {result.num_shards_a} shards",
-        f"b: {result.b} at commit {result.b_sha256[:8]}, {result.num_rows_b} rows, {result.num_shards_b} shards",
+        f"a: {result.a} at commit {result.a_sha256[:8]}, {counted(result.num_rows_a, 'row')}, "
+        f"{counted(result.num_shards_a, 'shard')}",
+        f"b: {result.b} at commit {result.b_sha256[:8]}, {counted(result.num_rows_b, 'row')}, "
+        f"{counted(result.num_shards_b, 'shard')}",
         f"shards that both have byte for byte: {result.num_shards_shared}, under another name: "
         f"{result.num_shards_renamed}",
         f"rows without a difference: {result.num_rows_same}",

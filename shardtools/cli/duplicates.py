@@ -9,6 +9,7 @@ import click
 
 from shardtools.audits.duplicates import DuplicatesOptions, NearOptions
 from shardtools.cli.options import options_of, values_of
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.audits.duplicates import DuplicatesResult
@@ -88,11 +89,18 @@ def _num_groups(result: DuplicatesResult) -> int:
 def _lines(result: DuplicatesResult) -> list[str]:
     from shardtools.cli.columns import format_columns, terminal_width
 
-    lines = [f"{result.num_images} images: {len(result.pairs)} pairs in {_num_groups(result)} groups"]
+    lines = [
+        (
+            f"{counted(result.num_images, 'image')}: {counted(len(result.pairs), 'pair')} in "
+            f"{counted(_num_groups(result), 'group')}"
+        )
+    ]
     if result.num_without_hash:
-        lines[0] += f"; {result.num_without_hash} images have no hash that is good enough to compare"
+        lines[0] += (
+            f"; {counted(result.num_without_hash, 'image has', 'images have')} no hash that is good enough to compare"
+        )
     if result.num_without_feature:
-        lines[0] += f"; {result.num_without_feature} images have no feature"
+        lines[0] += f"; {counted(result.num_without_feature, 'image has', 'images have')} no feature"
     if len(result.pairs):
         cells = [
             [kind, f"{_shown(split_a)} of {_shown(a)}", f"{_shown(split_b)} of {_shown(b)}", str(count)]
@@ -110,7 +118,12 @@ def _lines(result: DuplicatesResult) -> list[str]:
         lines.append(f"leak: {one} and {other}: {pair['kind']}, distance {pair['distance']:g}, {label}")
     if len(leaks) > LEAKS_SHOWN:
         lines.append(f"leak: and {len(leaks) - LEAKS_SHOWN} more (--json or --pairs FILE.parquet gives all)")
-    return [*lines, f"{len(leaks)} pairs lie across splits" if len(leaks) else "no pair lies across splits"]
+    return [
+        *lines,
+        f"{counted(len(leaks), 'pair lies', 'pairs lie')} across splits"
+        if len(leaks)
+        else "no pair lies across splits",
+    ]
 
 
 def _cosine_lines(result: DuplicatesResult) -> list[str]:
@@ -123,7 +136,8 @@ def _cosine_lines(result: DuplicatesResult) -> list[str]:
     counts = {bound: int((cosines >= bound).sum()) for bound in COSINES_SHOWN if bound > cosines.min()}
     higher = ", ".join(f"{count} from {bound:g}" for bound, count in counts.items())
     lines = [
-        f"embedding: {len(cosines)} pairs of a cosine from {cosines.min():.3f}" + (f", {higher}" if higher else "")
+        f"embedding: {counted(len(cosines), 'pair')} of a cosine from "
+        f"{cosines.min():.3f}" + (f", {higher}" if higher else "")
     ]
     if len(cosines) > result.num_images:
         lines.append("more pairs than images: images that are merely alike pass; give a larger --min-similarity")

@@ -11,6 +11,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.features import FeatureOptions
+from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
@@ -67,11 +68,18 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
 def _summary(result: Any, dataset: str) -> str:
     place, speed = shlex.quote(dataset), result.images / max(result.seconds, 1e-9)
     head = (
-        f"{result.images} images in {result.seconds:.1f} s ({speed:.0f}/s)" if result.images else "nothing left to do"
+        f"{counted(result.images, 'image')} in {result.seconds:.1f} s ({speed:.0f}/s)"
+        if result.images
+        else "nothing left to do"
     )
-    lines = [f"{head}: {result.num_rows} features of {result.encoder['feature_dim']} numbers in {result.url}"]
+    lines = [
+        f"{head}: {counted(result.num_rows, 'feature')} of {result.encoder['feature_dim']} numbers in {result.url}"
+    ]
     if result.num_skipped:
-        lines.append(f"{result.num_skipped} images have none: they could not be read; `shardtools verify {place}`")
+        lines.append(
+            f"{counted(result.num_skipped, 'image has', 'images have')} none and could not be read; "
+            f"`shardtools verify {place}`"
+        )
     lines += [
         "Next:",
         f"  shardtools nearest {place} --features {result.name}",

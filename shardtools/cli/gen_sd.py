@@ -11,7 +11,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.generation import GenerateOptions
-from shardtools.words import duration, rough_size
+from shardtools.words import counted, duration, rough_size
 
 EPILOG = """\b
 Examples:
@@ -78,12 +78,15 @@ def summary(result: Any) -> str:
     place = shlex.quote(result.url)
     if result.num_made:
         speed = result.num_made / result.seconds
-        processes = f"{result.num_processes} process" + ("es" if result.num_processes > 1 else "")
-        head = f"{result.num_made} images in {result.seconds:.1f} s ({speed:.1f} images/s, {processes})"
+        processes = counted(result.num_processes, "process", "processes")
+        head = f"{counted(result.num_made, 'image')} in {result.seconds:.1f} s ({speed:.1f} images/s, {processes})"
     else:
         head = "nothing left to make"
     failed = result.num_rows - result.num_images
-    lines = [f"{head}: {result.url} holds {result.num_images} images" + (f", {failed} rows failed" if failed else "")]
+    lines = [
+        f"{head}: {result.url} holds {counted(result.num_images, 'image')}"
+        + (f", {counted(failed, 'row')} failed" if failed else "")
+    ]
     lines += ["Next:", f"  shardtools query classes {place}", f"  shardtools verify {place}"]
     if failed:
         lines.append("  the same gen-sd command with --retry-failed")
@@ -101,12 +104,11 @@ def _print_estimate(options: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
+    distinct = counted(found.num_distinct_prompts, "distinct prompt")
+    click.echo(f"{counted(found.num_images, 'image')} of {counted(found.num_classes, 'class', 'classes')}, {distinct}")
+    click.echo(f"{counted(found.num_shards, 'shard')}, about {rough_size(found.num_bytes)}")
     click.echo(
-        f"{found.num_images} images of {found.num_classes} classes, {found.num_distinct_prompts} distinct prompts"
-    )
-    click.echo(f"{found.num_shards} shards, about {rough_size(found.num_bytes)}")
-    click.echo(
-        f"about {duration(found.seconds)} on {found.num_processes} processes "
+        f"about {duration(found.seconds)} on {counted(found.num_processes, 'process', 'processes')} "
         f"({found.images_per_second:.2f} images/s, measured on this machine)"
     )
     click.echo(f"would be written to {options.out}; nothing was made")

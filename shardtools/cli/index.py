@@ -49,8 +49,9 @@ def build_command(dataset: str, features: str | None, as_json: bool, **options: 
         click.echo(json.dumps(asdict(info)))
         return
     click.echo(
-        f"{info.kind} index of {info.num_rows} rows: {info.num_bytes / 1e6:.1f} MB in {info.seconds:.1f} s, recall "
-        f"{info.recall:.1%} of {info.recall_k} neighbours"
+        f"{info.kind} index of {counted(info.num_rows, 'row')}: {info.num_bytes / 1e6:.1f} MB in "
+        f"{info.seconds:.1f} s, recall "
+        f"{info.recall:.1%} of {counted(info.recall_k, 'neighbour')}"
     )
 
 
@@ -134,7 +135,8 @@ def graph_command(dataset: str, features: str | None, k: int, metric: str, kind:
 
         graph = neighbor_graph(store, k, metric=metric, kind=kind, report=report)
     click.echo(
-        f"{graph.rows.shape[1]} neighbours of each of {len(store)} samples are kept in {store.storage.url}/index"
+        f"{counted(graph.rows.shape[1], 'neighbour')} of each of {counted(len(store), 'sample')} are kept in "
+        f"{store.storage.url}/index"
     )
 
 

@@ -76,7 +76,7 @@ def show_command(dataset: str, name: str, check: bool, as_json: bool) -> None:
         click.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return
     rows = counted(record["num_rows"], "row")
-    click.echo(f"{overlay.url}: {rows} in {len(overlay.info.parts)} parts, made by {record['made_by']}")
+    click.echo(f"{overlay.url}: {rows} in {counted(len(overlay.info.parts), 'part')}, made by {record['made_by']}")
     click.echo("columns: " + ", ".join(f"{column['name']} {column['type']}" for column in record["columns"]))
     click.echo(f"unique: {', '.join(overlay.info.unique)}")
     click.echo(f"settings: {json.dumps(record['settings'], ensure_ascii=False)}")
@@ -100,7 +100,7 @@ def import_command(dataset: str, name: str, file: str, unique: tuple[str, ...], 
     with RunProgress(noun="rows", doing="reading the table"):
         info = import_overlay(dataset, name, file, unique=tuple(columns), replace=replace, out=out)
     place = out or f"{dataset.rstrip('/')}/overlays/{name}"
-    click.echo(f"wrote {info.num_rows} rows to {place}", err=True)
+    click.echo(f"wrote {counted(info.num_rows, 'row')} to {place}", err=True)
 
 
 @command.command("accept")

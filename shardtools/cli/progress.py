@@ -180,10 +180,10 @@ class RunProgress:
         if self._bar is not None:
             self._bar.update(self._task, advance=count, speed=self._speed())
 
-    def _open_bar(self, text: str) -> None:
+    def _open_bar(self, text: str, *, total: int | None = None, done: int = 0) -> None:
         if self._bar is None:
             self._bar = open_bar(transient=self._before is None)
-            self._task = self._bar.add_task(text, total=None, speed="")
+            self._task = self._bar.add_task(text, total=total, completed=done, speed="")
             self._bar.start()
         else:
             self._bar.reset(self._task, total=None, description=text)
@@ -192,9 +192,7 @@ class RunProgress:
         if self._bar is not None:
             return
         if sys.stderr.isatty():
-            self._open_bar(self._doing)
-            if self._total:
-                self._bar.update(self._task, total=self._total, completed=self._done)
+            self._open_bar(self._doing, total=self._total or None, done=self._done)
             return
         seconds = time.monotonic() - self._began
         if not self._done:

@@ -10,6 +10,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.report import ReportOptions
+from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
@@ -59,10 +60,11 @@ def command(
         click.echo(json.dumps(asdict(result) | {"tables": written}))
         return
     click.echo(
-        f"{result.path}: {result.num_bytes / 1e6:.1f} MB, {result.num_suspects} suspects, {result.num_pairs} duplicate "
-        f"pairs, {result.num_outliers} images of odd quality, {result.num_pictures} thumbnails"
+        f"{result.path}: {result.num_bytes / 1e6:.1f} MB, {counted(result.num_suspects, 'suspect')}, "
+        f"{counted(result.num_pairs, 'duplicate pair')}, {counted(result.num_outliers, 'image')} of odd quality, "
+        f"{counted(result.num_pictures, 'thumbnail')}"
     )
     for path, count in written.items():
-        click.echo(f"{path}: {count} suspects")
+        click.echo(f"{path}: {counted(count, 'suspect')}")
     for note in result.notes:
         click.echo(f"note: {note}", err=True)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from shardtools.words import counted
+
 if TYPE_CHECKING:
     from shardtools.sql import Rows
 
@@ -79,7 +81,7 @@ def run(
             click.echo(note, err=True)
         rows = session.stream(sql, parameters)
         if output is not None:
-            click.echo(f"wrote {save(rows, output)} rows to {output}", err=True)
+            click.echo(f"wrote {counted(save(rows, output), 'row')} to {output}", err=True)
         elif as_json:
             write_json(rows, sys.stdout)
         elif as_csv:

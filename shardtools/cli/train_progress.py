@@ -117,7 +117,8 @@ def ready_line(message: TrainingReady) -> str:
     steps = message.steps_per_epoch * message.epochs
     resumed = f"; goes on after step {message.resumed_from}" if message.resumed_from is not None else ""
     return (
-        f"{message.samples} images of {message.classes} classes, {message.epochs} epochs, {steps} steps of "
+        f"{counted(message.samples, 'image')} of {counted(message.classes, 'class', 'classes')}, "
+        f"{counted(message.epochs, 'epoch')}, {counted(steps, 'step')} of "
         f"{message.images_per_step} images on {counted(message.num_processes, 'process', 'processes')} "
         f"({message.device}, decoding on the {message.decoder}){resumed}"
     )

@@ -51,11 +51,11 @@ def summary(result: Any) -> str:
     if result.num_written:
         speed = result.num_written / result.seconds
         processes = counted(result.num_processes, "process", "processes")
-        head = f"{result.num_written} samples read in {result.seconds:.1f} s ({speed:.0f}/s, {processes})"
+        head = f"{counted(result.num_written, 'sample')} read in {result.seconds:.1f} s ({speed:.0f}/s, {processes})"
     else:
         head = "nothing left to write"
     where = counted(result.num_shards, "shard") if result.num_shards else "files"
-    images = f"{result.num_images} images ({size(result.num_bytes)})"
+    images = f"{counted(result.num_images, 'image')} ({size(result.num_bytes)})"
     lines = [f"{head}: {result.url} holds {images} in {where}; rows by split: {splits}"]
     rejected = {status: count for status, count in result.statuses.items() if status != "ok"}
     if rejected:

@@ -28,6 +28,7 @@ from shardtools.features.features_file import PLAN_FILE, FeaturePlan, FeaturesIn
 from shardtools.features.options import FeatureOptions, FeatureResult
 from shardtools.features.writer import clear_features, commit_features, features_storage, parts_done
 from shardtools.storage import Storage
+from shardtools.words import counted
 
 EXTRACTOR = ("-m", "shardtools.pipelines.features.job")
 """What follows the interpreter on the command line of the process that extracts."""
@@ -170,6 +171,7 @@ def _unfinished(storage: Storage, *, stopped: bool) -> str:
     plan = FeaturePlan.from_json(storage.read(PLAN_FILE), where=storage.object_url(PLAN_FILE))
     how = "stopped" if stopped else "ended"
     return (
-        f"{how} with {len(parts_done(storage))} of {plan.num_parts} parts in {storage.url}: run the same command "
+        f"{how} with {len(parts_done(storage))} of {counted(plan.num_parts, 'part')} in {storage.url}: run the "
+        "same command "
         "again, it resumes"
     )

@@ -29,6 +29,7 @@ from shardtools.generation.estimating import remember_speed
 from shardtools.generation.options import GenerateOptions
 from shardtools.generation.preparing import Job, Prepared, begin, prepare
 from shardtools.storage import Storage, open_storage
+from shardtools.words import counted
 
 GENERATOR = ("-m", "shardtools.pipelines.generate.job")
 """What follows the interpreter on the command line of the process that generates."""
@@ -144,7 +145,8 @@ class Generation:
             # A dataset whose failed images are made again is whole all along, so the tasks count too.
             how = "stopped" if stopped or made.stopped else "ended"
             raise RunError(
-                f"{how} after {made.rows} images, {self.where} is not finished: run the same command again, it resumes"
+                f"{how} after {counted(made.rows, 'image')}, {self.where} is not finished: run the same command "
+                "again, it resumes"
             )
         return GenerateResult(
             url=self.where,

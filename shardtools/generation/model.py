@@ -143,12 +143,13 @@ def _file_digest(file: Path) -> str:
 def _download(hub_id: str) -> Path:
     """The pipeline's snapshot in the hub's cache, fetched where it is not complete."""
     require(f"the model {hub_id!r}, which is no folder here and so a hub id,", ("huggingface_hub",), extra="generate")
-    from huggingface_hub import snapshot_download, utils
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     # A bar for each file, which nobody asked for: who called shows progress. The switch is the whole process's.
-    were_disabled = utils.are_progress_bars_disabled()
+    were_disabled = are_progress_bars_disabled()
     if not were_disabled:
-        utils.disable_progress_bars()
+        disable_progress_bars()
     try:
         return Path(snapshot_download(hub_id, allow_patterns=_HUB_PATTERNS))
     except Exception as error:
@@ -160,7 +161,7 @@ def _download(hub_id: str) -> Path:
         ) from None
     finally:
         if not were_disabled:
-            utils.enable_progress_bars()
+            enable_progress_bars()
 
 
 def _read_json(file: Path, folder: Path) -> dict[str, Any]:

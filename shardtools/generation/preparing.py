@@ -32,6 +32,7 @@ from shardtools.sample import STATUS_OK
 from shardtools.shards import parse_part_path
 from shardtools.storage import Storage
 from shardtools.taxonomy import DEFAULT_CLASSES, ImageClass, load_classes
+from shardtools.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,9 @@ def begin(prepared: Prepared, storage: Storage, *, retry_failed: bool) -> Job:
     done = {parse_part_path(path)[1] for path in list_parts(storage)}
     missing = tuple(index for index in range(prepared.plan.num_shards) if index not in done)
     if retry_failed and missing:
-        raise PlanError(f"{storage.url} still lacks {len(missing)} shards: run gen-sd without --retry-failed first")
+        raise PlanError(
+            f"{storage.url} still lacks {counted(len(missing), 'shard')}: run gen-sd without --retry-failed first"
+        )
     tasks = (
         _shards_with_failures(Dataset(storage=storage, info=None, part_paths=tuple(list_parts(storage))))
         if retry_failed

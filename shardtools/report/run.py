@@ -25,6 +25,7 @@ from shardtools.report.suspects import Suspects, find_suspects
 from shardtools.report.thumbnails import Thumbnails, make_thumbnails
 from shardtools.sql import Session
 from shardtools.storage import open_storage
+from shardtools.words import counted
 
 _SUFFIX = ".html"
 
@@ -128,9 +129,12 @@ def _result(page: Page, pictures: Thumbnails, address: str, num_bytes: int) -> R
     notes = [section.reason for section in sections if isinstance(section, Missing)]
     if pictures.failures:
         key, reason = next(iter(pictures.failures.items()))
-        notes.append(f"{len(pictures.failures)} images could not be shown, first {key!r}: {reason}")
+        notes.append(f"{counted(len(pictures.failures), 'image')} could not be shown, first {key!r}: {reason}")
     if pictures.num_left_out:
-        notes.append(f"{pictures.num_left_out} thumbnails were left out to stay under the limit: raise --max-megabytes")
+        notes.append(
+            f"{counted(pictures.num_left_out, 'thumbnail was', 'thumbnails were')} left out to stay "
+            "under the limit: raise --max-megabytes"
+        )
     return ReportResult(
         path=address,
         num_bytes=num_bytes,

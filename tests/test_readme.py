@@ -47,7 +47,8 @@ STUDY = "python -m shardtools.pipelines.studies.imagenet_sd"
 
 
 def blocks(language: str = "") -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return [content for own, content in fenced if own == language]
 
 
 def commands() -> Iterator[list[str]]:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from shardtools.errors import OptionError, first_line
 from shardtools.extras import require
+from shardtools.words import counted
 
 MICRO = "resnet-micro"
 _TIMM = "timm:"
@@ -206,7 +207,8 @@ def _load(network: nn.Module, path: str, name: str, removed: tuple[str, ...]) ->
     for what, keys in (("lacks", missing), ("has, beyond those of the network,", strange)):
         if keys:
             raise OptionError(
-                f"weights {path} do not fit encoder {name}: the file {what} {len(keys)} tensors, first {keys[0]}: "
+                f"weights {path} do not fit encoder {name}: the file {what} {counted(len(keys), 'tensor')}, "
+                f"first {keys[0]}: "
                 "give the encoder that the file was made with"
             )
     if unlike:

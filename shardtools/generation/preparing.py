@@ -184,7 +184,8 @@ def _counts(options: GenerateOptions, classes: list[ImageClass]) -> tuple[int, .
     missing = [one.wnid for one in classes if not found[one.wnid]]
     if missing:
         raise PlanError(
-            f"{options.like} has no images of {len(missing)} of {len(classes)} classes ({', '.join(missing[:3])}): "
+            f"{options.like} has no images of {len(missing)} of {counted(len(classes), 'class', 'classes')} "
+            f"({', '.join(missing[:3])}): "
             "choose the --classes it holds"
         )
     return tuple(found[one.wnid] for one in classes)

@@ -173,7 +173,8 @@ def _own_places(mine: _Side, reference: _Side, options: NearestOptions) -> Int64
             else "allow_missing (--allow-missing) leaves their own distances empty"
         )
         raise OptionError(
-            f"{options.reference} has no sample of {len(missing)} of {len(found)} classes of {options.dataset} "
+            f"{options.reference} has no sample of {len(missing)} of {counted(len(found), 'class', 'classes')} "
+            f"of {options.dataset} "
             f"({shown}): {advice}"
         )
     place = mine.means.place_of(mine.labels)

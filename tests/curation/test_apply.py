@@ -309,7 +309,7 @@ def test_overlays_are_carried_by_name(parent: str, photos: Path, tmp_path: Path)
         ("select sha256 from samples", "returns no column key, found sha256"),
         ("select split, class_index from samples", "returns no column key"),
         ("select key from samples where false", "has no row: expected at least one key"),
-        ("select 'x' as key", r"1 keys of the view are not in .*: 'x'"),
+        ("select 'x' as key", r"1 key of the view is not in .*: 'x'"),
         ("select key from samples union all select key from samples", "has 25 keys more than once"),
         ("select null as key", "1 row without key"),
         ("select 1 as key", "key of the view is text, found int32"),

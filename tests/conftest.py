@@ -22,9 +22,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from shardtools.cli import progress  # noqa: E402
 from tests.helpers.s3_server import s3_environment, s3_server  # noqa: E402
 
 __all__ = ["s3_environment", "s3_server"]
+
+# What a command prints is compared to the letter, and a busy machine would make it add that it is not done yet.
+progress.FIRST_SECONDS = 600.0
 
 # No deadline: a busy machine is no bug. Derandomized: a test that passed passes again; look for new examples with
 # `pytest --hypothesis-profile=search`.

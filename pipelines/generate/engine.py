@@ -21,6 +21,7 @@ import diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion
 import numpy as np
 import numpy.typing as npt
 import torch
+import transformers
 
 from shardtools.errors import ModelError, first_line
 from shardtools.generation.plan import GeneratorSettings
@@ -180,7 +181,18 @@ class Engine:
         return [bool(flag) for flag in flags]
 
 
+def _be_quiet() -> None:
+    """Bars and remarks of the libraries are off in this process: nobody asked for them, and this is a job's process.
+
+    What matters of them, an image that the safety checker blackened say, is in the rows.
+    """
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+
+
 def _load(model_path: Path, settings: GeneratorSettings, device: torch.device) -> Any:
+    _be_quiet()
     dtype: torch.dtype = getattr(torch, settings.dtype)
     arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
     index = diffusers.DiffusionPipeline.load_config(model_path)

@@ -36,6 +36,7 @@ from shardtools.execution import (
     serve,
     stop_on_sigterm,
 )
+from shardtools.extras import GENERATING, require
 from shardtools.generation import GenerateOptions, GenerateResult, Generation, Job
 from shardtools.generation.plan import PlanRow
 from shardtools.storage import open_storage
@@ -117,6 +118,7 @@ def run_launched(options: GenerateOptions, progress: Progress) -> GenerateResult
     Raises:
         ShardtoolsError: See `generation.generate`.
     """
+    require("gen-sd", GENERATING, extra="generate")
     from shardtools.pipelines.ranks import join_world, launched_world_size
 
     launch = Generation(options, progress, num_ranks=launched_world_size())

@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -85,9 +86,16 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point of the `shardtools` script."""
+    """Entry point of the `shardtools` script.
+
+    Args:
+        args: What was typed; `None` for this process's own command line, where warnings of libraries are silent unless
+            Python was asked for them (`python -W default`): what they say is for who programs with them.
+    """
     from shardtools.errors import ShardtoolsError
 
+    if args is None and not sys.warnoptions:
+        warnings.simplefilter("ignore")
     try:
         result: Any = cli.main(args, prog_name="shardtools", standalone_mode=False)
     except click.ClickException as error:

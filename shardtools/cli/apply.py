@@ -71,7 +71,7 @@ def command(
     from shardtools.curation import apply_view, undo
 
     common: dict[str, Any] = {"dataset": dataset, "out": out, "link": link, "num_processes": num_processes}
-    with RunProgress(noun="samples", before="starting") as progress:
+    with RunProgress(noun="samples", before="starting", doing="reading the view") as progress:
         if is_undo:
             given = [name for name, value in {"VIEW": view, "--param": params, **_flags(options)}.items() if value]
             if parent is None or given:

@@ -13,6 +13,7 @@ import click
 from shardtools.audits.labels import LabelAuditOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.audits.labels import LabelAuditOptions, LabelAuditResult
@@ -45,17 +46,20 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     Writes the overlay label_noise (all scores, a calibrated probability that the label is wrong, a suggested label,
     the nearest samples) and summary.json beside it (noise rate, and precision and recall at several cuts).
     """
-    from shardtools.audits.labels import audit_dataset
+    from shardtools.cli.progress import RunProgress
 
     wanted = LabelAuditOptions(dataset=dataset, **options)
-    result = audit_dataset(wanted, report=lambda line: click.echo(line, err=True))
+    with RunProgress(noun="labels", doing="reading features") as progress:
+        from shardtools.audits.labels import audit_dataset
+
+        result = audit_dataset(wanted, report=progress.step)
     click.echo(json.dumps(asdict(result), ensure_ascii=False) if as_json else summary(result, wanted))
 
 
 def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
     """What was found, and the next commands worth typing."""
     lines = [
-        f"about {_share(result.noise_rate)} of {result.num_audited} labels are wrong "
+        f"about {_share(result.noise_rate)} of {counted(result.num_audited, 'label')} are wrong "
         f"(confident learning alone: {result.confident_noise_rate:.1%})",
         *_cut_lines(result.cuts),
         "most suspect:",

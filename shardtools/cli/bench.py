@@ -57,6 +57,7 @@ def read(dataset: str, crop: int, multi_crop: bool, num_threads: int | None, as_
     Measures the first batch, reading alone, decoding alone from memory (the bound) with one thread and with all, and
     then the loader itself: random crops with flips, or multi-crop with DINO's colours.
     """
+    from shardtools.cli.progress import RunProgress
     from shardtools.loader import CropOptions, dino_multi_crop
     from shardtools.readbench import advise, measure_reading
 
@@ -66,7 +67,8 @@ def read(dataset: str, crop: int, multi_crop: bool, num_threads: int | None, as_
         num_threads=num_threads or len(os.sched_getaffinity(0)),
         **given,
     )
-    bench = measure_reading(options)
+    with RunProgress(noun="images", doing="measuring"):
+        bench = measure_reading(options)
     click.echo(json.dumps(as_plain(bench, advise(bench))) if as_json else summary(bench, advise(bench)))
 
 

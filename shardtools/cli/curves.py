@@ -24,9 +24,11 @@ def command(runs: tuple[str, ...], out: str, as_json: bool) -> None:
 
     RUN is what `shardtools train` was given as --out; runs that are not finished can be drawn too.
     """
+    from shardtools.cli.progress import RunProgress
     from shardtools.training import draw_curves, read_metrics
 
-    draw_curves(runs, out)
+    with RunProgress(noun="runs", doing="drawing"):
+        draw_curves(runs, out)
     if not as_json:
         click.echo(f"wrote the curves of {counted(len(runs), 'run')} to {out}")
         return

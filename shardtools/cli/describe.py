@@ -34,9 +34,12 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     DATASET is a committed dataset, a folder or s3://bucket/prefix. Its shards, manifest and dataset.json stay as they
     are.
     """
-    from shardtools.describe import describe
+    from shardtools.cli.progress import RunProgress
 
-    result = describe(dataset, DescribeOptions(**options))
+    with RunProgress(noun="shards", doing="reading the manifest"):
+        from shardtools.describe import describe
+
+        result = describe(dataset, DescribeOptions(**options))
     click.echo(json.dumps(asdict(result)) if as_json else summary(result))
 
 
@@ -44,7 +47,7 @@ def summary(result: Any) -> str:
     """What was written, in a few lines however many shards there are."""
     indexes = [one for one in result.files if one.path.endswith(".idx")]
     others = [one.path for one in result.files if not one.path.endswith(".idx")]
-    lines = [f"{result.url}: {result.num_images} images described as {result.name!r} in {', '.join(others)}"]
+    lines = [f"{result.url}: {counted(result.num_images, 'image')} described as {result.name!r} in {', '.join(others)}"]
     if indexes:
         lines.append(f"{counted(len(indexes), 'DALI index', 'DALI indexes')} beside the tars in shards/")
     lines += [f"note: {note}" for note in result.notes]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shardtools.words import counted
+
 if TYPE_CHECKING:
     from shardtools.curation import DatasetDiff, Difference
 
@@ -36,9 +38,12 @@ def command(a: str, b: str, num_examples: int, as_json: bool) -> int:
     Each is a folder or an s3:// address; DATASET@COMMIT is an earlier state of one. Digests in the manifests stand for
     the images; whether files still match them is for `shardtools verify`.
     """
-    from shardtools.curation import diff_datasets
+    from shardtools.cli.progress import RunProgress
 
-    result = diff_datasets(a, b, num_examples=num_examples)
+    with RunProgress(noun="rows", doing="comparing the manifests"):
+        from shardtools.curation import diff_datasets
+
+        result = diff_datasets(a, b, num_examples=num_examples)
     if as_json:
         click.echo(json.dumps({**asdict(result), "equal": result.equal}, ensure_ascii=False))
     else:
@@ -51,8 +56,10 @@ def text(result: DatasetDiff) -> str:
     from shardtools.curation import KINDS
 
     lines = [
-        f"a: {result.a} at commit {result.a_sha256[:8]}, {result.num_rows_a} rows, {result.num_shards_a} shards",
-        f"b: {result.b} at commit {result.b_sha256[:8]}, {result.num_rows_b} rows, {result.num_shards_b} shards",
+        f"a: {result.a} at commit {result.a_sha256[:8]}, {counted(result.num_rows_a, 'row')}, "
+        f"{counted(result.num_shards_a, 'shard')}",
+        f"b: {result.b} at commit {result.b_sha256[:8]}, {counted(result.num_rows_b, 'row')}, "
+        f"{counted(result.num_shards_b, 'shard')}",
         f"shards that both have byte for byte: {result.num_shards_shared}, under another name: "
         f"{result.num_shards_renamed}",
         f"rows without a difference: {result.num_rows_same}",

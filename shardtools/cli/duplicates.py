@@ -9,6 +9,7 @@ import click
 
 from shardtools.audits.duplicates import DuplicatesOptions, NearOptions
 from shardtools.cli.options import options_of, values_of
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.audits.duplicates import DuplicatesResult
@@ -46,18 +47,17 @@ def command(datasets: tuple[str, ...], fail_on_leak: bool, as_json: bool, **give
     perceptual hashes at most --radius bits apart, which `shardtools quality` makes; none within the radius is missed.
     The kind embedding compares what `shardtools features` makes; what is near by it depends on the encoder.
     """
-    from shardtools.audits.duplicates import find_duplicates
+    from shardtools.cli.progress import RunProgress
 
     options = DuplicatesOptions(datasets=datasets, **values_of(DuplicatesOptions, given))
     near = NearOptions(**values_of(NearOptions, given))
-    feature_tables = None
-    if "embedding" in options.kinds:
-        from shardtools.audits.duplicates import open_feature_tables
-
-        feature_tables = open_feature_tables(datasets, near, lambda line: click.echo(line, err=True))
-    elif near.features:
+    if near.features and "embedding" not in options.kinds:
         raise click.UsageError("--features are for the kind embedding: add --kind embedding")
-    result = find_duplicates(options, feature_tables)
+    with RunProgress(noun="images", doing="reading the manifest") as progress:
+        from shardtools.audits.duplicates import find_duplicates, open_feature_tables
+
+        feature_tables = open_feature_tables(datasets, near, progress.step) if "embedding" in options.kinds else None
+        result = find_duplicates(options, feature_tables, progress=progress)
     if as_json:
         click.echo(json.dumps(_json_object(result), ensure_ascii=False))
     else:
@@ -89,11 +89,18 @@ def _num_groups(result: DuplicatesResult) -> int:
 def _lines(result: DuplicatesResult) -> list[str]:
     from shardtools.cli.columns import format_columns, terminal_width
 
-    lines = [f"{result.num_images} images: {len(result.pairs)} pairs in {_num_groups(result)} groups"]
+    lines = [
+        (
+            f"{counted(result.num_images, 'image')}: {counted(len(result.pairs), 'pair')} in "
+            f"{counted(_num_groups(result), 'group')}"
+        )
+    ]
     if result.num_without_hash:
-        lines[0] += f"; {result.num_without_hash} images have no hash that is good enough to compare"
+        lines[0] += (
+            f"; {counted(result.num_without_hash, 'image has', 'images have')} no hash that is good enough to compare"
+        )
     if result.num_without_feature:
-        lines[0] += f"; {result.num_without_feature} images have no feature"
+        lines[0] += f"; {counted(result.num_without_feature, 'image has', 'images have')} no feature"
     if len(result.pairs):
         cells = [
             [kind, f"{_shown(split_a)} of {_shown(a)}", f"{_shown(split_b)} of {_shown(b)}", str(count)]
@@ -111,7 +118,12 @@ def _lines(result: DuplicatesResult) -> list[str]:
         lines.append(f"leak: {one} and {other}: {pair['kind']}, distance {pair['distance']:g}, {label}")
     if len(leaks) > LEAKS_SHOWN:
         lines.append(f"leak: and {len(leaks) - LEAKS_SHOWN} more (--json or --pairs FILE.parquet gives all)")
-    return [*lines, f"{len(leaks)} pairs lie across splits" if len(leaks) else "no pair lies across splits"]
+    return [
+        *lines,
+        f"{counted(len(leaks), 'pair lies', 'pairs lie')} across splits"
+        if len(leaks)
+        else "no pair lies across splits",
+    ]
 
 
 def _cosine_lines(result: DuplicatesResult) -> list[str]:
@@ -124,7 +136,8 @@ def _cosine_lines(result: DuplicatesResult) -> list[str]:
     counts = {bound: int((cosines >= bound).sum()) for bound in COSINES_SHOWN if bound > cosines.min()}
     higher = ", ".join(f"{count} from {bound:g}" for bound, count in counts.items())
     lines = [
-        f"embedding: {len(cosines)} pairs of a cosine from {cosines.min():.3f}" + (f", {higher}" if higher else "")
+        f"embedding: {counted(len(cosines), 'pair')} of a cosine from "
+        f"{cosines.min():.3f}" + (f", {higher}" if higher else "")
     ]
     if len(cosines) > result.num_images:
         lines.append("more pairs than images: images that are merely alike pass; give a larger --min-similarity")

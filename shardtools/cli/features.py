@@ -11,6 +11,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.features import FeatureOptions
+from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
@@ -48,16 +49,17 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
         return
     from shardtools.cli.launched import run_job
     from shardtools.cli.progress import RunProgress
-    from shardtools.features import extract_features
+    from shardtools.features import extract_features, require_feature_libraries
 
     wanted = FeatureOptions(dataset=dataset, encoder=encoder, **options)
 
     def as_rank(progress: Any) -> Any:
+        require_feature_libraries(wanted)  # what is imported next loads torch
         from shardtools.pipelines.features.job import run_launched
 
         return run_launched(wanted, progress)
 
-    shown = RunProgress(noun="images", before="loading the encoder")
+    shown = RunProgress(noun="images", before="loading the encoder", doing="loading the encoder")
     result = run_job(shown, alone=lambda progress: extract_features(wanted, progress=progress), as_rank=as_rank)
     if result is not None:
         click.echo(json.dumps(asdict(result)) if as_json else _summary(result, dataset))
@@ -66,11 +68,18 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
 def _summary(result: Any, dataset: str) -> str:
     place, speed = shlex.quote(dataset), result.images / max(result.seconds, 1e-9)
     head = (
-        f"{result.images} images in {result.seconds:.1f} s ({speed:.0f}/s)" if result.images else "nothing left to do"
+        f"{counted(result.images, 'image')} in {result.seconds:.1f} s ({speed:.0f}/s)"
+        if result.images
+        else "nothing left to do"
     )
-    lines = [f"{head}: {result.num_rows} features of {result.encoder['feature_dim']} numbers in {result.url}"]
+    lines = [
+        f"{head}: {counted(result.num_rows, 'feature')} of {result.encoder['feature_dim']} numbers in {result.url}"
+    ]
     if result.num_skipped:
-        lines.append(f"{result.num_skipped} images have none: they could not be read; `shardtools verify {place}`")
+        lines.append(
+            f"{counted(result.num_skipped, 'image has', 'images have')} none and could not be read; "
+            f"`shardtools verify {place}`"
+        )
     lines += [
         "Next:",
         f"  shardtools nearest {place} --features {result.name}",

@@ -74,7 +74,7 @@ def command(as_json: bool, dry_run: bool, out: str | None, **options: Any) -> No
 
         return run_launched(wanted, progress)
 
-    shown = RunProgress(noun="images", before="loading the model")
+    shown = RunProgress(noun="images", before="loading the model", doing="reading the model")
     result = run_job(shown, alone=lambda progress: generate(wanted, progress=progress), as_rank=as_rank)
     if result is not None:
         click.echo(json.dumps(asdict(result)) if as_json else summary(result))
@@ -107,18 +107,19 @@ def summary(result: Any) -> str:
 
 
 def _print_estimate(options: Any, as_json: bool) -> None:
+    from shardtools.cli.progress import RunProgress
     from shardtools.generation import measured_estimate, prepare
 
-    found = measured_estimate(prepare(options))
+    with RunProgress(noun="images", doing="measuring the speed"):
+        found = measured_estimate(prepare(options))
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
+    distinct = counted(found.num_distinct_prompts, "distinct prompt")
+    click.echo(f"{counted(found.num_images, 'image')} of {counted(found.num_classes, 'class', 'classes')}, {distinct}")
+    click.echo(f"{counted(found.num_shards, 'shard')}, about {rough_size(found.num_bytes)}")
     click.echo(
-        f"{found.num_images} images of {found.num_classes} classes, {found.num_distinct_prompts} distinct prompts"
-    )
-    click.echo(f"{found.num_shards} shards, about {rough_size(found.num_bytes)}")
-    click.echo(
-        f"about {duration(found.seconds)} on {found.num_processes} processes "
+        f"about {duration(found.seconds)} on {counted(found.num_processes, 'process', 'processes')} "
         f"({found.images_per_second:.2f} images/s, measured on this machine)"
     )
     click.echo(f"would be written to {options.out}; nothing was made")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from shardtools.cli.options import options_of
+from shardtools.execution import Batch, Doing
 from shardtools.features.neighbors import KINDS, IndexOptions
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.features import FeatureStore
@@ -38,15 +39,19 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def build_command(dataset: str, features: str | None, as_json: bool, **options: Any) -> None:
     """Build an index of DATASET's features and measure its recall."""
-    from shardtools.features.neighbors import build_index
+    from shardtools.cli.progress import RunProgress
 
-    info = build_index(_open(dataset, features), IndexOptions(**options)).info
+    with RunProgress(noun="rows", doing="reading features") as progress:
+        from shardtools.features.neighbors import build_index
+
+        info = build_index(_open(dataset, features), IndexOptions(**options), progress=progress).info
     if as_json:
         click.echo(json.dumps(asdict(info)))
         return
     click.echo(
-        f"{info.kind} index of {info.num_rows} rows: {info.num_bytes / 1e6:.1f} MB in {info.seconds:.1f} s, recall "
-        f"{info.recall:.1%} of {info.recall_k} neighbours"
+        f"{info.kind} index of {counted(info.num_rows, 'row')}: {info.num_bytes / 1e6:.1f} MB in "
+        f"{info.seconds:.1f} s, recall "
+        f"{info.recall:.1%} of {counted(info.recall_k, 'neighbour')}"
     )
 
 
@@ -76,23 +81,29 @@ def search_command(
     """List the samples of DATASET that are nearest to samples, image files or texts."""
     if sum(map(bool, (keys, images, texts))) != 1:
         raise click.UsageError("give --key, --image or --text: for instance --key 00000012")
-    from shardtools.features.neighbors import open_index
+    from shardtools.cli.progress import RunProgress
+    from shardtools.extras import ENCODING, require
 
-    store = _open(dataset, features)
-    index = open_index(store, kind)
-    records = []
-    if keys:
+    with RunProgress(noun="neighbours", doing="reading features") as progress:
+        from shardtools.features.neighbors import open_index
+
+        store = _open(dataset, features)
+        index = open_index(store, kind)
+        records = []
         for key in keys:
             records += _json_objects(store, key, index.neighbors_of(key, k))
-    else:
-        from shardtools.pipelines.features import search as search_image
+        if not keys:
+            what = "text" if texts else "image"
+            require(f"index search --{what}", ENCODING, extra="audit", otherwise="search by --key")
+            progress(Doing(text="loading the encoder"))
+            from shardtools.pipelines.features import search
 
-        if texts:
-            vectors = search_image.text_features(store, texts, encoder=encoder)
-        else:
-            vectors = search_image.image_features(store, images, encoder=encoder, weights=weights)
-        for number, query in enumerate(texts or images):
-            records += _json_objects(store, query, index.search(vectors[number : number + 1], k))
+            if texts:
+                vectors = search.text_features(store, texts, encoder=encoder)
+            else:
+                vectors = search.image_features(store, images, encoder=encoder, weights=weights)
+            for number, query in enumerate(texts or images):
+                records += _json_objects(store, query, index.search(vectors[number : number + 1], k))
     if as_json:
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
@@ -110,20 +121,22 @@ def search_command(
 @click.option("--kind", type=click.Choice(list(KINDS)), default="flat", show_default=True)
 def graph_command(dataset: str, features: str | None, k: int, metric: str, kind: str) -> None:
     """Find the neighbours of every sample of DATASET and keep them beside its features."""
-    from shardtools.features.neighbors import neighbor_graph
+    from shardtools.cli.progress import RunProgress
 
-    store = _open(dataset, features)
-    last = [-1]
+    with RunProgress(noun="blocks", doing="reading features") as progress:
+        from shardtools.features.neighbors import neighbor_graph
 
-    def report(done: int, total: int) -> None:
-        share = 10 * done // total
-        if share > last[0] and sys.stderr.isatty():
-            last[0] = share
-            click.echo(f"{10 * share} %", err=True)
+        store = _open(dataset, features)
 
-    graph = neighbor_graph(store, k, metric=metric, kind=kind, report=report)
+        def report(done: int, total: int) -> None:
+            if done == 1:
+                progress(Doing(text=f"comparing {counted(len(store), 'sample')}", total=total, noun="blocks"))
+            progress(Batch(rows=1))
+
+        graph = neighbor_graph(store, k, metric=metric, kind=kind, report=report)
     click.echo(
-        f"{graph.rows.shape[1]} neighbours of each of {len(store)} samples are kept in {store.storage.url}/index"
+        f"{counted(graph.rows.shape[1], 'neighbour')} of each of {counted(len(store), 'sample')} are kept in "
+        f"{store.storage.url}/index"
     )
 
 

@@ -12,6 +12,7 @@ import click
 from shardtools.audits.nearest import NearestOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
+from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
@@ -33,20 +34,25 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
 
     Writes the overlay nearest_class, and a table with a row a class beside the features.
     """
-    from shardtools.audits.nearest import nearest_classes
+    from shardtools.cli.progress import RunProgress
 
     wanted = NearestOptions(dataset=dataset, **options)
-    result = nearest_classes(wanted, report=lambda line: click.echo(line, err=True))
+    with RunProgress(noun="samples", doing="reading features") as progress:
+        from shardtools.audits.nearest import nearest_classes
+
+        result = nearest_classes(wanted, report=progress.step)
     if as_json:
         click.echo(json.dumps(asdict(result)))
         return
     share = result.num_own / max(result.num_samples, 1)
-    click.echo(f"{result.num_own} of {result.num_samples} samples ({share:.1%}) are nearest to their own class")
+    click.echo(
+        f"{result.num_own} of {counted(result.num_samples, 'sample')} ({share:.1%}) are nearest to their own class"
+    )
     for row in result.missed[:_SHOWN]:
         nearest = class_words(row["nearest_wnid"])
         click.echo(f"  {class_words(row['wnid'])} misses its mark: nearest is {nearest}, own {row['share_own']:.1%}")
     if len(result.missed) > _SHOWN:
-        click.echo(f"  and {len(result.missed) - _SHOWN} more classes")
+        click.echo(f"  and {counted(len(result.missed) - _SHOWN, 'more class', 'more classes')}")
     place = shlex.quote(dataset)
     click.echo(f"overlay: {result.overlay}\nclasses: {result.classes_file}")
     click.echo(f"Next:\n  shardtools query confusion-pairs {place}\n  shardtools query nearest-class {place}")

@@ -76,7 +76,7 @@ def show_command(dataset: str, name: str, check: bool, as_json: bool) -> None:
         click.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return
     rows = counted(record["num_rows"], "row")
-    click.echo(f"{overlay.url}: {rows} in {len(overlay.info.parts)} parts, made by {record['made_by']}")
+    click.echo(f"{overlay.url}: {rows} in {counted(len(overlay.info.parts), 'part')}, made by {record['made_by']}")
     click.echo("columns: " + ", ".join(f"{column['name']} {column['type']}" for column in record["columns"]))
     click.echo(f"unique: {', '.join(overlay.info.unique)}")
     click.echo(f"settings: {json.dumps(record['settings'], ensure_ascii=False)}")
@@ -93,12 +93,14 @@ def show_command(dataset: str, name: str, check: bool, as_json: bool) -> None:
 @click.option("--out", metavar="FOLDER", help="Write the overlay there, where DATASET cannot be written.")
 def import_command(dataset: str, name: str, file: str, unique: tuple[str, ...], replace: bool, out: str | None) -> None:
     """Make the overlay NAME of DATASET out of a .csv or .parquet FILE with a column `key`."""
+    from shardtools.cli.progress import RunProgress
     from shardtools.overlays import import_overlay
 
     columns = dict.fromkeys(("key", *unique))
-    info = import_overlay(dataset, name, file, unique=tuple(columns), replace=replace, out=out)
+    with RunProgress(noun="rows", doing="reading the table"):
+        info = import_overlay(dataset, name, file, unique=tuple(columns), replace=replace, out=out)
     place = out or f"{dataset.rstrip('/')}/overlays/{name}"
-    click.echo(f"wrote {info.num_rows} rows to {place}", err=True)
+    click.echo(f"wrote {counted(info.num_rows, 'row')} to {place}", err=True)
 
 
 @command.command("accept")

@@ -39,15 +39,18 @@ def command(
     running. The table says how many bytes an image then has, how many images a second the cores decode, how large the
     dataset becomes, and what it costs in picture.
     """
-    from shardtools.encoding import plan_bytes
+    from shardtools.cli.progress import RunProgress
 
-    choice = plan_bytes(
-        dataset,
-        images_per_second=images_per_second,
-        cores=cores if cores is not None else os.cpu_count() or 1,
-        num_samples=num_samples,
-        seed=seed,
-    )
+    with RunProgress(noun="images", doing="trying sizes and qualities"):
+        from shardtools.encoding import plan_bytes
+
+        choice = plan_bytes(
+            dataset,
+            images_per_second=images_per_second,
+            cores=cores if cores is not None else os.cpu_count() or 1,
+            num_samples=num_samples,
+            seed=seed,
+        )
     click.echo(json.dumps(asdict(choice)) if as_json else summary(choice))
 
 
@@ -58,7 +61,7 @@ def summary(choice: Any) -> str:
     cost = choice.cost
     cores = counted(choice.cores, "core")
     lines = [
-        f"{choice.url}: {choice.num_images} images; {choice.num_samples} of them tried on this machine",
+        f"{choice.url}: {counted(choice.num_images, 'image')}; {choice.num_samples} of them tried on this machine",
         f"decoding a JPEG on one core: {cost.seconds_per_kilobyte * 1e6:.2f} us a kB + "
         f"{cost.seconds_per_pixel * 1e9:.2f} ns a pixel + {cost.seconds_per_image * 1e6:.0f} us "
         f"(off by {choice.cost_error:.0%} for a row of the table, {cost.relative_error:.0%} for one image)",
@@ -93,13 +96,13 @@ def _advice(choice: Any, cores: str) -> list[str]:
         share = choice.closest.images_per_second / choice.target
         return [
             f"{wanted}: none of these reaches it; the fastest gives {choice.closest.images_per_second:.0f}/s, "
-            f"{share:.0%} of it. As it is, the dataset needs {choice.cores_needed} cores",
+            f"{share:.0%} of it. As it is, the dataset needs {counted(choice.cores_needed, 'core')}",
         ]
     row = choice.recommended
     side = "the sides they have" if row.max_side is None else f"at most {row.max_side} pixels a side"
     return [
         f"{wanted}: {side} at quality {row.quality} gives {row.images_per_second:.0f}/s; as it is, the dataset needs "
-        f"{choice.cores_needed} cores",
+        f"{counted(choice.cores_needed, 'core')}",
         "Next:",
         f"  {choice.command}",
         f"  shardtools query resolution {shlex.quote(choice.url)}",

@@ -10,6 +10,7 @@ import click
 from shardtools.audits.quality import QualityOptions
 from shardtools.cli.options import options_of
 from shardtools.cli.progress import RunProgress
+from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
@@ -35,7 +36,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
     from shardtools.audits.quality import measure_dataset
 
     wanted = QualityOptions(dataset=dataset, **options)
-    with RunProgress(noun="images", before="measuring") as progress:
+    with RunProgress(noun="images", before="measuring", doing="reading the manifest") as progress:
         result = measure_dataset(wanted, progress)
     place = wanted.out or f"{dataset.rstrip('/')}/overlays/{result.info.name}"
     if as_json:
@@ -49,8 +50,10 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps(record, ensure_ascii=False))
         return
     if not result.num_measured:
-        click.echo(f"{place} has all {result.num_images} images already; --replace measures them anew", err=True)
+        click.echo(
+            f"{place} has all {counted(result.num_images, 'image')} already; --replace measures them anew", err=True
+        )
         return
     failed = f", {result.num_failed} of them without measures (status is not ok)" if result.num_failed else ""
-    click.echo(f"wrote {result.num_measured} rows to {place}{failed}", err=True)
+    click.echo(f"wrote {counted(result.num_measured, 'row')} to {place}{failed}", err=True)
     click.echo(f"look at them: shardtools query image-quality {dataset}", err=True)

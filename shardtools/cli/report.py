@@ -10,6 +10,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.report import ReportOptions
+from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
@@ -40,8 +41,8 @@ def command(
     **options: Any,
 ) -> None:
     """Write a page about DATASET: counts, suspect labels, duplicates, image quality, classes and prompts."""
+    from shardtools.cli.progress import RunProgress
     from shardtools.errors import OptionError
-    from shardtools.report import export_suspects, write_report
 
     tables = [(path, suffix) for path, suffix in ((csv_file, ".csv"), (parquet_file, ".parquet")) if path is not None]
     for path, suffix in tables:
@@ -50,16 +51,20 @@ def command(
                 f"--{suffix[1:]} writes a name that ends in {suffix}, found {path!r}: choose another name"
             )
     chosen = ReportOptions(**options)
-    result = write_report(dataset, out, chosen)
-    written = {path: export_suspects(dataset, path, overlays=chosen.overlays) for path, _ in tables}
+    with RunProgress(noun="pictures", doing="reading the manifest") as progress:
+        from shardtools.report import export_suspects, write_report
+
+        result = write_report(dataset, out, chosen, progress=progress)
+        written = {path: export_suspects(dataset, path, overlays=chosen.overlays) for path, _ in tables}
     if as_json:
         click.echo(json.dumps(asdict(result) | {"tables": written}))
         return
     click.echo(
-        f"{result.path}: {result.num_bytes / 1e6:.1f} MB, {result.num_suspects} suspects, {result.num_pairs} duplicate "
-        f"pairs, {result.num_outliers} images of odd quality, {result.num_pictures} thumbnails"
+        f"{result.path}: {result.num_bytes / 1e6:.1f} MB, {counted(result.num_suspects, 'suspect')}, "
+        f"{counted(result.num_pairs, 'duplicate pair')}, {counted(result.num_outliers, 'image')} of odd quality, "
+        f"{counted(result.num_pictures, 'thumbnail')}"
     )
     for path, count in written.items():
-        click.echo(f"{path}: {count} suspects")
+        click.echo(f"{path}: {counted(count, 'suspect')}")
     for note in result.notes:
         click.echo(f"note: {note}", err=True)

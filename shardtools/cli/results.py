@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.sql import Rows
@@ -64,17 +67,21 @@ def run(
     """Runs one statement and prints or writes its rows."""
     if as_json + as_csv + (output is not None) > 1:
         raise click.UsageError("--json, --csv and --output exclude each other; give one")
+    from shardtools.cli.progress import RunProgress
     from shardtools.sql import Session, save, write_csv, write_json
     from shardtools.sql.output import check_suffix
 
     if output is not None:
         check_suffix(output)
-    with Session(datasets, overlays=overlays) as session:
+    # Rows that go to a terminal as they come show by themselves that it goes on.
+    shows_rows = (as_json or as_csv) and sys.stdout.isatty()
+    waiting = nullcontext() if shows_rows else RunProgress(noun="rows", doing="asking")
+    with waiting, Session(datasets, overlays=overlays) as session:
         for note in session.notes:
             click.echo(note, err=True)
         rows = session.stream(sql, parameters)
         if output is not None:
-            click.echo(f"wrote {save(rows, output)} rows to {output}", err=True)
+            click.echo(f"wrote {counted(save(rows, output), 'row')} to {output}", err=True)
         elif as_json:
             write_json(rows, sys.stdout)
         elif as_csv:

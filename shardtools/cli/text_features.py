@@ -10,6 +10,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.features import ClassTextOptions
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.features import ClassTexts
@@ -35,18 +36,28 @@ def command(as_json: bool, **options: Any) -> None:
 
     Writes texts.npy (float32, rows of length 1), texts.parquet (wnid, class_index, texts) and texts.json to --out.
     """
-    from shardtools.pipelines.features.texts import make_class_texts
+    from shardtools.cli.progress import RunProgress
+    from shardtools.extras import ENCODING, require
 
     wanted = ClassTextOptions(**options)
-    found, num_cut = make_class_texts(wanted)
-    near = _nearest(found)
+    require("text-features", ENCODING, extra="audit")
+    with RunProgress(noun="texts", doing="loading the encoder"):
+        from shardtools.pipelines.features.texts import make_class_texts
+
+        found, num_cut = make_class_texts(wanted)
+        near = _nearest(found)
     if as_json:
         click.echo(json.dumps(_json_object(found, near, wanted.out, num_cut), ensure_ascii=False))
         return
     num_classes, dim = found.features.shape
-    click.echo(f"{num_classes} classes: features of {dim} numbers by {found.encoder.name} in {wanted.out}")
+    click.echo(
+        f"{counted(num_classes, 'class', 'classes')}: features of {dim} numbers by {found.encoder.name} in {wanted.out}"
+    )
     if num_cut:
-        click.echo(f"{num_cut} texts are longer than the {found.encoder.max_tokens} tokens that it reads and were cut")
+        click.echo(
+            f"{counted(num_cut, 'text is', 'texts are')} longer than the {found.encoder.max_tokens} "
+            "tokens that it reads: cut"
+        )
     if near is not None:
         click.echo("\n".join(_lines(found, near)))
 

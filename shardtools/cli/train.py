@@ -13,7 +13,7 @@ import click
 from shardtools.cli.options import options_of
 from shardtools.options import default_of
 from shardtools.training import TrainOptions
-from shardtools.words import duration
+from shardtools.words import counted, duration
 
 EPILOG = """\b
 Examples:
@@ -62,9 +62,10 @@ def command(
     wanted = to_options(datasets, changes, **options)
     from shardtools.cli.launched import run_job
     from shardtools.cli.train_progress import TrainProgress
-    from shardtools.training import train
+    from shardtools.training import require_training_libraries, train
 
     def as_rank(progress: Any) -> Any:
+        require_training_libraries(wanted)  # what is imported next loads torch
         from shardtools.training import plan_classes
 
         # Before torch is loaded, which takes each process of a launcher seconds.
@@ -144,10 +145,13 @@ def summary(result: Any, options: Any) -> str:
     run = Path(result.out)
     if result.images:
         speed = result.images / max(result.seconds, 1e-9)
-        head = f"{result.images} images in {duration(result.seconds)} ({speed:.0f}/s): {result.epochs} epochs are done"
+        head = (
+            f"{counted(result.images, 'image')} in {duration(result.seconds)} ({speed:.0f}/s): "
+            f"{counted(result.epochs, 'epoch is', 'epochs are')} done"
+        )
     else:
-        head = f"nothing left to do: the {result.epochs} epochs in {result.out} are done"
-    lines = [f"{head}, {result.steps} steps"]
+        head = f"nothing left to do: the {counted(result.epochs, 'epoch')} in {result.out} are done"
+    lines = [f"{head}, {counted(result.steps, 'step')}"]
     if result.metrics:
         lines.append(f"last evaluation, {options.val_split} of {options.val}: {evaluation_words(result.metrics)}")
     lines.append(f"weights: {run / MODEL_FILE}")

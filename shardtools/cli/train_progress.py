@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shardtools.cli.progress import open_bar
+from shardtools.cli.progress import Watch, open_bar
 from shardtools.execution import Message, Notice
 from shardtools.training.messages import Evaluated, StepDone, TrainingEnded, TrainingReady
 from shardtools.words import counted, duration
@@ -27,18 +27,27 @@ class TrainProgress:
         self._steps_per_epoch = 1
         self._epochs = 1
         self._first = 0
-        self._started = 0.0
+        self._began = self._started = 0.0
         self._shown_at = 0.0
+        self._doing = "loading torch and reading the manifest"
+        self._watch = Watch(self._remind)
 
     def __enter__(self) -> TrainProgress:
+        self._began = time.monotonic()
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._watch.stop()
         self._end_bar()
 
     def __call__(self, message: Message) -> None:
+        with self._watch.lock:
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
         if isinstance(message, TrainingReady):
             self._begin(message)
         elif isinstance(message, StepDone):
@@ -54,11 +63,16 @@ class TrainProgress:
     def _total(self) -> int:
         return self._steps_per_epoch * self._epochs
 
+    def _remind(self) -> None:
+        if self._bar is None:
+            self._say(f"{self._doing}: {duration(time.monotonic() - self._began)} so far")
+
     def _begin(self, message: TrainingReady) -> None:
         self._steps_per_epoch, self._epochs = max(1, message.steps_per_epoch), message.epochs
         self._first = message.first_step
         self._started = self._shown_at = time.monotonic()
         self._say(ready_line(message))
+        self._doing = "the first step"
         if not sys.stderr.isatty():
             return
         self._bar = open_bar()
@@ -67,6 +81,7 @@ class TrainProgress:
 
     def _step(self, message: StepDone) -> None:
         step = message.step
+        self._doing = f"{self._epoch(step - 1)}, step {step} of {self._total} is done"
         speed = (
             f"{message.images_per_second:.0f} images/s, waits for data {message.data_wait:.1%}, loss {message.loss:.3f}"
         )
@@ -86,6 +101,7 @@ class TrainProgress:
     def _say(self, line: str) -> None:
         if self._bar is None:
             click.echo(line, err=True)
+            self._watch.said()
         else:
             # Above the bar, and as it is: a path in brackets is no markup.
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -101,7 +117,8 @@ def ready_line(message: TrainingReady) -> str:
     steps = message.steps_per_epoch * message.epochs
     resumed = f"; goes on after step {message.resumed_from}" if message.resumed_from is not None else ""
     return (
-        f"{message.samples} images of {message.classes} classes, {message.epochs} epochs, {steps} steps of "
+        f"{counted(message.samples, 'image')} of {counted(message.classes, 'class', 'classes')}, "
+        f"{counted(message.epochs, 'epoch')}, {counted(steps, 'step')} of "
         f"{message.images_per_step} images on {counted(message.num_processes, 'process', 'processes')} "
         f"({message.device}, decoding on the {message.decoder}){resumed}"
     )

@@ -64,12 +64,12 @@ def command(
 
     if count is not None:
         wanted = RegenerateOptions(count=count, seed=seed, model=model, device=device)
-        with RunProgress(noun="images") as progress:
+        with RunProgress(noun="images", doing="generating images anew") as progress:
             images = library.regenerate(dataset, wanted, progress=progress)
         click.echo(json.dumps(_regenerate_facts(images)) if as_json else "\n".join(_regenerate_lines(images)))
         return int(images.num_bit_exact < len(images.images))
     if repair:
-        with RunProgress(noun="shards") as progress:
+        with RunProgress(noun="shards", doing="checking shards") as progress:
             done = library.repair(
                 dataset,
                 RepairOptions(model=model, device=device, num_workers=num_workers),
@@ -77,7 +77,7 @@ def command(
             )
         click.echo(json.dumps(_repair_facts(done)) if as_json else "\n".join(_repair_lines(done)))
         return int(not done.report.sound)
-    with RunProgress(noun="images" if sample else "shards") as progress:
+    with RunProgress(noun="images" if sample else "shards", doing="checking shards") as progress:
         report = library.verify(
             dataset, VerifyOptions(sample=sample, seed=seed, num_workers=num_workers), progress=progress
         )
@@ -120,9 +120,13 @@ def _finite(decibels: float | None) -> float | None:
 def _report_lines(report: Any) -> list[str]:
     """What was looked at, then the problems by kind, then the verdict."""
     if report.sample is not None:
-        looked = f"{report.num_images} random images (seed {report.seed}) and {report.num_parts} manifest parts"
+        looked = f"{counted(report.num_images, 'random image')} (seed {report.seed})"
+        looked += f" and {counted(report.num_parts, 'manifest part')}"
     else:
-        looked = f"{report.num_rows} rows, {report.num_images} images, {report.num_shards} shards"
+        looked = (
+            f"{counted(report.num_rows, 'row')}, {counted(report.num_images, 'image')}, "
+            f"{counted(report.num_shards, 'shard')}"
+        )
     state = "committed" if report.finished else "not finished"
     lines = [f"{report.url}: {report.kind}, {state}: checked {looked}, {size(report.num_bytes)}"]
     counts = Counter(problem.kind for problem in report.problems)
@@ -149,14 +153,16 @@ def _repair_lines(done: Any) -> list[str]:
             None: "no digest of it was left to compare with",
         }[one.identical]
         lines.append(f"{', '.join(one.files)}: {one.how}: {verdict}")
-    lines.append(f"{len(done.repaired)} shards repaired" + (", dataset.json written anew" if done.committed else ""))
+    lines.append(
+        f"{counted(len(done.repaired), 'shard')} repaired" + (", dataset.json written anew" if done.committed else "")
+    )
     return [*lines, *_report_lines(done.report)]
 
 
 def _regenerate_lines(images: Any) -> list[str]:
     total = len(images.images)
     lines = [
-        f"{images.url}: {total} random images (seed {images.seed}) generated anew on {images.device}",
+        f"{images.url}: {counted(total, 'random image')} (seed {images.seed}) generated anew on {images.device}",
         f"bit-exact: {images.num_bit_exact} of {total}",
         f"largest pixel difference: {images.largest_pixel_difference} of 255",
         f"PSNR: min {_decibels(images.min_psnr)}, mean over those that differ {_decibels(images.mean_psnr)}",

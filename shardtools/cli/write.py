@@ -8,6 +8,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.cli.writing_options import run, writing_options
+from shardtools.words import counted
 from shardtools.writing import WriteOptions
 
 EPILOG = """\b
@@ -44,6 +45,7 @@ def command(source: str, dataset: str, discard_append: bool, as_json: bool, **op
 
         num_parts = discard_unfinished_append(dataset)
         click.echo(
-            f"dropped an unfinished append of {num_parts} shards" if num_parts else "no append to drop", err=True
+            f"dropped an unfinished append of {counted(num_parts, 'shard')}" if num_parts else "no append to drop",
+            err=True,
         )
     run(source, dataset, options, as_json=as_json)

@@ -40,7 +40,7 @@ def run(source: str, dataset: str, options: dict[str, Any], *, as_json: bool) ->
         encoding=EncodingOptions(**values_of(EncodingOptions, options)),
         **values_of(WriteOptions, options),
     )
-    with RunProgress(noun="samples", before="starting") as progress:
+    with RunProgress(noun="samples", before="starting", doing="listing the source") as progress:
         result = write_dataset(wanted, progress=progress)
     click.echo(json.dumps(asdict(result)) if as_json else summary(result))
 

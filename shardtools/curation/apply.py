@@ -36,6 +36,7 @@ from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_
 from shardtools.manifest import digest
 from shardtools.sources import SourceOptions, open_source
 from shardtools.storage import Storage, open_storage
+from shardtools.words import counted
 
 _APPLY, _UNDO = "apply", "undo"
 _VIEW_CHARACTERS = 4000
@@ -189,7 +190,8 @@ def _run(
 def _whole(info: DatasetInfo | None, storage: Storage, num_written: int) -> DatasetInfo:
     if info is None:
         raise RunError(
-            f"stopped after {num_written} samples, {storage.url} is not finished: run the same command again, "
+            f"stopped after {counted(num_written, 'sample')}, {storage.url} is not finished: run the same "
+            "command again, "
             "it resumes"
         )
     return info

@@ -21,6 +21,7 @@ from shardtools.curation.labels import KnownClasses
 from shardtools.dataset import Dataset
 from shardtools.errors import QueryError
 from shardtools.sample import STATUS_OK
+from shardtools.words import counted
 
 CHANGES_SCHEMA = pa.schema(
     [
@@ -187,11 +188,12 @@ class _Finder:
                 ", ..." if len(missing) > _SHOWN else ""
             )
             raise QueryError(
-                f"{len(missing)} keys of the view are not in {self._url}: {shown}: leave them out, or give the dataset "
+                f"{counted(len(missing), 'key of the view is', 'keys of the view are')} not in {self._url}: "
+                f"{shown}: leave them out, or give the dataset "
                 "that has them"
             )
         if not any(self.counts[action] for action in (DROP, RELABEL, REWEIGHT)):
-            found = ", ".join(f"{count} rows {what}" for what, count in self.counts.items()) or "no edit"
+            found = ", ".join(f"{counted(count, 'row')} {what}" for what, count in self.counts.items()) or "no edit"
             raise QueryError(f"the view changes nothing in {self._url} ({found}): expected at least one change")
 
 

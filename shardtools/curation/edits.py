@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from shardtools.errors import OptionError, ShardtoolsError
 from shardtools.hashes import hash_texts
+from shardtools.words import counted
 
 DROP, RELABEL, REWEIGHT = ACTIONS = ("drop", "relabel", "reweight")
 MAX_REASON_CHARACTERS = 500
@@ -72,7 +73,9 @@ def check_edits(table: pa.Table, *, keep: bool, drop: bool, where: str, error: t
         raise error(f"{where} has no row: expected at least one key, relax its conditions")
     keys = _text(table, "key", where, error)
     if keys.null_count:
-        raise error(f"{where} has {keys.null_count} rows without key: leave them out (where key is not null)")
+        raise error(
+            f"{where} has {counted(keys.null_count, 'row')} without key: leave them out (where key is not null)"
+        )
     _check_once(keys, where, error)
     count = table.num_rows
     reasons = _reasons(table, where, error) if "reason" in names else pa.nulls(count, pa.string())
@@ -118,7 +121,8 @@ def _check_once(keys: pa.Array, where: str, error: type[ShardtoolsError]) -> Non
         shown = ", ".join(ascii(key) for key in twice.field("values")[:_SHOWN].to_pylist())
         more = ", ..." if len(twice) > _SHOWN else ""
         raise error(
-            f"{where} has {len(twice)} keys more than once ({shown}{more}): a key has one edit, keep one of each"
+            f"{where} has {counted(len(twice), 'key')} more than once ({shown}{more}): a key has one edit, keep "
+            "one of each"
         )
 
 

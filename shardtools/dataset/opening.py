@@ -19,6 +19,7 @@ from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import Part, decode_part
 from shardtools.shards import parse_part_path
 from shardtools.storage import Storage, open_storage
+from shardtools.words import counted
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
@@ -104,7 +105,8 @@ def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Da
             ) from None
         if not incomplete:
             raise DatasetError(
-                f"{storage.url} is not finished ({len(paths)} shards so far): run the job that makes it again, it "
+                f"{storage.url} is not finished ({counted(len(paths), 'shard')} so far): run the job that makes "
+                "it again, it "
                 "resumes"
             ) from None
         return Dataset(storage=storage, info=None, part_paths=tuple(paths))

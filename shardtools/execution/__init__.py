@@ -18,6 +18,7 @@ from shardtools.execution.launch import (
 from shardtools.execution.lifetime import die_with_parent, stop_on_sigterm
 from shardtools.execution.messages import (
     Batch,
+    Doing,
     Ended,
     EndReason,
     Failed,
@@ -40,6 +41,7 @@ __all__ = [
     "GRACE_SECONDS",
     "Batch",
     "Child",
+    "Doing",
     "EndReason",
     "Ended",
     "EventLog",

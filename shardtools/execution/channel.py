@@ -21,6 +21,9 @@ from shardtools.execution.messages import Failed, Message, Notice, Progress
 _LONGEST_LINE = 3000
 """Bytes of an error's or notice's text. Such a message stays below PIPE_BUF, so forks may share the pipe."""
 
+INSTALL_AGAIN = "a library is missing or does not fit the others: pip install -U 'shardtools[audit]' brings all of them"
+"""What to do about an `ImportError`: what is not installed at all was refused before."""
+
 _LENGTH = struct.Struct(">I")
 
 
@@ -73,7 +76,8 @@ def failure(error: BaseException) -> Failed:
     line, kind = _cut(first_line(error)), type(error).__name__
     if isinstance(error, ShardtoolsError):
         return Failed(kind=kind, text=line)
-    return Failed(kind="RunError", text=kind if line == kind else f"{kind}: {line}")
+    text = kind if line == kind else f"{kind}: {line}"
+    return Failed(kind="RunError", text=f"{text}: {INSTALL_AGAIN}" if isinstance(error, ImportError) else text)
 
 
 def _cut(text: str) -> str:

@@ -22,7 +22,7 @@ from typing import IO
 
 import shardtools.errors
 from shardtools.errors import DatasetBusyError, RunError, ShardtoolsError
-from shardtools.execution.channel import unpack
+from shardtools.execution.channel import INSTALL_AGAIN, unpack
 from shardtools.execution.messages import Failed, Message, Progress
 
 _POLL_SECONDS = 0.5
@@ -173,10 +173,13 @@ class _Group:
             # One that was asked to end before it could answer is not what went wrong.
             stopped_at_once = code == -signal.SIGTERM and one.was_stopped
             if code and not stopped_at_once:
-                how = f"was killed by signal {-code}" if code < 0 else f"failed: {_last_line(one.errors)}"
+                said = _last_line(one.errors)
+                how = f"was killed by signal {-code}" if code < 0 else f"failed: {said}"
+                # The same command would fail in the same way.
+                cannot_load = code > 0 and said.startswith(("ImportError", "ModuleNotFoundError"))
                 raise RunError(
                     f"process {number} of {len(self.running)} {how}: what is committed in {self.where} stays, "
-                    "run the same command again"
+                    + (INSTALL_AGAIN if cannot_load else "run the same command again")
                 )
 
 

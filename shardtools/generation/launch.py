@@ -24,10 +24,12 @@ from shardtools.execution import (
     run_children,
     run_in_child,
 )
+from shardtools.extras import GENERATING, require
 from shardtools.generation.estimating import remember_speed
 from shardtools.generation.options import GenerateOptions
 from shardtools.generation.preparing import Job, Prepared, begin, prepare
 from shardtools.storage import Storage, open_storage
+from shardtools.words import counted
 
 GENERATOR = ("-m", "shardtools.pipelines.generate.job")
 """What follows the interpreter on the command line of the process that generates."""
@@ -93,8 +95,10 @@ class Generation:
             num_ranks: Ranks that are there already; `None` for as many as the options ask for.
 
         Raises:
-            ShardtoolsError: An option, the template, a class or the model is wrong.
+            ShardtoolsError: An option, the template, a class or the model is wrong, or a library is missing.
         """
+        # First: looking a model up may fetch gigabytes.
+        require("gen-sd", GENERATING, extra="generate")
         self._started = time.monotonic()
         self.prepared = prepare(options)
         self._retry_failed = options.retry_failed
@@ -147,7 +151,8 @@ class Generation:
             # A dataset whose failed images are made again is whole all along, so the tasks count too.
             how = "stopped" if stopped or made.stopped else "ended"
             raise RunError(
-                f"{how} after {made.rows} images, {self.where} is not finished: run the same command again, it resumes"
+                f"{how} after {counted(made.rows, 'image')}, {self.where} is not finished: run the same command "
+                "again, it resumes"
             )
         return GenerateResult(
             url=self.where,

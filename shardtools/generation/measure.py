@@ -11,6 +11,7 @@ import time
 
 from shardtools.errors import RunError
 from shardtools.execution import Ended, Message
+from shardtools.extras import GENERATING, require
 from shardtools.generation.estimating import Estimate, estimate, remember_speed
 from shardtools.generation.launch import run_ranks
 from shardtools.generation.plan import Plan
@@ -23,10 +24,11 @@ def measured_estimate(prepared: Prepared) -> Estimate:
     """The cost of the plan; times one batch a process where this machine has no speed for the settings yet.
 
     Raises:
-        RunError: A process failed, for lack of memory say.
+        RunError: A process failed, for lack of memory say, or a library is missing.
     """
     found = estimate(prepared)
     if found is None:
+        require("gen-sd --dry-run, which measures a speed where none is known,", GENERATING, extra="generate")
         _measure(prepared)
         found = estimate(prepared)
     if found is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from shardtools.errors import ModelError, first_line
+from shardtools.extras import require
 from shardtools.generation.options import EMBEDDED_MODEL
 from shardtools.hashes import stream_digest
 
@@ -141,10 +142,14 @@ def _file_digest(file: Path) -> str:
 
 def _download(hub_id: str) -> Path:
     """The pipeline's snapshot in the hub's cache, fetched where it is not complete."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ModelError("a hub id needs the generate extra: pip install 'shardtools[generate]'") from None
+    require(f"the model {hub_id!r}, which is no folder here and so a hub id,", ("huggingface_hub",), extra="generate")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    # A bar for each file, which nobody asked for: who called shows progress. The switch is the whole process's.
+    were_disabled = are_progress_bars_disabled()
+    if not were_disabled:
+        disable_progress_bars()
     try:
         return Path(snapshot_download(hub_id, allow_patterns=_HUB_PATTERNS))
     except Exception as error:
@@ -154,6 +159,9 @@ def _download(hub_id: str) -> Path:
             f"model {hub_id!r} is no folder here and was not fetched from the hub ({first_line(error)}): check the "
             "name or the network"
         ) from None
+    finally:
+        if not were_disabled:
+            enable_progress_bars()
 
 
 def _read_json(file: Path, folder: Path) -> dict[str, Any]:

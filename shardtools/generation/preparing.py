@@ -33,6 +33,7 @@ from shardtools.sample import STATUS_OK
 from shardtools.shards import parse_part_path
 from shardtools.storage import Storage
 from shardtools.taxonomy import DEFAULT_CLASSES, ImageClass, load_classes
+from shardtools.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,9 @@ def begin(prepared: Prepared, storage: Storage, *, retry_failed: bool) -> Job:
     done = {parse_part_path(path)[1] for path in list_parts(storage)}
     missing = tuple(index for index in range(prepared.plan.num_shards) if index not in done)
     if retry_failed and missing:
-        raise PlanError(f"{storage.url} still lacks {len(missing)} shards: run gen-sd without --retry-failed first")
+        raise PlanError(
+            f"{storage.url} still lacks {counted(len(missing), 'shard')}: run gen-sd without --retry-failed first"
+        )
     tasks = (
         _shards_with_failures(Dataset(storage=storage, info=None, part_paths=tuple(list_parts(storage))))
         if retry_failed
@@ -201,7 +204,8 @@ def _counts(options: GenerateOptions, classes: list[ImageClass]) -> tuple[int, .
     missing = [one.wnid for one in classes if not found[one.wnid]]
     if missing:
         raise PlanError(
-            f"{options.like} has no images of {len(missing)} of {len(classes)} classes ({', '.join(missing[:3])}): "
+            f"{options.like} has no images of {len(missing)} of {counted(len(classes), 'class', 'classes')} "
+            f"({', '.join(missing[:3])}): "
             "choose the --classes it holds"
         )
     return tuple(found[one.wnid] for one in classes)

@@ -79,7 +79,7 @@ class KeyChecker:
         nulls = next((name for name in self._unique if table[name].null_count), None)
         if nulls is not None:
             raise DatasetError(
-                f"{where} has {table[nulls].null_count} rows without {nulls}: every row names its {nulls}"
+                f"{where} has {counted(table[nulls].null_count, 'row')} without {nulls}: every row names its {nulls}"
             )
         self._connection.register("part", table.select(list(self._unique)))
         try:

@@ -11,6 +11,7 @@ from shardtools.dataset import Dataset, DatasetInfo, commit_path
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import digest
 from shardtools.overlays.overlay_file import OverlayInfo
+from shardtools.words import counted
 
 _SHOWN_DIGITS = 8
 
@@ -33,8 +34,9 @@ def check_fits(info: OverlayInfo, dataset: Dataset, *, where: str) -> None:
         raise DatasetError(f"overlay {info.name} at {where} cannot be used: {url} is not finished: finish it first")
     now = digest(dataset.content)[:_SHOWN_DIGITS]
     found = (
-        f"overlay {info.name} at {where} was written for commit {made_for} ({info.dataset_num_rows} rows) of its "
-        f"dataset, {url} is at commit {now} ({dataset.info.num_rows} rows)"
+        f"overlay {info.name} at {where} was written for commit {made_for} "
+        f"({counted(info.dataset_num_rows, 'row')}) of its "
+        f"dataset, {url} is at commit {now} ({counted(dataset.info.num_rows, 'row')})"
     )
     earlier = _earlier_commit(dataset, info.dataset_sha256)
     accept = f"`shardtools overlay accept {url} {info.name}`"

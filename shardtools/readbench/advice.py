@@ -6,6 +6,7 @@ import math
 import shlex
 
 from shardtools.readbench.result import ReadBench
+from shardtools.words import counted
 
 _WORTH_SAYING = 0.1
 _SLOW_TABLE_SECONDS = 1.0
@@ -27,7 +28,9 @@ def advise(bench: ReadBench) -> list[str]:
         *_table(bench),
     ]
     if bench.num_bad:
-        lines.append(f"{bench.num_bad} images could not be decoded: shardtools verify {shlex.quote(bench.dataset)}")
+        lines.append(
+            f"{counted(bench.num_bad, 'image')} could not be decoded: shardtools verify {shlex.quote(bench.dataset)}"
+        )
     return lines
 
 

@@ -14,7 +14,7 @@ from shardtools.report.outliers import OutlierKind
 from shardtools.report.pairs import Pairs
 from shardtools.report.reading import Missing
 from shardtools.report.suspects import Suspects
-from shardtools.words import rough_size
+from shardtools.words import counted, rough_size
 
 _BARS = 40
 """Classes with a bar each; of more, those with the most and the fewest images."""
@@ -99,7 +99,11 @@ def _classes_panel(facts: DatasetFacts) -> Markup:
         ]
     notes = []
     if facts.num_unlabeled:
-        notes.append(element("p", f"{facts.num_unlabeled:,} images have no label.", class_="note"))
+        notes.append(
+            element(
+                "p", f"{counted(facts.num_unlabeled, 'image has', 'images have', spec=',')} no label.", class_="note"
+            )
+        )
     counts = [sum(one.images.values()) for one in facts.classes]
     if min(counts) != max(counts):
         ratio = f", {max(counts) / min(counts):.3g} to 1" if min(counts) else ""

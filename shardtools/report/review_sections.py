@@ -13,6 +13,7 @@ from shardtools.report.outliers import OutlierKind
 from shardtools.report.pairs import Pairs
 from shardtools.report.reading import Missing
 from shardtools.report.suspects import LIKELY, Suspects
+from shardtools.words import counted
 
 KEYS = (
     ("j, k, arrows", "next and previous card; up and down by rows"),
@@ -43,8 +44,9 @@ def suspects_section(facts: DatasetFacts, suspects: Suspects | Missing) -> Marku
     if isinstance(suspects, Missing):
         return _section("suspects", "Suspect labels", missing(suspects))
     rest = suspects.num_all - len(suspects.shown)
-    count = f"The {len(suspects.shown):,} most suspicious of {suspects.num_all:,}" if rest else f"{suspects.num_all:,}"
-    lead = f"{count} samples with another label suggested, or more likely wrong than right."
+    count = counted(suspects.num_all, "sample", spec=",")
+    count = f"The {len(suspects.shown):,} most suspicious of {count}" if rest else count
+    lead = f"{count} with another label suggested, or more likely wrong than right."
     if not suspects.shown:
         expected = expectations_table(suspects.expected, least_shown=math.inf)
         return _section("suspects", "Suspect labels", element("p", lead, class_="note"), expected)
@@ -79,7 +81,10 @@ def pairs_section(facts: DatasetFacts, pairs: Pairs | Missing) -> Markup:
     if isinstance(pairs, Missing):
         return _section("duplicates", "Duplicates", missing(pairs))
     rest = pairs.num_all - len(pairs.shown)
-    lead = f"{pairs.num_all:,} pairs, {pairs.num_leaks:,} of them across splits (leaks), which come first."
+    lead = (
+        f"{counted(pairs.num_all, 'pair', spec=',')}, {pairs.num_leaks:,} of them across splits (leaks), "
+        "which come first."
+    )
     if rest:
         lead += f" {len(pairs.shown):,} are on this page."
     if not pairs.shown:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError
+from shardtools.execution import Doing, Progress, ignore
 from shardtools.report.class_map import find_class_map
 from shardtools.report.content import Findings, page_content, read_samples, script_json, wished_pictures
 from shardtools.report.facts import count
@@ -24,6 +25,7 @@ from shardtools.report.suspects import Suspects, find_suspects
 from shardtools.report.thumbnails import Thumbnails, make_thumbnails
 from shardtools.sql import Session
 from shardtools.storage import open_storage
+from shardtools.words import counted
 
 _SUFFIX = ".html"
 
@@ -52,7 +54,11 @@ class ReportResult:
 
 
 def write_report(
-    url: str | os.PathLike[str], out: str | os.PathLike[str], options: ReportOptions | None = None
+    url: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: ReportOptions | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> ReportResult:
     """Writes the page of a committed dataset.
 
@@ -60,6 +66,7 @@ def write_report(
         url: A folder or s3:// address.
         out: A path or s3:// address that ends in .html; a file already there is replaced.
         options: What is on it.
+        progress: Called with `Doing` at each step, and with `Batch` for pictures.
 
     Raises:
         DatasetError: There is no committed dataset, or its manifest is damaged.
@@ -71,25 +78,28 @@ def write_report(
     # Before any row is read: a wrong name must not cost the minutes that the page takes.
     if PurePosixPath(address).suffix.lower() != _SUFFIX:
         raise OptionError(f"a report is written to a name that ends in {_SUFFIX}, found {address!r}")
-    page, pictures = make_page(os.fspath(url), options)
+    page, pictures = make_page(os.fspath(url), options, progress or ignore)
     content = page_html(page, script_json(pictures.pictures))
     folder, slash, name = address.rpartition("/")
     open_storage(folder or slash or ".").write(name, content)
     return _result(page, pictures, address, len(content))
 
 
-def make_page(url: str, options: ReportOptions) -> tuple[Page, Thumbnails]:
-    """All that stands on the page; errors as `write_report`."""
+def make_page(url: str, options: ReportOptions, show: Progress = ignore) -> tuple[Page, Thumbnails]:
+    """All that stands on the page; progress and errors as `write_report`."""
     dataset = open_dataset(url)
     with Session([url], overlays=options.overlays) as session:
         tables = Tables(session, dataset, url, options.overlays)
         # The facts first: they refuse a dataset that is not finished.
+        show(Doing(text="counting"))
         facts = count(tables, dataset)
+        show(Doing(text="reading what audits found"))
         findings = Findings(
             suspects=find_suspects(tables, limit=options.num_suspects, num_neighbors=options.num_neighbors),
             pairs=find_pairs(tables, limit=options.num_pairs),
             outliers=find_outliers(tables, limit=options.num_outliers),
         )
+        show(Doing(text="drawing the map of classes"))
         class_map = find_class_map(tables)
         yields = find_yields(tables)
         # Findings name samples by key alone. Their rows are read once for all, and no SQL is asked after this block.
@@ -107,7 +117,7 @@ def make_page(url: str, options: ReportOptions) -> tuple[Page, Thumbnails]:
     )
     # The same page without pictures says how much room is left for them; each sample may need a few digits more.
     room = options.max_bytes - len(page_html(page, "[]")) - 8 * len(rows)
-    pictures = make_thumbnails(dataset.storage, rows, wishes, max_bytes=max(room, 0))
+    pictures = make_thumbnails(dataset.storage, rows, wishes, max_bytes=max(room, 0), progress=show)
     return page.with_content(page_content(facts, findings, rows, pictures.numbers)), pictures
 
 
@@ -119,9 +129,12 @@ def _result(page: Page, pictures: Thumbnails, address: str, num_bytes: int) -> R
     notes = [section.reason for section in sections if isinstance(section, Missing)]
     if pictures.failures:
         key, reason = next(iter(pictures.failures.items()))
-        notes.append(f"{len(pictures.failures)} images could not be shown, first {key!r}: {reason}")
+        notes.append(f"{counted(len(pictures.failures), 'image')} could not be shown, first {key!r}: {reason}")
     if pictures.num_left_out:
-        notes.append(f"{pictures.num_left_out} thumbnails were left out to stay under the limit: raise --max-megabytes")
+        notes.append(
+            f"{counted(pictures.num_left_out, 'thumbnail was', 'thumbnails were')} left out to stay "
+            "under the limit: raise --max-megabytes"
+        )
     return ReportResult(
         path=address,
         num_bytes=num_bytes,

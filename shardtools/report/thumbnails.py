@@ -16,6 +16,7 @@ from typing import Any
 
 from shardtools.encoding.picture import load_picture, shrink
 from shardtools.errors import NotFoundError, StorageError
+from shardtools.execution import Batch, Doing, Progress, ignore
 from shardtools.storage import Storage
 
 _BATCH = 256
@@ -54,6 +55,7 @@ def make_thumbnails(
     wishes: Sequence[tuple[str, int]],
     *,
     max_bytes: int,
+    progress: Progress = ignore,
 ) -> Thumbnails:
     """Reads and shrinks images until the limit is reached.
 
@@ -62,6 +64,7 @@ def make_thumbnails(
         rows: Key -> manifest row with shard, member_offset, num_bytes, image_format, width and height.
         wishes: (key, longer side in pixels), the most wanted first; a key that comes twice is made once.
         max_bytes: Of all pictures in base64.
+        progress: Called with `Doing`, and with `Batch` for the pictures that were read.
 
     Raises:
         StorageError: The storage keeps failing.
@@ -73,6 +76,7 @@ def make_thumbnails(
             # Wishes come in order of weight, so the first for a key, a card of its own, wins over a later small
             # neighbour.
             pixels.setdefault(key, side)
+    progress(Doing(text="shrinking pictures", total=len(pixels), noun="pictures"))
     numbers: dict[str, int] = {}
     num_bytes = num_storage_failures = 0
     threads = _LOCAL_THREADS if storage.is_local else _REMOTE_THREADS
@@ -99,6 +103,7 @@ def make_thumbnails(
                     num_bytes += len(result) + len('"",')
                     numbers[result] = found.numbers[key] = len(found.pictures)
                     found.pictures.append(result)
+            progress(Batch(rows=len(keys)))
             # Only now, at the end of a batch: it lies in the order of files, and smaller pictures behind the first that
             # did not fit were still taken. What was never read counts as left out too.
             if found.num_left_out:

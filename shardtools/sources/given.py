@@ -24,6 +24,7 @@ from shardtools.manifest import PROVENANCE_COLUMNS, SCHEMA
 from shardtools.shards import check_key, check_split
 from shardtools.sources.image.check import MAX_SAMPLE_BYTES
 from shardtools.taxonomy import load_classes
+from shardtools.words import counted
 
 ENCODED, GRAY, RGB = 0, 1, 3
 """Bytes a pixel of an array; 0 stands for the bytes of an encoded image."""
@@ -106,7 +107,11 @@ def label_of(label: object, number: int, wnids: Sequence[str] | None) -> int | N
         found = -1
     last = _MAX_CLASS_INDEX if wnids is None else len(wnids) - 1
     if not 0 <= found <= last:
-        what = "a whole number from 0" if wnids is None else f"one of {len(wnids)} classes, a whole number from 0"
+        what = (
+            "a whole number from 0"
+            if wnids is None
+            else f"one of {counted(len(wnids), 'class', 'classes')}, a whole number from 0"
+        )
         raise SourceError(
             f"label of image {number}: expected {what} to {last}, or None, found {label!r}: give its class index"
         )

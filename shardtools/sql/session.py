@@ -29,6 +29,7 @@ from shardtools.sql.explain import explain
 from shardtools.sql.overlay_tables import OverlayTables
 from shardtools.storage import StoredObject
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
+from shardtools.words import counted
 
 ROWS_PER_BATCH = 20_000
 """Rows of a result that are in Python's memory at a time."""
@@ -130,7 +131,7 @@ class Session:
         self._handlers: list[StorageHandler] = []
         self._has_events = False
         self.notes = tuple(
-            f"{name} is not finished: the rows are those of the {len(dataset.part_paths)} shards so far"
+            f"{name} is not finished: the rows are those of the {counted(len(dataset.part_paths), 'shard')} so far"
             for name, dataset in zip(names, self._datasets, strict=True)
             if dataset.info is None
         )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.errors import OptionError, RunError
+from shardtools.extras import require
 from shardtools.training.metrics import Columns, read_metrics
 from shardtools.words import counted
 
@@ -61,15 +62,14 @@ def draw_curves(run_folders: Sequence[str | os.PathLike[str]], out_png: str | os
         raise OptionError("curves need at least one run, found none: name the folders that runs were given as --out")
     if Path(out_png).suffix.lower() != ".png":
         raise OptionError(f"curves are written as .png, found {os.fspath(out_png)!r}: give a name that ends in .png")
+    require("curves", ("matplotlib",), extra="train")
     runs = [
         _read(number, run, name)
         for number, (run, name) in enumerate(zip(run_folders, _names(run_folders), strict=True))
     ]
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RunError("curves need matplotlib, found none: pip install 'shardtools[train]'") from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     # Without pyplot: it would take over signals, backends and figures of the caller.
     figure = Figure(figsize=(18, 10), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)

@@ -30,6 +30,7 @@ from shardtools.loader.reading.options import ReadOptions
 from shardtools.quoting import quoted_name, quoted_text
 from shardtools.training.classes import ClassPlan
 from shardtools.training.options import Recipe, TrainOptions
+from shardtools.words import counted
 
 EVALUATION_BATCH = 2
 """Images of an evaluation's batch for each of a training batch: nothing is kept for a backward pass."""
@@ -78,7 +79,8 @@ def training_loader(options: TrainOptions, share: Share, classes: ClassPlan | No
     if batch_size % parts:
         fitting = -(-batch_size // parts) * parts
         raise OptionError(
-            f"batch_size {batch_size} is not a multiple of {share.world_size} processes x {options.accumulation} "
+            f"batch_size {batch_size} is not a multiple of {counted(share.world_size, 'process', 'processes')} "
+            f"x {options.accumulation} "
             f"passes: take another number of processes or another --accumulation, or --set batch_size={fitting}"
         )
     shuffle = "weighted" if options.weighted == "sampling" else options.shuffle

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from shardtools.dataset import acquire
 from shardtools.errors import OptionError, RunError, ShardtoolsError
 from shardtools.execution import CHILD_DECIDES, Child, Held, Message, Notice, Progress, ignore, run_in_child
+from shardtools.extras import TRAINING, is_installed, of_encoder, require
 from shardtools.storage import Storage, open_storage
 from shardtools.training.classes import plan_classes
 from shardtools.training.curves import draw_curves
@@ -80,6 +81,20 @@ def processes_to_ask(options: TrainOptions) -> int:
     return 1 if options.device == "cpu" else CHILD_DECIDES
 
 
+def require_training_libraries(options: TrainOptions) -> None:
+    """Fails early where what a training needs is not installed.
+
+    Raises:
+        RunError: A library is missing.
+    """
+    own = set(of_encoder(options.recipe.encoder)) | ({"torchvision"} if options.decoder == "gpu" else set())
+    require("train", (*TRAINING, *sorted(own)), extra="train")
+    if options.tensorboard:
+        require("train --tensorboard", ("tensorboard",), extra="train", otherwise="leave it out: --no-tensorboard")
+    if options.wandb is not None and not is_installed("wandb"):
+        raise OptionError("wandb is not installed: pip install wandb, or leave --wandb out")
+
+
 class Training:
     """A run of `train`, for ranks of any launcher; an `execution.Launch`."""
 
@@ -91,7 +106,7 @@ class Training:
         program: tuple[str, ...] = TRAINER,
         check: Callable[[], object] = lambda: None,
     ) -> None:
-        """Looks at nothing yet.
+        """Looks for the libraries only.
 
         Args:
             options: What to train.
@@ -99,7 +114,11 @@ class Training:
             program: What trains; it takes `(TrainOptions, ranks, parent's pid)` pickled on its standard input and
                 reports as `shardtools.pipelines.train.job` does.
             check: Called before the child is started, if there is anything to do; raises what forbids it.
+
+        Raises:
+            RunError: A library is missing.
         """
+        require_training_libraries(options)
         self._options, self._show, self._program, self._check = options, show, program, check
         self._storage = open_storage(options.out)
         self._finished: TrainResult | None = None

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from shardtools.dataset import PlanFile
 from shardtools.errors import ModelError, RunError
+from shardtools.extras import GENERATING, require
 from shardtools.generation import ResolvedModel, resolve_model
 from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import count_gpus
@@ -158,7 +159,9 @@ def find_model(plan: PlanFile, wanted: str | None, expected_digest: str) -> Reso
 
     Raises:
         ModelError: It is not here, or it is another one.
+        RunError: A library that makes images is missing.
     """
+    require("making images again", GENERATING, extra="generate")
     model_id = str(plan.notes.get("model_id"))
     try:
         model = resolve_model(wanted or model_id)

@@ -18,6 +18,7 @@ from shardtools.errors import RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.sources import open_source
 from shardtools.storage import open_storage
+from shardtools.words import counted
 from shardtools.writing.job import check_apart
 from shardtools.writing.options import WriteOptions
 from shardtools.writing.targets import AppendTarget, NewTarget
@@ -99,7 +100,8 @@ def write_dataset(
             info = target.commit_if_whole(source)
     if info is None:
         raise RunError(
-            f"stopped after {made.rows} samples, {storage.url} is not finished: run the same command again, it resumes"
+            f"stopped after {counted(made.rows, 'sample')}, {storage.url} is not finished: run the same command "
+            "again, it resumes"
         )
     return WriteResult(
         url=storage.url,

@@ -223,7 +223,7 @@ def test_classes_that_the_reference_lacks(tmp_path: Path, real: str) -> None:
     ]
     strange = make_labeled(tmp_path / "strange", [0, 0], names=("yak",))
     with_features(strange, np.array([E0, E0]))
-    with pytest.raises(OptionError, match=r"no sample of 1 of 1 classes .*: are their classes named alike\?"):
+    with pytest.raises(OptionError, match=r"no sample of 1 of 1 class .*: are their classes named alike\?"):
         nearest_classes(NearestOptions(dataset=strange, reference=real, allow_missing=True))
 
 

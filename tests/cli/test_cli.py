@@ -116,3 +116,16 @@ def test_shell_completes_commands_and_options() -> None:
 
     assert commands.split() == ["plain,verify"]
     assert options.split() == ["plain,--guidance-scale"]
+
+
+@pytest.mark.parametrize(("words", "is_shown"), [((), False), (("-W", "default"), True)])
+def test_warnings_of_libraries_are_for_who_asks(words: tuple[str, ...], is_shown: bool) -> None:
+    program = (
+        "import warnings\n"
+        "from shardtools import cli\n"
+        "cli.cli.callback = lambda: warnings.warn('a library will change', FutureWarning)\n"
+        "import sys; sys.argv = ['shardtools', 'recipes']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, *words, "-c", program], capture_output=True, text=True, check=True)
+    assert ("a library will change" in done.stderr) is is_shown and (is_shown or done.stderr == "")

@@ -54,7 +54,7 @@ def test_from_pixels_to_a_leak(datasets: tuple[str, str], tmp_path: Path) -> Non
     assert "cat_near (train of " in leak
     assert "perceptual, distance" in leak
     assert leak.endswith("other label")
-    assert found.stdout.splitlines()[-1] == "1 pairs lie across splits"
+    assert found.stdout.splitlines()[-1] == "1 pair lies across splits"
 
     assert run(duplicates, *datasets, "--no-overlay").return_value == 0
     exact = run(duplicates, *datasets, "--kind", "exact", "--fail-on-leak", "--no-overlay")

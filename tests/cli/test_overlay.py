@@ -47,7 +47,7 @@ def test_an_overlay_from_its_import_to_its_removal(dataset: str, fixes: str) -> 
     assert header.split() == ["name", "rows", "columns", "made", "by", "usable"]
     assert line.split() == ["fixes", "2", "key,", "class_index", "shardtools", "overlay", "import", "yes"]
     shown = run("show", dataset, "fixes", "--check").stdout.splitlines()
-    assert shown[0] == f"{dataset}/overlays/fixes: 2 rows in 1 parts, made by shardtools overlay import"
+    assert shown[0] == f"{dataset}/overlays/fixes: 2 rows in 1 part, made by shardtools overlay import"
     assert shown[1:4] == ["columns: key string, class_index int64", "unique: key", 'settings: {"file": "fixes.csv"}']
     [record] = json.loads(run("list", dataset, "--json").stdout)
     assert record == json.loads(run("show", dataset, "fixes", "--json").stdout)

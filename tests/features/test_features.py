@@ -197,7 +197,7 @@ def test_names_and_lists(dataset: str, store: FeatureStore, tmp_path: Path, valu
     remove_features(url, "one")
     assert only_features(url, None) == "two" and list(Path(url, "features", "one").iterdir()) == []
     Path(url, "features", "two", "features.json").unlink()
-    with pytest.raises(DatasetError, match=r"are not finished \(1 parts so far\): run `shardtools features` again"):
+    with pytest.raises(DatasetError, match=r"are not finished \(1 part so far\): run `shardtools features` again"):
         open_features(url, "two")
 
 

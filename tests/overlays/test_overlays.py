@@ -103,7 +103,7 @@ def test_keys_of_other_kinds_of_text_are_taken(dataset: str) -> None:
         ([table(0, 99, 98, 97, 96)], r"has 4 keys not in .*: 'sample0096', 'sample0097', 'sample0098', \.\.\.: leave"),
         ([pa.table({"key": ["it's", "sample0000"]})], 'has 1 key not in .*: "it\'s"'),
         ([table(0, 1, 0, 2, 2)], r"has 2 keys more than once: 'sample0000', 'sample0002': a key comes once: keep one"),
-        ([pa.table({"key": ["sample0000", None]})], "has 1 rows without key"),
+        ([pa.table({"key": ["sample0000", None]})], "has 1 row without key"),
         ([pa.table({"wnid": ["n1"]})], "has no column 'key': expected key among the columns, found 'wnid'"),
         ([pa.table({"key": [1]})], "column key of int64, expected text"),
         ([table(0, dataset=["x"])], "column 'dataset', which SQL adds itself"),

@@ -271,7 +271,7 @@ def test_damaged_images_are_noted(tmp_path: Path) -> None:
     content[place : place + 8] = bytes(8)
     shard.write_bytes(content)
     result = write_report(folder, tmp_path / "report.html")
-    assert result.notes[-1].startswith("1 images could not be shown, first 'image00000': UnidentifiedImageError")
+    assert result.notes[-1].startswith("1 image could not be shown, first 'image00000': UnidentifiedImageError")
     assert result.num_pictures == 5
     shard.unlink()
     result = write_report(folder, tmp_path / "report.html")

@@ -104,7 +104,7 @@ def test_classes_give_the_labels_their_names(tmp_path: Path) -> None:
 
     assert wnids("names", ["cat", "a dog"]) == ["a dog", "cat", None]
     assert wnids("set", "fashion") == [load_classes("fashion")[1].wnid, load_classes("fashion")[0].wnid, None]
-    with pytest.raises(SourceError, match="label of image 0: expected one of 1 classes"):
+    with pytest.raises(SourceError, match="label of image 0: expected one of 1 class"):
         wnids("few", ("cat",))
     for number, (classes, words) in enumerate(
         [(["cat", "cat"], "'cat' comes 2 times"), (["cat", ""], "found ''"), ([], "found none"), ([1], "found 1")]

@@ -30,6 +30,7 @@ from typing import Any
 from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import Child, Message, run_children
+from shardtools.extras import GENERATING, require
 from shardtools.pipelines.studies.imagenet_sd.cells import (
     SHORT,
     SWEEP_GUIDANCE,
@@ -243,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if only_report:
             print(report_study(options.out))
             return
+        require("the study", (*GENERATING, "matplotlib"), extra="train")
         report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
     except ShardtoolsError as error:
         print(f"study: {error}", file=sys.stderr)

@@ -35,6 +35,7 @@ from shardtools.features.neighbors import (
     index_path,
     open_index,
 )
+from shardtools.words import counted
 
 MOST_NEIGHBORS = 1024
 """Neighbours of a row that are asked for at most: FAISS on a GPU gives 2048."""
@@ -88,7 +89,7 @@ def open_feature_tables(
     def search(tables: Sequence[FeatureRows], min_similarity: float, is_asked: Bools) -> PositionPairs:
         count = int(is_asked.sum())
         if options.search == "exact" or (options.search == "auto" and count <= options.exact_rows):
-            report(f"comparing {count} features with each other")
+            report(f"comparing {counted(count, 'feature')} with each other")
             return embedding_pairs(tables, min_similarity, is_asked)
         return near_pairs(stores, min_similarity, is_asked, exact_rows=most, report=report)
 

@@ -22,6 +22,8 @@ from shardtools.audits.duplicates.hamming import PositionPairs, hamming_join, ha
 from shardtools.audits.duplicates.options import KINDS, DuplicatesOptions
 from shardtools.audits.duplicates.samples import Samples
 from shardtools.errors import DatasetError, OptionError
+from shardtools.execution import Doing, Progress, ignore
+from shardtools.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,8 +46,14 @@ class RowPairs:
         return len(self.left)
 
 
-def find_pairs(samples: Samples, options: DuplicatesOptions, feature_tables: FeatureTables | None = None) -> RowPairs:
-    """The pairs of all kinds that are asked for.
+def find_pairs(
+    samples: Samples,
+    options: DuplicatesOptions,
+    feature_tables: FeatureTables | None = None,
+    *,
+    progress: Progress = ignore,
+) -> RowPairs:
+    """The pairs of all kinds that are asked for; `progress` hears of each kind.
 
     Raises:
         OptionError: Features are asked for and not given, or do not fit together; or too many pairs.
@@ -54,6 +62,7 @@ def find_pairs(samples: Samples, options: DuplicatesOptions, feature_tables: Fea
     parts: list[tuple[int, PositionPairs]] = []
     for number, kind in enumerate(KINDS):
         if kind in options.kinds:
+            progress(Doing(text=f"looking for {kind} copies among {counted(len(samples), 'image')}"))
             parts.append((number, _of_kind(kind, samples, options, feature_tables)))
     return _merged(parts, len(samples))
 

@@ -31,8 +31,10 @@ from shardtools.audits.duplicates.pairs import RowPairs, find_pairs
 from shardtools.audits.duplicates.samples import Samples, read_samples
 from shardtools.dataset import open_dataset
 from shardtools.errors import AccessError, AlreadyExistsError
+from shardtools.execution import Doing, Progress, ignore
 from shardtools.overlays import find_overlay, write_overlay
 from shardtools.storage import open_storage
+from shardtools.words import counted
 
 PAIRS_SCHEMA = pa.schema(
     [
@@ -84,16 +86,19 @@ class DuplicatesResult:
     def counts(self) -> Counter[tuple[str, str, str, str, str]]:
         """Kind, dataset and split of a, dataset and split of b -> number of pairs."""
         columns = ("kind", "dataset_a", "split_a", "dataset_b", "split_b")
-        counted = self.pairs.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist()
-        return Counter({tuple(row[name] for name in columns): row["count_all"] for row in counted})
+        counts = self.pairs.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist()
+        return Counter({tuple(row[name] for name in columns): row["count_all"] for row in counts})
 
 
-def find_duplicates(options: DuplicatesOptions, feature_tables: FeatureTables | None = None) -> DuplicatesResult:
+def find_duplicates(
+    options: DuplicatesOptions, feature_tables: FeatureTables | None = None, *, progress: Progress | None = None
+) -> DuplicatesResult:
     """Finds the duplicates within and across datasets and splits, and writes what the options say.
 
     Args:
         options: Where to look, and for what.
         feature_tables: Features of all datasets; only the kind "embedding" needs them.
+        progress: Called with `Doing` at each step.
 
     Raises:
         DatasetError: A dataset is not finished, or its hashes are missing, or features leave out a split.
@@ -101,11 +106,13 @@ def find_duplicates(options: DuplicatesOptions, feature_tables: FeatureTables | 
         AlreadyExistsError: Another program wrote an overlay of the same name, and `replace` is not given.
         AccessError: A dataset cannot be written.
     """
+    show = progress or ignore
     samples = read_samples(options)
     if options.write:
         _check_overlays(options)
     # What may be refused has been looked at; from here on it is the long search, and what it finds is written last.
-    pairs = find_pairs(samples, options, feature_tables)
+    pairs = find_pairs(samples, options, feature_tables, progress=show)
+    show(Doing(text=f"grouping {counted(len(pairs.left), 'pair')}"))
     result = DuplicatesResult(
         pairs=_pairs_table(samples, pairs),
         groups=_groups_table(samples, pairs),
@@ -113,6 +120,7 @@ def find_duplicates(options: DuplicatesOptions, feature_tables: FeatureTables | 
         num_without_hash=int((~samples.has_hash).sum()) if options.uses_hashes else 0,
         num_without_feature=_num_without_feature(samples, options, feature_tables),
     )
+    show(Doing(text="writing what was found"))
     if options.pairs_file is not None:
         _write_pairs(result.pairs, options.pairs_file)
     if options.write:

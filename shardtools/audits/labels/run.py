@@ -21,6 +21,7 @@ from shardtools.errors import OptionError
 from shardtools.features import FeatureStore, only_features, open_features
 from shardtools.manifest import digest
 from shardtools.overlays import ROWS_PER_PART, Overlay, OverlayWriter, open_overlay, open_overlay_at
+from shardtools.words import counted
 
 MADE_BY = "shardtools audit"
 
@@ -58,7 +59,7 @@ def audit_dataset(options: LabelAuditOptions, *, report: Report | None = None) -
     ) as writer:
         rows = choose_rows(stores, split=options.split, where=options.where, allow_small=options.allow_small)
         for reason, count in rows.left_out.items():
-            say(f"{count} of {len(rows.keys)} samples are left out: {reason}")
+            say(f"{count} of {counted(len(rows.keys), 'sample')} are left out: {reason}")
         found = _judge(options, stores, training, rows, say)
         table = noise_table(found, rows)
         for start in range(0, table.num_rows, ROWS_PER_PART):
@@ -98,10 +99,13 @@ def _judge(
     margins = None
     if training is not None:
         records = read_margins(options.dataset, training, rows.keys.take(from_int64(rows.audited)))
-        say(f"margins of {len(records.epochs)} epochs of {training.url}")
+        say(f"margins of {counted(len(records.epochs), 'epoch')} of {training.url}")
         margins = records.margins
     encoders = ", ".join(store.info.encoder.name for store in stores)
-    say(f"judging {len(rows.audited)} labels of {len(rows.classes)} classes by {encoders}")
+    say(
+        f"judging {counted(len(rows.audited), 'label')} of {counted(len(rows.classes), 'class', 'classes')} by "
+        f"{encoders}"
+    )
     return audit_labels(
         [features_of(store, places) for store, places in zip(stores, rows.places, strict=True)],
         rows.given,

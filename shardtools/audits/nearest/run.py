@@ -28,6 +28,7 @@ from shardtools.errors import OptionError, PlanMismatchError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
 from shardtools.features.neighbors import neighbor_graph, search_exact
 from shardtools.overlays import OverlayWriter
+from shardtools.words import counted
 
 MADE_BY = "shardtools nearest"
 
@@ -118,7 +119,7 @@ def _judge(
     options: NearestOptions, store: FeatureStore, other: FeatureStore | None, say: Report
 ) -> tuple[_Side, _Side, pa.Table]:
     """Both sides, the same where there is no reference, and a row for each sample."""
-    say(f"means of the classes of {len(store)} samples")
+    say(f"means of the classes of {counted(len(store), 'sample')}")
     mine = _side(store)
     reference = mine if other is None else _side(other)
     if not options.allow_small:
@@ -172,7 +173,8 @@ def _own_places(mine: _Side, reference: _Side, options: NearestOptions) -> Int64
             else "allow_missing (--allow-missing) leaves their own distances empty"
         )
         raise OptionError(
-            f"{options.reference} has no sample of {len(missing)} of {len(found)} classes of {options.dataset} "
+            f"{options.reference} has no sample of {len(missing)} of {counted(len(found), 'class', 'classes')} "
+            f"of {options.dataset} "
             f"({shown}): {advice}"
         )
     place = mine.means.place_of(mine.labels)

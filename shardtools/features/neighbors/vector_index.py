@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.errors import DatasetError, NotFoundError, OptionError
+from shardtools.execution import Doing, Progress, ignore
 from shardtools.features.neighbors import faiss_library
 from shardtools.features.neighbors.exact import recall, search_exact
 from shardtools.features.neighbors.neighbors import NO_ROW, Floats, Int64s, Neighbors, prepared, to_distances
@@ -30,6 +31,7 @@ from shardtools.features.neighbors.options import (
     lists_path,
 )
 from shardtools.features.store import FeatureStore
+from shardtools.words import counted
 
 _ROWS_PER_BLOCK = 8192
 _QUERIES_PER_BLOCK = 1024
@@ -141,12 +143,13 @@ def without_rows(found: Neighbors, exclude: Int64s | None, k: int) -> Neighbors:
     )
 
 
-def build_index(store: FeatureStore, options: IndexOptions) -> VectorIndex:
+def build_index(store: FeatureStore, options: IndexOptions, *, progress: Progress = ignore) -> VectorIndex:
     """Builds an index, measures its recall and writes it beside the features.
 
     Args:
         store: The features.
         options: What to build; an index of the same kind is replaced.
+        progress: Called with `Doing` at each step.
 
     Raises:
         OptionError: The rows do not fit into the memory that is allowed, or there is no GPU and one is insisted on.
@@ -156,6 +159,7 @@ def build_index(store: FeatureStore, options: IndexOptions) -> VectorIndex:
     # First, so that a library or a GPU that is missing costs neither the work nor the index that is there.
     wants_gpus = options.kind != "flat" and faiss_library.wants_gpus(options.device)
     started = time.perf_counter()
+    progress(Doing(text=f"filling an index of {counted(len(store), 'row')}"))
     index = None if options.kind == "flat" else _filled(store, options)
     info = IndexInfo(
         kind=options.kind,
@@ -177,6 +181,7 @@ def build_index(store: FeatureStore, options: IndexOptions) -> VectorIndex:
     changes: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 3)}
     if index is not None:
         searched = faiss_library.to_gpus(index) if wants_gpus and _fits_gpu(info) else index
+        progress(Doing(text="measuring the recall"))
         changes |= _measure(VectorIndex(store, info, searched), options)
         faiss_library.set_effort(index, info.kind, changes["effort"])
         faiss_library.write(index, str(_local(store, data_path(info.kind))))

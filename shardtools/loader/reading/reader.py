@@ -32,6 +32,7 @@ from shardtools.loader.reading.remote import RemoteShards
 from shardtools.loader.table.samples import SampleTable
 from shardtools.storage import Storage, open_storage
 from shardtools.storage.s3 import S3Storage
+from shardtools.words import counted
 
 _LOCAL_STEPS_AHEAD = 8
 """Steps for which local files are opened and announced to the system before their turn."""
@@ -331,7 +332,8 @@ class BatchReader:
         allowed = max(_BAD_ALWAYS_ALLOWED, int(self.options.max_bad_share * len(self.table)))
         if len(bad) > allowed:
             raise ShardError(
-                f"{len(bad)} samples of epoch {epoch} were bad, allowed are {allowed} of {len(self.table)}; the last "
+                f"{counted(len(bad), 'sample')} of epoch {epoch} were bad, allowed are {allowed} of "
+                f"{len(self.table)}; the last "
                 f"one: {what}: run shardtools verify, or raise max_bad_share"
             )
 

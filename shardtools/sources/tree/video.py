@@ -7,7 +7,6 @@ they hold what the decoder of one machine made of the video, and FFmpeg does not
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import struct
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shardtools.errors import SourceError
+from shardtools.extras import is_installed
 from shardtools.sources.image.check import Rejection
 
 _MAX_FRAMES = 100_000
@@ -28,8 +28,10 @@ def require_opencv(where: str) -> None:
     Raises:
         SourceError: OpenCV is not installed.
     """
-    if importlib.util.find_spec("cv2") is None:
-        raise SourceError(f"{where}: reading .mp4 needs OpenCV: pip install opencv-python-headless")
+    if not is_installed("cv2"):
+        raise SourceError(
+            f"{where}: reading .mp4 needs OpenCV: pip install opencv-python-headless, which 'shardtools[video]' brings"
+        )
 
 
 def count_frames(content: bytes) -> int:

@@ -73,7 +73,7 @@ def begin(wanted: TrainOptions, share: Share | None = None) -> list[Message]:
             (OptionError, QueryError),
             "class",
         ),
-        ({"accumulation": 3}, OptionError, "batch_size 16 is not a multiple of 1 processes x 3 passes"),
+        ({"accumulation": 3}, OptionError, "batch_size 16 is not a multiple of 1 process x 3 passes"),
         ({"recipe_encoder": "resnet-mikro"}, OptionError, "resnet-micro"),
         ({"recipe_batch_size": 128}, OptionError, "fill one step"),
     ],

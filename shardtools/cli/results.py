@@ -65,10 +65,10 @@ def run(
     if as_json + as_csv + (output is not None) > 1:
         raise click.UsageError("--json, --csv and --output exclude each other; give one")
     from shardtools.sql import Session, save, write_csv, write_json
-    from shardtools.sql.output import check_suffix
+    from shardtools.sql.output import check_output
 
     if output is not None:
-        check_suffix(output)
+        check_output(output)
     with Session(datasets, overlays=overlays) as session:
         for note in session.notes:
             click.echo(note, err=True)

@@ -3,6 +3,7 @@
 from shardtools.dataset.appends import Append, begin_append, current_commit, discard_append
 from shardtools.dataset.commit import commit_dataset
 from shardtools.dataset.commit_file import DatasetInfo, PartEntry, SplitInfo
+from shardtools.dataset.guarding import find_twice, refuse_dataset_file
 from shardtools.dataset.lease import Lease, acquire
 from shardtools.dataset.opening import Dataset, open_dataset
 from shardtools.dataset.plan_file import PlanFile, read_plan_file, store_plan_file
@@ -25,9 +26,11 @@ __all__ = [
     "commit_dataset",
     "current_commit",
     "discard_append",
+    "find_twice",
     "open_dataset",
     "read_plan_file",
     "read_status",
+    "refuse_dataset_file",
     "replace_part",
     "store_plan_file",
 ]

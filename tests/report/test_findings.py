@@ -85,6 +85,16 @@ def test_suspects_of_a_bare_overlay(folder: Path) -> None:
         ]
 
 
+def test_the_table_of_suspects_has_each_column_once(folder: Path, tmp_path: Path) -> None:
+    write(
+        folder, "label_noise", key=keys(0), given=[0], suggested=[1], split=["theirs"], WNID=["n1"], source_path=["own"]
+    )
+    assert export_suspects(str(folder), str(tmp_path / "noise.parquet")) == 1
+    [row] = pq.read_table(tmp_path / "noise.parquet").to_pylist()
+    assert (row["split"], row["WNID"], row["source_path"]) == ("theirs", "n1", "own")
+    assert "wnid" not in row and "source" in row
+
+
 def test_the_table_of_suspects_leaves_as_csv_and_parquet(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="no suspects to write: Nothing yet"):
         export_suspects(str(folder), str(tmp_path / "noise.csv"))

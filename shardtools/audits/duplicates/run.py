@@ -29,7 +29,7 @@ from shardtools.audits.duplicates.options import (
 )
 from shardtools.audits.duplicates.pairs import RowPairs, find_pairs
 from shardtools.audits.duplicates.samples import Samples, read_samples
-from shardtools.dataset import open_dataset
+from shardtools.dataset import open_dataset, refuse_dataset_file
 from shardtools.errors import AccessError, AlreadyExistsError
 from shardtools.overlays import find_overlay, write_overlay
 from shardtools.storage import open_storage
@@ -101,6 +101,9 @@ def find_duplicates(options: DuplicatesOptions, feature_tables: FeatureTables | 
         AlreadyExistsError: Another program wrote an overlay of the same name, and `replace` is not given.
         AccessError: A dataset cannot be written.
     """
+    # First: a wrong name must not cost the search.
+    if options.pairs_file is not None:
+        refuse_dataset_file(options.pairs_file)
     samples = read_samples(options)
     if options.write:
         _check_overlays(options)

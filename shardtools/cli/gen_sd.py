@@ -95,7 +95,10 @@ def summary(result: Any) -> str:
 def _print_estimate(options: Any, as_json: bool) -> None:
     from shardtools.generation import measured_estimate, prepare
 
-    found = measured_estimate(prepare(options))
+    prepared = prepare(options)
+    for notice in prepared.notices:
+        click.echo(notice, err=True)
+    found = measured_estimate(prepared)
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return

@@ -209,6 +209,8 @@ def _write_overlays(options: DuplicatesOptions, result: DuplicatesResult, encode
         "encoder": encoder,
     }
     for url in options.datasets:
+        # How the rows write its own address, which says nothing once it is moved or given another way.
+        settings["dataset"] = url
         groups = result.groups.filter(pc.equal(result.groups["dataset"], url)).drop_columns(["dataset"])
         write_overlay(url, OVERLAY_NAME, [groups], made_by=MADE_BY, settings=settings, replace=True)
         own = result.pairs.filter(pc.equal(result.pairs["dataset_a"], url)).drop_columns(["dataset_a"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.generation import GenerateOptions
+from shardtools.quoting import shell_word
 from shardtools.words import duration, rough_size
 
 EPILOG = """\b
@@ -75,7 +75,7 @@ def default_out(model: str) -> str:
 
 def summary(result: Any) -> str:
     """What a run did and the next three commands worth typing."""
-    place = shlex.quote(result.url)
+    place = shell_word(result.url)
     if result.num_made:
         speed = result.num_made / result.seconds
         processes = f"{result.num_processes} process" + ("es" if result.num_processes > 1 else "")

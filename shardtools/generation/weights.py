@@ -7,9 +7,10 @@ are taken. The price: an old folder is converted once, by the command that the m
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
+
+from shardtools.quoting import shell_word
 
 SAFE_SUFFIX = ".safetensors"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
@@ -43,7 +44,7 @@ def pickle_message(found: list[Path]) -> str:
         "s.save_file({k: v.clone().contiguous() for k, v in w.items()}, sys.argv[2], {'format': 'pt'})"
     )
     target = source.with_name(stem + SAFE_SUFFIX)
-    command = shlex.join(["python", "-c", program, str(source), str(target)])
+    command = " ".join(map(shell_word, ("python", "-c", program, str(source), str(target))))
     also = f" (and {len(found) - 1} more, each the same way)" if len(found) > 1 else ""
     return (
         f"{source.parent}: expected weights as {SAFE_SUFFIX}, found {source.name}{also}, a pickle, which could run any "

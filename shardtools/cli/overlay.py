@@ -42,7 +42,10 @@ def list_command(dataset: str, as_json: bool) -> None:
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
     if not records:
-        click.echo(f"{dataset} has no overlays; make one: shardtools overlay import {dataset} NAME FILE.csv", err=True)
+        click.echo(
+            f"{dataset} has no overlays; make one: shardtools overlay import {shell_word(dataset)} NAME FILE.csv",
+            err=True,
+        )
         return
     from shardtools.cli.columns import format_columns, terminal_width
 

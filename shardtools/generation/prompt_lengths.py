@@ -170,6 +170,7 @@ def _clip(folder: Path) -> Any:
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
+    tokenizer.add_special_tokens([start, end])
     tokenizer.post_processor = processors.RobertaProcessing(
         (end, tokenizer.token_to_id(end)), (start, tokenizer.token_to_id(start)), False, False
     )

@@ -44,7 +44,7 @@ def pickle_message(found: list[Path]) -> str:
         "s.save_file({k: v.clone().contiguous() for k, v in w.items()}, sys.argv[2], {'format': 'pt'})"
     )
     target = source.with_name(stem + SAFE_SUFFIX)
-    command = " ".join(map(shell_word, ("python", "-c", program, str(source), str(target))))
+    command = " ".join(["python", "-c", *map(shell_word, (program, str(source), str(target)))])
     also = f" (and {len(found) - 1} more, each the same way)" if len(found) > 1 else ""
     return (
         f"{source.parent}: expected weights as {SAFE_SUFFIX}, found {source.name}{also}, a pickle, which could run any "

@@ -15,8 +15,19 @@ ROOT = Path(__file__).parents[2]
 _OPEN_COMMAND = re.compile(r"shardtools [a-z][a-z-]*(?: [^`\n:;()]*)?$")
 """A text that ends within a proposed command: what follows is a word of it."""
 
-_OURS = {"query.name", "kind", "target", "bench.num_threads", "row.quality", "row.max_side", "asked", "command"}
-"""Words that hold nothing of a user's."""
+_OURS = {
+    "query.name",
+    "kind",
+    "target",
+    "bench.num_threads",
+    "row.quality",
+    "row.max_side",
+    "asked",
+    "command",
+    "question",
+    "info.name",
+}
+"""Words that hold nothing of a user's that a shell would read: an overlay's name is letters, digits, _ and -."""
 
 
 def proposed_words(file: Path) -> list[tuple[int, str]]:

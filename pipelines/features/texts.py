@@ -234,7 +234,7 @@ def _pooling(folder: Path, model: Any) -> str:
         raise OptionError(
             f"{folder / _POOLING_FILE}: expected pooling by mean or cls, found {', '.join(chosen) or 'none'}"
         )
-    return chosen[0]
+    return str(chosen[0])
 
 
 def _sees_images(model: Any) -> bool:

@@ -153,7 +153,7 @@ def _clip(folder: Path) -> Any:
     special = _json(folder / "special_tokens_map.json")
     texts = {name: special.get(name) for name in ("bos_token", "eos_token")}
     start, end = (
-        value["content"] if isinstance(value, dict) else value or default
+        str(value["content"] if isinstance(value, dict) else value or default)
         for value, default in zip(texts.values(), ("<|startoftext|>", "<|endoftext|>"), strict=True)
     )
     tokenizer = Tokenizer(
@@ -171,9 +171,9 @@ def _clip(folder: Path) -> Any:
         ]
     )
     tokenizer.add_special_tokens([start, end])
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (end, tokenizer.token_to_id(end)), (start, tokenizer.token_to_id(start)), False, False
-    )
+    # Added above, so both have numbers.
+    numbers = {word: int(tokenizer.token_to_id(word) or 0) for word in (start, end)}
+    tokenizer.post_processor = processors.RobertaProcessing((end, numbers[end]), (start, numbers[start]), False, False)
     return tokenizer
 
 

@@ -171,6 +171,23 @@ def test_pairs_of_groups_alone_and_with_other_datasets(folder: Path, tmp_path: P
         assert found.num_leaks == 1
 
 
+@pytest.mark.parametrize("written", ["relative", "elsewhere", "only one"])
+def test_pairs_of_a_dataset_that_is_called_otherwise_now_are_its_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """`duplicates DS`, then a report of /abs/DS, or of DS after it was moved."""
+    monkeypatch.chdir(folder.parent)
+    address = f"./{folder.name}" if written == "relative" else "where/it/was"
+    settings: dict[str, Any] = {"elsewhere": {"dataset": address}, "only one": {"datasets": [address]}}.get(written, {})
+    table = pa.table({"key": keys(0), "other_key": keys(1), "other_dataset": [address], "distance": [2.0]})
+    unique = ("key", "other_dataset", "other_key")
+    write_overlay(folder, "duplicate_pairs", [table], made_by="a test", settings=settings, unique=unique)
+    with opened(folder) as tables:
+        found = find_pairs(tables, limit=10)
+        assert isinstance(found, Pairs)
+        assert [(one.key, one.copy_key, one.dataset) for one in found.shown] == [(key(0), key(1), None)]
+
+
 def test_outliers_by_flags_or_by_ends(folder: Path) -> None:
     measures = {"brightness": [0.3, 0.1, math.nan, 0.2], "sharpest": [1.0, 2.0, None, 4.0], "other": [1.0] * 4}
     write(folder, "quality", key=keys(0, 1, 2, 3), status=["ok", "ok", "undecodable", "ok"], **measures)

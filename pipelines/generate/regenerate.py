@@ -21,7 +21,7 @@ from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import die_with_parent, failure
 from shardtools.generation.prompt_lengths import prompt_reader
 from shardtools.sample import Sample
-from shardtools.verify.regenerator import RegeneratorRequest, RegeneratorSetup
+from shardtools.verify import RegeneratorRequest, RegeneratorSetup
 
 
 class Answerer:

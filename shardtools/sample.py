@@ -30,7 +30,7 @@ class Sample:
         label_source: Where the label comes from: "prompt", "folder", "cls", "idx", ...
         source: "real", "generated", "rendered" or "corrupted" (made worse on purpose).
         status: "ok", or why there are no bytes ("black", "nan", "undecodable", "unsafe", ...).
-        reason: One line of detail for a status that is not "ok".
+        reason: One line of detail for a status that is not "ok"; or what of an ok one's prompt was not read.
         provenance: Further manifest columns (`source_path`, `prompt`, `seed`, ...): see `manifest.PROVENANCE_COLUMNS`.
         extra_members: Extension -> payload of further members, copied verbatim beside the image; one named
             "cls" or "json"

@@ -77,7 +77,7 @@ def _vae_stage(data: Path, work: Path, seconds: float, seed: int) -> Autoencoder
         vae = build_vae()
         train_vae(vae, gray, backgrounds, seconds=seconds, seed=seed, log=LOG.info)
         vae.save_pretrained(folder)
-    return AutoencoderKL.from_pretrained(folder).eval()
+    return AutoencoderKL.from_pretrained(folder, use_safetensors=True).eval()
 
 
 def _latent_stage(data: Path, work: Path, vae: AutoencoderKL, trust: torch.Tensor, seed: int) -> LatentBank:
@@ -106,7 +106,7 @@ def _tokenizer_stage(work: Path, seed: int) -> CLIPTokenizer:
     folder = work / "tokenizer"
     if not folder.is_dir():
         train_tokenizer(vocabulary_size=VOCABULARY_SIZE, max_length=TEXT_LENGTH, seed=seed).save_pretrained(folder)
-    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, trust_remote_code=False)
     return tokenizer
 
 
@@ -134,7 +134,9 @@ def save_pipeline(
         shutil.rmtree(leftover, ignore_errors=True)
     # Through a float32 copy on disk: `.half()` on the networks would round what is still training.
     pipeline.save_pretrained(full, safe_serialization=True)
-    half = StableDiffusionPipeline.from_pretrained(full, dtype=torch.float16)
+    half = StableDiffusionPipeline.from_pretrained(
+        full, dtype=torch.float16, use_safetensors=True, trust_remote_code=False
+    )
     half.save_pretrained(fresh, safe_serialization=True)
     shutil.rmtree(full)
     if (folder / "README.md").is_file():

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from shardtools.errors import OptionError, first_line
+from shardtools.generation.weights import find_variant, pickle_message, pickles
 from shardtools.words import counted
 
 PREFIXES = ("transformers:", "clip:")
@@ -86,13 +87,21 @@ def load_model(folder: Path, *, unused: tuple[str, ...] = ()) -> Any:
     Raises:
         OptionError: It cannot be loaded, or lacks weights.
     """
+    if pickled := pickles(folder):
+        raise OptionError(pickle_message(pickled))
     transformers.utils.logging.disable_progress_bar()
     verbosity = transformers.utils.logging.get_verbosity()
     # It writes a report of what is missing to standard error, which is said in one line below.
     transformers.utils.logging.set_verbosity_error()
     try:
         model, found = transformers.AutoModel.from_pretrained(
-            str(folder), local_files_only=True, output_loading_info=True, dtype=torch.float32
+            str(folder),
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            variant=find_variant([folder]),
         )
     except _LOADING_ERRORS as error:
         raise OptionError(

@@ -122,7 +122,14 @@ def _decode(files: Sequence[str], options: FeatureOptions, store: FeatureStore) 
         )
         wrong = np.flatnonzero(statuses != DecodeStatus.OK)
     for place in wrong.tolist():
-        kind = DecodeStatus(int(statuses[place])).name.lower().replace("_", " ")
+        status = DecodeStatus(int(statuses[place]))
+        width_and_height = " x ".join(map(str, np.asarray(sizes[place]).tolist()))
+        # An image that decodes is wrong where no crop of the asked size fits into it.
+        kind = (
+            f"one of {width_and_height} pixels, which cannot be cropped to {side}"
+            if status == DecodeStatus.OK
+            else status.name.lower().replace("_", " ")
+        )
         raise SourceError(f"{files[place]}: expected an image that decodes, found {kind}")
     return out
 

@@ -161,7 +161,9 @@ def load_text_encoder(name: str) -> TextEncoder:
         raise OptionError(f"{folder} has no tokenizer: expected tokenizer.json or a vocabulary beside the weights")
     model = load_model(folder, unused=("pooler.",))
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise OptionError(
             f"{folder} has no tokenizer that can be loaded ({first_line(error)}): expected tokenizer.json"
@@ -210,11 +212,16 @@ def _pooling(folder: Path, model: Any) -> str:
             f"{folder} holds {type(model).__name__}, which is no encoder of texts: expected a dual encoder such as "
             "CLIP, or a sentence encoder such as those of sentence-transformers"
         )
-    for module in _json(folder / _MODULES_FILE, []):
+    modules = _json(folder / _MODULES_FILE, [])
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise OptionError(f"{folder / _MODULES_FILE}: expected a list of modules, found something else: copy it again")
+    for module in modules:
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind not in _KNOWN_MODULES:
             raise OptionError(f"{folder} has a module {kind!r}: expected {', '.join(_KNOWN_MODULES)} only")
-    fields: dict[str, Any] = _json(folder / _POOLING_FILE, {"pooling_mode_mean_tokens": True})
+    fields: Any = _json(folder / _POOLING_FILE, {"pooling_mode_mean_tokens": True})
+    if not isinstance(fields, dict):
+        raise OptionError(f"{folder / _POOLING_FILE}: expected an object, found something else: copy the model again")
     prefix = "pooling_mode_"
     chosen = [
         name.removeprefix(prefix).removesuffix("_tokens").removesuffix("_token")
@@ -227,7 +234,7 @@ def _pooling(folder: Path, model: Any) -> str:
         raise OptionError(
             f"{folder / _POOLING_FILE}: expected pooling by mean or cls, found {', '.join(chosen) or 'none'}"
         )
-    return chosen[0]
+    return str(chosen[0])
 
 
 def _sees_images(model: Any) -> bool:
@@ -236,12 +243,13 @@ def _sees_images(model: Any) -> bool:
 
 def _max_tokens(folder: Path, model: Any, tokenizer: Any) -> int:
     text_config = getattr(model.config, "text_config", None) or model.config
+    sentences = _json(folder / _SENTENCE_FILE, {})
     said: list[Any] = [
         tokenizer.model_max_length,
         getattr(text_config, "max_position_embeddings", None),
-        _json(folder / _SENTENCE_FILE, {}).get("max_seq_length"),
+        sentences.get("max_seq_length") if isinstance(sentences, dict) else None,
     ]
-    limits = [int(limit) for limit in said if limit is not None and 0 < limit < _NO_LIMIT]
+    limits = [int(limit) for limit in said if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT]
     return min(limits, default=512)
 
 

@@ -24,6 +24,7 @@ import torch
 import transformers
 
 from shardtools.errors import ModelError, first_line
+from shardtools.generation.model import weights_variant
 from shardtools.generation.plan import GeneratorSettings
 
 EMBEDDING_ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -194,7 +195,9 @@ def _be_quiet() -> None:
 def _load(model_path: Path, settings: GeneratorSettings, device: torch.device) -> Any:
     _be_quiet()
     dtype: torch.dtype = getattr(torch, settings.dtype)
-    arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
+    arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "variant": weights_variant(model_path)}
+    # A pickle or a program of the model's own would run whatever its author liked.
+    arguments |= {"use_safetensors": True, "trust_remote_code": False}
     index = diffusers.DiffusionPipeline.load_config(model_path)
     if settings.safety == "off" and "safety_checker" in index:
         arguments |= {"safety_checker": None, "requires_safety_checker": False}

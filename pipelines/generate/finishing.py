@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from shardtools.dataset import CommittedShard, ShardWriter, replace_part
 from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import Job
+from shardtools.generation.prompt_lengths import prompt_reader
 from shardtools.manifest import decode_part
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import part_path
@@ -66,6 +67,7 @@ class Finisher:
             model_id=job.model_id,
             device=engine.device,
         )
+        self._reader = prompt_reader(job.model_path)
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_LENGTH)
         self._error: BaseException | None = None
         self._writer: ShardWriter | None = None
@@ -154,6 +156,7 @@ class Finisher:
                     generator=self._job.plan.options.generator,
                     provenance=self._provenance,
                     attempt=self._attempt,
+                    cut=self._reader.reason(row.prompt) if self._reader is not None else None,
                 )
             )
         self._on_batch(len(rows))
@@ -200,6 +203,7 @@ def make_sample(
     generator: GeneratorSettings,
     provenance: Mapping[str, Any],
     attempt: int,
+    cut: str | None = None,
 ) -> Sample:
     """The sample of one decoded image, with or without bytes.
 
@@ -211,6 +215,7 @@ def make_sample(
         generator: How the image was made.
         provenance: `common_provenance`.
         attempt: 1 for the first try.
+        cut: What the row says of a prompt that is not read to its end.
     """
     status, reason, content = judge_image(image, finite=finite, quality=generator.quality)
     if status == STATUS_OK and nsfw and generator.safety == "drop":
@@ -228,7 +233,7 @@ def make_sample(
         label_source="prompt",
         source="generated",
         status=status,
-        reason=reason,
+        reason=reason if reason is not None or not usable else cut,
         provenance={
             **provenance,
             "replica": row.replica,

@@ -19,6 +19,7 @@ from typing import Any
 
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import die_with_parent, failure
+from shardtools.generation.prompt_lengths import prompt_reader
 from shardtools.sample import Sample
 from shardtools.verify import RegeneratorRequest, RegeneratorSetup
 
@@ -41,6 +42,7 @@ class Answerer:
             model_id=setup.model_id,
             device=world.device,
         )
+        self._reader = prompt_reader(setup.model_path)
 
     def samples(self, request: RegeneratorRequest) -> list[Sample]:
         """The samples of one batch, made as `generate` makes them."""
@@ -57,6 +59,7 @@ class Answerer:
                 generator=self._settings,
                 provenance=self._provenance,
                 attempt=request.attempt,
+                cut=self._reader.reason(row.prompt) if self._reader is not None else None,
             )
             for row, image, finite, nsfw in zip(request.rows, decoded.images, decoded.finite, decoded.nsfw, strict=True)
         ]

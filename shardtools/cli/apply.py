@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from shardtools.cli.made import made_lines
 from shardtools.cli.options import options_of
 from shardtools.curation import ApplyOptions, UndoOptions
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _flags(options: dict[str, Any]) -> dict[str, Any]:
 
 def summary(result: CurationResult, dataset: str) -> str:
     """What changed, what stayed, and the next commands worth typing."""
-    place, parent = shlex.quote(result.url), shlex.quote(dataset)
+    place, parent = shell_word(result.url), shell_word(dataset)
     done = {"drop": "dropped", "relabel": "relabelled", "reweight": "reweighted"}
     changes = [f"{result.changes[action]} {word}" for action, word in done.items() if result.changes.get(action)]
     changes += [f"{count} {what}" for what, count in result.changes.items() if what not in done]

@@ -13,6 +13,7 @@ import click
 from shardtools.audits.labels import LabelAuditOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def _share(interval: Mapping[str, float]) -> str:
 
 
 def _next_lines(result: LabelAuditResult, options: LabelAuditOptions) -> list[str]:
-    place = shlex.quote(options.dataset)
-    elsewhere = "" if options.out is None else f" --overlay {shlex.quote(options.out)}"
+    place = shell_word(options.dataset)
+    elsewhere = "" if options.out is None else f" --overlay {shell_word(options.out)}"
     table = f'overlays."{options.overlay}"' if "-" in options.overlay else f"overlays.{options.overlay}"
     look = f"from {table} order by vote desc nulls last limit 20"
     view = (
@@ -103,7 +104,7 @@ def _next_lines(result: LabelAuditResult, options: LabelAuditOptions) -> list[st
     lines = [f"  shardtools {asked}"]
     if is_usual:
         lines.append(f"  shardtools report {place} --out report.html{elsewhere}")
-    target = shlex.quote(f"{options.dataset.rstrip('/')}-relabelled")
+    target = shell_word(f"{options.dataset.rstrip('/')}-relabelled")
     # Single quotes within double ones read better; a name in double quotes needs the other way round.
     typed = shlex.quote(view) if '"' in view else f'"{view}"'
     return [*lines, f"  shardtools apply {place} {typed} --out {target}{elsewhere}"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardtools.errors import TaxonomyError
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _look_up(words: str) -> tuple[list[dict[str, Any]], str]:
     if synsets:
         footer = (
             f"{counted(len(synsets), 'synset', spec=',')} for {words!r}; "
-            f"use one: shardtools prompts --classes {synsets[0].name}"
+            f"use one: shardtools prompts --classes {shell_word(synsets[0].name)}"
         )
         return [_synset_object(synset) for synset in synsets], footer
     if is_identifier(words):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.features import FeatureOptions
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 EPILOG = """\b
@@ -66,7 +66,7 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
 
 
 def _summary(result: Any, dataset: str) -> str:
-    place, speed = shlex.quote(dataset), result.images / max(result.seconds, 1e-9)
+    place, speed = shell_word(dataset), result.images / max(result.seconds, 1e-9)
     head = (
         f"{counted(result.images, 'image')} in {result.seconds:.1f} s ({speed:.0f}/s)"
         if result.images
@@ -82,8 +82,8 @@ def _summary(result: Any, dataset: str) -> str:
         )
     lines += [
         "Next:",
-        f"  shardtools nearest {place} --features {result.name}",
-        f"  shardtools index build {place} --features {result.name}",
+        f"  shardtools nearest {place} --features {shell_word(result.name)}",
+        f"  shardtools index build {place} --features {shell_word(result.name)}",
     ]
     return "\n".join(lines)
 
@@ -106,7 +106,9 @@ def _print_list(dataset: str, *, as_json: bool) -> None:
         click.echo(json.dumps(records, indent=1))
         return
     if not stores:
-        click.echo(f"{dataset} has no features; make some: shardtools features {dataset} --encoder lite0", err=True)
+        click.echo(
+            f"{dataset} has no features; make some: shardtools features {shell_word(dataset)} --encoder lite0", err=True
+        )
         return
     from shardtools.cli.columns import format_columns, terminal_width
 

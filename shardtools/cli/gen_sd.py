@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 from shardtools.cli.made import made_lines
 from shardtools.cli.options import options_of
 from shardtools.generation import GenerateOptions
+from shardtools.quoting import shell_word
 from shardtools.words import counted, duration, rough_size
 
 EPILOG = """\b
@@ -87,7 +87,7 @@ def default_out(model: str) -> str:
 
 def summary(result: Any) -> str:
     """What a run did and the next three commands worth typing."""
-    place = shlex.quote(result.url)
+    place = shell_word(result.url)
     if result.num_made:
         speed = result.num_made / result.seconds
         processes = counted(result.num_processes, "process", "processes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 from shardtools.audits.nearest import NearestOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 EPILOG = """\b
@@ -53,6 +53,6 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
         click.echo(f"  {class_words(row['wnid'])} misses its mark: nearest is {nearest}, own {row['share_own']:.1%}")
     if len(result.missed) > _SHOWN:
         click.echo(f"  and {counted(len(result.missed) - _SHOWN, 'more class', 'more classes')}")
-    place = shlex.quote(dataset)
+    place = shell_word(dataset)
     click.echo(f"overlay: {result.overlay}\nclasses: {result.classes_file}")
     click.echo(f"Next:\n  shardtools query confusion-pairs {place}\n  shardtools query nearest-class {place}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def list_command(dataset: str, as_json: bool) -> None:
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
     if not records:
-        click.echo(f"{dataset} has no overlays; make one: shardtools overlay import {dataset} NAME FILE.csv", err=True)
+        click.echo(
+            f"{dataset} has no overlays; make one: shardtools overlay import {shell_word(dataset)} NAME FILE.csv",
+            err=True,
+        )
         return
     from shardtools.cli.columns import format_columns, terminal_width
 
@@ -80,7 +84,11 @@ def show_command(dataset: str, name: str, check: bool, as_json: bool) -> None:
     click.echo("columns: " + ", ".join(f"{column['name']} {column['type']}" for column in record["columns"]))
     click.echo(f"unique: {', '.join(overlay.info.unique)}")
     click.echo(f"settings: {json.dumps(record['settings'], ensure_ascii=False)}")
-    fits = "this version" if record["fits"] else f"another version: `shardtools overlay accept {dataset} {name}`"
+    fits = (
+        "this version"
+        if record["fits"]
+        else f"another version: `shardtools overlay accept {shell_word(dataset)} {shell_word(name)}`"
+    )
     click.echo(f"dataset: commit {overlay.info.dataset_sha256[:8]}, {fits}")
 
 

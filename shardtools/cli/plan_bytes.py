@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from shardtools.quoting import shell_word
 from shardtools.words import counted, size
 
 EPILOG = """\b
@@ -105,5 +105,5 @@ def _advice(choice: Any, cores: str) -> list[str]:
         f"{counted(choice.cores_needed, 'core')}",
         "Next:",
         f"  {choice.command}",
-        f"  shardtools query resolution {shlex.quote(choice.url)}",
+        f"  shardtools query resolution {shell_word(choice.url)}",
     ]

@@ -10,6 +10,7 @@ import click
 from shardtools.audits.quality import QualityOptions
 from shardtools.cli.options import options_of
 from shardtools.cli.progress import RunProgress
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 EPILOG = """\b
@@ -56,4 +57,4 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
         return
     failed = f", {result.num_failed} of them without measures (status is not ok)" if result.num_failed else ""
     click.echo(f"wrote {counted(result.num_measured, 'row')} to {place}{failed}", err=True)
-    click.echo(f"look at them: shardtools query image-quality {dataset}", err=True)
+    click.echo(f"look at them: shardtools query image-quality {shell_word(dataset)}", err=True)

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from shardtools.quoting import shell_word
+
 EPILOG = """\b
 Examples:
   shardtools recipes
@@ -44,4 +46,8 @@ def print_recipes(*, as_json: bool) -> None:
         click.echo(json.dumps([{"recipe": one.name, "what": one.summary} for one in recipes], indent=2))
         return
     lines = format_columns(["recipe", "what"], [[one.name, one.summary] for one in recipes], terminal_width())
-    click.echo("\n".join([*lines, "", f"see one, with its command and accuracy: shardtools recipes {recipes[0].name}"]))
+    click.echo(
+        "\n".join(
+            [*lines, "", f"see one, with its command and accuracy: shardtools recipes {shell_word(recipes[0].name)}"]
+        )
+    )

@@ -69,10 +69,10 @@ def run(
         raise click.UsageError("--json, --csv and --output exclude each other; give one")
     from shardtools.cli.progress import RunProgress
     from shardtools.sql import Session, save, write_csv, write_json
-    from shardtools.sql.output import check_suffix
+    from shardtools.sql.output import check_output
 
     if output is not None:
-        check_suffix(output)
+        check_output(output)
     # Rows that go to a terminal as they come show by themselves that it goes on.
     shows_rows = (as_json or as_csv) and sys.stdout.isatty()
     waiting = nullcontext() if shows_rows else RunProgress(noun="rows", doing="asking")

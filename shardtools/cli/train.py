@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.options import default_of
+from shardtools.quoting import shell_word
 from shardtools.training import TrainOptions
 from shardtools.words import counted, duration
 
@@ -157,7 +157,7 @@ def summary(result: Any, options: Any) -> str:
     lines.append(f"weights: {run / MODEL_FILE}")
     if (run / CURVES_FILE).exists():
         lines.append(f"curves: {run / CURVES_FILE}")
-    place = shlex.quote(result.out)
+    place = shell_word(result.out)
     lines += ["Next:", f"  shardtools curves {place} ANOTHER-RUN --out curves.png"]
     if not result.metrics:
         lines.append("  the same command with --val DATASET and another --out says how good it is")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ import click
 from shardtools.cli.made import made_lines, printed
 from shardtools.cli.options import options_of, values_of
 from shardtools.encoding import EncodingOptions
+from shardtools.quoting import shell_word
 from shardtools.sources import SourceOptions
 from shardtools.words import counted, size
 from shardtools.writing import WriteOptions
@@ -47,7 +47,7 @@ def run(source: str, dataset: str, options: dict[str, Any], *, as_json: bool) ->
 
 def summary(result: Any) -> str:
     """What a run did and the next three commands worth typing."""
-    place = shlex.quote(result.url)
+    place = shell_word(result.url)
     splits = ", ".join(f"{split} {count}" for split, count in result.splits.items())
     if result.num_written:
         speed = result.num_written / result.seconds

@@ -4,6 +4,7 @@ from shardtools.dataset.appends import Append, begin_append, current_commit, dis
 from shardtools.dataset.commit import commit_dataset
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
 from shardtools.dataset.contents import Contents, Rejected, read_contents
+from shardtools.dataset.guarding import find_twice, refuse_dataset_file
 from shardtools.dataset.lease import Lease, acquire
 from shardtools.dataset.opening import Dataset, commit_path, list_parts, open_dataset
 from shardtools.dataset.plan_file import PlanFile, read_plan_file, store_plan_file
@@ -30,6 +31,7 @@ __all__ = [
     "commit_path",
     "current_commit",
     "discard_append",
+    "find_twice",
     "label_members",
     "list_parts",
     "num_rows_planned",
@@ -37,6 +39,7 @@ __all__ = [
     "read_contents",
     "read_plan_file",
     "read_status",
+    "refuse_dataset_file",
     "replace_part",
     "store_plan_file",
 ]

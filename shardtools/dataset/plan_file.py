@@ -19,6 +19,8 @@ from shardtools.storage import Storage
 
 PLAN_FILE = "plan.json"
 _SHOWN_CHARACTERS = 60
+_NO_CONTENT = ("lease/", "events/")
+"""Folders of what a run notes of itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
     """Begins a dataset, or checks that the one there has the same plan.
 
     Returns:
-        The plan to follow: the stored one, its scale grown where `wanted` asks for more clones.
+        The plan to follow: the stored one, its scale grown where `wanted` asks for more clones; `wanted` where the
+        stored one has made nothing yet.
 
     Raises:
         PlanMismatchError: The target holds another plan, or files that are no dataset.
@@ -84,9 +87,7 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
     if stored is None:
         # Only where no plan is: a run's own lease and log are there before its plan.
         foreign = [
-            stored_object.path
-            for stored_object in storage.list()
-            if not stored_object.path.startswith(("lease/", "events/"))
+            stored_object.path for stored_object in storage.list() if not stored_object.path.startswith(_NO_CONTENT)
         ]
         if foreign:
             raise PlanMismatchError(
@@ -102,6 +103,10 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
                 raise DatasetError(
                     f"{storage.url}: {PLAN_FILE} came and went: is another program writing there?"
                 ) from None
+    if stored.plan_id != wanted.plan_id and _has_made_nothing(storage):
+        # A run that failed before its first shard leaves a plan that binds nobody: the corrected command begins anew.
+        storage.write(PLAN_FILE, wanted.to_json())
+        return wanted
     if stored.plan_id != wanted.plan_id:
         raise PlanMismatchError(
             f"{storage.url} holds another plan: {differences(stored.settings, wanted.settings)}: use the same options, "
@@ -114,6 +119,11 @@ def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
         storage.write(PLAN_FILE, grown.to_json())
         return grown
     return stored
+
+
+def _has_made_nothing(storage: Storage) -> bool:
+    """Whether a dataset is its plan and nothing else; the caller holds the lease, so nobody is making it either."""
+    return all(stored.path.startswith((PLAN_FILE, *_NO_CONTENT)) for stored in storage.list())
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

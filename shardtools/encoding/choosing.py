@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from shardtools.encoding.cost import DecodeCost, fit_decode_cost
 from shardtools.encoding.encode import fit_size
 from shardtools.encoding.trial import Trial, try_encodings
 from shardtools.errors import DatasetError, OptionError
+from shardtools.quoting import shell_word
 from shardtools.storage import REQUESTS_IN_FLIGHT, read_ahead
 
 DEFAULT_NUM_SAMPLES = 16
@@ -294,4 +294,4 @@ def _command(url: str, row: TriedEncoding | None) -> str | None:
         return None
     side = f" --max-side {row.max_side}" if row.max_side is not None else ""
     name = f"{url.rstrip('/')}-{f'{row.max_side}px-' if row.max_side is not None else ''}q{row.quality}"
-    return f"shardtools convert {shlex.quote(url)} {shlex.quote(name)}{side} --quality {row.quality}"
+    return f"shardtools convert {shell_word(url)} {shell_word(name)}{side} --quality {row.quality}"

@@ -33,6 +33,7 @@ from shardtools.features.writer import clear_features, features_storage, parts_d
 from shardtools.hashes import stream_digest
 from shardtools.loader import NO_CLASS
 from shardtools.manifest import digest
+from shardtools.quoting import shell_word
 from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
 
@@ -344,7 +345,11 @@ def only_features(dataset_url: str | os.PathLike[str], name: str | None) -> str:
     names = feature_names(open_dataset(dataset_url))
     if len(names) != 1:
         have = f"has the features {', '.join(names)}: give one of them" if names else "has no features"
-        make = "" if names else f": `shardtools features {os.fspath(dataset_url)} --encoder ENCODER` makes them"
+        make = (
+            ""
+            if names
+            else f": `shardtools features {shell_word(os.fspath(dataset_url))} --encoder ENCODER` makes them"
+        )
         raise OptionError(f"{os.fspath(dataset_url)} {have}{make}")
     return names[0]
 

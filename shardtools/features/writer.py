@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from shardtools.arrays import from_texts
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.documents import build
-from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, OptionError
+from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, OptionError, PlanMismatchError
 from shardtools.features.features_file import (
     FEATURES_FILE,
     PLAN_FILE,
@@ -100,13 +100,7 @@ class FeatureWriter:
                 f"part {number} of features {self.plan.name}: expected {asked} rows of {encoder.feature_dim}, found "
                 f"{features.shape} for {len(keys)} keys and {len(skipped)} skipped"
             )
-        # What is too large for the type becomes infinite, which the check tells from what was infinite before.
-        with np.errstate(over="ignore"):
-            stored = np.ascontiguousarray(features, encoder.dtype)
-        self._check_finite(stored, features, keys)
-        sink = io.BytesIO()
-        np.save(sink, stored, allow_pickle=False)
-        content = sink.getvalue()
+        content = encoded(self.plan, keys, features)
         part = FeaturePart(
             path=part_path(number),
             num_rows=len(keys),
@@ -123,17 +117,28 @@ class FeatureWriter:
         pq.write_table(table, sink, compression="zstd")
         self._storage.write(part.keys_path, sink.getvalue())
 
-    def _check_finite(self, stored: npt.NDArray[Any], given: npt.NDArray[Any], keys: Sequence[str]) -> None:
-        if np.isfinite(stored).all():
-            return
+
+def encoded(plan: FeaturePlan, keys: Sequence[str], features: npt.NDArray[Any]) -> bytes:
+    """The file of a part's numbers, in the plan's type.
+
+    Raises:
+        DatasetError: A number is not finite, or the type cannot hold it.
+    """
+    # What is too large for the type becomes infinite, which the check tells from what was infinite before.
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(features, plan.encoder.dtype)
+    if not np.isfinite(stored).all():
         row, column = np.argwhere(~np.isfinite(stored))[0].tolist()
-        found, dtype = given[row, column], self.plan.encoder.dtype
+        found, dtype = features[row, column], plan.encoder.dtype
         why = (
             f"which {dtype} cannot hold: take l2 (--l2) or float32 (--dtype float32)"
             if np.isfinite(found)
             else "expected finite numbers: are the weights damaged, or the precision too low? Take --precision fp32"
         )
         raise DatasetError(f"the feature of {keys[row]!r} has {found} in dimension {column}, {why}")
+    sink = io.BytesIO()
+    np.save(sink, stored, allow_pickle=False)
+    return sink.getvalue()
 
 
 def parts_done(storage: Storage) -> frozenset[int]:
@@ -213,20 +218,37 @@ def write_features(
     Raises:
         OptionError: The name or the shape is not as it must be.
         DatasetError: Keys are unknown, missing or in another order, or a feature is not finite.
-        PlanMismatchError: Other features are there.
+        PlanMismatchError: Other features are there, or the same with other numbers.
     """
     dataset = open_dataset(dataset_url)
     if features.ndim != 2 or len(features) != len(keys) or not len(keys):
         raise OptionError(f"features are [N, D] with a key for each row, found {features.shape} and {len(keys)} keys")
     _check_keys(dataset_url, keys)
     storage = features_storage(dataset, name, out)
+    plan = make_plan(dataset, name, encoder, num_rows=len(keys), batch_size=64)
+    parts = [slice(rows.start, rows.stop) for rows in map(plan.rows_of, range(plan.num_parts))]
+    if features.shape[1] != encoder.feature_dim:
+        raise OptionError(f"expected features of {encoder.feature_dim} dimensions, found {features.shape[1]}")
+    # Before anything is touched: what cannot be written must not cost what is there.
+    for part in parts:
+        encoded(plan, keys[part], features[part])
     if replace:
         clear_features(storage)
-    plan = make_plan(dataset, name, encoder, num_rows=len(keys), batch_size=64)
     writer = FeatureWriter(storage, plan)
-    for number in set(range(plan.num_parts)) - parts_done(storage):
-        rows = plan.rows_of(number)
-        writer.add(number, keys[rows.start : rows.stop], features[rows.start : rows.stop])
+    done, is_committed = parts_done(storage), storage.exists(FEATURES_FILE)
+    for number, part in enumerate(parts):
+        if number in done and _read_part(storage, keys_path(number)).sha256 == digest(
+            encoded(plan, keys[part], features[part])
+        ):
+            continue
+        if number in done and is_committed:
+            raise PlanMismatchError(
+                f"{storage.url} holds features {name} with other numbers (part {number}, rows {part.start} to "
+                f"{part.stop - 1}): write them anew with replace=True, or give another name"
+            )
+        # Of a writing that was killed: the keys make a part exist, so they go first.
+        storage.delete(keys_path(number))
+        writer.add(number, keys[part], features[part])
     info = commit_features(storage)
     if info is None:
         raise DatasetError(f"{storage.url} lost parts while it was written: does another run write there?")

@@ -16,6 +16,7 @@ from shardtools.execution import (
     Child,
     Held,
     Message,
+    Notice,
     Planned,
     Progress,
     Ready,
@@ -28,6 +29,7 @@ from shardtools.extras import GENERATING, require
 from shardtools.generation.estimating import remember_speed
 from shardtools.generation.options import GenerateOptions
 from shardtools.generation.preparing import Job, Prepared, begin, prepare
+from shardtools.quoting import shell_word
 from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
 
@@ -118,6 +120,8 @@ class Generation:
 
     def begin(self) -> Job | None:
         """Stores or compares the plan; what is left to make."""
+        for notice in self.prepared.notices:
+            self._show(Notice(text=notice))
         job = begin(self.prepared, self._storage, retry_failed=self._retry_failed)
         self._num_tasks = len(job.tasks)
         self._num_processes = self._num_ranks or min(self.prepared.num_processes, self._num_tasks)
@@ -153,6 +157,13 @@ class Generation:
             raise RunError(
                 f"{how} after {counted(made.rows, 'image')}, {self.where} is not finished: run the same command "
                 "again, it resumes"
+            )
+        if info.num_images == 0:
+            why = ", ".join(f"{number} {status}" for status, number in sorted(info.statuses.items()))
+            raise RunError(
+                f"no image was made: all {info.num_rows} rows of {self.where} failed ({why}); "
+                f"`shardtools query failures {shell_word(self.where)}` says why: try --retry-failed, or another "
+                "--dtype or model with another --out"
             )
         return GenerateResult(
             url=self.where,

@@ -17,11 +17,14 @@ from typing import Any
 
 from shardtools.errors import ModelError, first_line
 from shardtools.extras import require
+from shardtools.generation.fitting import check_pipeline
 from shardtools.generation.options import EMBEDDED_MODEL
+from shardtools.generation.weights import SAFE_SUFFIX, find_variant, has_weights, pickle_message, pickles
 from shardtools.hashes import stream_digest
 
-_WEIGHT_FOLDERS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker")
-_WEIGHT_SUFFIXES = (".safetensors", ".bin")
+_WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor", "image_processor")
+"""Beginnings of the names of a pipeline's parts that are settings alone."""
+
 _IGNORED_SUFFIXES = (".md", ".msgpack", ".onnx", ".onnx_data", ".ckpt", ".png", ".jpg", ".gitattributes")
 _HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*/*.safetensors"]
 _READ_BYTES = 1 << 20
@@ -39,6 +42,7 @@ class ResolvedModel:
         scheduler: Class name of its own scheduler.
         width: Pixels it makes by default; `None` where its files don't say.
         height: Pixels, likewise.
+        is_embedded: Whether it is the one that ships with the package, wherever it lies.
     """
 
     path: Path
@@ -48,6 +52,7 @@ class ResolvedModel:
     scheduler: str
     width: int | None
     height: int | None
+    is_embedded: bool = False
 
 
 def resolve_model(model: str) -> ResolvedModel:
@@ -62,7 +67,7 @@ def resolve_model(model: str) -> ResolvedModel:
     path = Path(model).expanduser()
     if model == EMBEDDED_MODEL:
         # Before folders: gen-sd names its default dataset after the model, so a folder of that name is likely here.
-        path, model_id = Path(str(files("shardtools"))) / "models" / EMBEDDED_MODEL, model
+        path, model_id = _embedded_path(), model
     elif path.is_dir():
         model_id = path.resolve().name
     elif re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", model):
@@ -72,14 +77,17 @@ def resolve_model(model: str) -> ResolvedModel:
             f"model {model!r} is neither a folder, a hub id (owner/name) nor {EMBEDDED_MODEL}: check --model"
         )
     index = _read_json(path / "model_index.json", path)
+    check_pipeline(path, index)
     _check_weights(path, index)
     width, height = _default_size(path)
+    digest = folder_digest(path)
     return ResolvedModel(
         path=path,
         model_id=model_id,
-        digest=folder_digest(path),
+        digest=digest,
         pipeline=index.get("_class_name", "DiffusionPipeline"),
-        scheduler=index.get("scheduler", [None, "unknown"])[1],
+        scheduler=_own_scheduler(path, index),
+        is_embedded=model == EMBEDDED_MODEL or digest == folder_digest(_embedded_path()),
         width=width,
         height=height,
     )
@@ -179,12 +187,39 @@ def _read_json(file: Path, folder: Path) -> dict[str, Any]:
 
 
 def _check_weights(path: Path, index: dict[str, Any]) -> None:
-    for name in _WEIGHT_FOLDERS:
-        if name not in index or index[name][0] is None:
-            continue
-        folder = path / name
-        if not folder.is_dir() or not any(item.suffix in _WEIGHT_SUFFIXES for item in folder.iterdir()):
-            raise ModelError(f"{folder} holds no weights ({' or '.join(_WEIGHT_SUFFIXES)}): fetch the pipeline again")
+    found = []
+    for folder in weight_folders(path, index):
+        found += pickles(folder)
+        if not has_weights(folder) and not found:
+            raise ModelError(f"{folder} holds no weights ({SAFE_SUFFIX}): fetch the pipeline again")
+    if found:
+        raise ModelError(pickle_message(found))
+
+
+def weight_folders(path: Path, index: dict[str, Any]) -> list[Path]:
+    """The folders of the parts of a pipeline that have weights."""
+    return [
+        path / name
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[0] is not None
+        if not name.startswith(("_", *_WITHOUT_WEIGHTS))
+    ]
+
+
+def weights_variant(path: Path) -> str | None:
+    """The variant that diffusers has to be told of ("fp16"), `None` where the folder holds weights without a name."""
+    return find_variant(weight_folders(path, _read_json(path / "model_index.json", path)))
+
+
+def _embedded_path() -> Path:
+    return Path(str(files("shardtools"))) / "models" / EMBEDDED_MODEL
+
+
+def _own_scheduler(path: Path, index: dict[str, Any]) -> str:
+    value = index.get("scheduler")
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[1], str):
+        return value[1]
+    raise ModelError(f"{path / 'model_index.json'} names no scheduler, expected one: fetch the pipeline again")
 
 
 def _default_size(path: Path) -> tuple[int | None, int | None]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from shardtools.dataset import Dataset, PlanFile, list_parts, open_dataset, read_plan_file, store_plan_file
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import OptionError, PlanError, PlanMismatchError
+from shardtools.generation.fitting import check_classes, check_scheduler
 from shardtools.generation.model import ResolvedModel, resolve_model
 from shardtools.generation.options import DEFAULT_IMAGES_PER_CLASS, EMBEDDED_MODEL, GenerateOptions
 from shardtools.generation.plan import (
@@ -28,6 +29,7 @@ from shardtools.generation.plan import (
     auto_samples_per_shard,
 )
 from shardtools.generation.plan_notes import plan_notes
+from shardtools.generation.prompt_lengths import cut_prompts
 from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template
 from shardtools.sample import STATUS_OK
 from shardtools.shards import parse_part_path
@@ -38,12 +40,21 @@ from shardtools.words import counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A plan with the model that serves it and the machine's share: how many processes, on what."""
+    """A plan with the model that serves it and the machine's share: how many processes, on what.
+
+    Attributes:
+        plan: The plan.
+        plan_file: Its `plan.json`.
+        model: The pipeline.
+        num_processes: Processes on this machine.
+        notices: One line each on what a user should know before anything is drawn.
+    """
 
     plan: Plan
     plan_file: PlanFile
     model: ResolvedModel
     num_processes: int
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +90,8 @@ def prepare(options: GenerateOptions) -> Prepared:
     """
     model = resolve_model(options.model)
     classes = _classes(options)
+    own_texts = (options.classes or "").strip().lower().endswith(".csv")
+    unknown = check_classes(classes, own=own_texts) if model.is_embedded else None
     prompts = _prompts(options, classes)
     counts = _counts(options, classes)
     generator = _generator(options, model)
@@ -104,8 +117,13 @@ def prepare(options: GenerateOptions) -> Prepared:
         num_shards=plan.num_shards,
         num_rows=plan.num_rows,
     )
+    notices = (unknown, cut_prompts(plan, model.path))
     return Prepared(
-        plan=plan, plan_file=plan_file, model=model, num_processes=_num_processes(options, generator.device)
+        plan=plan,
+        plan_file=plan_file,
+        model=model,
+        num_processes=_num_processes(options, generator.device),
+        notices=tuple(notice for notice in notices if notice is not None),
     )
 
 
@@ -217,6 +235,7 @@ def _generator(options: GenerateOptions, model: ResolvedModel) -> GeneratorSetti
     if width is None or height is None:
         raise OptionError(f"{model.path} does not say what size its images have: give --width and --height")
     scheduler = options.scheduler or model.scheduler
+    check_scheduler(SCHEDULERS.get(scheduler, scheduler), model.scheduler, model.model_id)
     # What is left open in the options; all else is taken over by name, so that a new option needs no line here.
     found = {
         "model_digest": model.digest,

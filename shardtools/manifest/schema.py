@@ -28,7 +28,10 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "label_source": (pa.string(), "prompt, folder, cls, idx, label, ..."),
     "source": (pa.string(), "real, generated, rendered, corrupted"),
     "status": (pa.string(), "ok, or why there are no bytes: black, nan, undecodable, unsafe, ..."),
-    "reason": (pa.string(), "one line of detail where status is not ok"),
+    "reason": (
+        pa.string(),
+        "one line of detail: why status is not ok; of an ok row, which part of its prompt was cut off",
+    ),
     "source_path": (pa.string(), "where the image lay in its source: file, archive and member, or row"),
     "exif_orientation": (
         pa.int8(),

@@ -67,9 +67,13 @@ class Overlay:
         Raises:
             DatasetError: The part is missing or damaged.
         """
-        for _, file in self._open_parts(self.info.parts[0].path):
-            return file.schema_arrow.remove_metadata()
-        raise DatasetError(f"{self.url} lists no parts: write overlay {self.info.name} again")
+        for part in self.info.parts[:1]:
+            for _, file in self._open_parts(part.path):
+                return file.schema_arrow.remove_metadata()
+        raise DatasetError(
+            f"{self.storage.object_url(self.folder + OVERLAY_FILE)} lists no parts, expected at least one: restore it, "
+            f"or write overlay {self.info.name} again"
+        )
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, in the order of writing, at most `ROWS_PER_BATCH` at a time.

@@ -11,6 +11,7 @@ from shardtools.dataset import Dataset, DatasetInfo, commit_path
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import digest
 from shardtools.overlays.overlay_file import OverlayInfo
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 _SHOWN_DIGITS = 8
@@ -39,7 +40,7 @@ def check_fits(info: OverlayInfo, dataset: Dataset, *, where: str) -> None:
         f"dataset, {url} is at commit {now} ({counted(dataset.info.num_rows, 'row')})"
     )
     earlier = _earlier_commit(dataset, info.dataset_sha256)
-    accept = f"`shardtools overlay accept {url} {info.name}`"
+    accept = f"`shardtools overlay accept {shell_word(url)} {info.name}`"
     if earlier is None:
         raise DatasetError(
             f"{found}: write the overlay again, or, if its facts hold here too, have its keys checked with {accept}"

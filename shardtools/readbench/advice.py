@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import shlex
 
+from shardtools.quoting import shell_word
 from shardtools.readbench.result import ReadBench
 from shardtools.words import counted
 
@@ -29,7 +29,7 @@ def advise(bench: ReadBench) -> list[str]:
     ]
     if bench.num_bad:
         lines.append(
-            f"{counted(bench.num_bad, 'image')} could not be decoded: shardtools verify {shlex.quote(bench.dataset)}"
+            f"{counted(bench.num_bad, 'image')} could not be decoded: shardtools verify {shell_word(bench.dataset)}"
         )
     return lines
 
@@ -102,8 +102,7 @@ def _bytes(bench: ReadBench) -> list[str]:
     return [
         f"fewer bytes: decoding takes {shares.entropy + shares.pixels:.0%} of the time, {shares.entropy:.0%} for the "
         f"codes of {bench.mean_bytes / 1e3:.0f} kB an image; half of them would give about {half:.0f} images/s:",
-        f"  shardtools plan-bytes {shlex.quote(bench.dataset)} --images-per-second {target} "
-        f"--cores {bench.num_threads}",
+        f"  shardtools plan-bytes {shell_word(bench.dataset)} --images-per-second {target} --cores {bench.num_threads}",
     ]
 
 

@@ -156,12 +156,19 @@ def _source(tables: Tables, overlay: OverlayTable) -> str | None:
 def _own_addresses(tables: Tables, overlay: OverlayTable, column: str) -> str:
     """The ways in which the overlay writes the address of its own dataset, as a list for SQL."""
     own = [quoted_text(tables.url)]
+    # As it was called when the pairs were found; it may have been moved since. Older overlays of several do not say.
+    settings = overlay.info.settings
+    named = [settings.get("dataset")]
+    listed = settings.get("datasets")
+    if isinstance(listed, list) and len(listed) == 1:
+        named += listed
+    own += [quoted_text(name) for name in named if isinstance(name, str)]
     if column in overlay.columns:
-        here = open_storage(tables.url).url
+        here = open_storage(tables.url).place
         for row in tables.rows(f"select distinct n.{quoted_name(column)} as address from {overlay.sql} as n"):
             try:
-                # Compared as opened, which takes "DS", "DS/" and "./DS" for the same.
-                is_own = row["address"] is not None and open_storage(row["address"]).url == here
+                # By place, which takes "DS", "./DS", "/abs/DS" and a link to it for the same.
+                is_own = row["address"] is not None and open_storage(row["address"]).place == here
             except ShardtoolsError:
                 # An address of a kind that is not known here is another dataset's.
                 is_own = False

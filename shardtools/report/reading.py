@@ -6,7 +6,6 @@ the rest of the page is made. The price: a report never fails for an overlay, so
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import pyarrow as pa
 from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, QueryError
 from shardtools.overlays import Overlay, OverlayInfo, find_overlay, open_overlay_at, overlay_names
+from shardtools.quoting import shell_word
 from shardtools.sql import Session
 
 COMMANDS = {
@@ -114,7 +114,7 @@ class Tables:
             return None
 
     def _command(self, name: str) -> str:
-        return COMMANDS[name].format(url=shlex.quote(self.url))
+        return COMMANDS[name].format(url=shell_word(self.url))
 
     def _overlay(self, name: str) -> Overlay:
         overlay = self._elsewhere.get(name) or find_overlay(self._dataset, name)

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from shardtools.dataset import open_dataset
+from shardtools.dataset import open_dataset, refuse_dataset_file
 from shardtools.errors import OptionError
 from shardtools.execution import Doing, Progress, ignore
 from shardtools.report.class_map import find_class_map
@@ -78,6 +78,7 @@ def write_report(
     # Before any row is read: a wrong name must not cost the minutes that the page takes.
     if PurePosixPath(address).suffix.lower() != _SUFFIX:
         raise OptionError(f"a report is written to a name that ends in {_SUFFIX}, found {address!r}")
+    refuse_dataset_file(address)
     page, pictures = make_page(os.fspath(url), options, progress or ignore)
     content = page_html(page, script_json(pictures.pictures))
     folder, slash, name = address.rpartition("/")

@@ -17,7 +17,7 @@ from shardtools.quoting import quoted_name
 from shardtools.report.expectations import Expectations, find_expectations
 from shardtools.report.reading import NUMBERS, Missing, OverlayTable, Tables, number
 from shardtools.sql import Session
-from shardtools.sql.output import check_suffix, save
+from shardtools.sql.output import check_output, save
 
 OVERLAY = "label_noise"
 _VOTE = "vote"
@@ -108,15 +108,18 @@ def export_suspects(url: str, address: str, *, overlays: tuple[str, ...] = ()) -
         OptionError: The address ends otherwise.
         QueryError: There is no overlay `label_noise`, or it has no column `suggested`.
     """
-    check_suffix(address)
+    check_output(address)
     with Session([url], overlays=overlays) as session:
         tables = Tables(session, open_dataset(url), url, overlays)
         overlay = _overlay(tables)
         if isinstance(overlay, Missing):
             raise QueryError(f"{url} has no suspects to write: {overlay.reason}")
         taken = _expressions(overlay)
+        # A fact that the audit wrote itself is its own, and a table has each column once; SQL ignores case.
+        own = {name.lower() for name in overlay.columns}
+        facts = "".join(f"s.{name}, " for name in ("split", "wnid", "source", "source_path") if name not in own)
         statement = (
-            f"select s.split, s.wnid, s.source, s.source_path, n.* exclude (dataset) from {overlay.sql} as n "
+            f"select {facts}n.* exclude (dataset) from {overlay.sql} as n "
             f"join samples as s using (dataset, key) where {_condition(taken)} "
             f"order by {taken['noise_probability']} desc nulls last, key"
         )

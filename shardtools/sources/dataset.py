@@ -21,6 +21,7 @@ import pyarrow as pa
 from shardtools.dataset import DATASET_FILE, Dataset, label_members, open_dataset
 from shardtools.errors import OptionError, SourceError
 from shardtools.manifest import PROVENANCE_COLUMNS, digest
+from shardtools.quoting import shell_word
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, joined_path, parse_part_path, read_members, read_samples
 from shardtools.sources.base import Source
@@ -143,7 +144,7 @@ class DatasetSource(Source):
         if digest(image_bytes) != row["sha256"]:
             raise SourceError(
                 f"{self.storage.object_url(row['shard'])}, key {row['key']!r}, byte {row['member_offset']}: the image "
-                f"is not the one that was recorded: run shardtools verify {self.storage.url}"
+                f"is not the one that was recorded: run shardtools verify {shell_word(self.storage.url)}"
             )
         image_format = row["image_format"]
         if image_format == "raw":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardtools.dataset import refuse_dataset_file
 from shardtools.errors import OptionError
 from shardtools.storage import open_storage
 
@@ -71,26 +72,27 @@ def save(rows: Rows, address: str) -> int:
         address: A path or s3:// address ending in one of `SUFFIXES`; a file already there is replaced.
 
     Raises:
-        OptionError: The suffix is another one.
+        OptionError: The suffix is another one, or it is a file of a dataset.
         StorageError: The place cannot be written.
     """
-    write = SUFFIXES[check_suffix(address)]
+    write = SUFFIXES[check_output(address)]
     folder, slash, name = address.rpartition("/")
     with open_storage(folder or slash or ".").writer(name) as stream:
         return write(rows, stream)
 
 
-def check_suffix(address: str) -> str:
-    """The suffix of an address, if results can be written in that format.
+def check_output(address: str) -> str:
+    """The suffix of an address, if results can be written there.
 
     Raises:
-        OptionError: They cannot.
+        OptionError: They cannot: it ends in another suffix, or names a file of a dataset.
     """
     suffix = PurePosixPath(address).suffix.lower()
     if suffix not in SUFFIXES:
         raise OptionError(
             f"--output writes {', '.join(SUFFIXES)}, found {address!r}: give a name that ends in one of them"
         )
+    refuse_dataset_file(address)
     return suffix
 
 

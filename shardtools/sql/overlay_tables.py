@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-import duckdb
-
 from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, OptionError, QueryError
 from shardtools.overlays import Overlay, check_fits, find_overlay, fits, is_name, open_overlay_at, overlay_names
 from shardtools.quoting import quoted_text
+from shardtools.sql.connection import ReadOnlyConnection
+from shardtools.storage import open_storage
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 
 _NOT_NAMES = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -32,7 +32,7 @@ class OverlayTables:
 
     def __init__(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        connection: ReadOnlyConnection,
         datasets: Mapping[str, Dataset],
         addresses: Sequence[str | os.PathLike[str]],
     ) -> None:
@@ -72,7 +72,10 @@ class OverlayTables:
 
     def _find_elsewhere(self) -> dict[str, list[Overlay]]:
         if self._elsewhere is None:
-            twice = next((one for one in self._addresses if self._addresses.count(one) > 1), None)
+            places = [open_storage(address).place for address in self._addresses]
+            twice = next(
+                (one for one, place in zip(self._addresses, places, strict=True) if places.count(place) > 1), None
+            )
             if twice is not None:
                 raise OptionError(f"overlay {twice} is given twice, its rows would count double: give it once")
             self._elsewhere = {}

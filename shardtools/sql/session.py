@@ -1,9 +1,9 @@
 """A DuckDB connection over the manifests of datasets.
 
-Owns the tables that SQL sees (`samples`, `events`, `datasets`, `overlays.NAME`) and what a statement may do: read.
-Extensions are not fetched and not loaded, so nothing reaches the network but the reading of the given datasets. The
-price: a statement that writes (`copy ... to`, `create table`) is refused, and results leave through `sql.output`
-instead.
+Owns the tables that SQL sees (`samples`, `events`, `datasets`, `overlays.NAME`). A statement may read: what it would do
+is looked at first (`statements`), and the connection cannot write (`connection`). Extensions are not fetched and not
+loaded, so nothing reaches the network but the reading of the given datasets. The price: results leave through
+`sql.output` alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -20,13 +19,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from shardtools.dataset import Dataset, open_dataset, read_plan_file
-from shardtools.errors import DatasetError, OptionError, QueryError, ShardtoolsError
+from shardtools.dataset import Dataset, find_twice, open_dataset, read_plan_file
+from shardtools.errors import DatasetError, OptionError, ShardtoolsError
 from shardtools.execution import read_events
 from shardtools.manifest import COLUMNS, SCHEMA
 from shardtools.quoting import quoted_text
+from shardtools.sql.connection import ReadOnlyConnection
 from shardtools.sql.explain import explain
 from shardtools.sql.overlay_tables import OverlayTables
+from shardtools.sql.statements import check_kind, check_plan
 from shardtools.storage import StoredObject
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 from shardtools.words import counted
@@ -34,14 +35,6 @@ from shardtools.words import counted
 ROWS_PER_BATCH = 20_000
 """Rows of a result that are in Python's memory at a time."""
 
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "allow_community_extensions": False,
-    # A table name is never looked up among the variables of the calling Python program.
-    "python_enable_replacements": False,
-}
 _EVENTS_SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -79,19 +72,24 @@ class Rows:
         schema: Names and Arrow types of the columns.
     """
 
-    def __init__(self, reader: pa.RecordBatchReader, explained: Callable[[Exception], ShardtoolsError]) -> None:
-        self.schema: pa.Schema = reader.schema
-        self._reader = reader
+    def __init__(
+        self,
+        schema: pa.Schema,
+        next_batch: Callable[[], pa.RecordBatch | None],
+        explained: Callable[[Exception], ShardtoolsError],
+    ) -> None:
+        self.schema = schema
+        self._next_batch = next_batch
         self._explained = explained
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while True:
             try:
-                batch = self._reader.read_next_batch()
-            except StopIteration:
-                return
+                batch = self._next_batch()
             except (duckdb.Error, pa.ArrowException, OSError) as error:
                 raise self._explained(error) from None
+            if batch is None:
+                return
             yield batch
 
 
@@ -123,11 +121,13 @@ class Session:
         names = [os.fspath(url) for url in urls]
         if not names:
             raise OptionError("SQL needs at least one dataset: give its folder or s3:// address")
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise OptionError(f"dataset {twice} is given twice, its rows would count double: give it once")
         self._names = names
         self._datasets = [open_dataset(url, incomplete=True) for url in urls]
+        twice = find_twice(self._datasets)
+        if twice is not None:
+            one, other = (names[number] for number in twice)
+            also = "" if one == other else f" (as {one} and {other})"
+            raise OptionError(f"dataset {one} is given twice{also}, its rows would count double: give it once")
         self._handlers: list[StorageHandler] = []
         self._has_events = False
         self.notes = tuple(
@@ -135,8 +135,7 @@ class Session:
             for name, dataset in zip(names, self._datasets, strict=True)
             if dataset.info is None
         )
-        spill = os.path.join(tempfile.gettempdir(), f"shardtools-sql-{os.getpid()}")
-        self._connection = duckdb.connect(":memory:", config=_CONFIG | {"temp_directory": spill})
+        self._connection = ReadOnlyConnection()
         self._overlays = OverlayTables(self._connection, dict(zip(names, self._datasets, strict=True)), overlays)
         try:
             self._create_tables()
@@ -168,15 +167,19 @@ class Session:
             DatasetError: It names an overlay of another version of its dataset, or a damaged one.
         """
         # In this order: what is no reading statement opens nothing, and overlays become views before the SQL is bound.
-        self._check_reads(sql)
+        try:
+            asked = check_kind(self._connection, sql)
+        except duckdb.Error as error:
+            raise self._explained(sql, error) from None
         self._overlays.open(sql)
         if not self._has_events and _mentions(sql, "events"):
             # Read on demand only: the logs of a large dataset are thousands of small files.
             self._connection.register("events", self._events(self._datasets))
             self._has_events = True
         try:
-            relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
-            return Rows(relation.to_arrow_reader(ROWS_PER_BATCH), partial(self._explained, sql))
+            check_plan(self._connection, asked, parameters)
+            reader = self._connection.reader(sql, parameters, ROWS_PER_BATCH)
+            return Rows(reader.schema, partial(self._connection.next_batch, reader), partial(self._explained, sql))
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._explained(sql, error) from None
 
@@ -197,24 +200,6 @@ class Session:
         columns += self._overlays.columns(sql)
         # The storage's own error says more than what became of it on the way through Arrow and DuckDB.
         return failure or explain(error, columns, self._overlays.names if _mentions(sql, "overlays") else None)
-
-    def _check_reads(self, sql: str) -> None:
-        try:
-            statements = self._connection.extract_statements(sql)
-        except duckdb.Error as error:
-            raise self._explained(sql, error) from None
-        if len(statements) != 1:
-            raise QueryError(
-                f"cannot run the SQL: expected one statement, found {len(statements)}: run them one by one"
-            )
-        # PIVOT is made of several statements, one of which gives the rows.
-        is_pivot = statements[0].type == duckdb.StatementType.MULTI
-        if statements[0].type not in _READING and not is_pivot:
-            kind = statements[0].type.name.lower()
-            raise QueryError(
-                f"cannot run the SQL: expected a statement that reads (select, describe, ...), found {kind}: "
-                "nothing is changed from here; to keep rows, select them with --output rows.parquet"
-            )
 
     def _create_tables(self) -> None:
         branches = [self._samples_branch(number) for number in range(len(self._datasets))]

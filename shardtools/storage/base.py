@@ -59,6 +59,11 @@ class Storage(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
+    @property
+    def place(self) -> str:
+        """The root under a name that is the same however it was written: "d", "./d" and a link to it are one place."""
+        return self.url
+
     def object_url(self, path: str) -> str:
         """Return where `path` is, for messages."""
         return f"{self.url.rstrip('/')}/{path}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shardtools.errors import StorageError
+from shardtools.quoting import shell_word
 from shardtools.storage.base import Storage
 from shardtools.storage.local import explained
 from shardtools.storage.s3_config import make_store, parse_s3_url, read_config
@@ -47,7 +48,7 @@ def copy_object(
     if num_bytes is not None and found != num_bytes:
         raise StorageError(
             f"{source.object_url(path)}: expected {num_bytes} bytes as recorded, found {found}: run shardtools verify "
-            f"{source.url}"
+            f"{shell_word(source.url)}"
         )
     files = source.local_path(path), target.local_path(path)
     # The cheapest way first: within the bucket, as a second name of one file, by the kernel; through here only where

@@ -48,6 +48,10 @@ class LocalStorage(Storage):
         # Absolute at once: the processes that get this storage may work in another folder.
         self._root = root.absolute()
 
+    @property
+    def place(self) -> str:
+        return os.path.realpath(self._root)
+
     # Small files are read by the million: no buffer, no `Path` and no context manager around each.
 
     def read(self, path: str) -> bytes:

@@ -14,6 +14,7 @@ from shardtools.dataset import DATASET_FILE, DatasetInfo, PlanFile, num_rows_pla
 from shardtools.dataset.plan_file import PLAN_FILE, fingerprint
 from shardtools.errors import DatasetError, FormatVersionError, NotFoundError
 from shardtools.manifest import ShardFile
+from shardtools.quoting import shell_word
 from shardtools.shards import joined_path, parse_part_path
 from shardtools.storage import Storage
 from shardtools.verify.report import Problem
@@ -149,7 +150,8 @@ def orphans(state: State, referenced: set[str]) -> Iterator[Problem]:
             yield Problem(
                 kind="orphan",
                 message=f"expected only listed files, found {where}, which {what}: it is from a run or an extension "
-                f"that has not finished: see shardtools status {state.storage.url}, and let that run finish",
+                f"that has not finished: see shardtools status {shell_word(state.storage.url)}, and let that "
+                "run finish",
                 path=path,
             )
         else:
@@ -229,7 +231,7 @@ def _compare(state: State) -> Iterator[Problem]:
         yield Problem(
             kind="unfinished",
             message=f"{where} is being extended from {info.scale} to {plan.scale} clones and is committed up to "
-            f"{info.scale}: run the same gen-sd command again, it resumes (shardtools status {where})",
+            f"{info.scale}: run the same gen-sd command again, it resumes (shardtools status {shell_word(where)})",
             path=PLAN_FILE,
         )
         return
@@ -268,6 +270,6 @@ def _unfinished(state: State) -> Iterator[Problem]:
     yield Problem(
         kind="unfinished",
         message=f"{where} is not finished: {len(state.part_paths)}{of} shards so far: run the job that makes it again, "
-        f"it resumes (shardtools status {where})",
+        f"it resumes (shardtools status {shell_word(where)})",
         path=DATASET_FILE,
     )

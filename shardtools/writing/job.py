@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from shardtools.dataset import PlanFile, list_parts
 from shardtools.dataset.plan_file import fingerprint
@@ -16,6 +17,7 @@ from shardtools.encoding import EncodingOptions
 from shardtools.errors import OptionError
 from shardtools.shards import parse_part_path
 from shardtools.sources import Source
+from shardtools.sources.patterns import has_pattern
 from shardtools.storage import Storage
 from shardtools.writing.labels import KnownLabels
 from shardtools.writing.options import WriteOptions
@@ -121,15 +123,31 @@ def make_job(
     )
 
 
-def check_apart(source: Storage, target: Storage) -> None:
+def check_apart(source: Storage, target: Storage, *, files: str | None = None) -> None:
     """Refuses a dataset below its own source, whose shards would become samples of the next run.
+
+    Args:
+        source: The root of the source.
+        target: The dataset.
+        files: What was given, where that names files below the root and not the root itself: other files there are
+            none of the source.
 
     Raises:
         OptionError: It is.
     """
+    if files is not None and not _could_name(files, target):
+        return
     inner, outer = _place(target), _place(source)
     if inner == outer or inner.startswith(f"{outer.rstrip('/')}/"):
         raise OptionError(f"the dataset {target.url} lies inside of its source {source.url}: choose a folder outside")
+
+
+def _could_name(files: str, target: Storage) -> bool:
+    """Whether a pattern could mean the shards of a dataset, too."""
+    # Python's own match lets "*" cross folders, so it rather finds one too many.
+    shards = (f"{target.url.rstrip('/')}/shards/train-000000.tar", f"{_place(target)}/shards/train-000000.tar")
+    patterns = (files, os.path.abspath(files)) if target.is_local else (files,)
+    return has_pattern(files) and any(fnmatchcase(shard, pattern) for shard in shards for pattern in patterns)
 
 
 def _place(storage: Storage) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from shardtools.dataset import Contents, acquire, read_contents
 from shardtools.errors import RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
-from shardtools.sources import open_source
+from shardtools.sources import Source, open_source
 from shardtools.storage import open_storage
 from shardtools.words import counted
 from shardtools.writing.job import check_apart
@@ -85,7 +85,7 @@ def write_dataset(
     storage = open_storage(options.out)
     with tempfile.TemporaryDirectory(prefix="shardtools-") as folder:
         source = open_source(options.source, Path(folder))
-        check_apart(source.storage, storage)
+        check_apart(source.storage, storage, files=_named_files(options, source))
         storage.check_writable()
         with acquire(storage, purpose="write") as lease:
             storage.clean_temporary()
@@ -120,3 +120,11 @@ def write_dataset(
         seconds=time.monotonic() - started,
         num_processes=num_processes,
     )
+
+
+def _named_files(options: WriteOptions, source: Source) -> str | None:
+    """The files that were named as the source; `None` where it is all of a folder, or was opened by the caller."""
+    if isinstance(options.source, Source) or source.kind == "dataset":
+        return None
+    given = options.source.source
+    return None if open_storage(given).place == source.storage.place else given

@@ -248,8 +248,20 @@ def test_a_plan_is_stored_once_and_grows(storage: Storage) -> None:
     assert store_plan_file(storage, plan(steps=50)) == plan(steps=50)
     assert store_plan_file(storage, plan(steps=50, scale=3)).scale == 3
     assert store_plan_file(storage, plan(steps=50)).scale == 3
+    storage.write("shards/train-000000.tar", b"")
     with pytest.raises(PlanMismatchError, match="steps is 50 there, 25 here"):
         store_plan_file(storage, plan(steps=25))
+
+
+@pytest.mark.parametrize("made", ["manifest/train-000000.parquet", "shards/train-000000.tar", "notes.txt"])
+def test_a_plan_that_has_made_nothing_binds_nobody(storage: Storage, made: str) -> None:
+    store_plan_file(storage, plan(steps=50))
+    storage.write("events/run-rank0000-000000.jsonl", b"")
+    storage.write("lease/1.json", b"{}")
+    assert store_plan_file(storage, plan(steps=25)) == read_plan_file(storage) == plan(steps=25)
+    storage.write(made, b"")
+    with pytest.raises(PlanMismatchError, match="steps is 25 there, 50 here"):
+        store_plan_file(storage, plan(steps=50))
 
 
 def test_plans_that_are_refused(storage: Storage) -> None:

@@ -250,3 +250,37 @@ def test_facts_are_checked() -> None:
         encoder(3, dtype="int8")
     found = build(EncoderFacts, {"name": "a", "weights_sha256": "b", "feature_dim": 2, "mean": [1, 2, 3]})
     assert found.mean == (1, 2, 3)
+
+
+def test_features_written_twice_are_the_same_or_refused(tmp_path: Path) -> None:
+    url = make_labeled(tmp_path / "d", [0, 1] * 40)
+    keys = read_all([url]).keys.to_pylist()
+    first, facts = np.ones((80, 4), np.float32), encoder(4, dtype="float32")
+    info = write_features(url, "own", first, keys, encoder=facts)
+    assert write_features(url, "own", first, keys, encoder=facts) == info
+    # In whatever part the other number lies.
+    for row in (0, 79):
+        other = first.copy()
+        other[row, 3] = 2
+        with pytest.raises(PlanMismatchError, match="holds features own with other numbers") as caught:
+            write_features(url, "own", other, keys, encoder=facts)
+        assert "\n" not in str(caught.value)
+        assert np.array_equal(open_features(url, "own").array(), first)
+    # What cannot be written costs nothing of what is there, and what can takes its place where that is asked for.
+    with pytest.raises(DatasetError):
+        write_features(url, "own", first * np.nan, keys, encoder=facts, replace=True)
+    with pytest.raises(OptionError, match="expected features of 4 dimensions, found 3"):
+        write_features(url, "own", first[:, :3], keys, encoder=facts, replace=True)
+    assert np.array_equal(open_features(url, "own").array(), first)
+    write_features(url, "own", first * 2, keys, encoder=facts, replace=True)
+    assert np.array_equal(open_features(url, "own").array(), first * 2)
+
+
+def test_parts_of_a_writing_that_was_killed_do_not_stay_with_other_numbers(tmp_path: Path) -> None:
+    url = make_labeled(tmp_path / "d", [0, 1] * 40)
+    keys = read_all([url]).keys.to_pylist()
+    first, facts = np.ones((80, 4), np.float32), encoder(4, dtype="float32")
+    write_features(url, "own", first, keys, encoder=facts)
+    Path(url, "features", "own", "features.json").unlink()
+    write_features(url, "own", first * 2, keys, encoder=facts)
+    assert np.array_equal(open_features(url, "own").array(), first * 2)

@@ -282,3 +282,22 @@ def test_a_code_divides_the_dimensions(larger: FeatureStore) -> None:
     with pytest.raises(OptionError, match="code_bytes divides the 32 dimensions, found 12: take 8"):
         build_index(larger, IndexOptions(kind="ivf-pq", code_bytes=12))
     assert isinstance(open_index(larger, "flat"), VectorIndex)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 20, 300])
+def test_the_default_index_works_on_few_rows(tmp_path: Path, num_rows: int) -> None:
+    store = _few(tmp_path, num_rows)
+    index = build_index(store, IndexOptions())
+    assert (index.info.kind, index.info.recall) == ("flat", 1.0)
+    found = open_index(store).search(store.take([0]), 3)
+    assert found.rows[0, 0] == 0
+
+
+def test_codes_that_cannot_be_learned_name_the_kind_that_works(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="learns its codes from at least 256 rows, found 20: take --kind flat"):
+        build_index(_few(tmp_path, 20), IndexOptions(kind="ivf-pq"))
+
+
+def _few(folder: Path, num_rows: int) -> FeatureStore:
+    url = make_labeled(folder / "few", [0] * num_rows)
+    return with_features(url, np.random.default_rng(0).normal(size=(num_rows, 8)).astype(np.float32))

@@ -27,6 +27,7 @@ from shardtools.overlays import (
     open_overlay_at,
     remove_overlay,
 )
+from shardtools.sql import query
 from shardtools.storage import open_storage
 from tests.helpers.overlay_datasets import dataset, files, images, keys, table, write
 from tests.helpers.s3_server import S3Server
@@ -75,6 +76,17 @@ def test_an_overlay_may_have_no_rows(dataset: str) -> None:
     assert open_overlay(dataset, "fixes").read().schema.names == ["key", "score"]
     with pytest.raises(DatasetError, match="overlay empty has no table"):
         write(dataset, name="empty")
+
+
+def test_an_overlay_whose_commit_lists_no_part_is_one_line(dataset: str) -> None:
+    write(dataset, table(0, score=[1.0]))
+    commit = Path(dataset, "overlays/fixes/overlay.json")
+    commit.write_text(json.dumps(json.loads(commit.read_text()) | {"parts": []}))
+    for read in (lambda: open_overlay(dataset, "fixes").schema(), lambda: open_overlay(dataset, "fixes").read()):
+        with pytest.raises(DatasetError, match=r"overlay\.json lists no parts, expected at least one"):
+            read()
+    with pytest.raises(DatasetError, match="lists no parts"):
+        query("select * from overlays.fixes", [dataset])
 
 
 def test_a_key_comes_several_times_where_another_column_tells(dataset: str) -> None:

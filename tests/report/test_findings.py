@@ -87,6 +87,16 @@ def test_suspects_of_a_bare_overlay(folder: Path) -> None:
         ]
 
 
+def test_the_table_of_suspects_has_each_column_once(folder: Path, tmp_path: Path) -> None:
+    write(
+        folder, "label_noise", key=keys(0), given=[0], suggested=[1], split=["theirs"], WNID=["n1"], source_path=["own"]
+    )
+    assert export_suspects(str(folder), str(tmp_path / "noise.parquet")) == 1
+    [row] = pq.read_table(tmp_path / "noise.parquet").to_pylist()
+    assert (row["split"], row["WNID"], row["source_path"]) == ("theirs", "n1", "own")
+    assert "wnid" not in row and "source" in row
+
+
 def test_the_table_of_suspects_leaves_as_csv_and_parquet(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="no suspects to write: Nothing yet"):
         export_suspects(str(folder), str(tmp_path / "noise.csv"))
@@ -161,6 +171,23 @@ def test_pairs_of_groups_alone_and_with_other_datasets(folder: Path, tmp_path: P
             (key(4), key(3), "gs://bucket/third", None, "near copy"),
         ]
         assert found.num_leaks == 1
+
+
+@pytest.mark.parametrize("written", ["relative", "elsewhere", "only one"])
+def test_pairs_of_a_dataset_that_is_called_otherwise_now_are_its_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """`duplicates DS`, then a report of /abs/DS, or of DS after it was moved."""
+    monkeypatch.chdir(folder.parent)
+    address = f"./{folder.name}" if written == "relative" else "where/it/was"
+    settings: dict[str, Any] = {"elsewhere": {"dataset": address}, "only one": {"datasets": [address]}}.get(written, {})
+    table = pa.table({"key": keys(0), "other_key": keys(1), "other_dataset": [address], "distance": [2.0]})
+    unique = ("key", "other_dataset", "other_key")
+    write_overlay(folder, "duplicate_pairs", [table], made_by="a test", settings=settings, unique=unique)
+    with opened(folder) as tables:
+        found = find_pairs(tables, limit=10)
+        assert isinstance(found, Pairs)
+        assert [(one.key, one.copy_key, one.dataset) for one in found.shown] == [(key(0), key(1), None)]
 
 
 def test_outliers_by_flags_or_by_ends(folder: Path) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import tarfile
 import tempfile
 import warnings
 from pathlib import Path
@@ -250,3 +251,20 @@ def test_object_stores_give_the_same_bytes(photos: Path, s3_environment: S3Serve
 def test_options_are_checked(changes: dict[str, int]) -> None:
     with pytest.raises(OptionError):
         WriteOptions(source=SourceOptions(source="x"), out="y", **changes)
+
+
+def test_a_dataset_may_lie_beside_the_archive_it_is_made_from(photos: Path, tmp_path: Path) -> None:
+    archive, out = tmp_path / "photos.tar", tmp_path / "photos-shards"
+    with tarfile.open(archive, "w") as tar:
+        for folder in sorted(photos.iterdir()):
+            tar.add(folder, folder.name)
+    # Its folder is no source: nothing that is written there is read by the next run.
+    assert write(archive, out).num_images > 0
+    [shard, *_] = sorted((out / "shards").iterdir())
+    (tmp_path / "tars").mkdir()
+    shard.rename(tmp_path / "tars" / "x-0.tar")
+    assert write(f"{tmp_path}/tars/x-{{0..0}}.tar", tmp_path / "tars" / "inside").num_images > 0
+    # A pattern that would take up the new shards is refused as a folder is.
+    for pattern in (f"{tmp_path}/*/*.tar", f"{tmp_path}/tars/*.tar"):
+        with pytest.raises(OptionError, match="lies inside of its source"):
+            write(pattern, tmp_path / "tars" / "again")

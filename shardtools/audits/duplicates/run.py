@@ -29,7 +29,7 @@ from shardtools.audits.duplicates.options import (
 )
 from shardtools.audits.duplicates.pairs import RowPairs, find_pairs
 from shardtools.audits.duplicates.samples import Samples, read_samples
-from shardtools.dataset import open_dataset
+from shardtools.dataset import open_dataset, refuse_dataset_file
 from shardtools.errors import AccessError, AlreadyExistsError
 from shardtools.execution import Doing, Progress, ignore
 from shardtools.overlays import find_overlay, write_overlay
@@ -107,6 +107,9 @@ def find_duplicates(
         AccessError: A dataset cannot be written.
     """
     show = progress or ignore
+    # First: a wrong name must not cost the search.
+    if options.pairs_file is not None:
+        refuse_dataset_file(options.pairs_file)
     samples = read_samples(options)
     if options.write:
         _check_overlays(options)
@@ -214,6 +217,8 @@ def _write_overlays(options: DuplicatesOptions, result: DuplicatesResult, encode
         "encoder": encoder,
     }
     for url in options.datasets:
+        # How the rows write its own address, which says nothing once it is moved or given another way.
+        settings["dataset"] = url
         groups = result.groups.filter(pc.equal(result.groups["dataset"], url)).drop_columns(["dataset"])
         write_overlay(url, OVERLAY_NAME, [groups], made_by=MADE_BY, settings=settings, replace=True)
         own = result.pairs.filter(pc.equal(result.pairs["dataset_a"], url)).drop_columns(["dataset_a"])

@@ -20,6 +20,7 @@ from shardtools.audits.quality import HASH_BYTES, OVERLAY_NAME, is_complete
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError
 from shardtools.overlays import Overlay, find_overlay, fits, open_overlay_at
+from shardtools.quoting import shell_word
 
 # Copies are numbered only where there is more than one, which needs no digest in memory.
 _SAMPLES = """
@@ -121,12 +122,13 @@ def _check_hashes(urls: Sequence[str], opened: Sequence[Dataset], elsewhere: Seq
         if found is None:
             raise DatasetError(
                 f"{url} has no overlay {OVERLAY_NAME!r}, which holds the perceptual hashes: run `shardtools quality "
-                f"{url}` first, or look for --kind exact only"
+                f"{shell_word(url)}` first, or look for --kind exact only"
             )
         if not is_complete(found.info):
             raise DatasetError(
                 f"overlay {OVERLAY_NAME} at {found.url} is not finished ({found.info.num_rows} of "
-                f"{found.info.settings.get('num_images')} images): run `shardtools quality {url}` again, it goes on"
+                f"{found.info.settings.get('num_images')} images): run `shardtools quality "
+                f"{shell_word(url)}` again, it goes on"
             )
 
 

@@ -23,6 +23,8 @@ _ROWS_PER_LIST = 39
 """Rows that FAISS wants at least for each centre that it learns."""
 
 _BITS = 8
+FEWEST_ROWS_OF_CODES = 1 << _BITS
+"""Codes have so many values each, and a value is learned from a row at least."""
 
 
 def library() -> Any:

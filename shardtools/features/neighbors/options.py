@@ -25,6 +25,9 @@ KINDS = {
 }
 """Name -> what it is."""
 
+SMALL = 1000
+"""Rows below which looking at all of them takes no time, and codes could not be learned."""
+
 DEVICES = ("auto", "cpu", "cuda")
 
 _COUNTS = ("num_lists", "code_bytes", "links", "train_rows", "rerank", "memory_bytes", "recall_queries")
@@ -35,7 +38,7 @@ class IndexOptions:
     """How an index is built and searched.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `KINDS`; `None` for "ivf-pq", or "flat" where there are fewer than `SMALL` rows.
         metric: "cosine" or "l2".
         num_lists: Of "ivf" and "ivf-pq"; `None` for 4 * sqrt(N), fewer where N is small.
         code_bytes: Bytes of a code of "ivf-pq"; `None` for D / 8, at most 128.
@@ -53,7 +56,7 @@ class IndexOptions:
         OptionError: A value is out of range.
     """
 
-    kind: str = field(default="ivf-pq", metadata=option(choices=KINDS))
+    kind: str | None = field(default=None, metadata=option(choices=KINDS, unset=f"ivf-pq; flat below {SMALL} rows"))
     metric: str = field(default="cosine", metadata=option(choices=METRICS))
     num_lists: int | None = field(default=None, metadata=option("Lists of ivf and ivf-pq.", unset="4 * sqrt(N)"))
     code_bytes: int | None = field(
@@ -73,7 +76,7 @@ class IndexOptions:
 
     def __post_init__(self) -> None:
         for name, known in (("kind", tuple(KINDS)), ("metric", METRICS), ("device", DEVICES)):
-            if getattr(self, name) not in known:
+            if getattr(self, name) not in known and (name, getattr(self, name)) != ("kind", None):
                 raise OptionError(f"{name} is one of {', '.join(known)}, found {getattr(self, name)!r}")
         for name in _COUNTS:
             value = getattr(self, name)
@@ -81,6 +84,10 @@ class IndexOptions:
                 raise OptionError(f"{name} is at least 1, found {value}")
         if not 0 < self.recall <= 1:
             raise OptionError(f"recall is above 0 and at most 1, found {self.recall}")
+
+    def kind_for(self, num_rows: int) -> str:
+        """The kind that is built for so many rows."""
+        return self.kind or ("flat" if num_rows < SMALL else "ivf-pq")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from shardtools.features.neighbors.options import (
     lists_path,
 )
 from shardtools.features.store import FeatureStore
+from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 _ROWS_PER_BLOCK = 8192
@@ -156,13 +157,20 @@ def build_index(store: FeatureStore, options: IndexOptions, *, progress: Progres
         RunError: FAISS is missing, and the kind is not "flat".
         DatasetError: A feature is not finite.
     """
+    kind = options.kind_for(len(store))
+    options = replace(options, kind=kind)
+    if kind == "ivf-pq" and len(store) < faiss_library.FEWEST_ROWS_OF_CODES:
+        raise OptionError(
+            f"an index of kind ivf-pq learns its codes from at least {faiss_library.FEWEST_ROWS_OF_CODES} rows, found "
+            f"{len(store)}: take --kind flat, which is exact"
+        )
     # First, so that a library or a GPU that is missing costs neither the work nor the index that is there.
-    wants_gpus = options.kind != "flat" and faiss_library.wants_gpus(options.device)
+    wants_gpus = kind != "flat" and faiss_library.wants_gpus(options.device)
     started = time.perf_counter()
     progress(Doing(text=f"filling an index of {counted(len(store), 'row')}"))
-    index = None if options.kind == "flat" else _filled(store, options)
+    index = None if kind == "flat" else _filled(store, options, kind)
     info = IndexInfo(
-        kind=options.kind,
+        kind=kind,
         metric=options.metric,
         features_sha256=store.info.fingerprint,
         num_rows=len(store),
@@ -202,7 +210,7 @@ def _data_paths(kind: str) -> tuple[str, str]:
     return data_path(kind), lists_path(kind)
 
 
-def _filled(store: FeatureStore, options: IndexOptions) -> Any:
+def _filled(store: FeatureStore, options: IndexOptions, kind: str) -> Any:
     """The index with all rows."""
     num_rows, dim = store.shape
     num_bytes = num_rows * faiss_library.code_bytes(options, dim)
@@ -212,9 +220,9 @@ def _filled(store: FeatureStore, options: IndexOptions) -> Any:
             f"an index of kind hnsw is in memory as a whole, {num_bytes / 1e9:.1f} GB of at most "
             f"{options.memory_bytes / 1e9:.1f}: take --kind ivf-pq, or allow more (--memory-gb)"
         )
-    place = _local(store, data_path(options.kind))
+    place = _local(store, data_path(kind))
     # The facts go first: an index whose data are being replaced does not exist. Deleting takes an empty folder along.
-    store.storage.delete(index_path(options.kind))
+    store.storage.delete(index_path(kind))
     place.parent.mkdir(parents=True, exist_ok=True)
     index = faiss_library.empty_index(options, num_rows, dim)
     random = np.random.default_rng(options.seed)
@@ -227,13 +235,13 @@ def _filled(store: FeatureStore, options: IndexOptions) -> Any:
             store.check_finite(block, start)
             index.add(_plain(block, options.metric))
         return index
-    return _filled_on_disk(store, options, index, num_bytes)
+    return _filled_on_disk(store, options, kind, index, num_bytes)
 
 
-def _filled_on_disk(store: FeatureStore, options: IndexOptions, index: Any, num_bytes: int) -> Any:
+def _filled_on_disk(store: FeatureStore, options: IndexOptions, kind: str, index: Any, num_bytes: int) -> Any:
     """As much as the memory holds goes into a file at a time; the files are merged list by list."""
     per_file = max(_ROWS_PER_BLOCK, len(store) * options.memory_bytes // num_bytes // _ROWS_PER_BLOCK * _ROWS_PER_BLOCK)
-    with tempfile.TemporaryDirectory(dir=_local(store, data_path(options.kind)).parent) as folder:
+    with tempfile.TemporaryDirectory(dir=_local(store, data_path(kind)).parent) as folder:
         trained = os.path.join(folder, "trained")
         faiss_library.write(index, trained)
         files = []
@@ -248,7 +256,7 @@ def _filled_on_disk(store: FeatureStore, options: IndexOptions, index: Any, num_
                 part.add_with_ids(_plain(block, options.metric), ids)
             files.append(os.path.join(folder, f"{first}"))
             faiss_library.write(part, files[-1])
-        faiss_library.merge_on_disk(index, files, str(_local(store, lists_path(options.kind))))
+        faiss_library.merge_on_disk(index, files, str(_local(store, lists_path(kind))))
     return index
 
 
@@ -306,7 +314,7 @@ def open_index(store: FeatureStore, kind: str | None = None, *, device: str = "a
             return _flat(store)
         raise DatasetError(
             f"features at {store.storage.url} have no index of kind {kind!r}: `shardtools index build "
-            f"{store.dataset} --kind {kind}` makes it"
+            f"{shell_word(store.dataset)} --kind {kind}` makes it"
         ) from None
     if info.features_sha256 != store.info.fingerprint:
         raise DatasetError(

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.arrays import Int64s, from_int64, from_texts, text_parts, to_numpy
-from shardtools.dataset import Dataset, open_dataset
+from shardtools.dataset import Dataset, find_twice, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
 from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table.samples import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
@@ -101,10 +101,15 @@ def _open_all(urls: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Dataset
     names = [os.fspath(url) for url in urls]
     if not names:
         raise OptionError("a loader needs at least one dataset: give its folder or s3:// address")
-    twice = next((name for name in names if names.count(name) > 1), None)
+    opened = [open_dataset(name) for name in names]
+    twice = find_twice(opened)
     if twice is not None:
-        raise OptionError(f"dataset {twice} is given twice, its samples would come twice: give it once, with a weight")
-    return [(name, open_dataset(name)) for name in names]
+        one, other = (names[number] for number in twice)
+        also = "" if one == other else f" (as {one} and {other})"
+        raise OptionError(
+            f"dataset {one} is given twice{also}, its samples would come twice: give it once, with a weight"
+        )
+    return list(zip(names, opened, strict=True))
 
 
 def _fingerprint(opened: Sequence[tuple[str, Dataset]], split: str) -> str:

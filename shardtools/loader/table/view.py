@@ -159,6 +159,12 @@ def _not_one(key: str, dataset: str | None, table: SampleTable, session: Session
     return QueryError(f"the view returned the key {key!r}, which is in {places}: select the column dataset too")
 
 
+def _is_number(arrow_type: pa.DataType) -> bool:
+    """Whether SQL means a number: Arrow would also take a date, by its days since 1970."""
+    kinds = pa.types
+    return bool(kinds.is_integer(arrow_type) or kinds.is_floating(arrow_type) or kinds.is_decimal(arrow_type))
+
+
 def _labels(view: pa.Table) -> npt.NDArray[np.int32] | None:
     if "class_index" not in view.schema.names:
         return None
@@ -169,6 +175,8 @@ def _labels(view: pa.Table) -> npt.NDArray[np.int32] | None:
             f"`class_index` of a view has no nulls, found one at key {key!r}: use coalesce or leave it out"
         )
     try:
+        if not _is_number(column.type):
+            raise pa.ArrowInvalid("no number")
         labels = column.cast(pa.int32())
     except pa.ArrowInvalid:
         raise QueryError(
@@ -184,8 +192,10 @@ def _weights(view: pa.Table) -> npt.NDArray[np.float32] | None:
     if "weight" not in view.schema.names:
         return None
     try:
+        if not _is_number(view["weight"].type) and not pa.types.is_boolean(view["weight"].type):
+            raise pa.ArrowInvalid("no number")
         column = view["weight"].cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except pa.ArrowInvalid:
         raise QueryError(f"`weight` of a view is a number, found {view['weight'].type}: cast it to double") from None
     if column.null_count:
         key = view["key"].filter(pc.is_null(column))[0].as_py()

@@ -55,7 +55,13 @@ function openExport() {
   byId("export-dialog").showModal();
 }
 
-function shellWord(word) {
+// As shardtools.quoting.shell_word: a name that begins with a dash would be an option, and the command stays one line.
+function shellWord(name) {
+  const word = name.startsWith("-") ? `./${name}` : name;
+  if (/[\p{C}\u2028\u2029]/u.test(word)) {
+    const escaped = (one) => `\\u${one.codePointAt(0).toString(16).padStart(4, "0")}`;
+    return `$'${word.replace(/[\\']/g, "\\$&").replace(/[\p{C}\u2028\u2029]/gu, escaped)}'`;
+  }
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 

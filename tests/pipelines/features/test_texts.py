@@ -147,9 +147,28 @@ def test_a_folder_says_how_it_pools(tmp_path: Path) -> None:
     settings.write_text(json.dumps({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": True}))
     with pytest.raises(OptionError, match=r"1_Pooling/config.json: expected pooling by mean or cls, found max, mean"):
         load_text_encoder(str(folder))
+    for content in ([1], "mean", None):
+        settings.write_text(json.dumps(content))
+        with pytest.raises(OptionError, match=r"1_Pooling/config.json: expected an object, found something else"):
+            load_text_encoder(str(folder))
+    for wrong in ({"0": {}}, ["Transformer"], None):
+        (folder / "modules.json").write_text(json.dumps(wrong))
+        with pytest.raises(OptionError, match=r"modules.json: expected a list of modules"):
+            load_text_encoder(str(folder))
     (folder / "modules.json").write_text(json.dumps([*modules, {"type": "sentence_transformers.models.Dense"}]))
     with pytest.raises(OptionError, match="has a module 'Dense': expected Transformer, Pooling, Normalize only"):
         load_text_encoder(str(folder))
+
+
+def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    folder = Path(sentences(tmp_path / "model"))
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"any program")
+    with pytest.raises(
+        OptionError, match=r"found pytorch_model.bin, a pickle, .* convert it once: python -c"
+    ) as caught:
+        load_text_encoder(str(folder))
+    assert "\n" not in str(caught.value)
 
 
 # ---- images ----

@@ -115,3 +115,18 @@ def first_line(error: BaseException | str) -> str:
     """
     line = next(iter(str(error).strip().splitlines()), "")
     return "".join(filter(str.isprintable, line))[:_MAX_LINE_CHARACTERS] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A text of unknown origin as a terminal may show it: what is no printable character or line break is written out.
+
+    Names, reasons and messages come from files of other people: an escape code in one of them would recolour, clear or
+    answer for the terminal, and a lone surrogate would end the program.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else _written_out(one) for one in text)
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode()

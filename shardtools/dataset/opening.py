@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo
+from shardtools.dataset.belonging import check_belongs, check_committed, check_digest, check_rows
+from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import Part, decode_part
 from shardtools.shards.names import parse_part_path
@@ -38,6 +39,7 @@ class Dataset:
     info: DatasetInfo | None
     part_paths: tuple[str, ...]
     content: bytes = b""
+    _entries: dict[str, PartEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def commit(self) -> DatasetInfo:
@@ -63,19 +65,56 @@ class Dataset:
         Raises:
             DatasetError: The part is missing or damaged.
         """
-        try:
-            content = self.storage.read(path)
-        except NotFoundError:
-            raise DatasetError(
-                f"{self.storage.object_url(path)} is missing though the dataset lists it: restore it, or run the job "
-                "again"
-            ) from None
-        return decode_part(content, where=self.storage.object_url(path))
+        if self.info is not None and not self._entries:
+            self._entries.update((entry.path, entry) for entry in self.info.parts)
+        return read_part(self.storage, self._entries.get(path, path))[1]
+
+    def check_manifest(self, sizes: Mapping[str, int]) -> None:
+        """Refuses a manifest that is damaged or not the one that was committed, where it is not too long to be read.
+
+        Args:
+            sizes: Path -> length in bytes of `manifest_paths`, which all are there.
+
+        Raises:
+            DatasetError: It is.
+        """
+        if self.info is None:
+            for path in self.part_paths:
+                self.read_part(path)
+            return
+        check_committed(self.storage, self.info.compact or self.info.parts, sizes)
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows, one table a part, never more than one in memory."""
         for path in self.part_paths:
             yield self.read_part(path).table
+
+
+def read_part(storage: Storage, entry: PartEntry | str) -> tuple[bytes, Part]:
+    """A part's bytes and what they hold.
+
+    Args:
+        storage: The dataset.
+        entry: What its commit says of the part; its path alone where there is no commit.
+
+    Raises:
+        DatasetError: The part is missing, damaged, another's, or not the one that was committed.
+    """
+    path = entry if isinstance(entry, str) else entry.path
+    where = storage.object_url(path)
+    try:
+        content = storage.read(path)
+    except NotFoundError:
+        raise DatasetError(
+            f"{where} is missing though the dataset lists it: restore it, or run the job again"
+        ) from None
+    # Before it is decoded: an altered part may well decode, with rows that lead to other bytes.
+    if not isinstance(entry, str):
+        check_digest(content, entry, where=where)
+    part = decode_part(content, where=where)
+    check_belongs(part, path, where=where)
+    check_rows(part.table, {shard.path: shard.num_bytes for shard in part.shards}, where=where)
+    return content, part
 
 
 def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Dataset:
@@ -125,9 +164,11 @@ def _commit_of(url: str) -> tuple[str, str]:
         return url, DATASET_FILE
     storage = open_storage(place)
     kept = [stored.path for stored in storage.list("commits/")]
-    found = [path for path in kept if path.startswith(f"commits/{digits[:16]}")]
-    if found:
-        return place, found[0]
+    for path in kept:
+        # The name has the first digits alone: the others are those of the content.
+        is_near = path.startswith(f"commits/{digits[:16]}")
+        if is_near and hashlib.sha256(storage.read(path)).hexdigest().startswith(digits):
+            return place, path
     try:
         if hashlib.sha256(storage.read(DATASET_FILE)).hexdigest().startswith(digits):
             return place, DATASET_FILE

@@ -58,7 +58,9 @@ def _join(storage: Storage, split: str, paths: Sequence[str]) -> None:
         part = _read(storage, path)
         num_images = part.table.num_rows - part.table["shard"].null_count
         if part.shards[0].path != target:
-            replace_part(storage, *parse_part_path(path), _moved(part.table, target, shift, first_index), [joined])
+            moved = _moved(part.table, target, shift, first_index)
+            plan_id = part.origin.plan_id if part.origin else None
+            replace_part(storage, *parse_part_path(path), moved, [joined], plan_id=plan_id)
         first_index += num_images
 
 

@@ -54,7 +54,15 @@ class NewTarget:
         self._plan = plan_file(source, self._options)
         store_plan_file(self._storage, self._plan)
         tasks = plan_tasks(source, self._options.samples_per_shard, {})
-        return make_job(source, self._storage, self._options, run_id, tasks=tasks, labels=KnownLabels())
+        return make_job(
+            source,
+            self._storage,
+            self._options,
+            run_id,
+            plan_id=self._plan.plan_id,
+            tasks=tasks,
+            labels=KnownLabels(),
+        )
 
     def commit_if_whole(self, source: Source) -> DatasetInfo | None:
         """Commits the dataset if every part is there; call it after `begin`."""
@@ -128,11 +136,12 @@ class AppendTarget:
             plan_file(source, self._options),
             partial(self._check_keys, source),
         )
+        make = partial(make_job, source, self._storage, self._options, run_id)
         if self._append is None:
-            return make_job(source, self._storage, self._options, run_id, tasks=(), labels=KnownLabels())
+            return make(plan_id=self._info.plan_id, tasks=(), labels=KnownLabels())
         tasks = plan_tasks(source, self._options.samples_per_shard, self._append.first_shards)
         labels = read_labels(self._dataset())
-        return make_job(source, self._storage, self._options, run_id, tasks=tasks, labels=labels)
+        return make(plan_id=self._append.plan.plan_id, tasks=tasks, labels=labels)
 
     def _dataset(self) -> Dataset:
         paths = tuple(entry.path for entry in self._info.parts)
@@ -170,6 +179,8 @@ class AppendTarget:
             layout=self._info.layout,
             fields=self._info.fields,
             compact_stem=self._append.name,
+            part_plan_id=self._append.plan.plan_id,
+            known={entry.path: entry.sha256 for entry in self._info.parts},
         )
 
 

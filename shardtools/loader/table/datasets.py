@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from shardtools.arrays import Int64s, from_int64, from_texts, text_parts, to_numpy
 from shardtools.dataset import Dataset, open_dataset
+from shardtools.dataset.belonging import check_rows
 from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
 from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table.samples import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
@@ -138,10 +139,13 @@ class _DatasetReader:
         self._number = number
         self._writer = writer
         self._first_shard = next((index for index, (owner, _) in enumerate(shards) if owner == number), 0)
+        info = dataset.commit
+        self._lengths = {} if info.layout == IMAGEFOLDER else {shard.path: shard.num_bytes for shard in info.shards}
         self._shard_paths = from_texts([path for owner, path in shards if owner == number])
         self._is_files = dataset.info is not None and dataset.info.layout == IMAGEFOLDER
 
     def read(self, split: str | None) -> None:
+        self._dataset.check_manifest(self._sizes())
         for path in self._dataset.manifest_paths:
             # A part's name says which split it is of; merged files hold several.
             if split is not None and path in self._dataset.part_paths and parse_part_path(path)[0] != split:
@@ -149,6 +153,19 @@ class _DatasetReader:
             where = self._dataset.storage.object_url(path)
             for rows in self._row_groups(path, where, split):
                 self._append(rows, where)
+
+    def _sizes(self) -> dict[str, int]:
+        """Length of each file of the manifest, from the listing of its folder."""
+        paths, storage = self._dataset.manifest_paths, self._dataset.storage
+        folders = {path.rpartition("/")[0] for path in paths}
+        sizes = {stored.path: stored.num_bytes for folder in folders for stored in storage.list(folder)}
+        missing = next((path for path in paths if path not in sizes), None)
+        if missing is not None:
+            raise DatasetError(
+                f"{storage.object_url(missing)} is missing though the dataset lists it: restore it, or run the job "
+                "again"
+            )
+        return sizes
 
     def _row_groups(self, path: str, where: str, split: str | None) -> Iterator[pa.Table]:
         """Rows with an image, one row group at a time."""
@@ -177,6 +194,7 @@ class _DatasetReader:
             return
         if rows["key"].null_count:
             raise DatasetError(f"{where} has an image without key: run shardtools verify, then repair")
+        check_rows(rows, self._lengths, where=where)
         columns = {name: _integers(rows, name, where) for name in _INTEGERS}
         columns["shard"] = self._shards(rows["shard"], where)
         # Manifests are nearly always in order, and then nothing is copied.

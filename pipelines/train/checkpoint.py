@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError, first_line
 from shardtools.training.run_file import changed_settings
 
@@ -169,7 +170,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
         DatasetError: A file is missing or damaged.
     """
     try:
-        state = json.loads((path / "state.json").read_bytes())
+        state = read_json((path / "state.json").read_bytes())
         version = state["version"]
         if version != CHECKPOINT_VERSION:
             raise DatasetError(f"{path}: expected checkpoint version {CHECKPOINT_VERSION}, found {version!r}")

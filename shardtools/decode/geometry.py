@@ -25,8 +25,8 @@ def center_windows(
         size: Side of the centre, at most `resize`.
 
     Returns:
-        Crops (the whole images, but the middle of those thinner than any side may be) and windows for `Decoder.decode_batch`, int32 [N, 4] each. Only the pixels that the
-        centre is made of are decoded.
+        Crops (the whole images; the middle of those that are too thin for any side) and windows for
+        `Decoder.decode_batch`, int32 [N, 4] each. Only the pixels that the centre is made of are decoded.
 
     Raises:
         OptionError: The centre is larger than the resized image, or shapes are wrong.

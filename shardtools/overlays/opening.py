@@ -67,7 +67,7 @@ class Overlay:
         Raises:
             DatasetError: The part is missing or damaged.
         """
-        for _, file in self._open_parts(self.info.parts[0].path):
+        for _, file in self._open_parts(*(part.path for part in self.info.parts[:1])):
             return file.schema_arrow.remove_metadata()
         raise DatasetError(f"{self.url} lists no parts: write overlay {self.info.name} again")
 

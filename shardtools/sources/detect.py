@@ -6,10 +6,10 @@ samples or class folders, an index.json may list MDS shards or LitData chunks. `
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
+from shardtools.documents import read_json
 from shardtools.errors import NotFoundError, SourceError
 from shardtools.sources.base import Source
 from shardtools.sources.dataset import is_dataset
@@ -115,7 +115,7 @@ def _kind_of_index(storage: Storage, top: TopLevel) -> str | None:
     paths = [_INDEX] if _INDEX in top.files else [f"{name}/{_INDEX}" for name in top.folders]
     for path in paths:
         try:
-            content = json.loads(storage.read(path))
+            content = read_json(storage.read(path))
         except (NotFoundError, ValueError):
             continue
         if isinstance(content, dict):

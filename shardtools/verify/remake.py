@@ -9,7 +9,6 @@ shard is generated again where the part is lost too.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 from PIL import Image
 
 from shardtools.dataset import PartEntry, ShardWriter, replace_part
+from shardtools.documents import read_json
 from shardtools.errors import ShardError
 from shardtools.generation.plan import Plan, PlanRow
 from shardtools.manifest import GENERATED_COLUMNS, SCHEMA, Part, ShardFile, digest
@@ -147,7 +147,7 @@ def _row(storage: Storage, shard: ShardFile, split: str, index: int, sample: Tar
             "expected json, cls and one image: it was not written by gen-sd, restore the manifest part"
         )
     member, label = sample.members[images[0]], sample.members["json"]
-    facts = json.loads(storage.read_range(shard.path, label.offset, label.num_bytes))
+    facts = read_json(storage.read_range(shard.path, label.offset, label.num_bytes))
     payload = storage.read_range(shard.path, member.offset, member.num_bytes)
     with Image.open(io.BytesIO(payload)) as image:
         size = {"width": image.width, "height": image.height, "mode": image.mode}

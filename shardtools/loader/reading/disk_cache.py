@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from shardtools.documents import read_json
 from shardtools.errors import StorageError
 from shardtools.loader.reading.local import MappedFile
 from shardtools.storage.local import explained
@@ -149,7 +150,7 @@ class DiskCache:
 
     def _is_marked(self) -> bool:
         try:
-            return bool(json.loads((self.folder / _ABOUT_FILE).read_bytes()) == _ABOUT)
+            return bool(read_json((self.folder / _ABOUT_FILE).read_bytes()) == _ABOUT)
         except (FileNotFoundError, ValueError):
             return False
 

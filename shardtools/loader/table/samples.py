@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.arrays import Int64s, UInt64s, from_int64, text_parts
+from shardtools.documents import read_json
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError, first_line
 from shardtools.loader.table.shard_paths import ShardPaths
 
@@ -188,7 +189,7 @@ class SampleTable:
         """
         place = Path(folder)
         try:
-            facts = json.loads((place / _FACTS_FILE).read_bytes())
+            facts = read_json((place / _FACTS_FILE).read_bytes())
             version, num_rows = facts.pop("version"), facts["num_rows"]
             if version != TABLE_VERSION:
                 raise FormatVersionError(

@@ -159,6 +159,9 @@ def _not_one(key: str, dataset: str | None, table: SampleTable, session: Session
     return QueryError(f"the view returned the key {key!r}, which is in {places}: select the column dataset too")
 
 
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+
+
 def _labels(view: pa.Table) -> npt.NDArray[np.int32] | None:
     if "class_index" not in view.schema.names:
         return None
@@ -169,8 +172,11 @@ def _labels(view: pa.Table) -> npt.NDArray[np.int32] | None:
             f"`class_index` of a view has no nulls, found one at key {key!r}: use coalesce or leave it out"
         )
     try:
+        # A date is a number to Arrow, and no label.
+        if not any(is_number(column.type) for is_number in _NUMBERS):
+            raise pa.ArrowInvalid(str(column.type))
         labels = column.cast(pa.int32())
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise QueryError(
             f"`class_index` of a view is a whole number, found {column.type}: cast it to integer"
         ) from None

@@ -3,7 +3,8 @@
 Owns the one place where bytes of unknown origin meet a decoder, and the statuses "undecodable", "not-an-image" and
 "too-large". What a loader would not deliver is refused (`decode.judging`). Nothing is ever re-encoded: the image that
 is decoded here is thrown away. The price of the full check is most of the time of writing a dataset; for JPEG it is cut
-by decoding at one eighth of the size, which still reads every coefficient of the file. The header check asks a decoder only about what `header.py` cannot read itself.
+by decoding at one eighth of the size, which still reads every coefficient of the file. The header check asks a decoder
+only about what `header.py` cannot read itself.
 """
 
 from __future__ import annotations

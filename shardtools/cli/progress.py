@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from shardtools.cli.terminal import unguarded
+from shardtools.errors import printable
 from shardtools.execution import Batch, Message, Notice, Planned, Ready
 
 _LINE_SECONDS = 10.0
@@ -25,7 +27,7 @@ def open_bar(*, transient: bool = False) -> Any:
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
+        console=Console(file=unguarded(sys.stderr)),
         transient=transient,
     )
 
@@ -74,7 +76,7 @@ class RunProgress:
             click.echo(line, err=True)
         else:
             # Above the bar, and as it is: a path in brackets is no markup.
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def _begin(self, total: int, shards: int, processes: int) -> None:
         self._total = total

@@ -64,6 +64,7 @@ def run(
     """Runs one statement and prints or writes its rows."""
     if as_json + as_csv + (output is not None) > 1:
         raise click.UsageError("--json, --csv and --output exclude each other; give one")
+    from shardtools.cli.terminal import data_output
     from shardtools.sql import Session, save, write_csv, write_json
     from shardtools.sql.output import check_suffix
 
@@ -78,7 +79,7 @@ def run(
         elif as_json:
             write_json(rows, sys.stdout)
         elif as_csv:
-            write_csv(rows, sys.stdout)
+            write_csv(rows, data_output())
         else:
             _print_text(rows)
 

@@ -185,7 +185,12 @@ def acquire(storage: Storage, *, purpose: str, takeover_seconds: float = 20.0, h
         raise _busy(storage, _read(storage, highest))
     # Only now: with no object in between, a third run would begin with generation 1 again.
     _delete_up_to(storage, generation - 1)
-    return Lease(storage, generation, holder)
+    try:
+        return Lease(storage, generation, holder)
+    except RuntimeError:
+        # No thread for the heartbeat: nobody would know for how long to wait.
+        _delete_up_to(storage, generation)
+        raise
 
 
 def _check_dead(storage: Storage, generation: int, holder: _Holder, takeover_seconds: float) -> None:

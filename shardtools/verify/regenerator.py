@@ -10,7 +10,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from shardtools.generation.model import ResolvedModel, resolve_model
 from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import count_gpus
 from shardtools.sample import Sample
+from shardtools.storage.scratch import scratch_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class Regenerator:
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
         }
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        self._errors = scratch_file()  # closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "shardtools.pipelines.generate.regenerate", str(os.getpid())],
             stdin=subprocess.PIPE,

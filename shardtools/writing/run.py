@@ -7,17 +7,16 @@ it.
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 from shardtools.dataset import acquire
 from shardtools.errors import RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.sources import open_source
 from shardtools.storage import open_storage
+from shardtools.storage.scratch import scratch_folder
 from shardtools.writing.job import check_apart
 from shardtools.writing.options import WriteOptions
 from shardtools.writing.targets import AppendTarget, NewTarget
@@ -78,8 +77,8 @@ def write_dataset(
     started = time.monotonic()
     show = progress or ignore
     storage = open_storage(options.out)
-    with tempfile.TemporaryDirectory(prefix="shardtools-") as folder:
-        source = open_source(options.source, Path(folder))
+    with scratch_folder() as folder:
+        source = open_source(options.source, folder)
         check_apart(source.storage, storage)
         storage.check_writable()
         with acquire(storage, purpose="write") as lease:

@@ -31,7 +31,7 @@ import re
 _MAX_LINE_CHARACTERS = 1000
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|No space left on device")
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|Not enough free space|No space left on device")
 _NO_MEMORY_TO_LOAD = re.compile(r"[Cc]annot allocate memory|failed to map segment")
 
 

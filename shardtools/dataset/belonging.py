@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardtools.arrays import from_int64, from_texts
 from shardtools.dataset.commit_file import PartEntry
 from shardtools.errors import DatasetError
 from shardtools.hashes import repeated_rows
@@ -25,7 +26,9 @@ from shardtools.shards.names import parse_part_path, part_name
 from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
 MAX_CHECKED_BYTES = 256 * 1024 * 1024
-"""Manifests that are longer in all are not read twice: their digests are left to `verify`."""
+MAX_FETCHED_BYTES = 32 * 1024 * 1024
+"""Manifests that are longer in all, or longer in an object store, are not read twice: their digests are left to
+`verify`."""
 
 _PLACES = ("sample_index", "member_offset", "num_bytes", "width", "height")
 _SHARD_STEM = re.compile(r"shards/(?:[a-z][a-z0-9]*/)?([a-z][a-z0-9]*-\d{6,})(?:-attempt\d+)?\.[a-z]+")
@@ -84,17 +87,15 @@ def check_rows(table: pa.Table, shards: Mapping[str, int], *, where: str) -> Non
             raise DatasetError(f"{where}: {name} is 0 or more, found {smallest}: restore it, or run the job again")
     if not shards or not table.num_rows:
         return
-    names = pa.array(list(shards), pa.string())
-    numbers = pc.index_in(table["shard"].cast(pa.string()), value_set=names)
-    lengths = pc.take(pa.array(list(shards.values()), pa.int64()), numbers)
+    numbers = pc.index_in(table["shard"].cast(pa.string()), value_set=from_texts(list(shards)))
+    lengths = from_int64(np.array(list(shards.values()), np.int64)).take(numbers.combine_chunks())
     # Not the end of the row, which may be too large for 64 bits: what its shard has behind its beginning.
     beyond = pc.greater(table["num_bytes"], pc.subtract(lengths, table["member_offset"]))
-    index = pc.index(beyond, True).as_py()
-    if index >= 0:
-        row = table.slice(index, 1).select(["key", "shard", "member_offset", "num_bytes"]).to_pylist()[0]
+    if pc.any(beyond).as_py():
+        row = table.filter(beyond).slice(0, 1).select(["key", "shard", "member_offset", "num_bytes"]).to_pylist()[0]
         raise DatasetError(
             f"{where}: row {row['key']!r} has member_offset {row['member_offset']} and num_bytes {row['num_bytes']}, "
-            f"{row['shard']} has {lengths[index].as_py()} bytes: restore it, or run the job again"
+            f"{row['shard']} has {shards[row['shard']]} bytes: restore it, or run the job again"
         )
 
 
@@ -123,12 +124,17 @@ def check_committed(storage: Storage, entries: Sequence[PartEntry], sizes: Mappi
     Raises:
         DatasetError: One is damaged, or another than was committed.
     """
-    if sum(sizes[entry.path] for entry in entries) > MAX_CHECKED_BYTES:
+    if not may_be_checked(storage, sizes):
         return
     calls = (partial(storage.read, entry.path) for entry in entries)
     depth = 0 if storage.is_local else REQUESTS_IN_FLIGHT
     for entry, content in zip(entries, read_ahead(calls, depth), strict=True):
         check_digest(content, entry, where=storage.object_url(entry.path))
+
+
+def may_be_checked(storage: Storage, sizes: Mapping[str, int]) -> bool:
+    """Whether files of these lengths are short enough to be read once more."""
+    return sum(sizes.values()) <= (MAX_CHECKED_BYTES if storage.is_local else MAX_FETCHED_BYTES)
 
 
 def find_repeated_keys(storage: Storage, paths: Sequence[str], hashes: Sequence[npt.NDArray[np.uint64]]) -> None:

@@ -100,6 +100,8 @@ class DatasetInfo(Document):
         _check_choice("kind", self.kind, KINDS)
         _check_choice("layout", self.layout, LAYOUT_NAMES)
         _check_count("scale", self.scale, 1, _MAX_SCALE)
+        if self.parent is not None and not _SHA256.fullmatch(self.parent):
+            raise wrong_field("parent", "64 hexadecimal digits, or null", self.parent)
         for split, totals in self.splits.items():
             check_split(split)
             for name in ("num_rows", "num_images", "num_bytes"):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from shardtools.dataset.commit_file import KINDS
 from shardtools.documents import Document, Format, wrong_field
 from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, PlanMismatchError, printable
 from shardtools.manifest import FORMAT_VERSION
@@ -71,6 +72,8 @@ def read_plan_file(storage: Storage, path: str = PLAN_FILE) -> PlanFile | None:
         return None
     where = storage.object_url(path)
     plan = PlanFile.from_json(content, where=where)
+    if plan.kind not in KINDS:
+        raise plan.format.damaged(where, wrong_field("kind", f"one of {', '.join(KINDS)}", plan.kind))
     counts = {"scale": plan.scale, "num_shards": plan.num_shards, "num_rows": plan.num_rows}
     for name, count in counts.items():
         if count is not None and not 0 <= count <= _MAX_COUNT:

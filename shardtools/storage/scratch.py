@@ -12,13 +12,16 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from shardtools.errors import StorageError, first_line, resource_error
 
 _PREFIX = "shardtools-"
-_WAIT_AND_REMOVE = 'read -r _; rm -rf -- "$0"'
-"""The shell's input ends with the process that holds the other end of its pipe."""
+_WAIT_AND_REMOVE = 'exec 3<&0; (read -r _ <&3; rm -rf -- "$0") & exit 0'
+"""The shell's input ends with the process that holds the other end of its pipe.
+
+It waits in the background, so that it is no child of the run, which counts its own.
+"""
 
 
 @contextlib.contextmanager
@@ -37,9 +40,8 @@ def scratch_folder() -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if guard is not None and guard.stdin is not None:
-            guard.stdin.close()
-            guard.wait()
+        if guard is not None:
+            guard.close()
 
 
 def scratch_file() -> BinaryIO:
@@ -67,9 +69,9 @@ def scratch_explained(*, only_space: bool = False) -> Iterator[None]:
             raise known from None
         if only_space:
             raise
+        reason = error.strerror or first_line(error)
         raise StorageError(
-            f"temporary files cannot be written to {_place()} ({error.strerror or first_line(error)}): make room, "
-            "or set TMPDIR"
+            f"the run needs a place for temporary files, {_place()} failed: {reason}: make room there, or set TMPDIR"
         ) from None
 
 
@@ -80,15 +82,18 @@ def _place() -> str:
         return "any of the usual folders"
 
 
-def _start_guard(folder: Path) -> subprocess.Popen[bytes] | None:
+def _start_guard(folder: Path) -> IO[bytes] | None:
+    """Starts the shell; gives the end of its pipe that is held while the run lives."""
     # A session of its own: what ends the run by its group leaves the shell to its work. Where no process can be
     # started, the run itself says so soon.
     with contextlib.suppress(OSError):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["/bin/sh", "-c", _WAIT_AND_REMOVE, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        process.wait()
+        return process.stdin
     return None

@@ -193,9 +193,11 @@ class DiskCache:
                 if total <= wanted:
                     break
                 # Unfinished files count, but they are somebody's work: they stay.
-                if path.parent != self.folder:
-                    with contextlib.suppress(OSError):
-                        path.unlink(missing_ok=True)
+                if path.parent == self.folder:
+                    continue
+                # What cannot be removed takes its room all the same.
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
                     total -= size
         os.pwrite(lock_file, _TOTAL.pack(total), 0)
         return total

@@ -145,20 +145,25 @@ class _DatasetReader:
         self._is_files = dataset.info is not None and dataset.info.layout == IMAGEFOLDER
 
     def read(self, split: str | None) -> None:
-        self._dataset.check_manifest(self._sizes())
-        for path in self._dataset.manifest_paths:
-            # A part's name says which split it is of; merged files hold several.
-            if split is not None and path in self._dataset.part_paths and parse_part_path(path)[0] != split:
-                continue
+        # A part's name says which split it is of; merged files hold several.
+        parts = frozenset(self._dataset.part_paths)
+        paths = [
+            path
+            for path in self._dataset.manifest_paths
+            if split is None or path not in parts or parse_part_path(path)[0] == split
+        ]
+        self._dataset.check_manifest(self._sizes(paths))
+        for path in paths:
             where = self._dataset.storage.object_url(path)
             for rows in self._row_groups(path, where, split):
                 self._append(rows, where)
 
-    def _sizes(self) -> dict[str, int]:
-        """Length of each file of the manifest, from the listing of its folder."""
-        paths, storage = self._dataset.manifest_paths, self._dataset.storage
+    def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Length of files of the manifest, from the listing of their folder."""
+        storage = self._dataset.storage
         folders = {path.rpartition("/")[0] for path in paths}
-        sizes = {stored.path: stored.num_bytes for folder in folders for stored in storage.list(folder)}
+        listed = {stored.path: stored.num_bytes for folder in folders for stored in storage.list(folder)}
+        sizes = {path: listed[path] for path in paths if path in listed}
         missing = next((path for path in paths if path not in sizes), None)
         if missing is not None:
             raise DatasetError(

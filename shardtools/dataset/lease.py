@@ -36,7 +36,7 @@ _MAX_HEARTBEAT_SECONDS = 600.0
 _MAX_PID = 2**22
 """The most that Linux gives; a number of 0 or less would mean groups of processes."""
 
-_OBJECT = re.compile(r"lease/(\d{6,18})\.json")
+_OBJECT = re.compile(r"lease/([0-9]{6,18})\.json")
 _WATCH_STEPS = 20
 _LONGEST_WATCH_STEP_SECONDS = 0.5
 _logger = logging.getLogger(__name__)
@@ -232,8 +232,8 @@ def _read(storage: Storage, generation: int) -> _Holder | None:
         return build(_Holder, read_json(content))
     except (FieldError, ValueError) as error:
         raise DatasetBusyError(
-            f"{storage.object_url(path)} is no lease that this release can read ({first_line(error)}): delete it if no "
-            "run writes there"
+            f"{storage.object_url(path)} is no lease that this release can read: delete it if no run writes there "
+            f"({first_line(error)})"
         ) from None
 
 

@@ -30,6 +30,10 @@ MAX_FETCHED_BYTES = 32 * 1024 * 1024
 """Manifests that are longer in all, or longer in an object store, are not read twice: their digests are left to
 `verify`."""
 
+MAX_DECODED_BYTES = 32 * 1024 * 1024
+"""Of shorter ones the rows are looked at too."""
+
+_NEVER_NULL = ("key", "split", "status")
 _PLACES = ("sample_index", "member_offset", "num_bytes", "width", "height")
 _SHARD_STEM = re.compile(r"shards/(?:[a-z][a-z0-9]*/)?([a-z][a-z0-9]*-\d{6,})(?:-attempt\d+)?\.[a-z]+")
 
@@ -79,8 +83,11 @@ def check_rows(table: pa.Table, shards: Mapping[str, int], *, where: str) -> Non
         where: Names their file in messages.
 
     Raises:
-        DatasetError: A number is negative, or a row ends behind its shard.
+        DatasetError: A row has no key, split or status, a number is negative, or a row ends behind its shard.
     """
+    for name in _NEVER_NULL:
+        if name in table.column_names and table[name].null_count:
+            raise DatasetError(f"{where} has a row without {name}: restore it, or run the job again")
     for name in _PLACES:
         smallest = pc.min(table[name]).as_py() if name in table.column_names else None
         if smallest is not None and smallest < 0:
@@ -113,28 +120,20 @@ def check_digest(content: bytes, entry: PartEntry, *, where: str) -> None:
         )
 
 
-def check_committed(storage: Storage, entries: Sequence[PartEntry], sizes: Mapping[str, int]) -> None:
-    """Compares files of the manifest with the digests of their commit, where they are not too long for it.
+def check_committed(storage: Storage, entries: Sequence[PartEntry]) -> None:
+    """Compares files of the manifest with the digests of their commit.
 
     Args:
         storage: The dataset.
         entries: The files.
-        sizes: Path -> length in bytes.
 
     Raises:
         DatasetError: One is damaged, or another than was committed.
     """
-    if not may_be_checked(storage, sizes):
-        return
     calls = (partial(storage.read, entry.path) for entry in entries)
     depth = 0 if storage.is_local else REQUESTS_IN_FLIGHT
     for entry, content in zip(entries, read_ahead(calls, depth), strict=True):
         check_digest(content, entry, where=storage.object_url(entry.path))
-
-
-def may_be_checked(storage: Storage, sizes: Mapping[str, int]) -> bool:
-    """Whether files of these lengths are short enough to be read once more."""
-    return sum(sizes.values()) <= (MAX_CHECKED_BYTES if storage.is_local else MAX_FETCHED_BYTES)
 
 
 def find_repeated_keys(storage: Storage, paths: Sequence[str], hashes: Sequence[npt.NDArray[np.uint64]]) -> None:

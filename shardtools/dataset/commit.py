@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 from shardtools.dataset.belonging import check_belongs, check_digest, check_rows, find_repeated_keys
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
 from shardtools.dataset.index_files import IndexFiles, publish_changed
-from shardtools.errors import DatasetError
 from shardtools.hashes import hash_texts
 from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
 from shardtools.sample import STATUS_OK
@@ -132,8 +131,6 @@ def _check_part(
     storage: Storage, plan_id: str, known: Mapping[str, str], path: str, content: bytes, part: Part
 ) -> None:
     where = storage.object_url(path)
-    if part.table["key"].null_count:
-        raise DatasetError(f"{where} has a row without key: delete it and run the job again, which makes it again")
     if path in known:
         check_digest(content, PartEntry(path=path, sha256=known[path], num_rows=part.table.num_rows), where=where)
     check_belongs(part, path, where=where, plan_id=None if path in known else plan_id)

@@ -14,7 +14,15 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from shardtools.dataset.belonging import check_belongs, check_committed, check_digest, check_rows, may_be_checked
+from shardtools.dataset.belonging import (
+    MAX_CHECKED_BYTES,
+    MAX_DECODED_BYTES,
+    MAX_FETCHED_BYTES,
+    check_belongs,
+    check_committed,
+    check_digest,
+    check_rows,
+)
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import Part, decode_part
@@ -78,13 +86,18 @@ class Dataset:
         Raises:
             DatasetError: It is.
         """
-        if self.info is None:
-            # No `dataset.json` vouches for the format: the first part does, where not all can be read.
-            for path in sizes if may_be_checked(self.storage, sizes) else list(sizes)[:1]:
+        num_bytes = sum(sizes.values())
+        may_be_read = num_bytes <= (MAX_CHECKED_BYTES if self.storage.is_local else MAX_FETCHED_BYTES)
+        parts = [path for path in self.part_paths if path in sizes]
+        if may_be_read and num_bytes <= MAX_DECODED_BYTES:
+            for path in parts:
                 self.read_part(path)
-            return
-        entries = [entry for entry in self.info.compact or self.info.parts if entry.path in sizes]
-        check_committed(self.storage, entries, sizes)
+        elif self.info is None:
+            # No `dataset.json` vouches for the format: the first part does, where not all can be read.
+            self.read_part(parts[0])
+        if may_be_read and self.info is not None:
+            entries = self.info.compact or self.info.parts if num_bytes > MAX_DECODED_BYTES else self.info.compact
+            check_committed(self.storage, [entry for entry in entries if entry.path in sizes])
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows, one table a part, never more than one in memory."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardtools.dataset import DatasetInfo, belonging, commit_dataset, open_dataset
+from shardtools.dataset import DatasetInfo, commit_dataset, open_dataset, opening
 from shardtools.dataset.commit import COMPACT_FROM_PARTS
 from shardtools.errors import (
     DatasetError,
@@ -289,7 +289,7 @@ def test_s3_fetches_only_the_columns_asked_for(
     storage.write("manifest/train-000000.parquet", encode_part(rows_to_table(rows), []))
     commit_dataset(storage, kind="real", plan_id="p", scale=1, part_paths=["manifest/train-000000.parquet"])
     # Longer manifests than are read once more.
-    monkeypatch.setattr(belonging, "MAX_FETCHED_BYTES", 0)
+    monkeypatch.setattr(opening, "MAX_FETCHED_BYTES", 0)
     [part] = storage.list("manifest")
     fetched: list[int] = []
     lock = threading.Lock()

@@ -20,14 +20,12 @@ from shardtools.curation.overlays import MADE_BY, carry, find_carried, left_behi
 from shardtools.curation.parts import make_part
 from shardtools.curation.target import CurationResult, Target
 from shardtools.curation.view import read_edits
-from shardtools.dataset import Dataset, DatasetInfo, acquire, open_dataset, read_plan_file
-from shardtools.dataset.opening import commit_path
+from shardtools.dataset import Dataset, DatasetInfo, acquire, commit_path, open_dataset, read_plan_file
 from shardtools.errors import DatasetError, NotFoundError, RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.manifest import digest
 from shardtools.sources import SourceOptions, open_source
-from shardtools.storage import Storage, open_storage
-from shardtools.storage.scratch import scratch_folder
+from shardtools.storage import Storage, open_storage, scratch_folder
 
 _APPLY, _UNDO = "apply", "undo"
 _VIEW_CHARACTERS = 4000

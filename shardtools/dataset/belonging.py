@@ -21,8 +21,7 @@ from shardtools.dataset.commit_file import PartEntry
 from shardtools.errors import DatasetError
 from shardtools.hashes import repeated_rows
 from shardtools.manifest import Part, decode_part, digest
-from shardtools.shards.layouts import joined_path
-from shardtools.shards.names import parse_part_path, part_name
+from shardtools.shards import joined_path, parse_part_path, part_name
 from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
 MAX_CHECKED_BYTES = 256 * 1024 * 1024

@@ -13,9 +13,8 @@ from typing import ClassVar, Self
 from shardtools.documents import Document, FieldError, Format, wrong_field
 from shardtools.errors import ShardError, StorageError
 from shardtools.manifest import FORMAT_VERSION, ShardFile
-from shardtools.shards import LAYOUT_NAMES
-from shardtools.shards.names import check_split, parse_part_path
-from shardtools.storage.base import check_path
+from shardtools.shards import LAYOUT_NAMES, check_split, parse_part_path
+from shardtools.storage import check_path
 
 DATASET_FILE = "dataset.json"
 KINDS = ("generated", "real", "derived")

@@ -27,8 +27,7 @@ from shardtools.errors import (
     first_line,
     printable,
 )
-from shardtools.storage import Storage
-from shardtools.storage.process import is_running, this_process
+from shardtools.storage import Storage, is_running, this_process
 
 LEASE_FOLDER = "lease/"
 _MAX_CHARACTERS = 300

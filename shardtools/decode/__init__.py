@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from shardtools.decode.decoder import Decoder, StageSeconds
     from shardtools.decode.geometry import center_windows, whole_crops
     from shardtools.decode.judging import judge_header, judge_jpeg
+    from shardtools.decode.options import MAX_SIDE
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "BACKENDS",
     "INTERPOLATIONS",
+    "MAX_SIDE",
     "ColorOperation",
     "Colors",
     "DecodeOptions",

@@ -14,7 +14,7 @@ from shardtools.generation.estimating import Estimate, estimate, remember_speed
 from shardtools.generation.launch import run_ranks
 from shardtools.generation.plan import Plan
 from shardtools.generation.preparing import Job, Prepared
-from shardtools.storage.scratch import scratch_folder
+from shardtools.storage import scratch_folder
 
 MEASURED_STEPS = 4
 

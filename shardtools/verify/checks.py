@@ -27,8 +27,7 @@ from shardtools.execution import (
 )
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER
-from shardtools.storage import Storage, open_storage
-from shardtools.storage.scratch import scratch_explained, scratch_file
+from shardtools.storage import Storage, open_storage, scratch_explained, scratch_file
 from shardtools.verify.manifest_check import KeyHashes, Totals, check_compact, duplicate_keys
 from shardtools.verify.options import VerifyOptions
 from shardtools.verify.part_check import PartResult, PartTask, check_part

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.dataset import PartEntry
-from shardtools.dataset.belonging import check_belongs, check_rows
+from shardtools.dataset import PartEntry, check_belongs, check_rows
 from shardtools.errors import DatasetError, NotFoundError, first_line
 from shardtools.hashes import hash_texts
 from shardtools.manifest import Part, ShardFile, decode_part, digest

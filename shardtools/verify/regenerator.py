@@ -18,11 +18,11 @@ from typing import IO, Any
 
 from shardtools.dataset import PlanFile
 from shardtools.errors import ModelError, RunError, first_line
-from shardtools.generation.model import ResolvedModel, resolve_model
+from shardtools.generation import ResolvedModel, resolve_model
 from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import count_gpus
 from shardtools.sample import Sample
-from shardtools.storage.scratch import scratch_file
+from shardtools.storage import scratch_file
 
 _END_SECONDS = 5.0
 """How long a process that gave no answer gets to end by itself."""

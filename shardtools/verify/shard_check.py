@@ -16,8 +16,7 @@ from shardtools.errors import NotFoundError, ShardError, StorageError
 from shardtools.hashes import stream_digest
 from shardtools.manifest import ShardFile
 from shardtools.shards import Member, TarSample, read_members, read_samples
-from shardtools.storage import Storage
-from shardtools.storage.scratch import scratch_file
+from shardtools.storage import Storage, scratch_file
 from shardtools.verify.image_check import check_image, shown
 from shardtools.verify.report import Problem
 

@@ -15,10 +15,8 @@ import pyarrow.compute as pc
 from shardtools.dataset import replace_part
 from shardtools.hashes import stream_digest
 from shardtools.manifest import Part, ShardFile, decode_part
-from shardtools.shards import join_betons, joined_path, open_beton, shard_path
-from shardtools.shards.names import parse_part_path
-from shardtools.storage import Storage
-from shardtools.storage.scratch import scratch_folder
+from shardtools.shards import join_betons, joined_path, open_beton, parse_part_path, shard_path
+from shardtools.storage import Storage, scratch_folder
 
 
 def join_splits(storage: Storage, part_paths: Sequence[str]) -> None:

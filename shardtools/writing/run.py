@@ -15,8 +15,7 @@ from shardtools.dataset import acquire
 from shardtools.errors import RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.sources import open_source
-from shardtools.storage import open_storage
-from shardtools.storage.scratch import scratch_folder
+from shardtools.storage import open_storage, scratch_folder
 from shardtools.writing.job import check_apart
 from shardtools.writing.options import WriteOptions
 from shardtools.writing.targets import AppendTarget, NewTarget

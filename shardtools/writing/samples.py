@@ -20,7 +20,7 @@ from shardtools.errors import SourceError
 from shardtools.execution import Progress
 from shardtools.options import default_of
 from shardtools.sources import GivenSample, SourceOptions, open_samples
-from shardtools.storage.scratch import scratch_folder
+from shardtools.storage import scratch_folder
 from shardtools.writing.options import WriteOptions
 from shardtools.writing.run import WriteResult, write_dataset
 

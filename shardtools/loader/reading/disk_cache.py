@@ -26,8 +26,7 @@ from pathlib import Path
 from shardtools.documents import read_json
 from shardtools.errors import StorageError
 from shardtools.loader.reading.local import MappedFile
-from shardtools.storage.local import explained
-from shardtools.storage.process import is_running, this_process
+from shardtools.storage import explained, is_running, this_process
 
 FOLDER_NAME = "shardtools-cache"
 _ABOUT = {"format": "shardtools-cache", "version": 1}

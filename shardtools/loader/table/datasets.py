@@ -21,14 +21,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.arrays import Int64s, from_int64, from_texts, text_parts, to_numpy
-from shardtools.dataset import Dataset, open_dataset
-from shardtools.dataset.belonging import check_rows
+from shardtools.dataset import Dataset, check_rows, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
 from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table.samples import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
 from shardtools.sample import STATUS_OK
-from shardtools.shards import IMAGEFOLDER
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import IMAGEFOLDER, parse_part_path
 
 _REPEATED_COLUMNS = ["split", "status", "shard", "image_format"]
 _COLUMNS = [

@@ -26,7 +26,7 @@ from shardtools.arrays import Int64s, UInt64s, from_int64, text_parts
 from shardtools.documents import read_json
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError, first_line
 from shardtools.loader.table.shard_paths import ShardPaths
-from shardtools.storage.scratch import scratch_explained, scratch_file
+from shardtools.storage import scratch_explained, scratch_file
 
 TABLE_VERSION = 1
 NO_CLASS = -1

@@ -67,10 +67,19 @@ class NewTarget:
         """Commits the dataset if every part is there; call it after `begin`."""
         plan = self._plan
         paths = list_parts(self._storage)
-        if len(paths) > (plan.num_shards or 0):
+        tasks = plan_tasks(source, self._options.samples_per_shard, {})
+        wanted = {part_path(task.split, task.shard_index) for task in tasks}
+        others = [path for path in paths if path not in wanted]
+        if others:
             # Other sources were added since: the commit is theirs, and this source is in it already.
-            return current_commit(self._storage)[0]
-        if len(paths) != plan.num_shards:
+            try:
+                return current_commit(self._storage)[0]
+            except NotFoundError:
+                raise DatasetError(
+                    f"{self._storage.object_url(others[0])} is not among the {len(wanted)} shards of this dataset's "
+                    "plan: move it away and run the same command again"
+                ) from None
+        if len(paths) < len(wanted):
             return None
         if self._options.one_file:
             join_splits(self._storage, paths)

@@ -81,6 +81,13 @@ def test_the_part_of_another_shard_is_not_committed(whole: Path) -> None:
     assert verify(whole / "out").sound
 
 
+def test_a_part_too_many_is_named(whole: Path) -> None:
+    out = unfinished(whole)
+    shutil.copy(out / SECOND, out / "manifest/train-000099.parquet")
+    with pytest.raises(DatasetError, match=r"train-000099.parquet is not among the 3 shards of this dataset's plan"):
+        again(whole)
+
+
 def test_the_part_of_another_plan_is_not_committed(whole: Path, tmp_path: Path) -> None:
     out = unfinished(whole)
     write_here(photos(tmp_path / "other", prefix="x"), tmp_path / "foreign", samples_per_shard=3)

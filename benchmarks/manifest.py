@@ -258,7 +258,7 @@ def measure_parts(rows: int, workdir: Path) -> Report:
         for first in range(0, table.num_rows, ROWS_PER_SHARD):
             if written == num_parts:
                 break
-            shard = ShardFile(path=shard_path("train", written), num_bytes=1, sha256="0" * 64)
+            shard = ShardFile(path=shard_path("train", written), num_bytes=2**40, sha256="0" * 64)
             # Written plainly: flushing thousands of files to the disk is not what is measured.
             target = storage.local_path(part_path("train", written))
             if target is not None:

@@ -8,6 +8,7 @@ another release is refused, so a new field needs a default and a removed one a n
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -22,6 +23,10 @@ _Checked = Callable[[Any, str], Any]
 """Takes a value of JSON and its place in the file, returns the value of the dataclass."""
 
 _MAX_SHOWN_CHARACTERS = 60
+_MAX_INTEGER = 2**63 - 1
+"""Larger numbers are nothing that a file counts, and no column of a table holds them."""
+
+_MAX_DEPTH = 50
 _NOUNS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
 
@@ -60,12 +65,12 @@ class Format:
             FormatVersionError: It is of another format or version.
         """
         try:
-            found = json.loads(content)
+            found = read_json(content)
             version = found.pop("format_version")
             name = None if self.name is None else found.pop("format")
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             raise DatasetError(f"{where} is not {self.what}: {self.remedy}") from None
-        if name != self.name or version != self.version or isinstance(version, bool):
+        if name != self.name or version != self.version or type(version) is not int:
             kind, wanted = ("", "") if self.name is None else (f"{_plain(name)} ", f"{self.name} ")
             raise FormatVersionError(
                 f"{where} has format {kind}version {_plain(version)}, this release reads {wanted}version "
@@ -108,6 +113,18 @@ def json_bytes(content: Any) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def read_json(content: bytes | str) -> Any:
+    """What a file of unknown origin holds, whatever it is.
+
+    Raises:
+        ValueError: No JSON, or one that is nested too deeply to be read.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def build(kind: type[_T], value: Any, *, others: bool = False) -> _T:
     """A dataclass out of what JSON gave for it; lists become tuples, objects the dataclasses of their fields.
 
@@ -131,7 +148,7 @@ def _of_dataclass(kind: type, others: bool) -> _Checked:
 
     def checked(value: Any, place: str) -> Any:
         if not isinstance(value, dict):
-            raise _wrong(place, "an object", value)
+            raise wrong_field(place, "an object", value)
         prefix = f"{place}." if place else ""
         for name in required:
             if name not in value:
@@ -154,7 +171,7 @@ def _checker(hint: Any, others: bool) -> _Checked:
         [inner] = [_checker(kind, others) for kind in kinds if kind is not types.NoneType]
         return lambda value, place: None if value is None else inner(value, place)
     if hint is Any:
-        return lambda value, place: value
+        return _of_anything
     if origin is tuple:
         return _of_list(_checker(arguments[0], others))
     return _of_dataclass(cast(Any, hint), others) if is_dataclass(hint) else _of_object(_checker(arguments[1], others))
@@ -165,38 +182,69 @@ def _of_plain(kinds: tuple[type, ...]) -> _Checked:
     accepted = {*kinds, int} if float in kinds else {*kinds}
 
     def checked(value: Any, place: str) -> Any:
-        if type(value) not in accepted:
-            raise _wrong(place, " or ".join(_NOUNS[kind] for kind in kinds), value)
+        if type(value) not in accepted or not _is_usable(value):
+            raise wrong_field(place, " or ".join(_NOUNS[kind] for kind in kinds), value)
         return value
 
     return checked
 
 
+def _is_usable(value: Any) -> bool:
+    """Whether what is no number, no whole number of 64 bits and no valid text is kept out: JSON has room for all."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) <= _MAX_INTEGER
+    return not isinstance(value, str) or not any("\ud800" <= one <= "\udfff" for one in value)
+
+
 def _of_list(inner: _Checked) -> _Checked:
     def checked(value: Any, place: str) -> Any:
         if not isinstance(value, list):
-            raise _wrong(place, "a list", value)
+            raise wrong_field(place, "a list", value)
         return tuple(inner(one, f"{place}[{number}]") for number, one in enumerate(value))
 
     return checked
 
 
+def _of_anything(value: Any, place: str) -> Any:
+    # What is kept unread is written, hashed and copied all the same, and each of these goes down by calling itself.
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        if not all(_is_usable(one) for one in level):
+            raise wrong_field(place, "texts and numbers that can be written", value)
+        objects = [one for one in level if isinstance(one, dict)]
+        lists = [*(one for one in level if isinstance(one, list)), *(one.values() for one in objects), *objects]
+        level = [each for one in lists for each in one]
+        if not level:
+            return value
+    raise FieldError(f"{_plain(place)} is nested at most {_MAX_DEPTH} deep, found more")
+
+
 def _of_object(inner: _Checked) -> _Checked:
     def checked(value: Any, place: str) -> Any:
-        if not isinstance(value, dict):
-            raise _wrong(place, "an object", value)
+        if not isinstance(value, dict) or not all(map(_is_usable, value)):
+            raise wrong_field(place, "an object", value)
         return {name: inner(one, f"{place}.{name}") for name, one in value.items()}
 
     return checked
 
 
-def _wrong(place: str, expected: str, value: Any) -> FieldError:
-    return FieldError(f"{place or 'the file'} is {expected}, found {_short(json.dumps(value))}")
+def wrong_field(place: str, expected: str, value: Any) -> FieldError:
+    """The error for a field that is not what it should be; the value is of unknown origin and shown as JSON."""
+    return FieldError(f"{_plain(place) or 'the file'} is {expected}, found {_as_json(value)}")
 
 
 def _plain(value: Any) -> str:
     """A name or a version of unknown origin in a message."""
-    return _short(value if isinstance(value, str) and value.isprintable() else json.dumps(value))
+    return _short(value) if isinstance(value, str) and value.isprintable() else _as_json(value)
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return _short(json.dumps(value))
+    except RecursionError:
+        return "a value that is nested deeply"
 
 
 def _short(text: str) -> str:

@@ -25,7 +25,14 @@ A message says what was expected, what was found, where, and what to do next, on
 
 from __future__ import annotations
 
+import errno
+import re
+
 _MAX_LINE_CHARACTERS = 1000
+_LONE_RETURN = re.compile(r"\r(?!\n)")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|Not enough free space|No space left on device")
+_NO_MEMORY_TO_LOAD = re.compile(r"[Cc]annot allocate memory|failed to map segment")
 
 
 class ShardtoolsError(Exception):
@@ -115,3 +122,50 @@ def first_line(error: BaseException | str) -> str:
     """
     line = next(iter(str(error).strip().splitlines()), "")
     return "".join(filter(str.isprintable, line))[:_MAX_LINE_CHARACTERS] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A text of unknown origin as a terminal may show it: what is no printable character or line break is written out.
+
+    Names, reasons and messages come from files of other people: an escape code in one of them would recolour, clear or
+    answer for the terminal, and a lone surrogate would end the program.
+    """
+    if text.isprintable():
+        return text
+    shown = "".join(one if one.isprintable() or one in "\n\r\t" else _written_out(one) for one in text)
+    # Without its line feed a carriage return writes over the line.
+    return _LONE_RETURN.sub(r"\\r", shown)
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def resource_error(error: BaseException, *, place: str | None = None) -> ShardtoolsError | None:
+    """What the machine had too little of, where that is why something failed; `None` for any other error.
+
+    Args:
+        error: Of Python, NumPy, Arrow or the system.
+        place: What is full, where the error names no file.
+    """
+    text = first_line(error)
+    if isinstance(error, ShardtoolsError):
+        return None
+    if isinstance(error, OSError) and (error.errno in _NO_SPACE or _SHORT_WRITE.search(text)):
+        where = printable(str(error.filename)) if error.filename else place or "a disk that is written to"
+        return NoSpaceError(f"no space left: {where} is full: make room, or set TMPDIR to a folder with more of it")
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return RunError(f"out of memory ({text}): take fewer processes or threads, or raise the limit (ulimit -v)")
+    if isinstance(error, ImportError) and _NO_MEMORY_TO_LOAD.search(text):
+        return RunError(f"out of memory while loading a library ({text}): raise the limit (ulimit -v)")
+    is_fork = isinstance(error, OSError) and error.errno == errno.EAGAIN and not error.filename
+    if is_fork or (isinstance(error, RuntimeError) and "start new thread" in text):
+        return RunError(
+            f"the system starts no further process or thread ({text}): end others, take fewer processes or threads, or "
+            "raise the limit (ulimit -u)"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return RunError(f"too many files are open ({text}): raise the limit (ulimit -n)")
+    if isinstance(error, FileNotFoundError) and "No usable temporary directory" in text:
+        return StorageError(f"there is no place for temporary files ({text}): make room, or set TMPDIR")
+    return None

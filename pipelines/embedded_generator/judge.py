@@ -9,6 +9,7 @@ never sees generated pictures unless its training set is named so.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,9 +200,14 @@ def label_trust(gray: torch.Tensor, labels: torch.Tensor, *, epochs: float, seed
 
 
 def save_judge(judge: Judge, path: Path) -> None:
-    """Weights as safetensors."""
+    """Weights as safetensors; the file is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, path)
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_judge(path: Path, num_classes: int = 10) -> Judge:

@@ -8,7 +8,6 @@ space; the price of one digest over both towers is that an image tower alone has
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
+from shardtools.documents import read_json
 from shardtools.errors import OptionError, first_line
 from shardtools.generation.weights import find_variant, pickle_message, pickles
 from shardtools.words import counted
@@ -169,7 +169,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     if path is None:
         raise OptionError(f"{folder} has no {_PREPROCESSING_FILES[0]}, which says how images are prepared: add it")
     try:
-        fields: dict[str, Any] = json.loads(path.read_bytes())
+        fields: dict[str, Any] = read_json(path.read_bytes())
         fields = fields.get("image_processor", fields)
         return _preprocessing(fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,7 +8,6 @@ the price is that a network without a file of weights is refused, since features
 from __future__ import annotations
 
 import importlib
-import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from shardtools.documents import read_json
 from shardtools.errors import OptionError, first_line
 from shardtools.extras import require
 from shardtools.features import EncoderFacts, FeatureOptions
@@ -166,7 +166,7 @@ def _load_run(run: Path, weights: str | None) -> tuple[str, nn.Module, int, Prep
     """Name, network, D and preprocessing of a training run's encoder."""
     path = weights or str(run / MODEL_FILE)
     try:
-        fields: dict[str, Any] = todays_recipe(json.loads((run / RUN_FILE).read_bytes())["options"]["recipe"])
+        fields: dict[str, Any] = todays_recipe(read_json((run / RUN_FILE).read_bytes())["options"]["recipe"])
         plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
         recipe = Recipe(**plain)
     except (OSError, ValueError, KeyError, TypeError):

@@ -22,7 +22,7 @@ from shardtools.errors import OptionError, PlanMismatchError, SourceError
 from shardtools.features import FeatureOptions, FeatureStore, check_same_encoder
 from shardtools.features.class_texts import same_space
 from shardtools.loader import Draws
-from shardtools.loader.crops.requests import cannot_be_cropped, draw_crops
+from shardtools.loader.crops.requests import draw_crops
 from shardtools.pipelines.batches.on_device import Normalizer
 from shardtools.pipelines.encoders.trained import load_feature_encoder
 from shardtools.pipelines.features.job import loader_options
@@ -112,7 +112,7 @@ def _decode(files: Sequence[str], options: FeatureOptions, store: FeatureStore) 
     except OSError as error:
         raise SourceError(f"{error.filename}: expected an image file, found none: {error.strerror}") from None
     sizes, statuses = decoder.sizes(images)
-    wrong = np.flatnonzero((statuses != DecodeStatus.OK) | cannot_be_cropped(wanted.crop, sizes))
+    wrong = np.flatnonzero(statuses != DecodeStatus.OK)
     side = store.info.encoder.image_size
     out = np.empty((len(images), side, side, 3), np.uint8)
     if not len(wrong):

@@ -24,6 +24,7 @@ import torch
 import transformers
 
 from shardtools.arrays import Float32s
+from shardtools.documents import read_json
 from shardtools.errors import OptionError, first_line
 from shardtools.features import ClassTextOptions
 from shardtools.features.class_texts import (
@@ -263,6 +264,6 @@ def _json(path: Path, otherwise: Any) -> Any:
     if not path.is_file():
         return otherwise
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path.read_bytes())
     except ValueError as error:
         raise OptionError(f"{path}: expected JSON, found something else ({error}): copy the model again") from None

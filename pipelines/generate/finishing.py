@@ -140,7 +140,11 @@ class Finisher:
         self._shard_index = shard_index
         self._attempt = self._next_attempt(shard_index) if self._job.retry_failed else 1
         self._writer = ShardWriter(
-            self._storage, split=split, shard_index=shard_index, attempt=self._attempt
+            self._storage,
+            split=split,
+            shard_index=shard_index,
+            attempt=self._attempt,
+            plan_id=self._provenance["plan_id"],
         ).__enter__()
 
     def _finish_batch(self, rows: Sequence[PlanRow], output: torch.Tensor) -> None:
@@ -164,8 +168,9 @@ class Finisher:
     def _commit(self) -> None:
         assert self._writer is not None
         writer, self._writer = self._writer, None
-        committed = self._replace(writer) if self._job.retry_failed else writer.commit()
-        writer.__exit__(None, None, None)
+        # Also where committing fails: what was written of the shard is discarded, and its file closed.
+        with writer:
+            committed = self._replace(writer) if self._job.retry_failed else writer.commit()
         self._on_shard(committed)
 
     def _replace(self, writer: ShardWriter) -> CommittedShard:
@@ -176,10 +181,12 @@ class Finisher:
         fresh = {row["key"]: row for row in table.to_pylist()}
         rows = [fresh.get(row["key"], row) for row in part.table.to_pylist()]
         merged = pa.Table.from_pylist(rows, schema=part.table.schema)
-        replace_part(self._storage, self._job.plan.options.split, self._shard_index, merged, [*part.shards, *shards])
+        split = self._job.plan.options.split
+        plan_id = part.origin.plan_id if part.origin else None
+        replace_part(self._storage, split, self._shard_index, merged, [*part.shards, *shards], plan_id=plan_id)
         images = [row for row in fresh.values() if row["status"] == STATUS_OK]
         return CommittedShard(
-            split=self._job.plan.options.split,
+            split=split,
             shard_index=self._shard_index,
             num_rows=len(fresh),
             num_images=len(images),

@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NoSpaceError, PlanMismatchError, StorageError, first_line
 from shardtools.training.run_file import changed_settings
 
@@ -99,20 +100,20 @@ def save_checkpoint(
     if final.exists():
         # Of the same step of the same run: what is in it is what would be written.
         return
-    # Before writing: what a kill left takes the room that this one needs.
-    _remove_partial(run)
     folder = final.with_name(_PARTIAL + final.name)
     try:
+        # Before writing: what a kill left takes the room that this one needs.
+        _remove_partial(run)
         folder.mkdir(parents=True)
         _write_files(checkpoint, folder, extra)
         folder.rename(final)
+        # The new name is on the disk before an older checkpoint goes, so there is a whole one at any time.
+        sync_folder(final.parent)
+        for old in list_checkpoints(run)[: -1 - keep]:
+            shutil.rmtree(old.rename(old.with_name(_PARTIAL + old.name)))
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise not_written(f"{run / _FOLDER}: the checkpoint of step {checkpoint.step}", error) from None
-    # The new name is on the disk before an older checkpoint goes, so there is a whole one at any time.
-    sync_folder(final.parent)
-    for old in list_checkpoints(run)[: -1 - keep]:
-        shutil.rmtree(old.rename(old.with_name(_PARTIAL + old.name)))
 
 
 def _write_files(checkpoint: Checkpoint, folder: Path, extra: Callable[[Path], None] | None) -> None:
@@ -169,7 +170,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
         DatasetError: A file is missing or damaged.
     """
     try:
-        state = json.loads((path / "state.json").read_bytes())
+        state = read_json((path / "state.json").read_bytes())
         version = state["version"]
         if version != CHECKPOINT_VERSION:
             raise DatasetError(f"{path}: expected checkpoint version {CHECKPOINT_VERSION}, found {version!r}")

@@ -7,8 +7,11 @@
 namespace shardtools {
 namespace {
 
-// A progressive file of a few kilobytes can ask for thousands of passes over the whole image.
+// A file of a few kilobytes can ask for thousands of passes over the whole image. The same limits hold where Pillow
+// decodes (shardtools/decode/jpeg.py).
 constexpr int kMaxScans = 256;
+constexpr int kMaxScansOfAnySize = 24;
+constexpr int64_t kMaxScanPixels = int64_t{1} << 30;
 
 JpegReader::Failure* failure_of(j_common_ptr codec) { return static_cast<JpegReader::Failure*>(codec->client_data); }
 
@@ -57,7 +60,10 @@ void on_message(j_common_ptr codec, int level) {
 void ignore_output(j_common_ptr) {}
 
 void on_progress(j_common_ptr codec) {
-    if (reinterpret_cast<j_decompress_ptr>(codec)->input_scan_number > kMaxScans) fail(codec, kCorrupt);
+    const j_decompress_ptr decoder = reinterpret_cast<j_decompress_ptr>(codec);
+    const int64_t scans = decoder->input_scan_number;
+    const int64_t pixels = static_cast<int64_t>(decoder->image_width) * decoder->image_height;
+    if (scans > kMaxScans || (scans > kMaxScansOfAnySize && scans * pixels > kMaxScanPixels)) fail(codec, kCorrupt);
 }
 
 void ignore_source(j_decompress_ptr) {}

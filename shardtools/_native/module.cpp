@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <unistd.h>
@@ -210,6 +211,11 @@ bool list_tasks(const Inputs& inputs, std::vector<CropTask>& tasks) {
 }
 
 PyObject* to_python(const std::exception& error) {
+    // As Python says it of its own threads.
+    if (dynamic_cast<const std::system_error*>(&error) != nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "can't start new thread");
+        return nullptr;
+    }
     PyErr_SetString(PyExc_MemoryError, error.what());
     return nullptr;
 }

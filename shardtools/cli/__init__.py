@@ -92,7 +92,15 @@ def main(args: list[str] | None = None) -> None:
         args: What was typed; `None` for this process's own command line, where warnings of libraries are silent unless
             Python was asked for them (`python -W default`): what they say is for who programs with them.
     """
-    from shardtools.errors import ShardtoolsError
+    from shardtools.cli.terminal import guarded_output
+
+    with guarded_output():
+        sys.exit(_run(args))
+
+
+def _run(args: list[str] | None) -> int:
+    """Runs a command; its exit code."""
+    from shardtools.errors import ShardtoolsError, resource_error
 
     if args is None and not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -100,14 +108,21 @@ def main(args: list[str] | None = None) -> None:
         result: Any = cli.main(args, prog_name="shardtools", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.Abort:
         print("shardtools: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        return 128 + signal.SIGINT
     except ShardtoolsError as error:
         print(f"shardtools: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(result if isinstance(result, int) else 0)
+        return 0
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        # What the machine lacks is no fault of the program, and no trace helps against it.
+        known = resource_error(error)
+        if known is None:
+            raise
+        print(f"shardtools: {known}", file=sys.stderr)
+        return known.exit_code
+    return result if isinstance(result, int) else 0

@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from shardtools.cli.terminal import unguarded
+from shardtools.errors import printable
 from shardtools.execution import Batch, Doing, Message, Notice, Planned, Ready
 from shardtools.words import counted, duration
 
@@ -36,7 +38,7 @@ def open_bar(*, transient: bool = False) -> Any:
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
+        console=Console(file=unguarded(sys.stderr)),
         transient=transient,
     )
 
@@ -140,7 +142,7 @@ class RunProgress:
             self._watch.said()
         else:
             # Above the bar, and as it is: a path in brackets is no markup.
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def _begin(self, total: int, shards: int, processes: int) -> None:
         self._total = total

@@ -68,6 +68,7 @@ def run(
     if as_json + as_csv + (output is not None) > 1:
         raise click.UsageError("--json, --csv and --output exclude each other; give one")
     from shardtools.cli.progress import RunProgress
+    from shardtools.cli.terminal import data_output
     from shardtools.sql import Session, save, write_csv, write_json
     from shardtools.sql.output import check_output
 
@@ -85,7 +86,7 @@ def run(
         elif as_json:
             write_json(rows, sys.stdout)
         elif as_csv:
-            write_csv(rows, sys.stdout)
+            write_csv(rows, data_output())
         else:
             _print_text(rows)
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from shardtools.cli.progress import Watch, open_bar
+from shardtools.errors import printable
 from shardtools.execution import Message, Notice
 from shardtools.training.messages import Evaluated, StepDone, TrainingEnded, TrainingReady
 from shardtools.words import counted, duration
@@ -104,7 +105,7 @@ class TrainProgress:
             self._watch.said()
         else:
             # Above the bar, and as it is: a path in brackets is no markup.
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def _end_bar(self) -> None:
         if self._bar is not None:

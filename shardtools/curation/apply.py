@@ -6,12 +6,10 @@ first shard; the price is one pass over the manifest, also where a run is resume
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from shardtools.curation.changes import Changes, find_changes
@@ -35,7 +33,7 @@ from shardtools.errors import DatasetError, NotFoundError, RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.manifest import digest
 from shardtools.sources import SourceOptions, open_source
-from shardtools.storage import Storage, open_storage
+from shardtools.storage import Storage, open_storage, scratch_folder
 from shardtools.words import counted
 
 _APPLY, _UNDO = "apply", "undo"
@@ -64,8 +62,7 @@ def apply_view(
     show = progress or ignore
     storage, dataset = open_storage(options.out), open_dataset(options.dataset)
     info, parent = dataset.commit, digest(dataset.content)
-    with tempfile.TemporaryDirectory(prefix="shardtools-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         carried = find_carried(dataset, options.carry)
         edits, view = read_edits(options, dataset)
         changes = find_changes(dataset, edits, read_classes(options.dataset, options.classes), folder)

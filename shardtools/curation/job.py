@@ -29,10 +29,12 @@ class Task:
         rewrites: Whether it is made anew; else taken over byte for byte.
         batch: Number of its changes in the file of changes, if it has any.
         skipped_files: Shards that another task takes over.
+        sha256: Digest of the part there.
     """
 
     path: str
     num_rows: int
+    sha256: str
     origin: int = 0
     start: int = 0
     rewrites: bool = False
@@ -52,6 +54,7 @@ class Job:
         layout: Format of the shards.
         fields: Members that they hold beside image and label.
         link: Whether local files may become second names.
+        plan_id: The plan that the new dataset is made for.
         source: The first origin as a source, where parts are made anew.
         changes: File of the changes.
     """
@@ -63,6 +66,7 @@ class Job:
     layout: str
     fields: tuple[str, ...]
     link: bool
+    plan_id: str = ""
     source: Source | None = None
     changes: Path | None = None
 
@@ -85,6 +89,7 @@ def is_joined(info: DatasetInfo, split: str) -> bool:
 def tasks_of_changes(info: DatasetInfo, parts: Sequence[PartChanges]) -> list[Task]:
     """A task for each part; where a split is one file, a change in one part makes all of them anew."""
     rewritten = {parse_part_path(part.path)[0] for part in parts if part.rewrites}
+    digests = {entry.path: entry.sha256 for entry in info.parts}
     starts: dict[str, int] = {}
     tasks = []
     for part in parts:
@@ -97,6 +102,7 @@ def tasks_of_changes(info: DatasetInfo, parts: Sequence[PartChanges]) -> list[Ta
             Task(
                 path=part.path,
                 num_rows=part.num_rows,
+                sha256=digests[part.path],
                 start=start,
                 rewrites=part.rewrites or (joined and split in rewritten),
                 batch=part.batch if part.rewrites else None,
@@ -108,19 +114,20 @@ def tasks_of_changes(info: DatasetInfo, parts: Sequence[PartChanges]) -> list[Ta
 
 def tasks_of_undo(info: DatasetInfo, parent: DatasetInfo) -> list[Task]:
     """The parts of the parent (origin 0), and those that the dataset got since (origin 1)."""
-    rows = {entry.path: entry.num_rows for entry in parent.parts}
-    added = {entry.path: entry.num_rows for entry in info.parts if entry.path not in rows}
+    before = {entry.path: entry for entry in parent.parts}
+    added = {entry.path: entry for entry in info.parts if entry.path not in before}
     seen: set[str] = set()
     tasks = []
-    for path in sorted([*rows, *added], key=parse_part_path):
+    for path, entry in sorted({**before, **added}.items(), key=lambda one: parse_part_path(one[0])):
         split = parse_part_path(path)[0]
         skipped = (joined_path(split),) if split in seen and is_joined(parent, split) else ()
         seen.add(split)
         tasks.append(
             Task(
                 path=path,
-                num_rows=rows[path] if path in rows else added[path],
-                origin=0 if path in rows else 1,
+                num_rows=entry.num_rows,
+                sha256=entry.sha256,
+                origin=0 if path in before else 1,
                 skipped_files=skipped,
             )
         )

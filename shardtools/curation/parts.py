@@ -11,7 +11,7 @@ from functools import partial
 from shardtools.curation.changes import read_batch
 from shardtools.curation.job import Job, Task
 from shardtools.curation.rewriting import changed_samples
-from shardtools.dataset import Dataset, ShardWriter
+from shardtools.dataset import PartEntry, ShardWriter, read_part
 from shardtools.errors import AlreadyExistsError, DatasetBusyError
 from shardtools.execution import Batch, Progress, TaskFacts, reporting
 from shardtools.manifest import Part, digest
@@ -34,7 +34,7 @@ def _rewrite(job: Job, task: Task, report: Progress) -> TaskFacts:
     if job.source is None or job.changes is None:
         raise ValueError(f"the job has no source to make {task.path} anew from")
     split, shard_index = parse_part_path(task.path)
-    table = _read(job, task).table
+    table = _read(job, task)[1].table
     changes = read_batch(job.changes, task.batch).to_pylist() if task.batch is not None else []
     with ShardWriter(
         job.storage,
@@ -43,6 +43,7 @@ def _rewrite(job: Job, task: Task, report: Progress) -> TaskFacts:
         layout=job.layout,
         max_samples=task.num_rows,
         fields=job.fields,
+        plan_id=job.plan_id,
     ) as writer:
         for sample in reporting(changed_samples(job.source, split, task.start, table, changes), report):
             writer.add(sample)
@@ -53,7 +54,7 @@ def _rewrite(job: Job, task: Task, report: Progress) -> TaskFacts:
 def _take_over(job: Job, task: Task, report: Progress) -> TaskFacts:
     """Copies the shards of a part byte for byte, then the part."""
     origin, storage = job.origins[task.origin], job.storage
-    part = _read(job, task)
+    content, part = _read(job, task)
     files = {shard.path: shard.num_bytes for shard in part.shards}
     rows = part.table.select(["shard", "num_bytes"]).to_pylist()
     if job.layout == IMAGEFOLDER:
@@ -66,7 +67,6 @@ def _take_over(job: Job, task: Task, report: Progress) -> TaskFacts:
     depth = 0 if origin.is_local and storage.is_local else REQUESTS_IN_FLIGHT
     for _ in read_ahead(copies, depth):
         pass
-    content = origin.read(task.path)
     try:
         storage.write(task.path, content, if_absent=True)
     except AlreadyExistsError:
@@ -86,6 +86,6 @@ def _facts(task: Task, *, images: int, num_bytes: int) -> TaskFacts:
     return TaskFacts(rows=task.num_rows, images=images, num_bytes=num_bytes, details=details)
 
 
-def _read(job: Job, task: Task) -> Part:
+def _read(job: Job, task: Task) -> tuple[bytes, Part]:
     origin = job.origins[task.origin]
-    return Dataset(storage=origin, info=None, part_paths=(task.path,)).read_part(task.path)
+    return read_part(origin, PartEntry(path=task.path, sha256=task.sha256, num_rows=task.num_rows))

@@ -114,7 +114,7 @@ class Target:
         self._plan, self._tasks = plan, tuple(tasks)
         done = set(list_parts(self._storage))
         left = tuple(task for task in tasks if task.path not in done)
-        return replace(job, tasks=left)
+        return replace(job, tasks=left, plan_id=plan.plan_id)
 
     def commit_if_whole(self, parent_sha256: str) -> DatasetInfo | None:
         """Commits the dataset if every part is there."""
@@ -137,6 +137,8 @@ class Target:
             parent=parent_sha256,
             layout=self._parent.layout,
             fields=self._parent.fields,
+            # Taken over with the name of the plan that they were made for.
+            known={task.path: task.sha256 for task in self._tasks if not task.rewrites},
         )
         remove_joined(self._storage, joined)
         return info

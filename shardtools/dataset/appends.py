@@ -13,6 +13,7 @@ from typing import Any
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo
 from shardtools.dataset.opening import commit_path, list_parts
 from shardtools.dataset.plan_file import PlanFile, differences, read_plan_file
+from shardtools.documents import FieldError, build
 from shardtools.errors import AlreadyExistsError, DatasetError, PlanMismatchError
 from shardtools.manifest import digest
 from shardtools.shards import parse_part_path, part_path
@@ -38,6 +39,21 @@ class Append:
     first_shards: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Notes:
+    """The notes of an append's plan; see `Append`."""
+
+    base: str
+    first_shards: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What is looked at of its settings: split -> rows."""
+
+    splits: Mapping[str, int]
+
+
 def read_appends(storage: Storage) -> list[Append]:
     """All appends in their order, the last one perhaps unfinished.
 
@@ -50,10 +66,15 @@ def read_appends(storage: Storage) -> list[Append]:
         if plan is None:
             continue
         try:
-            base, first_shards = str(plan.notes["base"]), dict(plan.notes["first_shards"])
-        except (KeyError, TypeError, ValueError):
-            raise DatasetError(f"{storage.object_url(stored.path)} is not the plan of an append: restore it") from None
-        found.append(Append(name=_name(len(found)), plan=plan, base=base, first_shards=first_shards))
+            notes = build(_Notes, dict(plan.notes))
+            splits = build(_Settings, dict(plan.settings), others=True).splits
+            if not splits or any(first < 0 for first in notes.first_shards.values()):
+                raise FieldError("splits is empty, or first_shards has a negative number")
+        except FieldError as error:
+            raise DatasetError(
+                f"{storage.object_url(stored.path)} is not the plan of an append ({error}): restore it"
+            ) from None
+        found.append(Append(name=_name(len(found)), plan=plan, base=notes.base, first_shards=notes.first_shards))
     return found
 
 

@@ -10,18 +10,22 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shardtools.dataset.belonging import check_belongs, check_digest, check_rows, find_repeated_keys
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
 from shardtools.dataset.index_files import IndexFiles, publish_changed
+from shardtools.hashes import hash_texts
 from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
 from shardtools.sample import STATUS_OK
 from shardtools.shards import parse_part_path
@@ -53,6 +57,8 @@ def commit_dataset(
     layout: str = "tar",
     fields: Sequence[str] = (),
     compact_stem: str = "manifest",
+    part_plan_id: str | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> DatasetInfo:
     """Writes `dataset.json` (and the merged manifest of a large dataset) for the given parts.
 
@@ -66,9 +72,11 @@ def commit_dataset(
         layout: Format of the shards.
         fields: Members that they hold beside image and label.
         compact_stem: Begins the names of the merged files; another one leaves those of an earlier commit alone.
+        part_plan_id: The plan that the parts were made for, where it is another than the dataset's.
+        known: Path -> sha256 of parts that were committed before, for whatever plan.
 
     Raises:
-        DatasetError: A part is damaged.
+        DatasetError: A part is damaged, is another's, or has a key that comes twice.
         NotFoundError: A part is missing.
     """
     entries: list[PartEntry] = []
@@ -76,8 +84,12 @@ def commit_dataset(
     indexes = IndexFiles(layout, tuple(fields))
     statuses: Counter[str] = Counter()
     totals: dict[str, Counter[str]] = {}
+    hashes: list[npt.NDArray[np.uint64]] = []
+    belongs = partial(_check_part, storage, part_plan_id or plan_id, known or {})
     with Merger(storage, compact_stem) as merger:
         for path, content, part in _read_parts(storage, part_paths):
+            belongs(path, content, part)
+            hashes.append(hash_texts(part.table["key"].to_pylist()))
             entries.append(PartEntry(path=path, sha256=digest(content), num_rows=part.table.num_rows))
             # Several parts may speak for one file, where the shards of a split were joined.
             shards |= {shard.path: shard for shard in part.shards}
@@ -90,6 +102,8 @@ def commit_dataset(
             total["num_bytes"] += pc.sum(part.table["num_bytes"]).as_py() or 0
             if len(part_paths) > COMPACT_FROM_PARTS:
                 merger.add(part.table)
+        # Before anything is published: 8 bytes a row are held for it.
+        find_repeated_keys(storage, part_paths, hashes)
         compact = merger.finish()
     info = DatasetInfo(
         kind=kind,
@@ -111,6 +125,16 @@ def commit_dataset(
     # Last of all: whatever it lists is durable. Killed before, the next run makes the same bytes again.
     publish_changed(storage, DATASET_FILE, info.to_json())
     return info
+
+
+def _check_part(
+    storage: Storage, plan_id: str, known: Mapping[str, str], path: str, content: bytes, part: Part
+) -> None:
+    where = storage.object_url(path)
+    if path in known:
+        check_digest(content, PartEntry(path=path, sha256=known[path], num_rows=part.table.num_rows), where=where)
+    check_belongs(part, path, where=where, plan_id=None if path in known else plan_id)
+    check_rows(part.table, {shard.path: shard.num_bytes for shard in part.shards}, where=where)
 
 
 def _read_parts(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes, Part]]:

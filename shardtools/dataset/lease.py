@@ -8,9 +8,9 @@ while, so a run that was frozen for longer finds its lease lost when it wakes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
+import re
 import secrets
 import threading
 import time
@@ -18,11 +18,24 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 
-from shardtools.documents import build
-from shardtools.errors import AlreadyExistsError, DatasetBusyError, NotFoundError, StorageError
+from shardtools.documents import FieldError, build, read_json, wrong_field
+from shardtools.errors import (
+    AlreadyExistsError,
+    DatasetBusyError,
+    NotFoundError,
+    StorageError,
+    first_line,
+    printable,
+)
 from shardtools.storage import Storage, is_running, this_process
 
 LEASE_FOLDER = "lease/"
+_MAX_CHARACTERS = 300
+_MAX_HEARTBEAT_SECONDS = 600.0
+_MAX_PID = 2**22
+"""The most that Linux gives; a number of 0 or less would mean groups of processes."""
+
+_OBJECT = re.compile(r"lease/([0-9]{6,18})\.json")
 _WATCH_STEPS = 20
 _LONGEST_WATCH_STEP_SECONDS = 0.5
 _logger = logging.getLogger(__name__)
@@ -52,11 +65,23 @@ class _Holder:
     heartbeat: int
     heartbeat_seconds: float
 
+    def __post_init__(self) -> None:
+        # Any program may have left the object: what it says decides for how long this run waits, and is shown.
+        texts = (self.purpose, self.hostname, self.machine, self.since, self.token)
+        if any(len(text) > _MAX_CHARACTERS for text in texts):
+            raise FieldError(f"a text has at most {_MAX_CHARACTERS} characters")
+        if not 0 < self.heartbeat_seconds <= _MAX_HEARTBEAT_SECONDS:
+            expected = f"more than 0, at most {_MAX_HEARTBEAT_SECONDS:.0f}"
+            raise wrong_field("heartbeat_seconds", expected, self.heartbeat_seconds)
+        if not 0 < self.pid <= _MAX_PID or self.heartbeat < 0 or (self.start_ticks or 0) < 0:
+            raise FieldError(f"pid is 1 to {_MAX_PID}, start_ticks and heartbeat are 0 or more")
+
     def to_json(self) -> bytes:
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
     def __str__(self) -> str:
-        return f"{self.purpose} on {self.hostname}, pid {self.pid}, since {self.since}"
+        shown = f"{self.purpose} on {self.hostname}, pid {self.pid}, since {self.since}"
+        return printable(" ".join(shown.split()))
 
 
 class Lease:
@@ -159,7 +184,12 @@ def acquire(storage: Storage, *, purpose: str, takeover_seconds: float = 20.0, h
         raise _busy(storage, _read(storage, highest))
     # Only now: with no object in between, a third run would begin with generation 1 again.
     _delete_up_to(storage, generation - 1)
-    return Lease(storage, generation, holder)
+    try:
+        return Lease(storage, generation, holder)
+    except RuntimeError:
+        # No thread for the heartbeat: nobody would know for how long to wait.
+        _delete_up_to(storage, generation)
+        raise
 
 
 def _check_dead(storage: Storage, generation: int, holder: _Holder, takeover_seconds: float) -> None:
@@ -198,10 +228,11 @@ def _read(storage: Storage, generation: int) -> _Holder | None:
     except NotFoundError:
         return None
     try:
-        return build(_Holder, json.loads(content))
-    except ValueError:
+        return build(_Holder, read_json(content))
+    except (FieldError, ValueError) as error:
         raise DatasetBusyError(
-            f"{storage.object_url(path)} is no lease that this release can read: delete it if no run writes there"
+            f"{storage.object_url(path)} is no lease that this release can read: delete it if no run writes there "
+            f"({first_line(error)})"
         ) from None
 
 
@@ -216,11 +247,8 @@ def _delete_up_to(storage: Storage, generation: int) -> None:
 
 
 def _generations(storage: Storage) -> list[int]:
-    generations = []
-    for stored in storage.list(LEASE_FOLDER):
-        with contextlib.suppress(ValueError):
-            generations.append(int(stored.path.removeprefix(LEASE_FOLDER).removesuffix(".json")))
-    return generations
+    names = (_OBJECT.fullmatch(stored.path) for stored in storage.list(LEASE_FOLDER))
+    return [int(name[1]) for name in names if name is not None]
 
 
 def _path(generation: int) -> str:

@@ -9,12 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo
+from shardtools.dataset.belonging import (
+    MAX_CHECKED_BYTES,
+    MAX_DECODED_BYTES,
+    MAX_FETCHED_BYTES,
+    check_belongs,
+    check_committed,
+    check_digest,
+    check_rows,
+)
+from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import Part, decode_part
 from shardtools.shards import parse_part_path
@@ -39,6 +48,7 @@ class Dataset:
     info: DatasetInfo | None
     part_paths: tuple[str, ...]
     content: bytes = b""
+    _entries: dict[str, PartEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def commit(self) -> DatasetInfo:
@@ -64,19 +74,63 @@ class Dataset:
         Raises:
             DatasetError: The part is missing or damaged.
         """
-        try:
-            content = self.storage.read(path)
-        except NotFoundError:
-            raise DatasetError(
-                f"{self.storage.object_url(path)} is missing though the dataset lists it: restore it, or run the job "
-                "again"
-            ) from None
-        return decode_part(content, where=self.storage.object_url(path))
+        if self.info is not None and not self._entries:
+            self._entries.update((entry.path, entry) for entry in self.info.parts)
+        return read_part(self.storage, self._entries.get(path, path))[1]
+
+    def check_manifest(self, sizes: Mapping[str, int]) -> None:
+        """Refuses a manifest that is damaged or not the one that was committed, where it is not too long to be read.
+
+        Args:
+            sizes: Path -> length in bytes of those of `manifest_paths` that are to be read, which all are there.
+
+        Raises:
+            DatasetError: It is.
+        """
+        num_bytes = sum(sizes.values())
+        may_be_read = num_bytes <= (MAX_CHECKED_BYTES if self.storage.is_local else MAX_FETCHED_BYTES)
+        parts = [path for path in self.part_paths if path in sizes]
+        if may_be_read and num_bytes <= MAX_DECODED_BYTES:
+            for path in parts:
+                self.read_part(path)
+        elif self.info is None:
+            # No `dataset.json` vouches for the format: the first part does, where not all can be read.
+            self.read_part(parts[0])
+        if may_be_read and self.info is not None:
+            entries = self.info.compact or self.info.parts if num_bytes > MAX_DECODED_BYTES else self.info.compact
+            check_committed(self.storage, [entry for entry in entries if entry.path in sizes])
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows, one table a part, never more than one in memory."""
         for path in self.part_paths:
             yield self.read_part(path).table
+
+
+def read_part(storage: Storage, entry: PartEntry | str) -> tuple[bytes, Part]:
+    """A part's bytes and what they hold.
+
+    Args:
+        storage: The dataset.
+        entry: What its commit says of the part; its path alone where there is no commit.
+
+    Raises:
+        DatasetError: The part is missing, damaged, another's, or not the one that was committed.
+    """
+    path = entry if isinstance(entry, str) else entry.path
+    where = storage.object_url(path)
+    try:
+        content = storage.read(path)
+    except NotFoundError:
+        raise DatasetError(
+            f"{where} is missing though the dataset lists it: restore it, or run the job again"
+        ) from None
+    # Before it is decoded: an altered part may well decode, with rows that lead to other bytes.
+    if not isinstance(entry, str):
+        check_digest(content, entry, where=where)
+    part = decode_part(content, where=where)
+    check_belongs(part, path, where=where)
+    check_rows(part.table, {shard.path: shard.num_bytes for shard in part.shards}, where=where)
+    return content, part
 
 
 def open_dataset(url: str | os.PathLike[str], *, incomplete: bool = False) -> Dataset:
@@ -127,9 +181,11 @@ def _commit_of(url: str) -> tuple[str, str]:
         return url, DATASET_FILE
     storage = open_storage(place)
     kept = [stored.path for stored in storage.list("commits/")]
-    found = [path for path in kept if path.startswith(f"commits/{digits[:16]}")]
-    if found:
-        return place, found[0]
+    for path in kept:
+        # The name has the first digits alone: the others are those of the content.
+        is_near = path.startswith(f"commits/{digits[:16]}")
+        if is_near and hashlib.sha256(storage.read(path)).hexdigest().startswith(digits):
+            return place, path
     try:
         if hashlib.sha256(storage.read(DATASET_FILE)).hexdigest().startswith(digits):
             return place, DATASET_FILE

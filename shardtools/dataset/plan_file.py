@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from shardtools.documents import Document, Format
-from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, PlanMismatchError
+from shardtools.dataset.commit_file import KINDS
+from shardtools.documents import Document, Format, wrong_field
+from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, PlanMismatchError, printable
 from shardtools.manifest import FORMAT_VERSION
 from shardtools.storage import Storage
 
 PLAN_FILE = "plan.json"
+_MAX_COUNT = 2**31 - 1
 _SHOWN_CHARACTERS = 60
 _NO_CONTENT = ("lease/", "events/")
 """Folders of what a run notes of itself."""
@@ -70,7 +72,15 @@ def read_plan_file(storage: Storage, path: str = PLAN_FILE) -> PlanFile | None:
         content = storage.read(path)
     except NotFoundError:
         return None
-    return PlanFile.from_json(content, where=storage.object_url(path))
+    where = storage.object_url(path)
+    plan = PlanFile.from_json(content, where=where)
+    if plan.kind not in KINDS:
+        raise plan.format.damaged(where, wrong_field("kind", f"one of {', '.join(KINDS)}", plan.kind))
+    counts = {"scale": plan.scale, "num_shards": plan.num_shards, "num_rows": plan.num_rows}
+    for name, count in counts.items():
+        if count is not None and not 0 <= count <= _MAX_COUNT:
+            raise plan.format.damaged(where, wrong_field(name, f"0 to {_MAX_COUNT}", count))
+    return plan
 
 
 def store_plan_file(storage: Storage, wanted: PlanFile) -> PlanFile:
@@ -135,5 +145,5 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = printable(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

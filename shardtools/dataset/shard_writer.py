@@ -19,7 +19,7 @@ import pyarrow as pa
 from shardtools.dataset.hashing import Digest, HashThread
 from shardtools.dataset.sinks import Sink, open_sink
 from shardtools.errors import AlreadyExistsError, DatasetBusyError, ShardError
-from shardtools.manifest import RowCollector, ShardFile, encode_part
+from shardtools.manifest import PartOrigin, RowCollector, ShardFile, digest, encode_part
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import LAYOUTS, ShardSample, check_key, part_path
 from shardtools.storage import Storage
@@ -50,6 +50,7 @@ class ShardWriter:
         max_samples: Most rows that will come; formats with a table in front need to know.
         fields: Members written beside image and label; see `shards.check_fields`.
         drop_members: Whether members that the format does not hold may be left out.
+        plan_id: The plan that the part says it was made for; `None` leaves it unsaid.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class ShardWriter:
         max_samples: int = 0,
         fields: tuple[str, ...] = (),
         drop_members: bool = False,
+        plan_id: str | None = None,
     ) -> None:
         self._storage = storage
         self._split = split
         self._shard_index = shard_index
+        self._plan_id = plan_id
         self._held = None if layout in LAYOUTS and LAYOUTS[layout].holds_any_member else frozenset(fields)
         self._drop_members = drop_members
         self._open_sink = partial(
@@ -175,7 +178,7 @@ class ShardWriter:
             DatasetBusyError: Another run committed this shard with other content.
         """
         table, shards = self.publish_shard()
-        content = encode_part(table, shards)
+        content = encode_part(table, shards, _origin(self._plan_id, self._split, self._shard_index))
         path = part_path(self._split, self._shard_index)
         try:
             self._storage.write(path, content, if_absent=True)
@@ -195,9 +198,39 @@ class ShardWriter:
         )
 
 
-def replace_part(storage: Storage, split: str, shard_index: int, table: pa.Table, shards: Sequence[ShardFile]) -> None:
-    """Puts new rows in the place of a committed part, atomically; the shards they point to are durable already."""
-    storage.write(part_path(split, shard_index), encode_part(table, shards))
+def replace_part(
+    storage: Storage,
+    split: str,
+    shard_index: int,
+    table: pa.Table,
+    shards: Sequence[ShardFile],
+    *,
+    plan_id: str | None = None,
+    sha256: str | None = None,
+) -> bool:
+    """Puts new rows in the place of a committed part, atomically; the shards they point to are durable already.
+
+    Args:
+        storage: The dataset.
+        split: The part's split.
+        shard_index: Its shard.
+        table: The new rows.
+        shards: What it speaks for.
+        plan_id: See `ShardWriter`.
+        sha256: Digest of the part that was lost: one that named no plan is written without it.
+
+    Returns:
+        Whether the part has that digest.
+    """
+    content = encode_part(table, shards, _origin(plan_id, split, shard_index))
+    if sha256 is not None and digest(content) != sha256 and digest(before := encode_part(table, shards)) == sha256:
+        content = before
+    storage.write(part_path(split, shard_index), content)
+    return digest(content) == sha256
+
+
+def _origin(plan_id: str | None, split: str, shard_index: int) -> PartOrigin | None:
+    return None if plan_id is None else PartOrigin(plan_id=plan_id, split=split, shard_index=shard_index)
 
 
 def _row(sample: Sample, split: str) -> dict[str, Any]:

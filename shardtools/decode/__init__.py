@@ -20,6 +20,7 @@ from shardtools.on_demand import on_demand
 if TYPE_CHECKING:
     from shardtools.decode.decoder import Decoder, StageSeconds
     from shardtools.decode.geometry import center_windows, whole_crops
+    from shardtools.decode.judging import judge_header, judge_jpeg
     from shardtools.decode.options import MAX_SIDE
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -36,5 +37,7 @@ __all__ = [
     "Interpolation",
     "StageSeconds",
     "center_windows",
+    "judge_header",
+    "judge_jpeg",
     "whole_crops",
 ]

@@ -132,6 +132,11 @@ class Decoder:
             return self._pillow.decode(request, np.arange(len(request.images)))
         return self._decode_with_both(self._native, request)
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the native core decodes JPEGs."""
+        return self._native is not None
+
     def empty(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Memory to decode into, uint8; a decoder on another device gives its own kind."""
         return np.empty(shape, np.uint8)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shardtools.decode.options import MAX_SIDE
 from shardtools.errors import OptionError
 
 
@@ -24,8 +25,8 @@ def center_windows(
         size: Side of the centre, at most `resize`.
 
     Returns:
-        Crops (the whole images) and windows for `Decoder.decode_batch`, int32 [N, 4] each. Only the pixels that the
-        centre is made of are decoded.
+        Crops (the whole images; the middle of those that are too thin for any side) and windows for
+        `Decoder.decode_batch`, int32 [N, 4] each. Only the pixels that the centre is made of are decoded.
 
     Raises:
         OptionError: The centre is larger than the resized image, or shapes are wrong.
@@ -34,13 +35,20 @@ def center_windows(
         raise OptionError(f"size: expected 1 to {resize} (resize), found {size}; resize to more or cut out less")
     width, height = _columns(sizes)
     shorter = np.minimum(width, height)
+    # An image so thin that its longer side would have more pixels than a side may have gives its middle alone: as many
+    # pixels less at either end, so that the centre stays where it was.
+    excess = np.maximum(np.maximum(width, height) - MAX_SIDE * shorter // resize, 0)
+    cut = (excess + 1) // 2
+    corner = np.stack([np.where(width > height, cut, 0), np.where(height > width, cut, 0)], axis=1)
+    width, height = width - 2 * corner[:, 0], height - 2 * corner[:, 1]
     # The longer side is cut to whole pixels and the corner rounded, halves to even: one pixel off would be another
     # crop.
     full_width = np.where(width == shorter, resize, (resize * width / shorter).astype(np.int64))
     full_height = np.where(height == shorter, resize, (resize * height / shorter).astype(np.int64))
     left = np.rint((full_width - size) / 2.0).astype(np.int64)
     top = np.rint((full_height - size) / 2.0).astype(np.int64)
-    return whole_crops(sizes), np.stack([full_width, full_height, left, top], axis=1).astype(np.int32)
+    crops = np.concatenate([corner, np.stack([width, height], axis=1)], axis=1)
+    return crops.astype(np.int32), np.stack([full_width, full_height, left, top], axis=1).astype(np.int32)
 
 
 def whole_crops(sizes: NDArray[np.integer]) -> NDArray[np.int32]:

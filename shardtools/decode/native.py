@@ -27,7 +27,7 @@ def load_core() -> ModuleType | None:
         return importlib.import_module("shardtools._native.core")
     except ImportError as error:
         _LOGGER.warning(
-            "the native JPEG decoder is not installed (%s): Pillow serves, at a third of the speed; install g++ and"
+            "the native JPEG decoder is not installed (%s): Pillow serves, at a quarter of the speed; install g++ and"
             " libjpeg62-turbo-dev, then install shardtools again",
             error,
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from shardtools.decode.jpeg import has_too_many_scans, lacks_data
 from shardtools.decode.options import MAX_BLUR_RADIUS, ColorOperation, DecodeOptions, DecodeStatus
 from shardtools.decode.request import Encoded, Request
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # Only these are tried: some of Pillow's others start programs.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+
+
+_JPEGS = ("JPEG", "MPO")
 
 
 class _Quiet:
@@ -84,8 +88,11 @@ class PillowDecoder:
         statuses = np.zeros(len(images), np.int32)
         for index, encoded in enumerate(images):
             try:
-                with Image.open(io.BytesIO(encoded), formats=_known_formats()) as image:
-                    sizes[index] = image.size
+                with _without_warnings, Image.open(io.BytesIO(encoded), formats=_known_formats()) as image:
+                    if image.width * image.height > self._options.max_pixels:
+                        statuses[index] = DecodeStatus.BAD_SIZE
+                    else:
+                        sizes[index] = image.size
             except Exception as error:
                 statuses[index] = _status_of(error)
         return sizes, statuses
@@ -109,7 +116,11 @@ class PillowDecoder:
                 return DecodeStatus.BAD_SIZE
             if not _crops_fit(request.crops[index], image.size):
                 return DecodeStatus.BAD_CROP
-            picture = _to_rgb(image)
+            if image.format in _JPEGS and has_too_many_scans(bytes(request.images[index]), image.width * image.height):
+                return DecodeStatus.CORRUPT
+            picture = to_rgb(image)
+            if image.format in _JPEGS and lacks_data(bytes(request.images[index])):
+                return DecodeStatus.CORRUPT
         if picture is None:
             return DecodeStatus.UNSUPPORTED
         for crop, target in enumerate(targets):
@@ -173,7 +184,7 @@ def _crops_fit(crops: NDArray[np.int32], size: tuple[int, int]) -> bool:
     return bool(((corner >= 0) & (extent >= 1) & (corner + extent <= size)).all())
 
 
-def _to_rgb(image: Image.Image) -> Image.Image | None:
+def to_rgb(image: Image.Image) -> Image.Image | None:
     """First frame in RGB, alpha dropped; None for a mode that holds no picture of 8 or 16 bits."""
     from PIL import Image
 

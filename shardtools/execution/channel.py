@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator
 from typing import NoReturn
 
-from shardtools.errors import ShardtoolsError, first_line
+from shardtools.errors import ShardtoolsError, first_line, resource_error
 from shardtools.execution.messages import Failed, Message, Notice, Progress
 
 _LONGEST_LINE = 3000
@@ -73,6 +73,7 @@ def failure(error: BaseException) -> Failed:
     Args:
         error: A `ShardtoolsError` is raised again as what it is; another becomes a `RunError` that names its type.
     """
+    error = resource_error(error) or error
     line, kind = _cut(first_line(error)), type(error).__name__
     if isinstance(error, ShardtoolsError):
         return Failed(kind=kind, text=line)
@@ -91,7 +92,7 @@ def end_with_error(error: BaseException, report: Progress) -> NoReturn:
         error: Where nobody expected it its trace goes to the standard error output.
         report: Of `open_channel`.
     """
-    if not isinstance(error, ShardtoolsError):
+    if not isinstance(error, ShardtoolsError) and resource_error(error) is None:
         traceback.print_exception(error)
     report(failure(error))
     os._exit(1)

@@ -14,16 +14,16 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
 import shardtools.errors
-from shardtools.errors import DatasetBusyError, RunError, ShardtoolsError
+from shardtools.errors import DatasetBusyError, RunError, ShardtoolsError, first_line
 from shardtools.execution.channel import INSTALL_AGAIN, unpack
 from shardtools.execution.messages import Failed, Message, Progress
+from shardtools.storage import scratch_file
 
 _POLL_SECONDS = 0.5
 
@@ -105,7 +105,7 @@ class _Group:
         return self.num_signals > 0
 
     def _start(self, child: Child, files: contextlib.ExitStack) -> _Running:
-        errors = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # closed with `files`
+        errors = files.enter_context(scratch_file())
         process = subprocess.Popen(
             [sys.executable, *child.arguments],
             stdin=subprocess.PIPE,
@@ -186,4 +186,4 @@ class _Group:
 def _last_line(stream: IO[bytes]) -> str:
     stream.seek(0)
     lines = stream.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no message"
+    return first_line(lines[-1]) if lines else "no message"

@@ -10,13 +10,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from shardtools.documents import FieldError, build, read_json
+from shardtools.errors import DatasetError, first_line
 from shardtools.storage import Storage
 
 EVENTS_FOLDER = "events/"
 _EVENTS_PER_FILE = 500
 _FLUSH_SECONDS = 5.0
+_MAX_TIME = 253_402_300_800.0
+"""The year 10000, behind which no calendar of Python's goes."""
 
 
 class EventLog:
@@ -49,7 +54,34 @@ class EventLog:
 
 
 def read_events(storage: Storage) -> Iterator[dict[str, Any]]:
-    """All events of all logs, a log at a time, in the order they were written."""
+    """All events of all logs, a log at a time, in the order they were written.
+
+    Raises:
+        DatasetError: A line of a log is no event.
+    """
     for stored in storage.list(EVENTS_FOLDER):
-        for line in storage.read(stored.path).decode().splitlines():
-            yield json.loads(line)
+        for number, line in enumerate(storage.read(stored.path).splitlines(), start=1):
+            try:
+                found = read_json(line)
+                build(_Event, found, others=True)
+            except (FieldError, ValueError) as error:
+                raise DatasetError(
+                    f"{storage.object_url(stored.path)}, line {number}, is no event ({first_line(error)}): delete the "
+                    "file, nothing else depends on it"
+                ) from None
+            yield found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """What is looked at of every event; the ranks add more."""
+
+    time: float
+    event: str
+    log: str
+    num_processes: int = 1
+    images_per_second: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.time < _MAX_TIME:
+            raise FieldError(f"time is 0 to {_MAX_TIME:.0f} seconds, found {self.time}")

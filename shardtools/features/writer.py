@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from shardtools.arrays import from_texts
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.documents import build
+from shardtools.documents import build, read_json
 from shardtools.errors import AlreadyExistsError, DatasetError, NotFoundError, OptionError, PlanMismatchError
 from shardtools.features.features_file import (
     FEATURES_FILE,
@@ -290,7 +290,7 @@ def _check_keys(dataset_url: str | os.PathLike[str], keys: Sequence[str]) -> Non
 def _read_part(storage: Storage, path: str) -> FeaturePart:
     try:
         metadata = pq.read_schema(io.BytesIO(storage.read(path))).metadata
-        return build(FeaturePart, json.loads(metadata[_PART_FACTS]))
+        return build(FeaturePart, read_json(metadata[_PART_FACTS]))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         raise DatasetError(
             f"{storage.object_url(path)} is no intact file of keys: remove it and run the same command again"

@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from shardtools.documents import read_json
 from shardtools.generation.model import cache_folder
 from shardtools.generation.preparing import Prepared
 
@@ -78,7 +79,7 @@ def _path() -> Path:
 
 def _known() -> dict[str, dict[str, float]]:
     try:
-        found = json.loads(_path().read_text())
+        found = read_json(_path().read_text())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

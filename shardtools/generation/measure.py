@@ -6,7 +6,6 @@ Owns the extrapolation from few steps to all. The price of a real measurement is
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 
 from shardtools.errors import RunError
@@ -16,6 +15,7 @@ from shardtools.generation.estimating import Estimate, estimate, remember_speed
 from shardtools.generation.launch import run_ranks
 from shardtools.generation.plan import Plan
 from shardtools.generation.preparing import Job, Prepared
+from shardtools.storage import scratch_folder
 
 MEASURED_STEPS = 4
 
@@ -57,7 +57,7 @@ def _measure(prepared: Prepared) -> None:
         if isinstance(message, Ended):
             ends.append(message)
 
-    with tempfile.TemporaryDirectory(prefix="shardtools-measure-") as folder:
+    with scratch_folder() as folder:
         job = Job(
             run_id=f"measure-{time.time_ns():x}",
             url=folder,

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from shardtools.documents import read_json
 from shardtools.errors import ModelError, first_line
 from shardtools.extras import require
 from shardtools.generation.fitting import check_pipeline
@@ -121,7 +122,7 @@ class _DigestCache:
         self._path = cache_folder() / "digests.json"
         self._changed = False
         try:
-            self._known: dict[str, str] = json.loads(self._path.read_text())
+            self._known: dict[str, str] = read_json(self._path.read_text())
         except (OSError, ValueError):
             self._known = {}
 
@@ -174,7 +175,7 @@ def _download(hub_id: str) -> Path:
 
 def _read_json(file: Path, folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
+        content = read_json(file.read_text())
     except FileNotFoundError:
         raise ModelError(
             f"{folder} holds no {file.relative_to(folder)}: expected the folder of a diffusers pipeline"

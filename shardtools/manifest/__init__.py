@@ -1,6 +1,15 @@
 """Manifest: one row of provenance a sample, in one Parquet part a shard."""
 
-from shardtools.manifest.parts import Part, RowCollector, ShardFile, decode_part, digest, encode_part, rows_to_table
+from shardtools.manifest.parts import (
+    Part,
+    PartOrigin,
+    RowCollector,
+    ShardFile,
+    decode_part,
+    digest,
+    encode_part,
+    rows_to_table,
+)
 from shardtools.manifest.schema import COLUMNS, FORMAT_VERSION, GENERATED_COLUMNS, PROVENANCE_COLUMNS, SCHEMA
 
 __all__ = [
@@ -10,6 +19,7 @@ __all__ = [
     "PROVENANCE_COLUMNS",
     "SCHEMA",
     "Part",
+    "PartOrigin",
     "RowCollector",
     "ShardFile",
     "decode_part",

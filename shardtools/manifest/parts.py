@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from shardtools.errors import DatasetError, FormatVersionError, first_line
 from shardtools.manifest.schema import COLUMNS, FORMAT_VERSION, SCHEMA
 
 _PREFIX = b"shardtools."
+_ORIGIN = _PREFIX + b"origin"
+_SHARD_FIELD = re.compile(r"([0-9a-f]{64}) (\d{1,18}) (.+)", re.DOTALL)
+_ORIGIN_FIELD = re.compile(r"(\S{1,200}) ([a-z][a-z0-9]*) (\d{1,9})")
 _ROWS_PER_BATCH = 4096
 
 
@@ -32,11 +36,24 @@ class ShardFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartOrigin:
+    """What a part was made for: the plan, the split and the 0-based number of its shard in the split."""
+
+    plan_id: str
+    split: str
+    shard_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A decoded part: its rows and the tars that hold their bytes (none when every row failed)."""
+    """A decoded part: its rows and the tars that hold their bytes (none when every row failed).
+
+    `origin` is `None` in parts of releases that did not write it.
+    """
 
     table: pa.Table
     shards: tuple[ShardFile, ...]
+    origin: PartOrigin | None = None
 
 
 class RowCollector:
@@ -99,9 +116,11 @@ def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return collector.table()
 
 
-def encode_part(table: pa.Table, shards: Iterable[ShardFile]) -> bytes:
+def encode_part(table: pa.Table, shards: Iterable[ShardFile], origin: PartOrigin | None = None) -> bytes:
     """Parquet bytes of a part; the same input gives the same bytes with the same pyarrow."""
     metadata = {_PREFIX + b"format_version": str(FORMAT_VERSION).encode()}
+    if origin is not None:
+        metadata[_ORIGIN] = f"{origin.plan_id} {origin.split} {origin.shard_index}".encode()
     for number, shard in enumerate(shards):
         metadata[_PREFIX + b"shard%d" % number] = f"{shard.sha256} {shard.num_bytes} {shard.path}".encode()
     sink = io.BytesIO()
@@ -120,28 +139,59 @@ def decode_part(content: bytes, *, where: str) -> Part:
         # Not `read_table` of a Python stream: a thread of Arrow's may still hold it when the interpreter ends, which
         # then aborts.
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        # A text that is no UTF-8 would end whoever looks at it.
+        table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             f"{where} is no intact Parquet file ({first_line(error)}): restore it, or run the job again"
         ) from None
     metadata = table.schema.metadata or {}
-    version = metadata.get(_PREFIX + b"format_version", b"none").decode()
-    if version != str(FORMAT_VERSION):
+    version = metadata.get(_PREFIX + b"format_version", b"none")
+    if version != str(FORMAT_VERSION).encode():
         raise FormatVersionError(
-            f"{where} has format version {version}, this release reads {FORMAT_VERSION}: use the release that wrote it"
+            f"{where} has format version {first_line(_text(version))}, this release reads {FORMAT_VERSION}: use the "
+            "release that wrote it"
         )
     shards = []
-    number = 0
-    while (entry := metadata.get(_PREFIX + b"shard%d" % number)) is not None:
-        sha256, num_bytes, path = entry.decode().split(" ", 2)
+    while (entry := metadata.get(_PREFIX + b"shard%d" % len(shards))) is not None:
+        sha256, num_bytes, path = _fields(entry, _SHARD_FIELD, f"{where}, field shard{len(shards)}")
         shards.append(ShardFile(path=path, num_bytes=int(num_bytes), sha256=sha256))
-        number += 1
     bare = table.replace_schema_metadata(None)
     if bare.schema != SCHEMA:
         raise DatasetError(
-            f"{where} lacks the manifest's columns of format version {FORMAT_VERSION}: restore it, or run the job again"
+            f"{where} lacks the manifest's columns of format version {FORMAT_VERSION}{_differing(bare.schema)}: "
+            "restore it, or run the job again"
         )
-    return Part(table=bare, shards=tuple(shards))
+    return Part(table=bare, shards=tuple(shards), origin=_origin(metadata, where))
+
+
+def _origin(metadata: Mapping[bytes, bytes], where: str) -> PartOrigin | None:
+    if _ORIGIN not in metadata:
+        return None
+    plan_id, split, shard_index = _fields(metadata[_ORIGIN], _ORIGIN_FIELD, f"{where}, field origin")
+    return PartOrigin(plan_id=plan_id, split=split, shard_index=int(shard_index))
+
+
+def _fields(entry: bytes, pattern: re.Pattern[str], place: str) -> tuple[str, ...]:
+    match = pattern.fullmatch(_text(entry))
+    if match is None:
+        raise DatasetError(f"{place} is damaged, found {first_line(_text(entry))!r}: restore it, or run the job again")
+    return match.groups()
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
+
+
+def _differing(schema: pa.Schema) -> str:
+    """Names the first column that is missing, too many or of another type."""
+    for field in SCHEMA:
+        if field.name not in schema.names:
+            return f" ({field.name} is missing)"
+        found = schema.field(schema.get_all_field_indices(field.name)[0])
+        if found.type != field.type:
+            return f" ({field.name} is {field.type}, found {first_line(str(found.type))})"
+    return ""
 
 
 def digest(content: bytes) -> str:

@@ -87,6 +87,9 @@ class OverlayInfo(Document):
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        for number, part in enumerate(self.parts):
+            if min(part.num_rows, part.num_bytes) < 0:
+                raise OptionError(f"parts[{number}] has a negative length")
 
 
 def overlay_folder(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from shardtools.dataset import DATASET_FILE, Dataset, label_members, open_dataset
+from shardtools.dataset import DATASET_FILE, Dataset, PartEntry, label_members, open_dataset, read_part
 from shardtools.errors import OptionError, SourceError
 from shardtools.manifest import PROVENANCE_COLUMNS, digest
 from shardtools.quoting import shell_word
@@ -56,6 +56,7 @@ class DatasetSource(Source):
 
     Attributes:
         parts: Split -> (path of a manifest part, rows up to its end) in order.
+        entries: Path -> what the commit says of that part.
         layout: Format of its shards.
         columns: The same shards read by their format, where they hold members beside image and label; else `None`.
         images_before: Manifest part -> images of its split before it; only with `columns`.
@@ -64,6 +65,7 @@ class DatasetSource(Source):
     """
 
     parts: Mapping[str, Sequence[tuple[str, int]]]
+    entries: Mapping[str, PartEntry]
     layout: str
     columns: Source | None
     images_before: Mapping[str, int]
@@ -117,8 +119,7 @@ class DatasetSource(Source):
 
     def _table(self, path: str) -> pa.Table:
         if self.cache.part_path != path or self.cache.table is None:
-            dataset = Dataset(storage=self.storage, info=None, part_paths=(path,))
-            self.cache.part_path, self.cache.table = path, dataset.read_part(path).table
+            self.cache.part_path, self.cache.table = path, read_part(self.storage, self.entries[path])[1].table
         return self.cache.table
 
     def _fetch(self, group: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], memoryview]:
@@ -265,6 +266,7 @@ def open_dataset_source(
         },
         parent=parent,
         parts=parts,
+        entries={entry.path: entry for entry in info.parts},
         layout=info.layout,
         columns=columns,
         images_before=_images_before(dataset, parts) if columns else {},

@@ -7,11 +7,11 @@ and names both; `--source-kind` overrules it. The price is a walk to the first i
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from shardtools.documents import read_json
 from shardtools.errors import NotFoundError, SourceError
 from shardtools.sources.base import Source
 from shardtools.sources.dataset import is_dataset
@@ -167,8 +167,8 @@ def _kind_of_index(storage: Storage, top: TopLevel) -> tuple[str, str] | None:
     paths = [_INDEX] if _INDEX in top.files else [f"{name}/{_INDEX}" for name in top.folders]
     for path in paths:
         try:
-            content = json.loads(storage.read(path))
-        except (NotFoundError, ValueError, RecursionError):
+            content = read_json(storage.read(path))
+        except (NotFoundError, ValueError):
             continue
         kind = None
         if isinstance(content, dict):

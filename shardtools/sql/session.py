@@ -270,9 +270,6 @@ def query(
 
 def _find_files(dataset: Dataset) -> list[StoredObject]:
     """The Parquet files to read, all of them there: one listing finds a missing one before a query half-answers."""
-    if dataset.info is None and dataset.part_paths:
-        # No `dataset.json` vouches for the format yet: the first part does.
-        dataset.read_part(dataset.part_paths[0])
     paths = dataset.manifest_paths
     folders = {path.rpartition("/")[0] for path in paths}
     found = {stored.path: stored for folder in folders for stored in dataset.storage.list(folder)}
@@ -283,6 +280,8 @@ def _find_files(dataset: Dataset) -> list[StoredObject]:
             f"{dataset.storage.object_url(missing[0])}{others} is missing though the dataset lists it: restore it, or "
             "run the job again"
         )
+    # DuckDB would say what it makes of damaged bytes in its own words, and nothing at all of another dataset's.
+    dataset.check_manifest({path: found[path].num_bytes for path in paths})
     return [found[path] for path in paths]
 
 

@@ -13,20 +13,25 @@ from urllib.parse import unquote, urlsplit
 
 from shardtools.errors import StorageError
 from shardtools.storage.ahead import REQUESTS_IN_FLIGHT, read_ahead
-from shardtools.storage.base import Storage, StoredObject
+from shardtools.storage.base import Storage, StoredObject, check_path
 from shardtools.storage.copying import copy_object
 from shardtools.storage.local import explained
 from shardtools.storage.process import is_running, this_process
+from shardtools.storage.scratch import scratch_explained, scratch_file, scratch_folder
 
 __all__ = [
     "REQUESTS_IN_FLIGHT",
     "Storage",
     "StoredObject",
+    "check_path",
     "copy_object",
     "explained",
     "is_running",
     "open_storage",
     "read_ahead",
+    "scratch_explained",
+    "scratch_file",
+    "scratch_folder",
     "this_process",
 ]
 

@@ -251,15 +251,21 @@ class S3Storage(Storage):
         span = (offset, offset + num_bytes)
 
         def get(store: S3Store) -> StoredRange:
+            options = {"range": span, "if_match": e_tag} if e_tag else {"range": span}
+            result = None
             try:
-                result = store.get(path, options={"range": span, "if_match": e_tag} if e_tag else {"range": span})
+                result = store.get(path, options=options)
                 meta = result.meta
             except Exception as error:
                 if read_failure(error).status != _RANGE_IS_PAST_END:
                     raise
                 meta = store.head(path)
             fits = meta["size"] >= offset + num_bytes
-            content = memoryview(result.bytes()) if fits else memoryview(b"")
+            if fits and result is None:
+                # It has grown since it was asked for the range.
+                result = store.get(path, options=options)
+                meta = result.meta
+            content = memoryview(result.bytes()) if fits and result is not None else memoryview(b"")
             return StoredRange(content=content, object_bytes=meta["size"], e_tag=meta["e_tag"])
 
         return self._try("read", path, get, patience_seconds=patience_seconds, sleep=sleep)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NoSpaceError, NotFoundError, OptionError
 
 METRICS_FILE = "metrics.jsonl"
@@ -149,7 +150,7 @@ def _parse(content: bytes, path: Path) -> list[tuple[int, dict[str, Any]]]:
     offset = 0
     for number, text in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            line = json.loads(text)
+            line = read_json(text)
             sound = line["kind"] in KINDS and isinstance(line["step"], int) and isinstance(line["epoch"], int | float)
         except (ValueError, TypeError, KeyError):
             sound = False

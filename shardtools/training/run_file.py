@@ -12,6 +12,7 @@ from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from typing import Any
 
+from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError
 from shardtools.storage import Storage
 from shardtools.training.options import Recipe, TrainOptions, TrainResult
@@ -59,11 +60,13 @@ def read_finished(storage: Storage, options: TrainOptions) -> TrainResult | None
         DatasetError: The file is damaged.
     """
     try:
-        content = json.loads(storage.read(RUN_FILE))
+        content = read_json(storage.read(RUN_FILE))
         result, settings = content["result"], content["settings"]
         if result is None or not result["finished"] or not storage.exists(MODEL_FILE):
             return None
         found = TrainResult(**result)
+        if not isinstance(settings, dict):
+            raise ValueError("settings is no object")
     except NotFoundError:
         return None
     except (ValueError, TypeError, KeyError):

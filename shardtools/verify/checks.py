@@ -7,7 +7,6 @@ parts, and the price is that one slow shard holds back the report of the next.
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 import warnings
 from collections.abc import Collection, Mapping
@@ -28,7 +27,7 @@ from shardtools.execution import (
 )
 from shardtools.manifest import ShardFile
 from shardtools.shards import IMAGEFOLDER
-from shardtools.storage import Storage, open_storage
+from shardtools.storage import Storage, open_storage, scratch_explained, scratch_file
 from shardtools.verify.manifest_check import KeyHashes, Totals, check_compact, duplicate_keys
 from shardtools.verify.options import VerifyOptions
 from shardtools.verify.part_check import PartResult, PartTask, check_part
@@ -109,7 +108,7 @@ def verify_parts(
         run: Likewise.
     """
     walk = _Walk(state, options, only_shards_of, progress or ignore, run)
-    with tempfile.TemporaryFile() as scratch, warnings.catch_warnings():
+    with scratch_file() as scratch, scratch_explained(only_space=True), warnings.catch_warnings():
         # Odd images warn. Decoding changes the filters in every thread, and this puts back what was there before.
         warnings.simplefilter("ignore")
         return walk.run(KeyHashes(scratch))

@@ -157,11 +157,12 @@ def _check_compact_file(storage: Storage, entry: PartEntry) -> Problem | None:
     url = storage.object_url(entry.path)
     try:
         with storage.open(entry.path) as stream:
-            found = f"sha256 {shown(stream_digest(stream))}"
+            sha256 = stream_digest(stream)
     except NotFoundError:
-        found = "no file"
-    if found == f"sha256 {shown(entry.sha256)}":
+        sha256 = ""
+    if sha256 == entry.sha256:
         return None
+    found = f"sha256 {shown(sha256)}" if sha256 else "no file"
     return Problem(
         kind="compact",
         message=f"{url}: expected sha256 {shown(entry.sha256)}, found {found}: the parts hold the same rows: restore "

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.dataset import PartEntry
+from shardtools.dataset import PartEntry, check_belongs, check_rows
 from shardtools.errors import DatasetError, NotFoundError, first_line
 from shardtools.hashes import hash_texts
 from shardtools.manifest import Part, ShardFile, decode_part, digest
@@ -155,6 +155,9 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
         return None, [Problem(kind="part-altered", message=message, path=path, part=path)]
     try:
         part = decode_part(content, where=url)
+        check_belongs(part, path, where=url)
+        # Where a row ends behind its shard the shard's own check says more.
+        check_rows(part.table, {}, where=url)
     except (DatasetError, ValueError, pa.ArrowException) as error:
         message = f"{first_line(error)} ({url}): {remedy}"
         return None, [Problem(kind="part-altered", message=message, path=path, part=path)]

@@ -10,7 +10,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,16 @@ from types import TracebackType
 from typing import IO, Any
 
 from shardtools.dataset import PlanFile
-from shardtools.errors import ModelError, RunError
+from shardtools.errors import ModelError, RunError, first_line
 from shardtools.extras import GENERATING, require
 from shardtools.generation import ResolvedModel, resolve_model
 from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import count_gpus
 from shardtools.sample import Sample
+from shardtools.storage import scratch_file
+
+_END_SECONDS = 5.0
+"""How long a process that gave no answer gets to end by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,7 @@ class Regenerator:
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
         }
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        self._errors = scratch_file()  # closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "shardtools.pipelines.generate.regenerate", str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -135,12 +138,18 @@ class Regenerator:
 
     def _last_words(self) -> str:
         assert self._process is not None and self._errors is not None
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            # It lives and said something that is no answer: nothing that follows would be one.
+            self._process.kill()
+            self._process.wait()
+            return "it answered with something that is no image"
         if code < 0:
             return f"killed by signal {-code}"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return f"exit code {code}: {lines[-1] if lines else 'no message'}"
+        return f"exit code {code}: {first_line(lines[-1]) if lines else 'no message'}"
 
 
 def batches(rows: Sequence[PlanRow], batch_size: int) -> Iterator[Sequence[PlanRow]]:

@@ -9,7 +9,6 @@ shard is generated again where the part is lost too.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +17,10 @@ import pyarrow as pa
 from PIL import Image
 
 from shardtools.dataset import PartEntry, ShardWriter, replace_part
+from shardtools.documents import read_json
 from shardtools.errors import ShardError
 from shardtools.generation.plan import Plan, PlanRow
-from shardtools.manifest import GENERATED_COLUMNS, SCHEMA, Part, ShardFile, digest, encode_part
+from shardtools.manifest import GENERATED_COLUMNS, SCHEMA, Part, ShardFile, digest
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import TarSample, parse_part_path, read_members, read_samples
 from shardtools.storage import Storage
@@ -64,7 +64,7 @@ def remake_tars(
     rows = part.table.to_pylist()
     shards, files = list(part.shards), []
     fresh: dict[str, dict[str, Any]] = {}
-    for position, shard in enumerate(part.shards):
+    for shard in part.shards:
         if shard.path not in bad:
             continue
         attempt = attempt_of(shard.path)
@@ -79,13 +79,15 @@ def remake_tars(
             table, written = writer.publish_shard()
         fresh |= {row["key"]: row for row in table.to_pylist()}
         # In its place; nothing where no image has bytes any more.
+        position = shards.index(shard)
         shards[position : position + 1] = written
         files.append(shard.path)
     identical = tuple(shards) == part.shards
     # Another machine may give other bytes: then the part must say so. The tars are durable by now.
     if not identical:
         merged = pa.Table.from_pylist([fresh.get(row["key"], row) for row in rows], schema=SCHEMA)
-        replace_part(storage, split, shard_index, merged, shards)
+        plan_id = part.origin.plan_id if part.origin else None
+        replace_part(storage, split, shard_index, merged, shards, plan_id=plan_id)
         files.append(path)
     return RepairedShard(part=path, files=tuple(files), how="generated from its rows", identical=identical)
 
@@ -124,8 +126,8 @@ def read_back(
         position = {key: number for number, key in enumerate(order)}
         rows.sort(key=lambda row: position[row["key"]])
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    replace_part(storage, split, shard_index, table, shards)
-    identical = digest(encode_part(table, shards)) == entry.sha256
+    plan_id = next((row["plan_id"] for row in rows), None)
+    identical = replace_part(storage, split, shard_index, table, shards, plan_id=plan_id, sha256=entry.sha256)
     return RepairedShard(part=entry.path, files=(entry.path,), how="read back from its tars", identical=identical)
 
 
@@ -144,7 +146,7 @@ def _row(storage: Storage, shard: ShardFile, split: str, index: int, sample: Tar
             "expected json, cls and one image: it was not written by gen-sd, restore the manifest part"
         )
     member, label = sample.members[images[0]], sample.members["json"]
-    facts = json.loads(storage.read_range(shard.path, label.offset, label.num_bytes))
+    facts = read_json(storage.read_range(shard.path, label.offset, label.num_bytes))
     payload = storage.read_range(shard.path, member.offset, member.num_bytes)
     with Image.open(io.BytesIO(payload)) as image:
         size = {"width": image.width, "height": image.height, "mode": image.mode}
@@ -200,8 +202,10 @@ def remake_from_plan(
         fresh = {row["key"]: row for row in fresh_table.to_pylist()}
         table = pa.Table.from_pylist([fresh.get(row["key"], row) for row in table.to_pylist()], schema=SCHEMA)
         shards = (*shards, *fresh_shards)
-    replace_part(storage, split, shard_index, table, shards)
-    same = entry is not None and digest(encode_part(table, shards)) == entry.sha256 and shards == tuple(listed)
+    plan_id = next(iter(table["plan_id"].to_pylist()), None)
+    sha256 = entry.sha256 if entry is not None else None
+    is_part_same = replace_part(storage, split, shard_index, table, shards, plan_id=plan_id, sha256=sha256)
+    same = is_part_same and shards == tuple(listed)
     files = (*(shard.path for shard in shards), path)
     return RepairedShard(
         part=path, files=files, how="generated from the plan", identical=same if entry is not None else None

@@ -7,7 +7,6 @@ worker.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from shardtools.errors import NotFoundError, ShardError, StorageError
 from shardtools.hashes import stream_digest
 from shardtools.manifest import ShardFile
 from shardtools.shards import Member, TarSample, read_members, read_samples
-from shardtools.storage import Storage
+from shardtools.storage import Storage, scratch_file
 from shardtools.verify.image_check import check_image, shown
 from shardtools.verify.report import Problem
 
@@ -55,7 +54,7 @@ def check_shard(
         try:
             stream = stack.enter_context(storage.open(shard.path))
             if not storage.is_local:
-                stream = _copy(stream, stack.enter_context(tempfile.TemporaryFile()))
+                stream = _copy(stream, stack.enter_context(scratch_file()))
         except NotFoundError:
             check.add(
                 "shard-missing",

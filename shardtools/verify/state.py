@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardtools.dataset import DATASET_FILE, DatasetInfo, PlanFile, num_rows_planned, read_plan_file
+from shardtools.dataset import DATASET_FILE, DatasetInfo, PlanFile, commit_path, num_rows_planned, read_plan_file
 from shardtools.dataset.plan_file import PLAN_FILE, fingerprint
 from shardtools.errors import DatasetError, FormatVersionError, NotFoundError
-from shardtools.manifest import ShardFile
+from shardtools.manifest import ShardFile, digest
 from shardtools.quoting import shell_word
 from shardtools.shards import joined_path, parse_part_path
 from shardtools.storage import Storage
@@ -57,7 +57,10 @@ class State:
         """Whether a commit lists everything that the plan asks for."""
         if self.info is None:
             return False
-        planned = num_rows_planned(self.storage, self.plan)
+        try:
+            planned = num_rows_planned(self.storage, self.plan)
+        except DatasetError:
+            return False
         return planned is None or self.info.num_rows >= planned
 
     def listed_shards(self) -> dict[str, list[ShardFile]]:
@@ -84,8 +87,11 @@ class State:
         """Files that no part speaks for and that belong here: indexes, and what earlier commits list."""
         found = {entry.path for entry in self.info.index_files} if self.info else set()
         for stored in self.storage.list("commits/"):
-            where = self.storage.object_url(stored.path)
-            earlier = DatasetInfo.from_json(self.storage.read(stored.path), where=where)
+            # A damaged one is a problem (`_damaged_commits`), and no reason to look at nothing else.
+            try:
+                earlier = DatasetInfo.from_json(self.storage.read(stored.path), where=stored.path)
+            except DatasetError:
+                continue
             found.update(entry.path for entry in earlier.compact)
             found.update(file.path for file in earlier.index_files)
         return found
@@ -113,6 +119,7 @@ def read_state(storage: Storage) -> State:
         paths = [entry.path for entry in info.parts]
     state = State(storage=storage, info=info, plan=plan, part_paths=tuple(paths), sizes=sizes, problems=tuple(problems))
     problems.extend(_compare(state))
+    problems.extend(_damaged_commits(state))
     return State(storage=storage, info=info, plan=plan, part_paths=tuple(paths), sizes=sizes, problems=tuple(problems))
 
 
@@ -235,7 +242,11 @@ def _compare(state: State) -> Iterator[Problem]:
             path=PLAN_FILE,
         )
         return
-    planned = num_rows_planned(state.storage, plan)
+    try:
+        planned = num_rows_planned(state.storage, plan)
+    except DatasetError as error:
+        yield Problem(kind="plan", message=str(error), path=PLAN_FILE)
+        return
     if planned is None or info.num_rows == planned:
         return
     if info.num_rows < planned and plan.num_rows is not None and info.num_rows >= plan.num_rows:
@@ -251,6 +262,25 @@ def _compare(state: State) -> Iterator[Problem]:
         message=f"{where}: its plans ask for {planned} rows, dataset.json has {info.num_rows}: run the job again",
         path=PLAN_FILE,
     )
+
+
+def _damaged_commits(state: State) -> Iterator[Problem]:
+    """Earlier commits that are damaged, or not those that their names say."""
+    for stored in state.storage.list("commits/"):
+        where = state.storage.object_url(stored.path)
+        content = state.storage.read(stored.path)
+        try:
+            DatasetInfo.from_json(content, where=where)
+        except DatasetError as error:
+            yield Problem(kind="commit", message=str(error), path=stored.path)
+            continue
+        if stored.path != commit_path(digest(content)):
+            yield Problem(
+                kind="commit",
+                message=f"{where} is the commit {digest(content)[:16]}, not that of its name: restore it, or move it "
+                "away",
+                path=stored.path,
+            )
 
 
 def _unfinished(state: State) -> Iterator[Problem]:

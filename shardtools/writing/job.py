@@ -41,6 +41,7 @@ class Job:
         run_id: Names the run in the event log.
         storage: The dataset.
         source: The listed source.
+        plan_id: The plan that they are made for.
         tasks: Shards to make.
         layout: Format of the shards.
         fields: Members written beside image and label.
@@ -53,6 +54,7 @@ class Job:
     run_id: str
     storage: Storage
     source: Source
+    plan_id: str
     tasks: tuple[Task, ...]
     layout: str = "tar"
     fields: tuple[str, ...] = ()
@@ -105,7 +107,14 @@ def plan_file(source: Source, options: WriteOptions) -> PlanFile:
 
 
 def make_job(
-    source: Source, storage: Storage, options: WriteOptions, run_id: str, *, tasks: Sequence[Task], labels: KnownLabels
+    source: Source,
+    storage: Storage,
+    options: WriteOptions,
+    run_id: str,
+    *,
+    plan_id: str,
+    tasks: Sequence[Task],
+    labels: KnownLabels,
 ) -> Job:
     """The job of making those of the shards that have no part yet."""
     done = {parse_part_path(path) for path in list_parts(storage)}
@@ -113,6 +122,7 @@ def make_job(
         run_id=run_id,
         storage=storage,
         source=source,
+        plan_id=plan_id,
         tasks=tuple(task for task in tasks if (task.split, task.shard_index) not in done),
         layout=options.layout,
         fields=options.fields,

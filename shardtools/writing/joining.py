@@ -7,9 +7,7 @@ again from the shards, which are there until the commit. The price: for the time
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +16,7 @@ from shardtools.dataset import replace_part
 from shardtools.hashes import stream_digest
 from shardtools.manifest import Part, ShardFile, decode_part
 from shardtools.shards import join_betons, joined_path, open_beton, parse_part_path, shard_path
-from shardtools.storage import Storage
+from shardtools.storage import Storage, scratch_folder
 
 
 def join_splits(storage: Storage, part_paths: Sequence[str]) -> None:
@@ -47,8 +45,8 @@ def _read(storage: Storage, path: str) -> Part:
 def _join(storage: Storage, split: str, paths: Sequence[str]) -> None:
     shards = [shard_path(*parse_part_path(path), layout="beton") for path in paths]
     target = joined_path(split)
-    with tempfile.TemporaryDirectory(prefix="shardtools-") as folder, storage.writer(target) as stream:
-        shifts = join_betons([open_beton(storage, shard, Path(folder)) for shard in shards], stream)
+    with scratch_folder() as folder, storage.writer(target) as stream:
+        shifts = join_betons([open_beton(storage, shard, folder) for shard in shards], stream)
         sha256 = stream_digest(stream)
         num_bytes = stream.seek(0, 2)
     joined = ShardFile(path=target, num_bytes=num_bytes, sha256=sha256)
@@ -57,7 +55,9 @@ def _join(storage: Storage, split: str, paths: Sequence[str]) -> None:
         part = _read(storage, path)
         num_images = part.table.num_rows - part.table["shard"].null_count
         if part.shards[0].path != target:
-            replace_part(storage, *parse_part_path(path), _moved(part.table, target, shift, first_index), [joined])
+            moved = _moved(part.table, target, shift, first_index)
+            plan_id = part.origin.plan_id if part.origin else None
+            replace_part(storage, *parse_part_path(path), moved, [joined], plan_id=plan_id)
         first_index += num_images
 
 

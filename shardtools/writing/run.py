@@ -7,17 +7,15 @@ it.
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 from shardtools.dataset import Contents, acquire, read_contents
 from shardtools.errors import RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.sources import Source, open_source
-from shardtools.storage import open_storage
+from shardtools.storage import open_storage, scratch_folder
 from shardtools.words import counted
 from shardtools.writing.job import check_apart
 from shardtools.writing.options import WriteOptions
@@ -83,8 +81,8 @@ def write_dataset(
     started = time.monotonic()
     show = progress or ignore
     storage = open_storage(options.out)
-    with tempfile.TemporaryDirectory(prefix="shardtools-") as folder:
-        source = open_source(options.source, Path(folder))
+    with scratch_folder() as folder:
+        source = open_source(options.source, folder)
         check_apart(source.storage, storage, files=_named_files(options, source))
         storage.check_writable()
         with acquire(storage, purpose="write") as lease:

@@ -8,10 +8,8 @@ labels that are known apart from it.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from shardtools.errors import SourceError
 from shardtools.execution import Progress
 from shardtools.options import default_of
 from shardtools.sources import GivenSample, SourceOptions, open_samples
+from shardtools.storage import scratch_folder
 from shardtools.writing.options import WriteOptions
 from shardtools.writing.run import WriteResult, write_dataset
 
@@ -89,10 +88,10 @@ def write_samples(
         num_processes=num_processes,
     )
     given = join_columns(images, labels=labels, keys=keys, split=split, provenance=provenance)
-    with tempfile.TemporaryDirectory(prefix="shardtools-") as folder:
+    with scratch_folder() as folder:
         source = open_samples(
             given,
-            Path(folder),
+            folder,
             classes=classes,
             origin=origin,
             label_source=label_source,

@@ -53,16 +53,33 @@ class NewTarget:
         self._plan = plan_file(source, self._options)
         store_plan_file(self._storage, self._plan)
         tasks = plan_tasks(source, self._options.samples_per_shard, {})
-        return make_job(source, self._storage, self._options, run_id, tasks=tasks, labels=KnownLabels())
+        return make_job(
+            source,
+            self._storage,
+            self._options,
+            run_id,
+            plan_id=self._plan.plan_id,
+            tasks=tasks,
+            labels=KnownLabels(),
+        )
 
     def commit_if_whole(self, source: Source) -> DatasetInfo | None:
         """Commits the dataset if every part is there; call it after `begin`."""
         plan = self._plan
         paths = list_parts(self._storage)
-        if len(paths) > (plan.num_shards or 0):
+        tasks = plan_tasks(source, self._options.samples_per_shard, {})
+        wanted = {part_path(task.split, task.shard_index) for task in tasks}
+        others = [path for path in paths if path not in wanted]
+        if others:
             # Other sources were added since: the commit is theirs, and this source is in it already.
-            return current_commit(self._storage)[0]
-        if len(paths) != plan.num_shards:
+            try:
+                return current_commit(self._storage)[0]
+            except NotFoundError:
+                raise DatasetError(
+                    f"{self._storage.object_url(others[0])} is not among the {len(wanted)} shards of this dataset's "
+                    "plan: move it away and run the same command again"
+                ) from None
+        if len(paths) < len(wanted):
             return None
         if self._options.one_file:
             join_splits(self._storage, paths)
@@ -127,11 +144,12 @@ class AppendTarget:
             plan_file(source, self._options),
             partial(self._check_keys, source),
         )
+        make = partial(make_job, source, self._storage, self._options, run_id)
         if self._append is None:
-            return make_job(source, self._storage, self._options, run_id, tasks=(), labels=KnownLabels())
+            return make(plan_id=self._info.plan_id, tasks=(), labels=KnownLabels())
         tasks = plan_tasks(source, self._options.samples_per_shard, self._append.first_shards)
         labels = read_labels(self._dataset())
-        return make_job(source, self._storage, self._options, run_id, tasks=tasks, labels=labels)
+        return make(plan_id=self._append.plan.plan_id, tasks=tasks, labels=labels)
 
     def _dataset(self) -> Dataset:
         paths = tuple(entry.path for entry in self._info.parts)
@@ -169,6 +187,8 @@ class AppendTarget:
             layout=self._info.layout,
             fields=self._info.fields,
             compact_stem=self._append.name,
+            part_plan_id=self._append.plan.plan_id,
+            known={entry.path: entry.sha256 for entry in self._info.parts},
         )
 
 

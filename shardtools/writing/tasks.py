@@ -29,6 +29,7 @@ def make_shard(job: Job, task: Task, report: Progress) -> TaskFacts:
         max_samples=task.stop - task.start,
         fields=job.fields,
         drop_members=job.drop_members,
+        plan_id=job.plan_id,
     ) as writer:
         for sample in reporting(_samples(job, task), report):
             writer.add(sample)

@@ -203,3 +203,76 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+FOREIGN = {
+    "purpose": "gen-sd",
+    "hostname": "elsewhere",
+    "machine": "another",
+    "pid": 5,
+    "start_ticks": 7,
+    "since": "2026-01-01",
+    "token": "t",
+    "heartbeat": 0,
+    "heartbeat_seconds": 5.0,
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        "[]",
+        json.dumps({**FOREIGN, "heartbeat_seconds": 1e9}),
+        json.dumps({**FOREIGN, "heartbeat_seconds": 1e999}),
+        json.dumps({**FOREIGN, "heartbeat_seconds": -1}),
+        json.dumps({**FOREIGN, "pid": -1}),
+        json.dumps({**FOREIGN, "pid": 10**30}),
+        json.dumps({**FOREIGN, "heartbeat": True}),
+        json.dumps({**FOREIGN, "purpose": "x" * 10_000}),
+        json.dumps({**FOREIGN, "hostname": "\ud800"}),
+    ],
+)
+def test_a_lease_that_no_run_leaves_is_refused_at_once(tmp_path: Path, content: str) -> None:
+    storage = open_storage(tmp_path)
+    storage.write("lease/000001.json", content.encode())
+    started = time.monotonic()
+    with pytest.raises(DatasetBusyError, match="no lease that this release can read") as caught:
+        acquire(storage, purpose="test")
+    assert time.monotonic() - started < 1
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 600
+
+
+def test_what_a_lease_says_is_shown_in_one_printable_line(tmp_path: Path) -> None:
+    hostile = {**FOREIGN, "purpose": "p\x1b[31m\nq", "machine": lease_module.this_process().machine, "pid": os.getpid()}
+    hostile["start_ticks"] = lease_module.this_process().start_ticks
+    storage = open_storage(tmp_path)
+    storage.write("lease/000001.json", json.dumps(hostile).encode())
+    with pytest.raises(DatasetBusyError, match=r"\(p\\x1b\[31m q on elsewhere, pid \d+, since") as caught:
+        acquire(storage, purpose="test")
+    assert str(caught.value).isprintable()
+
+
+def test_other_files_beside_a_lease_are_no_leases(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    for name in (
+        "9.json",
+        "-00005.json",
+        "1_0000000.json",
+        "\u0661\u0661\u0661\u0661\u0661\u0661.json",
+        f"{'9' * 200}.json",
+    ):
+        storage.write(f"lease/{name}", b"x")
+    with acquire(storage, purpose="test") as lease:
+        assert storage.exists("lease/000001.json") and not lease.lost
+
+
+def test_without_a_thread_for_its_heartbeat_no_lease_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    storage = open_storage(tmp_path)
+    with pytest.raises(RuntimeError, match="new thread"):
+        acquire(storage, purpose="test")
+    assert storage.list("lease/") == []

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Generator
 
 import numpy as np
 import pytest
 
-from shardtools.errors import OptionError, StorageError
+from shardtools.errors import OptionError, RunError, StorageError
 from shardtools.loader import Loader
+from shardtools.loader.reading.handoff import Ahead
 from tests.helpers.loader_datasets import Delivered, deliver, options, source, tar, whole
 
 __all__ = ["source", "tar", "whole"]
@@ -132,9 +134,28 @@ def test_memory_is_bounded(tar: str, prefetch: int) -> None:
 def test_a_script_that_ends_in_the_middle_ends(tar: str) -> None:
     script = f"""
 from shardtools.loader import Loader
+from shardtools.loader.reading.handoff import Ahead
 from tests.helpers.loader_datasets import options
 batches = Loader(options({tar!r}, num_threads=2)).epoch(0)
 print(len(next(batches).keys))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+
+
+def test_what_the_machine_lacks_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Generator[int]:
+        yield 1
+        raise MemoryError("in the thread")
+
+    results = Ahead(fail, capacity=1, name="test")
+    assert next(results) == 1
+    with pytest.raises(RunError, match="out of memory"):
+        next(results)
+
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RunError, match="no further process or thread"):
+        Ahead(fail, capacity=1, name="test")

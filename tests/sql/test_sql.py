@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardtools.dataset import DatasetInfo, commit_dataset, open_dataset
+from shardtools.dataset import DatasetInfo, commit_dataset, open_dataset, opening
 from shardtools.dataset.commit import COMPACT_FROM_PARTS
 from shardtools.errors import (
     DatasetError,
@@ -230,7 +230,11 @@ def test_a_missing_part_is_named(tmp_path: Path, images: list[bytes]) -> None:
 def test_a_damaged_part_is_named(tmp_path: Path, images: list[bytes]) -> None:
     make_dataset(tmp_path, images=images)
     (tmp_path / "manifest" / "train-000001.parquet").write_bytes(b"PAR1 but not really")
-    assert "train-000001.parquet" in refusal("select count(*) from samples", str(tmp_path))
+    with pytest.raises(DatasetError, match=r"train-000001.parquet is not the file that was committed"):
+        Session([tmp_path])
+    (tmp_path / "dataset.json").unlink()
+    with pytest.raises(DatasetError, match=r"train-000001.parquet is no intact Parquet file"):
+        Session([tmp_path])
 
 
 @pytest.mark.parametrize("file_name", ["dataset.json", "plan.json"])
@@ -278,8 +282,14 @@ def test_s3_fetches_only_the_columns_asked_for(
     url = s3_environment.url("sql/wide")
     make_dataset(url, images=images, num_shards=1)
     storage = open_storage(url)
-    rows = [{"wnid": f"n{number % 3}", "sha256": f"{number**9:064x}", "status": "ok"} for number in range(20_000)]
+    rows = [
+        {"key": f"{number}", "split": "train", "wnid": f"n{number % 3}", "sha256": f"{number**9:064x}", "status": "ok"}
+        for number in range(20_000)
+    ]
     storage.write("manifest/train-000000.parquet", encode_part(rows_to_table(rows), []))
+    commit_dataset(storage, kind="real", plan_id="p", scale=1, part_paths=["manifest/train-000000.parquet"])
+    # Longer manifests than are read once more.
+    monkeypatch.setattr(opening, "MAX_FETCHED_BYTES", 0)
     [part] = storage.list("manifest")
     fetched: list[int] = []
     lock = threading.Lock()

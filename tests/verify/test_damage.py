@@ -230,7 +230,9 @@ class TestForgery:
         forge(generated, FIRST_PART, lambda rows: rows[0].update(plan_id="another"))
         assert "put together from several" in only(verify(generated)).message
 
-    def test_key_in_two_parts(self, tmp_path: Path) -> None:
+    def test_key_in_two_parts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A commit of this release refuses it; those of before did not.
+        monkeypatch.setattr("shardtools.dataset.commit.find_repeated_keys", lambda *_: None)
         out = write_real(tmp_path / "twice", [[picture(0), picture(1)], [picture(1)], [picture(1)]])
         report = verify(out)
         assert kinds(report) == ["duplicate-key"] * 2

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError, first_line
 from shardtools.pipelines.studies.imagenet_sd.cells import StudyOptions
 from shardtools.storage import Storage
@@ -75,7 +76,7 @@ def read_results(out: Path) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, text in enumerate(lines, start=1):
         try:
-            line = json.loads(text)
+            line = read_json(text)
             name = line["cell"]
             sound = name not in found and all(key in line for key in (*_GROUP, "seed", "top1", "test_images"))
         except (ValueError, TypeError, KeyError):
@@ -107,7 +108,7 @@ def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
     """
     wanted = options.settings()
     try:
-        found = json.loads(storage.read(SETTINGS_FILE))
+        found = read_json(storage.read(SETTINGS_FILE))
     except NotFoundError:
         storage.write(SETTINGS_FILE, (json.dumps(wanted, indent=1) + "\n").encode())
         return

@@ -243,10 +243,14 @@ class Pool:
 
     def _fork(self, task: Task) -> None:
         parent_pid = os.getpid()
+        # A signal between the fork and the two places that know of it waits: here until the process is in the books,
+        # there until it has a handler of its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid == 0:
             # The parent's handler would stop this process's siblings, too.
             signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop.set())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             die_with_parent(parent_pid)
             with self.log.open("a") as log:
                 # Also what ends a process in native code leaves a word.
@@ -254,6 +258,7 @@ class Pool:
                 code = self._guarded(task, log)
             os._exit(code)
         self._running[pid] = task
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _guarded(self, task: Task, log: IO[str]) -> int:
         try:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from shardtools.documents import read_json
 from shardtools.errors import NotFoundError, OptionError
 from shardtools.features.neighbors.exact import Report, knn_graph
 from shardtools.features.neighbors.neighbors import Neighbors
@@ -120,7 +121,7 @@ def _kept(store: FeatureStore, k: int, metric: str, kind: str) -> Neighbors | No
 def _read(store: FeatureStore, stem: str) -> Neighbors | None:
     """The graph of some files, if they are whole and of these features; else it is computed anew."""
     try:
-        facts: dict[str, Any] = json.loads(store.storage.read(f"{stem}.json"))
+        facts: dict[str, Any] = read_json(store.storage.read(f"{stem}.json"))
         if facts.get("features_sha256") != store.info.fingerprint:
             return None
         rows, distances = (

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shardtools.arrays import Int64s
 from shardtools.decode import Decoder, DecodeStatus
 from shardtools.errors import OptionError
-from shardtools.loader.crops.requests import cannot_be_cropped, draw_crops, output_shapes
+from shardtools.loader.crops.requests import draw_crops, output_shapes
 from shardtools.loader.options import LoaderOptions
 from shardtools.loader.randomness import Draws
 from shardtools.loader.reading.batch import RawBatch
@@ -87,7 +87,6 @@ class BatchDecoder:
         unknown = np.flatnonzero((sizes < 1).any(axis=1))
         if len(unknown):
             sizes[unknown], statuses[unknown] = self._decoder.sizes([raw.buffers[index] for index in unknown.tolist()])
-        statuses[(statuses == DecodeStatus.OK) & cannot_be_cropped(self._options.crop, sizes)] = DecodeStatus.BAD_SIZE
         return sizes, statuses
 
     def _raw_sizes(self, rows: Int64s, sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.decode import MAX_SIDE, ColorOperation, Colors, center_windows, whole_crops
+from shardtools.decode import ColorOperation, Colors, center_windows, whole_crops
 from shardtools.loader.augmentation import (
     CropOptions,
     MultiCropOptions,
@@ -79,14 +79,6 @@ def draw_crops(crop: Crop, draws: Draws, sizes: npt.NDArray[np.int32]) -> Croppi
         crops, windows = center_windows(sizes, resize=crop.resize, size=crop.size)
         return Cropping(crops=crops[:, None], windows=windows[:, None], flips=None, colors=None)
     return Cropping(crops=whole_crops(sizes)[:, None], windows=None, flips=None, colors=None)
-
-
-def cannot_be_cropped(crop: Crop, sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Images so thin that, resized for a centre crop, they would have more pixels than a side may have, [N]."""
-    if not isinstance(crop, CenterCropOptions):
-        return np.zeros(len(sizes), np.bool_)
-    short, long = sizes.min(axis=1).astype(np.int64), sizes.max(axis=1).astype(np.int64)
-    return np.asarray(crop.resize * long > MAX_SIDE * np.maximum(short, 1))
 
 
 def output_shapes(crop: Crop, num_images: int) -> list[tuple[int, ...]]:

@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from shardtools.documents import read_json
 from shardtools.errors import StorageError
 from shardtools.loader.reading.local import MappedFile
 from shardtools.storage import explained, is_running, this_process
@@ -148,7 +149,7 @@ class DiskCache:
 
     def _is_marked(self) -> bool:
         try:
-            return bool(json.loads((self.folder / _ABOUT_FILE).read_bytes()) == _ABOUT)
+            return bool(read_json((self.folder / _ABOUT_FILE).read_bytes()) == _ABOUT)
         except (FileNotFoundError, ValueError):
             return False
 
@@ -191,9 +192,11 @@ class DiskCache:
                 if total <= wanted:
                     break
                 # Unfinished files count, but they are somebody's work: they stay.
-                if path.parent != self.folder:
-                    with contextlib.suppress(OSError):
-                        path.unlink(missing_ok=True)
+                if path.parent == self.folder:
+                    continue
+                # What cannot be removed takes its room all the same.
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
                     total -= size
         os.pwrite(lock_file, _TOTAL.pack(total), 0)
         return total

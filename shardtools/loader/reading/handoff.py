@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Generic, TypeVar
 
-from shardtools.errors import StorageError
+from shardtools.errors import StorageError, resource_error
 
 _LOOK_SECONDS = 0.1
 
@@ -43,7 +43,10 @@ class Ahead(Generic[_T]):
         self.is_closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=name)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise resource_error(error) or error from None
 
     def __iter__(self) -> Iterator[_T]:
         return self
@@ -53,6 +56,7 @@ class Ahead(Generic[_T]):
 
         Raises:
             StorageError: `close` was called before the end.
+            RunError: The machine lacks memory or threads.
         """
         with self._changed:
             while not (self._results or self._is_over or self.is_closed):
@@ -68,7 +72,7 @@ class Ahead(Generic[_T]):
             raise StopIteration
         # Once; after that the iterator is over.
         error, self._error = self._error, None
-        raise error
+        raise resource_error(error) or error
 
     def close(self, *, interrupt: Callable[[], None], patience_seconds: float) -> None:
         """Ends the thread and waits for it.

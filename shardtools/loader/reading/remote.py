@@ -170,8 +170,12 @@ class RemoteShards:
             # The store may know better than the cache.
             for number in range(offset // CHUNK_BYTES, -(-(offset + num_bytes) // CHUNK_BYTES)):
                 self._cache.drop(commit, number, min(CHUNK_BYTES, size - number * CHUNK_BYTES))
-            again = self._get(shard, offset, offset + num_bytes)
-            if digest_reason(again, digest) is None:
+            try:
+                again = self._get(shard, offset, offset + num_bytes)
+            # It got shorter, or does not answer: what was found first is the sample's reason.
+            except (_PastEndError, StorageError):
+                again = None
+            if again is not None and digest_reason(again, digest) is None:
                 fetched.again[row] = _Piece(start=offset, content=again, address=address_of(again))
                 return
         fetched.reasons[row] = reason

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shardtools.arrays import Int64s, from_int64, from_texts, text_parts, to_numpy
-from shardtools.dataset import Dataset, find_twice, open_dataset
+from shardtools.dataset import Dataset, check_rows, find_twice, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageError, first_line
 from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table.samples import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
@@ -139,19 +139,40 @@ class _DatasetReader:
         self._dataset = dataset
         self._number = number
         self._writer = writer
-        paths = [] if dataset.info is None else [shard.path for shard in dataset.info.shards]
+        info = dataset.commit
+        paths = [shard.path for shard in info.shards]
         self._shard_paths = from_texts(paths)
         self._first_shard = writer.shards.extend(number, self._shard_paths) if paths else 0
+        self._lengths = {} if info.layout == IMAGEFOLDER else {shard.path: shard.num_bytes for shard in info.shards}
         self._is_files = dataset.info is not None and dataset.info.layout == IMAGEFOLDER
 
     def read(self, split: str | None) -> None:
-        for path in self._dataset.manifest_paths:
-            # A part's name says which split it is of; merged files hold several.
-            if split is not None and path in self._dataset.part_paths and parse_part_path(path)[0] != split:
-                continue
+        # A part's name says which split it is of; merged files hold several.
+        parts = frozenset(self._dataset.part_paths)
+        paths = [
+            path
+            for path in self._dataset.manifest_paths
+            if split is None or path not in parts or parse_part_path(path)[0] == split
+        ]
+        self._dataset.check_manifest(self._sizes(paths))
+        for path in paths:
             where = self._dataset.storage.object_url(path)
             for rows in self._row_groups(path, where, split):
                 self._append(rows, where)
+
+    def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Length of files of the manifest, from the listing of their folder."""
+        storage = self._dataset.storage
+        folders = {path.rpartition("/")[0] for path in paths}
+        listed = {stored.path: stored.num_bytes for folder in folders for stored in storage.list(folder)}
+        sizes = {path: listed[path] for path in paths if path in listed}
+        missing = next((path for path in paths if path not in sizes), None)
+        if missing is not None:
+            raise DatasetError(
+                f"{storage.object_url(missing)} is missing though the dataset lists it: restore it, or run the job "
+                "again"
+            )
+        return sizes
 
     def _row_groups(self, path: str, where: str, split: str | None) -> Iterator[pa.Table]:
         """Rows with an image, one row group at a time."""
@@ -180,6 +201,7 @@ class _DatasetReader:
             return
         if rows["key"].null_count:
             raise DatasetError(f"{where} has an image without key: run shardtools verify, then repair")
+        check_rows(rows, self._lengths, where=where)
         columns = {name: _integers(rows, name, where) for name in _INTEGERS}
         columns["shard"] = self._shards(rows["shard"], where)
         # Manifests are nearly always in order, and then nothing is copied.

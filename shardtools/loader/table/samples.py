@@ -7,6 +7,7 @@ its key in the folder for temporary files while the table lives.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,8 +23,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.arrays import Int64s, UInt64s, from_int64, text_parts
+from shardtools.documents import read_json
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, StorageError, first_line
 from shardtools.loader.table.shard_paths import ShardPaths
+from shardtools.storage import scratch_explained, scratch_file
 
 TABLE_VERSION = 1
 NO_CLASS = -1
@@ -188,7 +191,7 @@ class SampleTable:
         """
         place = Path(folder)
         try:
-            facts = json.loads((place / _FACTS_FILE).read_bytes())
+            facts = read_json((place / _FACTS_FILE).read_bytes())
             version, num_rows = facts.pop("version"), facts["num_rows"]
             if version != TABLE_VERSION:
                 raise FormatVersionError(
@@ -234,16 +237,16 @@ class TableWriter:
         self.shards = shards if isinstance(shards, ShardPaths) else ShardPaths(shards)
         self._datasets = datasets
         self._files: dict[str, BinaryIO] = {}
-        with _explained():
+        with scratch_explained():
             for name in (*COLUMN_TYPES, _KEYS_FILE):
-                self._files[name] = tempfile.TemporaryFile(prefix="shardtools-table-")  # noqa: SIM115  # mapped later
+                self._files[name] = scratch_file()  # mapped later
             # Arrow wants an end more than rows: the first row's key begins at 0.
             self._files["key_end"].write(bytes(8))
 
     def append(self, columns: Mapping[str, npt.NDArray[Any]], keys: pa.Array) -> None:
         """Adds rows: all of `COLUMN_TYPES` but `key_end`, and their keys."""
         ends, content = text_parts(keys)
-        with _explained():
+        with scratch_explained():
             for name, values in columns.items():
                 self._files[name].write(np.ascontiguousarray(values, COLUMN_TYPES[name][0]).data)
             self._files["key_end"].write(np.ascontiguousarray(ends[1:] + self._num_key_bytes, "<i8").data)
@@ -260,7 +263,7 @@ class TableWriter:
         if self.num_rows == 0:
             raise OptionError("a loader needs at least one sample, found none: check the split or the view")
         columns = {}
-        with _explained():
+        with scratch_explained():
             for name, (dtype, per_row) in COLUMN_TYPES.items():
                 columns[name] = _mapped(self._files[name], dtype, self.num_rows + (name == "key_end"), per_row)
             keys = _mapped(self._files[_KEYS_FILE], "u1", self._num_key_bytes, 1)
@@ -277,20 +280,9 @@ class TableWriter:
     def close(self) -> None:
         """Lets go of the files; what is mapped stays."""
         for file in self._files.values():
-            file.close()
-
-
-class _explained:
-    """The system's errors about temporary files as ours."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise StorageError(
-                f"the table of samples needs a place for temporary files, {tempfile.gettempdir()} failed: "
-                f"{error.strerror}: make room there, or set TMPDIR"
-            ) from None
+            # After a full disk, closing tries to write again and fails again.
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def _mapped(file: Path | BinaryIO, dtype: str, count: int, per_row: int) -> npt.NDArray[Any]:

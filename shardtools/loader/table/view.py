@@ -178,7 +178,7 @@ def _labels(view: pa.Table) -> npt.NDArray[np.int32] | None:
         if not _is_number(column.type):
             raise pa.ArrowInvalid("no number")
         labels = column.cast(pa.int32())
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise QueryError(
             f"`class_index` of a view is a whole number, found {column.type}: cast it to integer"
         ) from None

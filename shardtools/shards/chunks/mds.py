@@ -13,6 +13,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from shardtools.documents import read_json
 from shardtools.errors import ShardError
 from shardtools.shards.chunks.sample_table import IndexedShard, SampleTableWriter
 from shardtools.shards.encoder import ShardEncoder, ShardSample
@@ -80,7 +81,7 @@ def _member(sample: ShardSample, name: str, encoding: str) -> bytes:
     if payload is None:
         return _NO_JSON
     try:
-        json.loads(payload.decode("utf-8"))
+        read_json(payload.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ShardError(
             f"key {sample.key!r} has a member .{name} that is no JSON ({error}), which readers of MDS would fail at: "

@@ -6,11 +6,11 @@ copied as bytes and never loaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shardtools.documents import read_json
 from shardtools.errors import SourceError
 from shardtools.shards.chunks.sample_table import table_bytes
 from shardtools.sources.chunks.files import ChunkFile, Column, check_codec
@@ -81,7 +81,7 @@ def _columns(config: Mapping[str, Any], where: str) -> tuple[Column, ...]:
         raise SourceError(f"{where}: expected chunks for LitData's {_LOADER}, found {loader!r}: they hold no images")
     if config.get("encryption"):
         raise SourceError(f"{where}: the chunks are encrypted: write them anew without encryption")
-    version, spec = json.loads(config["data_spec"])
+    version, spec = read_json(config["data_spec"])
     names = list(_leaf_names(spec, ()))
     formats = config["data_format"]
     if version != 1 or len(names) != len(formats) or not all(isinstance(one, str) for one in formats):
@@ -98,7 +98,7 @@ def _leaf_names(spec: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]
         yield ".".join(path) or "0"
         return
     children = spec["children_spec"]
-    keys = json.loads(spec["context"]) if spec["type"] == "builtins.dict" else range(len(children))
+    keys = read_json(spec["context"]) if spec["type"] == "builtins.dict" else range(len(children))
     for key, child in zip(keys, children, strict=True):
         yield from _leaf_names(child, (*path, str(key)))
 

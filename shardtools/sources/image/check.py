@@ -1,9 +1,10 @@
 """What an image's bytes are, or why they are none.
 
 Owns the one place where bytes of unknown origin meet a decoder, and the statuses "undecodable", "not-an-image" and
-"too-large". Nothing is ever re-encoded: the image that is decoded here is thrown away. The price of the full check is
-most of the time of writing a dataset; for JPEG it is cut by decoding at one eighth of the size, which still reads every
-coefficient of the file. The header check asks a decoder only about what `header.py` cannot read itself.
+"too-large". What a loader would not deliver is refused (`decode.judging`). Nothing is ever re-encoded: the image that
+is decoded here is thrown away. The price of the full check is most of the time of writing a dataset; for JPEG it is cut
+by decoding at one eighth of the size, which still reads every coefficient of the file. The header check asks a decoder
+only about what `header.py` cannot read itself.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def check_image(content: bytes, *, decode: bool) -> ImageFacts | Rejection:
     """
     from PIL import Image
 
+    from shardtools.decode import judge_header, judge_jpeg
+
     if not content:
         return Rejection("undecodable", "the file is empty")
     if not decode and (read := read_header(content)) is not None:
@@ -98,13 +101,16 @@ def check_image(content: bytes, *, decode: bool) -> ImageFacts | Rejection:
             # Large or odd images are kept as they are; a decompression bomb of over twice the limit raises.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=pillow_formats()) as image:
-                facts = _facts(image, content)
-                if decode:
-                    # Skips the inverse transform and the colours, not the entropy decoder, which notices the damage.
-                    is_draft = image.draft("L", (1, 1)) is not None
-                    image.load()
-                    # Some formats know their size and mode for certain only now.
-                    facts = facts if is_draft else _facts(image, content)
+                facts, complaint = _facts(image, content), judge_header(image, content)
+                if complaint is None and decode:
+                    if facts.image_format == "jpg":
+                        complaint = judge_jpeg(image, content)
+                    else:
+                        image.load()
+                        # Some formats know their size and mode for certain only now.
+                        facts, complaint = _facts(image, content), judge_header(image, content)
+                if complaint is not None:
+                    return Rejection("undecodable", complaint)
     except MemoryError:
         raise
     except Exception as error:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -114,7 +115,7 @@ def _count(storage: Storage, path: str) -> tuple[Counter[_Class], Counter[tuple[
     return classes, reasons
 
 
-def _grouped(table: pa.Table, columns: tuple[str, ...]) -> dict[tuple[object, ...], int]:
+def _grouped(table: pa.Table, columns: tuple[str, ...]) -> dict[Any, int]:
     found = table.group_by(list(columns)).aggregate([([], "count_all")])
     values = [found[name].to_pylist() for name in columns]
     return dict(zip(zip(*values, strict=True), found["count_all"].to_pylist(), strict=True))

@@ -51,6 +51,7 @@ SCORES = {
     "mixture_doubt": "probability that the label is wrong by the noise-aware mixture of linear model and neighbours",
     "second_doubt": "the same after models were fitted again to what the mixture believes",
     "training_doubt": "minus the area under the margin of a training (only where margins are given)",
+    "brought_doubt": "1 minus the given label's probability by the models brought, their mean (only with probabilities)",
     "encoder_agreement": "the smaller linear_doubt of two encoders: both say so (only with two encoders)",
     "vote": "all of these, weighed as planted noise teaches; sort by it",
     "noise_probability": "calibrated probability that the given label is wrong",
@@ -149,6 +150,9 @@ def audit_labels(
     columns = _scores(encoded, ordered, count, found)
     if margins is not None:
         columns["training_doubt"] = -areas
+    if models:
+        own = [model[np.arange(len(ordered)), ordered] for model in models]
+        columns["brought_doubt"] = 1 - np.exp(own).mean(axis=0)
     columns |= {"vote": votes, "noise_probability": probabilities}
     columns |= _suggestions(found.posterior, ordered, probabilities)
     usual = [max(1, round(calibration.noise_rate.estimate * len(given) * share)) for share in (0.25, 0.5, 1.0, 1.5)]
@@ -198,7 +202,7 @@ def _learn(
     wider = learn_vote(
         found.doubts, folds, [*plantings, hard], [*doubts, hard_doubts], believed=found.believed, anchor=anchor
     )
-    estimators, disagreements = _estimate(found, labels)
+    estimators, model_doubts = _estimate(found, labels, brought)
     # Noise of this dataset follows the sample as far as the models disagree with labels that the mixture believes.
     share = float(np.clip((_BY_CLASS - estimators.explained) / (_BY_CLASS - _BY_SAMPLE), 0, 1))
     plain = [index for index, name in enumerate(names) if name.startswith(_PLAIN)]
@@ -211,19 +215,22 @@ def _learn(
         confidence=options.confidence,
         seed=options.seed,
     )
-    return vote, with_range(calibration, vote.votes, disagreements, estimators), estimators, plantings
+    return vote, with_range(calibration, vote.votes, model_doubts, estimators), estimators, plantings
 
 
-def _estimate(found: Pass, labels: Int64s) -> tuple[Estimators, npt.NDArray[np.bool_]]:
-    """What share of labels is wrong by each estimator, and which labels the model of fewest disagreements doubts."""
-    disagreements = min((model.argmax(axis=1) != labels for model in found.models), key=np.count_nonzero)
-    joint = confident_joint(np.exp(found.models[0]), labels)
+def _estimate(
+    found: Pass, labels: Int64s, brought: Sequence[Float32s]
+) -> tuple[Estimators, Float64s]:
+    """What share of labels is wrong by each estimator, and how much the models doubt each label on average, [N]."""
+    disagreement = min(float((model.argmax(axis=1) != labels).mean()) for model in found.models)
+    own = np.mean([np.exp(model[np.arange(len(labels)), labels].astype(np.float64)) for model in found.models], axis=0)
+    joint = confident_joint(np.exp(brought[0] if brought else found.linear[0]), labels)
     estimators = Estimators(
         mixture=float(found.believed.mean()),
         confident_learning=joint.noise_rate,
-        disagreement=float(disagreements.mean()),
+        disagreement=disagreement,
     )
-    return estimators, disagreements
+    return estimators, 1 - own
 
 
 def _with_margins(calibration: Calibration, votes: Float64s, added: Float64s) -> Calibration:

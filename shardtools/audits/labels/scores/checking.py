@@ -76,7 +76,12 @@ def check_dataset(
 
 
 def _check_size(features: Features) -> None:
-    """Refuses numbers whose squares single precision does not hold."""
+    """Refuses numbers whose squares single precision does not hold, and a table of one row many times."""
+    if all(
+        bool((features[start : start + ROWS_PER_BLOCK] == features[0]).all())
+        for start in range(0, len(features), ROWS_PER_BLOCK)
+    ):
+        raise OptionError(f"features of different samples differ, found {len(features)} times the same: extract anew")
     if float(np.finfo(features.dtype).max) < _LARGEST:
         return
     for start in range(0, len(features), ROWS_PER_BLOCK):

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize
 
 from shardtools.arrays import Float64s
@@ -40,7 +39,7 @@ class Estimators:
 
     Attributes:
         mixture: Of the noise-aware mixture of models: noise that follows the class.
-        confident_learning: Of the confident joint of the first linear model.
+        confident_learning: Of the confident joint of the first model brought, or else the first linear one.
         disagreement: Labels that the model with the fewest such does not find likeliest, out of fold.
     """
 
@@ -54,29 +53,24 @@ class Estimators:
         return min(1.0, self.mixture / self.disagreement) if self.disagreement > 0 else 1.0
 
 
-def parted(rate: Interval) -> bool:
-    """Whether a rate is better told as a range than as a number."""
-    return rate.high > 2 * rate.low and rate.high > 0.01
-
-
 def with_range(
-    calibration: Calibration, votes: Float64s, disagreements: npt.NDArray[np.bool_], estimators: Estimators
+    calibration: Calibration, votes: Float64s, doubts: Float64s, estimators: Estimators
 ) -> Calibration:
     """A calibration whose interval, probabilities and cuts hold what the estimators differ by.
 
     Args:
         calibration: By planted noise and mixtures.
         votes: It is about, [N].
-        disagreements: Whether the model of the fewest disagreements finds another label likelier, [N].
+        doubts: How much the models doubt each label on average, 0 to 1, [N].
         estimators: What they say.
     """
     explained = estimators.explained
     span = _span(estimators, calibration.noise_rate, len(votes))
     # What all models say of labels with such a vote, stretched to the ends of the range.
-    shape = rising_mean(votes, disagreements.astype(np.float64))
+    shape = rising_mean(votes, np.clip(doubts, 0, 1))
     middle = (span.low * span.high) ** 0.5
     follow = float(np.clip((_FOLLOWED - explained) / (_FOLLOWED - _PARTED), 0, 1))
-    probabilities = (1 - follow) * calibration.probabilities + follow * stretched(shape, middle)
+    probabilities = (1 - follow) * calibration.probabilities + follow * (stretched(shape, middle) + shifted(shape, middle)) / 2
     # A mean far below the range, of few that the mixture is sure of, is lifted to its low end.
     if 0 < probabilities.mean() < span.low:
         probabilities = np.maximum(probabilities, stretched(shape, span.low))

@@ -124,7 +124,9 @@ def sets(base: Base, seed: int) -> Iterator[tuple[str, str, np.ndarray, bool]]:
     yield "asymmetric", "20%", asymmetric(known, 0.2, seed), False
 
 
-def measure(base: Base, kind: str, name: str, given: np.ndarray, seed: int, *, as_probabilities: bool) -> dict[str, Any]:
+def measure(
+    base: Base, kind: str, name: str, given: np.ndarray, seed: int, *, as_probabilities: bool
+) -> dict[str, Any]:
     """One audit."""
     wrong = given != base.labels
     options = AuditOptions(seed=seed)
@@ -175,7 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 row = measure(base, kind, name, given, seed, as_probabilities=as_probabilities)
                 rows.append(row)
                 scores = row["average_precision"]
-                singles = {score: value for score, value in scores.items() if score not in ("vote", "noise_probability")}
+                singles = {
+                    score: value for score, value in scores.items() if score not in ("vote", "noise_probability")
+                }
                 best = max(singles, key=singles.__getitem__)
                 print(
                     f"{base.name:15} {kind:13} {row['set']:13} true {row['true']:.3f} [{row['low']:.3f} "

@@ -82,9 +82,7 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
 @click.option("--encoder", metavar="TEXT", help="What made them; only the same is compared.  [default: FILE's digest]")
 @click.option("--out", metavar="FOLDER", help="Write the features there, where DATASET cannot be written.")
 @click.option("--replace", is_flag=True, help="Write anew features of that name.")
-def import_command(
-    dataset: str, file: str, name: str, encoder: str | None, out: str | None, replace: bool
-) -> None:
+def import_command(dataset: str, file: str, name: str, encoder: str | None, out: str | None, replace: bool) -> None:
     """Take features of DATASET that were made elsewhere out of FILE.
 
     A .npy file holds [N, D], a row for each image in the order of the manifest; a .parquet file a column `key`, in any

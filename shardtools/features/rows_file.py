@@ -133,8 +133,8 @@ def _read_parquet(content: bytes, address: str) -> tuple[pa.Array, npt.NDArray[A
     wrong = next((field for field in numbers.schema if not pa.types.is_floating(field.type)), None)
     if wrong is not None:
         raise SourceError(
-            f"{address}: column {wrong.name} is {wrong.type}, expected one column of lists or columns of floating-point "
-            "numbers alone beside `key`"
+            f"{address}: column {wrong.name} is {wrong.type}, expected one column of lists, or columns of "
+            "floating-point numbers alone beside `key`"
         )
     return keys, np.column_stack([to_numpy(numbers[name]) for name in names]), tuple(names)
 

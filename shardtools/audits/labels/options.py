@@ -24,8 +24,8 @@ class LabelAuditOptions:
         dataset: Folder or address of a finished dataset with features.
         features: Names of the features, or folders where they lie, one an encoder; none takes the only ones, or with
             `probabilities` does without.
-        probabilities: Files with the probabilities of a model that has not seen the sample it judges (out of fold), .npy
-            or .parquet; see `shardtools.features.read_rows_file`. They need no features.
+        probabilities: Files with the probabilities of a model that has not seen the sample it judges (out of fold),
+            .npy or .parquet; see `shardtools.features.read_rows_file`. They need no features.
         training: Overlay with the records of a training on these labels: a name in the dataset, or a folder ("/" in
             it); `None` does without.
         split: Only the samples of this split.

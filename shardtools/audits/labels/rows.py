@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardtools.arrays import Int64s, from_int64, to_numpy
+from shardtools.arrays import Int64s, from_int64
 from shardtools.errors import OptionError, QueryError
 from shardtools.features import FeatureStore, KeyedRows, places_of
 
@@ -54,9 +54,7 @@ class AuditRows:
         return np.searchsorted(self.classes, self.labels[self.audited]).astype(np.int64)
 
 
-def choose_rows(
-    tables: Sequence[KeyedRows], *, split: str | None, where: str | None, allow_small: bool
-) -> AuditRows:
+def choose_rows(tables: Sequence[KeyedRows], *, split: str | None, where: str | None, allow_small: bool) -> AuditRows:
     """Chooses the samples of an audit.
 
     Args:
@@ -138,7 +136,7 @@ def _wanted(store: KeyedRows, split: str | None, where: str | None) -> Int64s:
         wanted &= np.asarray(pc.equal(splits, split).to_pylist(), bool)
         if not wanted.any():
             there = ", ".join(sorted(set(splits.to_pylist())))
-            raise OptionError(f"{store.where} has no sample of split {split!r}: it has {there}")
+            raise OptionError(f"the rows of {store.where} have no sample of split {split!r}: they have {there}")
     if where is not None:
         wanted &= _holds(store, where)
         if not wanted.any():

@@ -12,8 +12,8 @@ from typing import Any
 
 from shardtools.arrays import from_int64
 from shardtools.audits.labels.margins import read_margins
-from shardtools.audits.labels.probabilities import copies_of, probabilities_of
 from shardtools.audits.labels.options import LabelAuditOptions, LabelAuditResult
+from shardtools.audits.labels.probabilities import copies_of, probabilities_of
 from shardtools.audits.labels.rows import AuditRows, choose_rows, features_of
 from shardtools.audits.labels.scores import Audit, audit_labels
 from shardtools.audits.labels.summary import SUMMARY_FILE, summary, summary_bytes
@@ -111,7 +111,9 @@ def _judge(
     found = list(zip(tables, rows.places, strict=True))
     encoders = [(table, places) for table, places in found if isinstance(table, FeatureStore)]
     models = [(table, places) for table, places in found if isinstance(table, RowsFile)]
-    names = [store.info.encoder.name for store, _ in encoders] + [f"probabilities of {table.url}" for table, _ in models]
+    names = [store.info.encoder.name for store, _ in encoders] + [
+        f"probabilities of {table.url}" for table, _ in models
+    ]
     say(f"judging {len(rows.audited)} labels of {len(rows.classes)} classes by {', '.join(names)}")
     return audit_labels(
         [features_of(store, places) for store, places in encoders],

@@ -14,7 +14,7 @@ from shardtools.audits.labels.scores.calibration import Calibration
 from shardtools.audits.labels.scores.evidence import encode, of_groups
 from shardtools.audits.labels.scores.folds import canonical_order
 from shardtools.audits.labels.scores.linear import fit, log_probabilities, one_hot
-from shardtools.audits.labels.scores.planting import KINDS, plant_hard
+from shardtools.audits.labels.scores.planting import HARD, plant_hard
 from shardtools.audits.labels.scores.ranging import shifted, stretched, with_range
 from shardtools.errors import OptionError
 
@@ -50,7 +50,7 @@ def audited(rate: float) -> Audit:
 
 @pytest.mark.parametrize("rate", [0.1, 0.25])
 def test_the_range_holds_labels_wrong_where_pictures_are_hard(rate: float) -> None:
-    features, labels, true = by_margin(rate)
+    _, labels, true = by_margin(rate)
     found = audited(rate)
     assert found.noise_rate.low <= (labels != true).mean() <= found.noise_rate.high < 4 * found.noise_rate.low
     # The mixture alone sees next to nothing of it.
@@ -116,7 +116,7 @@ def test_hard_pictures_get_their_second_class() -> None:
     probabilities[:, 2] = np.linspace(1e-6, 0.4, 1000)
     probabilities[np.arange(1000), labels] = 0.6
     planted = plant_hard(labels, probabilities, probabilities, rate=0.1, seed=(1, 2))
-    assert len(planted.rows) == 100 and set(planted.kinds.tolist()) == {KINDS.index("hard")}
+    assert len(planted.rows) == 100 and set(planted.kinds.tolist()) == {HARD}
     assert (planted.labels[planted.rows] != labels[planted.rows]).all()
     assert planted.rows.mean() > 600
     chosen = planted.rows[labels[planted.rows] != 2]
@@ -170,7 +170,7 @@ def test_probabilities_alone_and_beside_features() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p * 3, "probabilities are 0 to 1, found"),
+        (lambda p: p * 30, "probabilities are 0 to 1, found"),
         (lambda p: np.where(np.arange(len(p))[:, None] == 4, np.nan, p), "found nan at row 4, column 0"),
         (lambda p: p * 0.5, "sum to 1, found 0.5 at row 0"),
         (lambda p: p[:-1], "a row a sample and a column a class"),

@@ -51,7 +51,7 @@ SCORES = {
     "mixture_doubt": "probability that the label is wrong by the noise-aware mixture of linear model and neighbours",
     "second_doubt": "the same after models were fitted again to what the mixture believes",
     "training_doubt": "minus the area under the margin of a training (only where margins are given)",
-    "brought_doubt": "1 minus the given label's probability by the models brought, their mean (only with probabilities)",
+    "brought_doubt": "1 minus the given label's probability by the models brought, on average (only with those)",
     "encoder_agreement": "the smaller linear_doubt of two encoders: both say so (only with two encoders)",
     "vote": "all of these, weighed as planted noise teaches; sort by it",
     "noise_probability": "calibrated probability that the given label is wrong",
@@ -218,9 +218,7 @@ def _learn(
     return vote, with_range(calibration, vote.votes, model_doubts, estimators), estimators, plantings
 
 
-def _estimate(
-    found: Pass, labels: Int64s, brought: Sequence[Float32s]
-) -> tuple[Estimators, Float64s]:
+def _estimate(found: Pass, labels: Int64s, brought: Sequence[Float32s]) -> tuple[Estimators, Float64s]:
     """What share of labels is wrong by each estimator, and how much the models doubt each label on average, [N]."""
     disagreement = min(float((model.argmax(axis=1) != labels).mean()) for model in found.models)
     own = np.mean([np.exp(model[np.arange(len(labels)), labels].astype(np.float64)) for model in found.models], axis=0)

@@ -51,7 +51,6 @@ def check_dataset(
         raise OptionError("expected features of at least one encoder, found none")
     for features in encoders:
         check_features(features, min_rows=options.num_folds)
-        _check_size(features)
     num_samples = len(encoders[0])
     lengths = [len(features) for features in encoders]
     if len(set(lengths)) > 1:
@@ -72,6 +71,8 @@ def check_dataset(
             f"an audit needs more than {max(FEWEST_NEIGHBORS, options.num_folds)} samples, found {num_samples}"
         )
     _check_memory(num_samples, count, encoders, options)
+    for features in encoders:
+        _check_size(features)
     return given.astype(np.int64), count
 
 

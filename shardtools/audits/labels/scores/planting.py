@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from shardtools.arrays import Float32s, Int64s
 
-KINDS = ("symmetric", "nearest", "estimated", "hard")
+KINDS = ("symmetric", "nearest", "estimated")
+HARD = len(KINDS)
+"""Number of the kind that stands in a planting of its own."""
 _SHARES = (0.15, 0.15, 0.7)
 _HARDNESS = 0.5
 """Power of the second class's probability by which hard pictures are drawn: below 1, so that some easier ones are."""
@@ -30,7 +32,7 @@ class Planted:
         rate: Share of samples that were flipped.
         labels: All labels, [N].
         rows: Flipped samples, rising, [n].
-        kinds: Index into `KINDS` of each flip, [n].
+        kinds: Index into `KINDS` of each flip, or `HARD`, [n].
     """
 
     rate: float
@@ -100,7 +102,7 @@ def plant_hard(
     rows = np.sort(np.argsort(-keys, kind="stable")[: max(1, round(rate * num_samples))])
     planted = labels.copy()
     planted[rows] = other[rows]
-    return Planted(rate=rate, labels=planted, rows=rows, kinds=np.full(len(rows), KINDS.index("hard")))
+    return Planted(rate=rate, labels=planted, rows=rows, kinds=np.full(len(rows), HARD))
 
 
 def nearest_classes(posterior: Float32s, labels: Int64s) -> Int64s:

@@ -25,6 +25,7 @@ _WIDTH = 3.9
 """Upper end over lower end."""
 _MIDDLE = 0.45
 _TURN, _REACH = 0.35, 0.3
+_MUCH, _MUCH_REACH, _MUCH_OVER = 0.2, 0.05, 0.2
 _LEAST_OF_MIXTURE = 0.7
 _AGREE = 0.65
 _PARTED, _FOLLOWED = 0.15, 0.3
@@ -53,9 +54,7 @@ class Estimators:
         return min(1.0, self.mixture / self.disagreement) if self.disagreement > 0 else 1.0
 
 
-def with_range(
-    calibration: Calibration, votes: Float64s, doubts: Float64s, estimators: Estimators
-) -> Calibration:
+def with_range(calibration: Calibration, votes: Float64s, doubts: Float64s, estimators: Estimators) -> Calibration:
     """A calibration whose interval, probabilities and cuts hold what the estimators differ by.
 
     Args:
@@ -70,7 +69,9 @@ def with_range(
     shape = rising_mean(votes, np.clip(doubts, 0, 1))
     middle = (span.low * span.high) ** 0.5
     follow = float(np.clip((_FOLLOWED - explained) / (_FOLLOWED - _PARTED), 0, 1))
-    probabilities = (1 - follow) * calibration.probabilities + follow * (stretched(shape, middle) + shifted(shape, middle)) / 2
+    probabilities = (1 - follow) * calibration.probabilities + follow * (
+        stretched(shape, middle) + shifted(shape, middle)
+    ) / 2
     # A mean far below the range, of few that the mixture is sure of, is lifted to its low end.
     if 0 < probabilities.mean() < span.low:
         probabilities = np.maximum(probabilities, stretched(shape, span.low))
@@ -92,16 +93,17 @@ def _span(estimators: Estimators, calibrated: Interval, num_samples: int) -> Int
     share, explained = estimators.disagreement, estimators.explained
     # Twice as much where the mixture sees none of it: then models have learnt some of the noise.
     middle = share * _MIDDLE * 2 ** min(abs(explained - _TURN) / _REACH, 1)
+    # Of much disagreement less is the models' own.
+    middle *= 1 + _MUCH_OVER * float(np.clip((share - _MUCH) / _MUCH_REACH, 0, 1))
     high = middle * _WIDTH**0.5
     if explained > _TURN:
         high = min(high, share)
     high = max(high, _NONE_SEEN / num_samples)
     low = max(high / _WIDTH, _LEAST_OF_MIXTURE * estimators.mixture)
     # Where the mixture explains most of it, noise follows the class and planted noise has measured what is missed.
-    trust = float(np.clip((explained - _TURN) / (_AGREE - _TURN), 0, 1))
-    if trust > 0:
-        low = float(np.exp((1 - trust) * np.log(low) + trust * np.log(max(calibrated.low, 1e-9))))
-        high = max(high, trust * calibrated.high)
+    if explained > _TURN:
+        low = max(min(low, calibrated.low), high / _WIDTH)
+        high = max(high, calibrated.high)
     if share * num_samples < _FEW:
         low = min(low, calibrated.low)
     low = min(low, high)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     )
     from shardtools.features.importing import import_features
     from shardtools.features.keyed_rows import KeyedRows
-    from shardtools.features.launch import Job, extract_features
+    from shardtools.features.launch import Extraction, Job, extract_features
     from shardtools.features.rows_file import RowsFile, places_of, read_rows_file
     from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
-    from shardtools.features.writer import FeatureWriter, make_plan, write_features
+    from shardtools.features.writer import FeatureWriter, features_storage, make_plan, write_features
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -37,6 +37,7 @@ __all__ = [
     "ClassTextOptions",
     "ClassTexts",
     "EncoderFacts",
+    "Extraction",
     "FeatureOptions",
     "FeaturePart",
     "FeaturePlan",
@@ -52,6 +53,7 @@ __all__ = [
     "check_same_encoder",
     "extract_features",
     "feature_names",
+    "features_storage",
     "import_features",
     "make_plan",
     "only_features",

@@ -21,8 +21,7 @@ from shardtools.audits.labels.tables import most_suspect, noise_table
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore, KeyedRows, RowsFile, only_features, open_features, read_rows_file
 from shardtools.manifest import digest
-from shardtools.overlays import Overlay, OverlayWriter, open_overlay, open_overlay_at
-from shardtools.overlays.writer import ROWS_PER_PART
+from shardtools.overlays import ROWS_PER_PART, Overlay, OverlayWriter, open_overlay, open_overlay_at
 
 MADE_BY = "shardtools audit"
 

@@ -14,7 +14,6 @@ from shardtools.audits.labels import LabelAuditOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
 from shardtools.quoting import shell_word
-from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.audits.labels import LabelAuditOptions, LabelAuditResult
@@ -23,6 +22,7 @@ EPILOG = """\b
 Examples:
   shardtools audit fashion-real
   shardtools audit imagenet --features resnet50 --features clip --split train
+  shardtools audit photos --probabilities pred_probs.npy
   shardtools audit fashion-real --training fashion-run/records --replace
   shardtools query label-noise fashion-real
   shardtools report fashion-real --out report.html
@@ -44,6 +44,10 @@ _STEP = 1.15
 def command(dataset: str, as_json: bool, **options: Any) -> None:
     """Score every label of DATASET by several methods, and say what to expect of the most suspect ones.
 
+    They need features (shardtools features), or --probabilities of a model that has not seen the sample it judges: a
+    .npy [N, C], a row for each image in the order of the manifest and a column for each class index, or a .parquet
+    with a column `key` and one column of lists, or columns named as the classes.
+
     Writes the overlay label_noise (all scores, a calibrated probability that the label is wrong, a suggested label,
     the nearest samples) and summary.json beside it (noise rate, and precision and recall at several cuts).
     """
@@ -60,8 +64,7 @@ def command(dataset: str, as_json: bool, **options: Any) -> None:
 def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
     """What was found, and the next commands worth typing."""
     lines = [
-        f"about {_share(result.noise_rate)} of {counted(result.num_audited, 'label')} are wrong "
-        f"(confident learning alone: {result.confident_noise_rate:.1%})",
+        _rate_line(result),
         *_cut_lines(result.cuts),
         "most suspect:",
     ]
@@ -72,6 +75,22 @@ def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
         lines.append(f"  {row['key']:<{width}}  {row['noise_probability']:.3f}  {class_words(given)} {change}")
     lines += [f"overlay: {result.overlay}", f"summary: {result.summary_file}", "Next:", *_next_lines(result, options)]
     return "\n".join(lines)
+
+
+def _rate_line(result: LabelAuditResult) -> str:
+    """The share of wrong labels; where estimators part, a range and the reason."""
+    rate, found = result.noise_rate, result.estimators
+    if not result.is_range:
+        return (
+            f"about {_share(rate)} of {counted(result.num_audited, 'label')} are wrong "
+            f"(confident learning alone: {result.confident_noise_rate:.1%})"
+        )
+    return (
+        f"between {rate['low']:.1%} and {rate['high']:.1%} of {counted(result.num_audited, 'label')} are wrong: estimators part "
+        f"(mixture {found['mixture']:.1%}, confident learning {found['confident_learning']:.1%}, models disagree with "
+        f"{found['disagreement']:.1%}), for labels that are wrong where the picture is hard look like hard pictures: "
+        "look at some of the most suspect"
+    )
 
 
 def _cut_lines(cuts: tuple[Mapping[str, Any], ...]) -> list[str]:

@@ -21,6 +21,7 @@ Examples:
   shardtools features fashion-real --encoder fashion-run --name own
   shardtools features photos --encoder clip:models/clip-vit-base-patch32 --name clip
   shardtools features fashion-sd                      (lists the features that are there)
+  shardtools features import photos embeddings.npy --name own
 
 \b
 The same command resumes a run that was stopped or killed, also on another number of processes. torchrun, accelerate
@@ -28,7 +29,18 @@ launch and srun start it too: torchrun --nproc-per-node 8 -m shardtools features
 """
 
 
-@click.command("features", epilog=EPILOG)
+class _FeaturesCommand(click.Command):
+    """The command, and `import` beside it: a dataset of that name is given as ./import."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == ["import"]:
+            return import_command.make_context(f"{info_name} import", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("features", epilog=EPILOG, cls=_FeaturesCommand)
 @click.argument("dataset")
 @options_of(FeatureOptions, changes={"encoder": {"required": False}})
 @click.option("--remove", metavar="NAME", help="Remove the features NAME of DATASET.")
@@ -63,6 +75,27 @@ def command(dataset: str, encoder: str | None, remove: str | None, as_json: bool
     result = run_job(shown, alone=lambda progress: extract_features(wanted, progress=progress), as_rank=as_rank)
     if result is not None:
         click.echo(json.dumps(asdict(result)) if as_json else _summary(result, dataset))
+
+
+@click.command("import")
+@click.argument("dataset")
+@click.argument("file")
+@click.option("--name", required=True, help="Name of the features.")
+@click.option("--encoder", metavar="TEXT", help="What made them; only the same is compared.  [default: FILE's digest]")
+@click.option("--out", metavar="FOLDER", help="Write the features there, where DATASET cannot be written.")
+@click.option("--replace", is_flag=True, help="Write anew features of that name.")
+def import_command(dataset: str, file: str, name: str, encoder: str | None, out: str | None, replace: bool) -> None:
+    """Take features of DATASET that were made elsewhere out of FILE.
+
+    A .npy file holds [N, D], a row for each image in the order of the manifest; a .parquet file a column `key`, in any
+    order, and one column of lists or D columns of numbers.
+    """
+    from shardtools.features import import_features
+
+    info = import_features(dataset, file, name=name, encoder=encoder, out=out, replace=replace)
+    place = shell_word(dataset)
+    click.echo(f"{info.num_rows} features of {info.encoder.feature_dim} numbers as {name}")
+    click.echo(f"Next:\n  shardtools audit {place} --features {shell_word(out or name)}")
 
 
 def _summary(result: Any, dataset: str) -> str:

@@ -105,7 +105,8 @@ def _count(storage: Storage, path: str) -> tuple[Counter[_Class], Counter[tuple[
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=_COLUMNS)
                 is_image = pc.equal(table["status"], STATUS_OK)
-                classes.update(_grouped(table.filter(is_image), ("split", "wnid", "class_index")))
+                images = _grouped(table.filter(is_image), ("split", "wnid", "class_index"))
+                classes.update({(split, wnid, number): count for (split, wnid, number), count in images.items()})
                 rejected = _grouped(table.filter(pc.invert(is_image)), ("status", "reason"))
                 reasons.update({(status, reason or ""): count for (status, reason), count in rejected.items()})
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -115,7 +116,7 @@ def _count(storage: Storage, path: str) -> tuple[Counter[_Class], Counter[tuple[
     return classes, reasons
 
 
-def _grouped(table: pa.Table, columns: tuple[str, ...]) -> dict[Any, int]:
+def _grouped(table: pa.Table, columns: tuple[str, ...]) -> dict[tuple[Any, ...], int]:
     found = table.group_by(list(columns)).aggregate([([], "count_all")])
     values = [found[name].to_pylist() for name in columns]
     return dict(zip(zip(*values, strict=True), found["count_all"].to_pylist(), strict=True))

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
         Skipped,
         check_same_encoder,
     )
+    from shardtools.features.importing import import_features
+    from shardtools.features.keyed_rows import KeyedRows
     from shardtools.features.launch import Extraction, Job, extract_features, require_feature_libraries
+    from shardtools.features.rows_file import RowsFile, places_of, read_rows_file
     from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
     from shardtools.features.writer import FeatureWriter, features_storage, make_plan, write_features
 else:
@@ -43,16 +46,21 @@ __all__ = [
     "FeatureWriter",
     "FeaturesInfo",
     "Job",
+    "KeyedRows",
+    "RowsFile",
     "Skipped",
     "TextEncoderFacts",
     "check_same_encoder",
     "extract_features",
     "feature_names",
     "features_storage",
+    "import_features",
     "make_plan",
     "only_features",
     "open_class_texts",
     "open_features",
+    "places_of",
+    "read_rows_file",
     "remove_features",
     "require_feature_libraries",
     "write_features",

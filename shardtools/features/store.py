@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shardtools.arrays import Int64s, from_int64, to_numpy
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError, NotFoundError, OptionError, ShardtoolsError, first_line
 from shardtools.features.features_file import (
@@ -29,9 +28,9 @@ from shardtools.features.features_file import (
     FeaturesInfo,
     check_same_encoder,
 )
+from shardtools.features.keyed_rows import KeyedRows
 from shardtools.features.writer import clear_features, features_storage, parts_done
 from shardtools.hashes import stream_digest
-from shardtools.loader import NO_CLASS
 from shardtools.manifest import digest
 from shardtools.quoting import shell_word
 from shardtools.storage import Storage, open_storage
@@ -42,7 +41,7 @@ _MAX_MAPPED = 64
 """Parts that are mapped at a time: each holds a file descriptor."""
 
 
-class FeatureStore:
+class FeatureStore(KeyedRows):
     """A table of features [N, D].
 
     Attributes:
@@ -168,6 +167,10 @@ class FeatureStore:
             "with replace (--replace)"
         )
 
+    @property
+    def where(self) -> str:
+        return self.storage.url
+
     @cached_property
     def keys(self) -> pa.Array:
         """Keys of the rows, as Arrow strings.
@@ -196,49 +199,6 @@ class FeatureStore:
         if row < 0:
             raise OptionError(f"features at {self.storage.url} have no key {key!r}: give a key of {self.dataset}")
         return row
-
-    def samples(self, *columns: str) -> pa.Table:
-        """Columns of the manifest, row by row beside the features.
-
-        Raises:
-            QueryError: The manifest has no such column.
-            DatasetError: The manifest lacks a key, or is damaged.
-        """
-        from shardtools.sql import query
-
-        names = list(dict.fromkeys(("key", *columns)))
-        found = query(f"select {', '.join(names)} from samples where status = 'ok'", [self.dataset])
-        # SQL answers in an order of its own; features stand in theirs, and the columns are brought beside them.
-        places = pc.index_in(self.keys, value_set=found["key"].cast(pa.large_string()).combine_chunks())
-        if places.null_count:
-            row = int(pc.index(pc.is_null(places), True).as_py())
-            raise DatasetError(f"{self.dataset} has no image {self.keys[row].as_py()!r} though {self.storage.url} has")
-        return found.take(places).select(names)
-
-    @cached_property
-    def labels(self) -> Int64s:
-        """Class indexes of the manifest, int64 [N]; -1 where it has none."""
-        column = self.samples("class_index")["class_index"]
-        return to_numpy(column.fill_null(from_int64(np.array([NO_CLASS]))[0].cast(column.type))).astype(np.int64)
-
-    @cached_property
-    def class_names(self) -> dict[int, str]:
-        """Class index -> WordNet id or class name, of the classes that occur, rising.
-
-        Raises:
-            DatasetError: An index stands for two names.
-        """
-        pairs = self.samples("class_index", "wnid").group_by(["class_index", "wnid"]).aggregate([])
-        names: dict[int, str] = {}
-        for row in sorted(pairs.to_pylist(), key=lambda row: str(row["class_index"])):
-            index, name = row["class_index"], row["wnid"]
-            if index is None:
-                continue
-            if names.setdefault(index, name) != name:
-                raise DatasetError(
-                    f"class {index} of {self.dataset} is {names[index]} and {name}: run shardtools verify"
-                )
-        return dict(sorted(names.items()))
 
     def check_digests(self) -> None:
         """Reads every part once and compares its sha256.

@@ -251,7 +251,7 @@ class S3Storage(Storage):
         span = (offset, offset + num_bytes)
 
         def get(store: S3Store) -> StoredRange:
-            options = {"range": span, "if_match": e_tag} if e_tag else {"range": span}
+            options: Any = {"range": span, "if_match": e_tag} if e_tag else {"range": span}
             result = None
             try:
                 result = store.get(path, options=options)

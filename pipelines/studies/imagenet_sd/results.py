@@ -143,7 +143,9 @@ def stored_options(out: Path) -> StudyOptions:
     names = {one.name for one in fields(StudyOptions)} - {"out", "seeds"}
     try:
         found = json.loads(path.read_bytes())
-        values = {name: tuple(one) if isinstance(one, list) else one for name, one in found.items() if name in names}
+        values: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in found.items() if name in names
+        }
         return StudyOptions(out=str(out), seeds=1 + max(line["seed"] for line in results), **values)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(

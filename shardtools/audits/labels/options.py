@@ -22,7 +22,10 @@ class LabelAuditOptions:
 
     Attributes:
         dataset: Folder or address of a finished dataset with features.
-        features: Names of the features, or folders where they lie, one an encoder; none takes the only ones.
+        features: Names of the features, or folders where they lie, one an encoder; none takes the only ones, or with
+            `probabilities` does without.
+        probabilities: Files with the probabilities of a model that has not seen the sample it judges (out of fold),
+            .npy or .parquet; see `shardtools.features.read_rows_file`. They need no features.
         training: Overlay with the records of a training on these labels: a name in the dataset, or a folder ("/" in
             it); `None` does without.
         split: Only the samples of this split.
@@ -42,6 +45,10 @@ class LabelAuditOptions:
     dataset: str
     features: tuple[str, ...] = field(
         default=(), metadata=option("Again for a second encoder.", metavar="NAME", unset="the only ones")
+    )
+    probabilities: tuple[str, ...] = field(
+        default=(),
+        metadata=option("Own out-of-fold probabilities, .npy or .parquet; again for a second model.", metavar="FILE"),
     )
     training: str | None = field(
         default=None,
@@ -67,6 +74,8 @@ class LabelAuditOptions:
         check_name(self.overlay)
         if isinstance(self.features, str) or len(set(self.features)) < len(self.features):
             raise OptionError(f"features is a tuple of different names, found {self.features!r}")
+        if isinstance(self.probabilities, str) or len(set(self.probabilities)) < len(self.probabilities):
+            raise OptionError(f"probabilities is a tuple of different files, found {self.probabilities!r}")
         self.audit_options()
 
     def audit_options(self) -> AuditOptions:
@@ -87,6 +96,8 @@ class LabelAuditResult:
         left_out: Reason -> samples without scores.
         noise_rate: Share of wrong labels: "low", "estimate", "high".
         confident_noise_rate: The same as confident learning alone has it.
+        estimators: The same by each estimator: "mixture", "confident_learning", "disagreement". Where they part, the
+            interval of the rate is wide.
         cuts: What to expect of taking the most suspect, as in `summary.json`.
         suspects: The most suspect, worst first: "key", "given_wnid", "suggested_wnid", "noise_probability".
         vote_weights: Evidence -> its weight in the vote.
@@ -100,6 +111,12 @@ class LabelAuditResult:
     left_out: Mapping[str, int]
     noise_rate: Mapping[str, float]
     confident_noise_rate: float
+    estimators: Mapping[str, float]
     cuts: tuple[Mapping[str, Any], ...]
     suspects: tuple[Mapping[str, Any], ...]
     vote_weights: Mapping[str, float]
+
+    @property
+    def is_range(self) -> bool:
+        """Whether the noise rate is better told as a range than as a number."""
+        return self.noise_rate["high"] > max(2 * self.noise_rate["low"], 0.01)

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardtools.arrays import Int64s, from_int64, to_numpy
+from shardtools.arrays import Int64s, from_int64
 from shardtools.errors import OptionError, QueryError
-from shardtools.features import FeatureStore
+from shardtools.features import FeatureStore, KeyedRows, places_of
 
 NO_LABEL = "no label"
 SMALL_CLASS = "the only sample of its class"
 NO_FEATURES = "no features of every encoder"
+NO_PROBABILITIES = "no probabilities of every model"
 _SHOWN = 5
 
 
@@ -34,7 +35,7 @@ class AuditRows:
         labels: Their class indexes, -1 for none, [N].
         names: Class index -> name.
         audited: Places in `keys` of the judged samples, rising, [M].
-        places: For each encoder, the rows of its features that are these samples', [M].
+        places: For each table of features or probabilities, its rows that are these samples', [M].
         classes: Class indexes that occur among them, rising, [C].
         left_out: Reason -> samples that are not judged.
     """
@@ -53,13 +54,11 @@ class AuditRows:
         return np.searchsorted(self.classes, self.labels[self.audited]).astype(np.int64)
 
 
-def choose_rows(
-    stores: Sequence[FeatureStore], *, split: str | None, where: str | None, allow_small: bool
-) -> AuditRows:
+def choose_rows(tables: Sequence[KeyedRows], *, split: str | None, where: str | None, allow_small: bool) -> AuditRows:
     """Chooses the samples of an audit.
 
     Args:
-        stores: Features of one dataset, one an encoder.
+        tables: Features of one dataset, one an encoder, then probabilities, one a model; one at least.
         split: Only the samples of this split.
         where: Only the samples for which this SQL condition holds.
         allow_small: Whether classes with one sample are left out instead of refused.
@@ -69,23 +68,32 @@ def choose_rows(
         QueryError: The condition cannot be run.
         DatasetError: Features or manifest are damaged.
     """
-    first = stores[0]
+    first = tables[0]
     wanted = _wanted(first, split, where)
     keys = first.keys.take(from_int64(wanted))
     labels = first.labels[wanted]
-    others = [_places(store, keys) for store in stores[1:]]
-    encoded = np.all([places >= 0 for places in others], axis=0) if others else np.ones(len(keys), bool)
+    others = [places_of(keys, table) for table in tables[1:]]
+    encoded = np.ones(len(keys), bool)
+    judged = np.ones(len(keys), bool)
+    for table, places in zip(tables[1:], others, strict=True):
+        there = places >= 0
+        if isinstance(table, FeatureStore):
+            encoded &= there
+        else:
+            judged &= there
+    whole = encoded & judged
     labeled = labels >= 0
-    # A class is as large as what is left of it: a sample that one encoder lacks is no company for another.
-    classes, counts = np.unique(labels[labeled & encoded], return_counts=True)
+    # A class is as large as what is left of it: a sample that one table lacks is no company for another.
+    classes, counts = np.unique(labels[labeled & whole], return_counts=True)
     lonely = classes[counts < 2]
     if lonely.size and not allow_small:
         raise _small(first, lonely, len(classes))
-    small = np.isin(labels, lonely) & encoded
-    audited = np.flatnonzero(labeled & encoded & ~small)
+    small = np.isin(labels, lonely) & whole
+    audited = np.flatnonzero(labeled & whole & ~small)
     left_out = {
         NO_LABEL: int((~labeled).sum()),
         NO_FEATURES: int((labeled & ~encoded).sum()),
+        NO_PROBABILITIES: int((labeled & encoded & ~judged).sum()),
         SMALL_CLASS: int(small.sum()),
     }
     if not audited.size:
@@ -120,7 +128,7 @@ def features_of(store: FeatureStore, places: Int64s) -> npt.NDArray[Any]:
     return found
 
 
-def _wanted(store: FeatureStore, split: str | None, where: str | None) -> Int64s:
+def _wanted(store: KeyedRows, split: str | None, where: str | None) -> Int64s:
     """Rows of the features that are asked for."""
     wanted = np.ones(len(store), bool)
     if split is not None:
@@ -128,7 +136,7 @@ def _wanted(store: FeatureStore, split: str | None, where: str | None) -> Int64s
         wanted &= np.asarray(pc.equal(splits, split).to_pylist(), bool)
         if not wanted.any():
             there = ", ".join(sorted(set(splits.to_pylist())))
-            raise OptionError(f"features at {store.storage.url} have no sample of split {split!r}: they have {there}")
+            raise OptionError(f"the rows of {store.where} have no sample of split {split!r}: they have {there}")
     if where is not None:
         wanted &= _holds(store, where)
         if not wanted.any():
@@ -136,7 +144,7 @@ def _wanted(store: FeatureStore, split: str | None, where: str | None) -> Int64s
     return np.flatnonzero(wanted).astype(np.int64)
 
 
-def _holds(store: FeatureStore, where: str) -> npt.NDArray[np.bool_]:
+def _holds(store: KeyedRows, where: str) -> npt.NDArray[np.bool_]:
     from shardtools.sql import query
 
     # On a line of its own, so that a comment at its end does not swallow the bracket.
@@ -150,12 +158,7 @@ def _holds(store: FeatureStore, where: str) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.is_in(store.keys, value_set=chosen).to_pylist(), bool)
 
 
-def _places(store: FeatureStore, keys: pa.Array) -> Int64s:
-    """Rows of the keys in a store, -1 where it has none."""
-    return to_numpy(pc.index_in(keys, value_set=store.keys).cast(pa.int64()).fill_null(-1)).astype(np.int64)
-
-
-def _small(store: FeatureStore, lonely: Int64s, num_classes: int) -> OptionError:
+def _small(store: KeyedRows, lonely: Int64s, num_classes: int) -> OptionError:
     names = [str(store.class_names.get(label, label)) for label in lonely.tolist()]
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     return OptionError(

@@ -13,12 +13,13 @@ from typing import Any
 from shardtools.arrays import from_int64
 from shardtools.audits.labels.margins import read_margins
 from shardtools.audits.labels.options import LabelAuditOptions, LabelAuditResult
+from shardtools.audits.labels.probabilities import copies_of, probabilities_of
 from shardtools.audits.labels.rows import AuditRows, choose_rows, features_of
 from shardtools.audits.labels.scores import Audit, audit_labels
 from shardtools.audits.labels.summary import SUMMARY_FILE, summary, summary_bytes
 from shardtools.audits.labels.tables import most_suspect, noise_table
 from shardtools.errors import OptionError
-from shardtools.features import FeatureStore, only_features, open_features
+from shardtools.features import FeatureStore, KeyedRows, RowsFile, only_features, open_features, read_rows_file
 from shardtools.manifest import digest
 from shardtools.overlays import ROWS_PER_PART, Overlay, OverlayWriter, open_overlay, open_overlay_at
 from shardtools.words import counted
@@ -47,20 +48,22 @@ def audit_dataset(options: LabelAuditOptions, *, report: Report | None = None) -
     """
     say = report or (lambda line: None)
     stores = _open_stores(options)
+    brought = [read_rows_file(options.dataset, file) for file in options.probabilities]
+    tables: list[KeyedRows] = [*stores, *brought]
     training = None if options.training is None else open_overlay(options.dataset, options.training)
     # First, so that an overlay that is there, or a place that cannot be written, does not cost the work.
     with OverlayWriter(
         options.dataset,
         options.overlay,
         made_by=MADE_BY,
-        settings=_settings(options, stores, training),
+        settings=_settings(options, stores, brought, training),
         replace=options.replace,
         out=options.out,
     ) as writer:
-        rows = choose_rows(stores, split=options.split, where=options.where, allow_small=options.allow_small)
+        rows = choose_rows(tables, split=options.split, where=options.where, allow_small=options.allow_small)
         for reason, count in rows.left_out.items():
             say(f"{count} of {counted(len(rows.keys), 'sample')} are left out: {reason}")
-        found = _judge(options, stores, training, rows, say)
+        found = _judge(options, tables, training, rows, say)
         table = noise_table(found, rows)
         for start in range(0, table.num_rows, ROWS_PER_PART):
             writer.add(table.slice(start, ROWS_PER_PART))
@@ -78,6 +81,7 @@ def audit_dataset(options: LabelAuditOptions, *, report: Report | None = None) -
         left_out=rows.left_out,
         noise_rate=content["noise_rate"],
         confident_noise_rate=content["confident_noise_rate"],
+        estimators=content["estimators"],
         cuts=tuple(content["cuts"]),
         suspects=tuple(most_suspect(table, _SUSPECTS)),
         vote_weights=content["vote_weights"],
@@ -85,7 +89,10 @@ def audit_dataset(options: LabelAuditOptions, *, report: Report | None = None) -
 
 
 def _open_stores(options: LabelAuditOptions) -> list[FeatureStore]:
-    names = options.features or (only_features(options.dataset, None),)
+    # With probabilities features are only taken where they are asked for: which ones they would agree with is unknown.
+    names = options.features
+    if not names and not options.probabilities:
+        names = (only_features(options.dataset, None),)
     stores = [open_features(options.dataset, name) for name in names]
     fingerprints = [store.info.fingerprint for store in stores]
     if len(set(fingerprints)) < len(fingerprints):
@@ -94,21 +101,28 @@ def _open_stores(options: LabelAuditOptions) -> list[FeatureStore]:
 
 
 def _judge(
-    options: LabelAuditOptions, stores: list[FeatureStore], training: Overlay | None, rows: AuditRows, say: Report
+    options: LabelAuditOptions, tables: list[KeyedRows], training: Overlay | None, rows: AuditRows, say: Report
 ) -> Audit:
     margins = None
     if training is not None:
         records = read_margins(options.dataset, training, rows.keys.take(from_int64(rows.audited)))
         say(f"margins of {counted(len(records.epochs), 'epoch')} of {training.url}")
         margins = records.margins
-    encoders = ", ".join(store.info.encoder.name for store in stores)
+    found = list(zip(tables, rows.places, strict=True))
+    encoders = [(table, places) for table, places in found if isinstance(table, FeatureStore)]
+    models = [(table, places) for table, places in found if isinstance(table, RowsFile)]
+    names = [store.info.encoder.name for store, _ in encoders] + [
+        f"probabilities of {table.url}" for table, _ in models
+    ]
     say(
         f"judging {counted(len(rows.audited), 'label')} of {counted(len(rows.classes), 'class', 'classes')} by "
-        f"{encoders}"
+        f"{', '.join(names)}"
     )
     return audit_labels(
-        [features_of(store, places) for store, places in zip(stores, rows.places, strict=True)],
+        [features_of(store, places) for store, places in encoders],
         rows.given,
+        probabilities=[probabilities_of(table, places, rows) for table, places in models],
+        copies=copies_of(*found[0]),
         num_classes=len(rows.classes),
         training_margins=margins,
         options=options.audit_options(),
@@ -123,9 +137,12 @@ def _write_summary(options: LabelAuditOptions, content: dict[str, Any]) -> str:
     return overlay.storage.object_url(path)
 
 
-def _settings(options: LabelAuditOptions, stores: list[FeatureStore], training: Overlay | None) -> dict[str, Any]:
+def _settings(
+    options: LabelAuditOptions, stores: list[FeatureStore], brought: list[RowsFile], training: Overlay | None
+) -> dict[str, Any]:
     return {
         "features": [store.info.plan.name for store in stores],
+        "probabilities_sha256": [table.sha256 for table in brought],
         "features_sha256": [store.info.fingerprint for store in stores],
         "encoder_sha256": [store.info.encoder.fingerprint for store in stores],
         "training": options.training,

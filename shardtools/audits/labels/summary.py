@@ -38,6 +38,7 @@ def summary(audit: Audit, rows: AuditRows, *, confidence: float) -> dict[str, An
         "confidence": confidence,
         "noise_rate": asdict(audit.noise_rate),
         "confident_noise_rate": audit.confident_noise_rate,
+        "estimators": asdict(audit.estimators),
         "cuts": [_cut(one) for one in audit.cuts],
         "vote_weights": audit.vote_weights,
         "transition": _pairs(audit, rows),

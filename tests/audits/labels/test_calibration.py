@@ -41,7 +41,7 @@ def column(audit: Audit, name: str) -> np.ndarray:
 def test_the_table_has_every_score_side_by_side() -> None:
     features, labels, _ = noisy()
     table = audited().table
-    absent = {"training_doubt", "encoder_agreement"}
+    absent = {"training_doubt", "encoder_agreement", "brought_doubt"}
     assert set(table.column_names) == {
         *(set(SCORES) - absent), "row", "given_label", "suggested_label", "suggested_probability", "neighbors",
     }  # fmt: skip
@@ -60,7 +60,7 @@ def test_planted_noise_is_found_and_its_true_label_suggested() -> None:
     assert sure.sum() > 100
     assert (column(audited(), "suggested_label")[sure] == true[sure]).mean() > 0.9
     # Every score on its own is evidence: better than chance by far.
-    for name in set(SCORES) - {"training_doubt", "encoder_agreement"}:
+    for name in set(SCORES) - {"training_doubt", "encoder_agreement", "brought_doubt"}:
         ranks = np.argsort(np.argsort(column(audited(), name)))
         assert ranks[wrong].mean() > ranks[~wrong].mean() + 0.25 * len(labels), name
 

@@ -67,7 +67,7 @@ def test_the_overlay_has_every_score(flipped: tuple[str, dict[str, int]], found:
     assert set(SCORES) <= set(NOISE_COLUMNS)
     table = overlay.read()
     nulls = {name for name in table.column_names if table[name].null_count}
-    assert nulls == {"training_doubt", "encoder_agreement"}
+    assert nulls == {"training_doubt", "encoder_agreement", "brought_doubt"}
     manifest = rows(url)
     for key, row in read_rows(url).items():
         assert (row["given_label"], row["given_wnid"]) == (manifest[key]["class_index"], manifest[key]["wnid"])

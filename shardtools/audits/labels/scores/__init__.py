@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shardtools.audits.labels.scores.calibration import Calibration, Cut, Interval
     from shardtools.audits.labels.scores.confident import ConfidentJoint, confident_joint, prune_by_noise_rate
     from shardtools.audits.labels.scores.dynamics import area_under_margin
+    from shardtools.audits.labels.scores.ranging import Estimators
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -20,6 +21,7 @@ __all__ = [
     "Calibration",
     "ConfidentJoint",
     "Cut",
+    "Estimators",
     "Interval",
     "area_under_margin",
     "audit_labels",

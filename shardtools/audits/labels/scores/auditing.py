@@ -8,7 +8,7 @@ start.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,26 @@ import pyarrow as pa
 
 from shardtools.arrays import Float32s, Float64s, Int64s
 from shardtools.audits.labels.scores.calibration import Calibration, Cut, Interval, calibrate, cuts
-from shardtools.audits.labels.scores.checking import check_dataset, check_margins
+from shardtools.audits.labels.scores.checking import (
+    check_copies,
+    check_dataset,
+    check_fit,
+    check_groups,
+    check_margins,
+    check_probabilities,
+)
 from shardtools.audits.labels.scores.confident import confident_joint, confident_scores
 from shardtools.audits.labels.scores.dynamics import area_under_margin, margin_log_odds
-from shardtools.audits.labels.scores.evidence import Encoded, Pass, evidence_names, run_pass
+from shardtools.audits.labels.scores.evidence import Encoded, Pass, encode, evidence_names, of_groups, run_pass
 from shardtools.audits.labels.scores.folds import canonical_order, stratified_folds
-from shardtools.audits.labels.scores.linear import one_hot
+from shardtools.audits.labels.scores.linear import log_of, one_hot
 from shardtools.audits.labels.scores.neighbors import class_votes, cosine_doubts, rank_margins, vote_margins
 from shardtools.audits.labels.scores.options import AuditOptions
-from shardtools.audits.labels.scores.planting import plant
-from shardtools.audits.labels.scores.projection import project
-from shardtools.audits.labels.scores.voting import Vote, learn_vote
+from shardtools.audits.labels.scores.planting import Planted, plant, plant_hard
+from shardtools.audits.labels.scores.projection import log_ratios, project
+from shardtools.audits.labels.scores.ranging import Estimators, with_range
+from shardtools.audits.labels.scores.voting import Vote, blend_votes, learn_vote
 from shardtools.features.checking import Features
-from shardtools.features.neighbors import knn_graph
 
 SCORES = {
     "linear_doubt": "1 minus the linear model's out-of-fold probability of the given label (self-confidence)",
@@ -44,12 +51,17 @@ SCORES = {
     "mixture_doubt": "probability that the label is wrong by the noise-aware mixture of linear model and neighbours",
     "second_doubt": "the same after models were fitted again to what the mixture believes",
     "training_doubt": "minus the area under the margin of a training (only where margins are given)",
+    "brought_doubt": "1 minus the given label's probability by the models brought, on average (only with those)",
     "encoder_agreement": "the smaller linear_doubt of two encoders: both say so (only with two encoders)",
     "vote": "all of these, weighed as planted noise teaches; sort by it",
     "noise_probability": "calibrated probability that the given label is wrong",
 }
 """Column -> meaning; larger is always more suspect."""
 _SIMIFEAT_NEIGHBORS = 10
+_PLAIN = ("noisy_mixture", "linear", "kernel", "narrow", "wide", "brought")
+"""Evidence whose plain mean judges noise that follows the sample."""
+_BY_SAMPLE, _BY_CLASS = 0.3, 0.65
+"""Shares of the disagreement that the mixture explains: noise follows the sample below, the class above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +74,7 @@ class Audit:
         noise_rate: Share of wrong labels.
         cuts: What to expect of taking the most suspect labels, at several numbers and thresholds, rising.
         confident_noise_rate: Noise rate as confident learning has it, for comparison.
+        estimators: That, and what the other estimators say; where they part, the noise rate is a range.
         transition: P(given | true) as the mixture has it, [C, C].
         vote_weights: Evidence -> its mean weight in the vote, in units of its standard deviation.
     """
@@ -70,6 +83,7 @@ class Audit:
     noise_rate: Interval
     cuts: list[Cut]
     confident_noise_rate: float
+    estimators: Estimators
     transition: Float64s
     vote_weights: dict[str, float]
 
@@ -78,6 +92,8 @@ def audit_labels(
     features: Features | Sequence[Features],
     labels: npt.ArrayLike,
     *,
+    probabilities: npt.ArrayLike | Sequence[npt.ArrayLike] = (),
+    copies: npt.ArrayLike | None = None,
     num_classes: int | None = None,
     training_margins: npt.ArrayLike | None = None,
     cut_counts: Sequence[int] = (),
@@ -86,8 +102,12 @@ def audit_labels(
     """Scores every label of a dataset.
 
     Args:
-        features: [N, D] of any floating type, memory-mapped or not; or several encoders', each [N, D].
+        features: [N, D] of any floating type, memory-mapped or not; or several encoders', each [N, D]. None, (), where
+            there are probabilities: neighbours are then sought among these.
         labels: Given labels, 0 to C - 1, [N].
+        probabilities: Of a model that has not seen the sample it judges (out of fold), [N, C]; or of several, each
+            [N, C].
+        copies: A number for each picture, the same for exact copies, [N]; `None` knows copies by equal features.
         num_classes: C; one more than the largest label if not given.
         training_margins: Margins of a training on these labels, [N, epochs], NaN where not seen.
         cut_counts: Numbers of samples k at which precision is estimated, beside the usual ones.
@@ -99,31 +119,40 @@ def audit_labels(
     """
     options = options or AuditOptions()
     encoders: list[Features] = [features] if isinstance(features, np.ndarray) else list(features)
-    given, count = check_dataset(encoders, labels, num_classes, options)
+    brought = check_probabilities(probabilities)
+    if not encoders and brought:
+        encoders = [log_ratios(brought)]
+        # Sure models give many pictures the same probabilities: equal ones are no sign of a copy.
+        copies = np.arange(len(encoders[0])) if copies is None else copies
+    given, count = check_dataset(encoders, labels, num_classes or (brought[0].shape[1] if brought else None), options)
+    check_fit(brought, len(given), count)
+    numbers = None if copies is None else check_copies(copies, len(given))
     margins = None if training_margins is None else check_margins(training_margins, len(given))
     # From here to `_table` rows stand in canonical order, so that the order given changes no result.
-    order, groups = canonical_order(encoders, given, options.seed)
+    order, groups = canonical_order(encoders, given, options.seed, numbers)
+    check_groups(groups)
     ordered = given[order]
     folds = stratified_folds(ordered, groups, options.num_folds)
-    encoded = [_encode(one, order, options) for one in encoders]
-    found = run_pass(encoded, ordered, folds, count)
+    encoded = [encode(project(one, order, options.num_dimensions), groups, options.num_neighbors) for one in encoders]
+    models = [log_of(one[order]) for one in brought]
+    found = run_pass(encoded, ordered, folds, count, brought=models)
     # One pass over the labels as given has found what seems wrong; noise planted in the likeness of that now teaches
     # how far each kind of evidence can be trusted.
-    vote, calibration, plantings = _learn(encoded, ordered, folds, count, found, options)
+    vote, calibration, estimators, plantings = _learn(encoded, models, ordered, folds, count, found, options)
     votes, probabilities = vote.votes, calibration.probabilities
     if margins is not None:
         # The training saw the given labels, so its word cannot be learnt with the others: it is added to their verdict.
         areas = area_under_margin(margins[order])
         added = margin_log_odds(areas, probabilities)
         votes = votes + added
-        odds = probabilities / np.maximum(1 - probabilities, 1e-9) * np.exp(added)
-        probabilities = odds / (1 + odds)
-        # Rising with the vote again, so that a threshold is a cut.
-        calibration = _rising(calibration, votes, probabilities)
+        calibration = _with_margins(calibration, votes, added)
         probabilities = calibration.probabilities
-    columns, confident_rate = _scores(encoded, ordered, count, found)
+    columns = _scores(encoded, ordered, count, found)
     if margins is not None:
         columns["training_doubt"] = -areas
+    if models:
+        own = [model[np.arange(len(ordered)), ordered] for model in models]
+        columns["brought_doubt"] = 1 - np.exp(own).mean(axis=0)
     columns |= {"vote": votes, "noise_probability": probabilities}
     columns |= _suggestions(found.posterior, ordered, probabilities)
     usual = [max(1, round(calibration.noise_rate.estimate * len(given) * share)) for share in (0.25, 0.5, 1.0, 1.5)]
@@ -138,35 +167,46 @@ def audit_labels(
             counts=(*cut_counts, *usual),
             confidence=options.confidence,
         ),
-        confident_noise_rate=confident_rate,
+        confident_noise_rate=estimators.confident_learning,
+        estimators=estimators,
         transition=found.mixtures[0].transition,
-        vote_weights=dict(zip(evidence_names(len(encoded)), vote.weights.mean(axis=0).tolist(), strict=True)),
+        vote_weights=dict(
+            zip(evidence_names(len(encoded), len(models)), vote.weights.mean(axis=0).tolist(), strict=True)
+        ),
     )
-
-
-def _encode(features: Features, order: Int64s, options: AuditOptions) -> Encoded:
-    projected = project(features, order, options.num_dimensions)
-    neighbors = knn_graph(projected, min(options.num_neighbors, len(projected) - 1))
-    return Encoded(features=projected, neighbors=neighbors)
 
 
 def _learn(
-    encoded: Sequence[Encoded], labels: Int64s, folds: Int64s, num_classes: int, found: Pass, options: AuditOptions
-) -> tuple[Vote, Calibration, list[Any]]:
+    encoded: Sequence[Encoded],
+    brought: Sequence[Float32s],
+    labels: Int64s,
+    folds: Int64s,
+    num_classes: int,
+    found: Pass,
+    options: AuditOptions,
+) -> tuple[Vote, Calibration, Estimators, list[Planted]]:
     """Plants noise at each rate, runs the models again, and learns vote and calibration from what is known."""
-    plantings, doubts = [], []
-    for index, rate in enumerate(options.planted_rates):
-        planted = plant(labels, found.posterior, found.mixtures[0].transition, rate=rate, seed=(options.seed, 7, index))
-        plantings.append(planted)
-        doubts.append(run_pass(encoded, planted.labels, folds, num_classes, found).doubts)
-    vote = learn_vote(
-        found.doubts,
-        folds,
-        plantings,
-        doubts,
-        believed=found.believed,
-        anchor=evidence_names(len(encoded)).index("second_mixture"),
+    plantings = [
+        plant(labels, found.posterior, found.mixtures[0].transition, rate=rate, seed=(options.seed, 7, index))
+        for index, rate in enumerate(options.planted_rates)
+    ]
+    probabilities = found.mixtures[0].true_probabilities(found.models)
+    hard = plant_hard(labels, probabilities, found.posterior, rate=options.hard_rate, seed=(options.seed, 8))
+    *doubts, hard_doubts = (
+        run_pass(encoded, planted.labels, folds, num_classes, brought=brought, before=found).doubts
+        for planted in (*plantings, hard)
     )
+    names = evidence_names(len(encoded), len(brought))
+    anchor = names.index("second_mixture")
+    own = learn_vote(found.doubts, folds, plantings, doubts, believed=found.believed, anchor=anchor)
+    wider = learn_vote(
+        found.doubts, folds, [*plantings, hard], [*doubts, hard_doubts], believed=found.believed, anchor=anchor
+    )
+    estimators, model_doubts = _estimate(found, labels, brought)
+    # Noise of this dataset follows the sample as far as the models disagree with labels that the mixture believes.
+    share = float(np.clip((_BY_CLASS - estimators.explained) / (_BY_CLASS - _BY_SAMPLE), 0, 1))
+    plain = [index for index, name in enumerate(names) if name.startswith(_PLAIN)]
+    vote = blend_votes(own, wider, found.doubts, doubts, plain=plain, share=share)
     calibration = calibrate(
         vote.votes,
         plantings,
@@ -175,27 +215,58 @@ def _learn(
         confidence=options.confidence,
         seed=options.seed,
     )
-    return vote, calibration, plantings
+    return vote, with_range(calibration, vote.votes, model_doubts, estimators), estimators, plantings
 
 
-def _rising(calibration: Calibration, votes: Float64s, probabilities: Float64s) -> Calibration:
+def _estimate(found: Pass, labels: Int64s, brought: Sequence[Float32s]) -> tuple[Estimators, Float64s]:
+    """What share of labels is wrong by each estimator, and how much the models doubt each label on average, [N]."""
+    disagreement = min(float((model.argmax(axis=1) != labels).mean()) for model in found.models)
+    own = np.mean([np.exp(model[np.arange(len(labels)), labels].astype(np.float64)) for model in found.models], axis=0)
+    joint = confident_joint(np.exp(brought[0] if brought else found.linear[0]), labels)
+    estimators = Estimators(
+        mixture=float(found.believed.mean()),
+        confident_learning=joint.noise_rate,
+        disagreement=disagreement,
+    )
+    return estimators, 1 - own
+
+
+def _with_margins(calibration: Calibration, votes: Float64s, added: Float64s) -> Calibration:
+    """A calibration of the evidence and a training's word, which is added to the log odds of each label, [N]."""
     order = np.argsort(votes, kind="stable")
-    rising = np.empty_like(probabilities)
-    rising[order] = np.maximum.accumulate(probabilities[order])
-    scale = calibration.scale
-    return Calibration(
-        probabilities=rising,
-        noise_rate=calibration.noise_rate,
-        scale=scale,
-        ratios=rising / max(scale.estimate, 1e-9),
-        believed=rising,
+
+    def weighed(probabilities: Float64s) -> Float64s:
+        odds = probabilities / np.maximum(1 - probabilities, 1e-9) * np.exp(added)
+        rising = np.empty_like(odds)
+        # Rising with the vote again, so that a threshold is a cut.
+        rising[order] = np.maximum.accumulate((odds / (1 + odds))[order])
+        return rising
+
+    lows, middle, highs = map(weighed, (calibration.lows, calibration.probabilities, calibration.highs))
+    # The training moves the rate as it moves the mean probability.
+    rate = calibration.noise_rate
+    changes = [
+        float(new.mean()) / max(float(old.mean()), 1e-12)
+        for new, old in (
+            (lows, calibration.lows),
+            (middle, calibration.probabilities),
+            (highs, calibration.highs),
+        )
+    ]
+    low, estimate, high = (
+        min(1.0, value * change) for value, change in zip((rate.low, rate.estimate, rate.high), changes, strict=True)
+    )
+    return replace(
+        calibration,
+        probabilities=middle,
+        lows=lows,
+        highs=highs,
+        noise_rate=Interval(low=min(low, estimate), estimate=estimate, high=max(high, estimate)),
     )
 
 
-def _scores(
-    encoded: Sequence[Encoded], labels: Int64s, num_classes: int, found: Pass
-) -> tuple[dict[str, npt.NDArray[Any]], float]:
-    """Each score on its own, of the first encoder where there are two, and confident learning's noise rate."""
+def _scores(encoded: Sequence[Encoded], labels: Int64s, num_classes: int, found: Pass) -> dict[str, npt.NDArray[Any]]:
+    """Each score on its own, of the first encoder where there are two."""
     rows = np.arange(len(labels))
     probs = np.exp(found.linear[0])
     doubt = 1 - probs[rows, labels]
@@ -205,8 +276,9 @@ def _scores(
     targets = one_hot(labels, num_classes)
     near = encoded[0].neighbors
     count = near.rows.shape[1]
-    votes = class_votes(near, targets, num_neighbors=min(_SIMIFEAT_NEIGHBORS, count))
-    wide = class_votes(near, targets, num_neighbors=count, by_distance=True)
+    voting = of_groups(targets, encoded[0].groups)
+    votes = class_votes(near, voting, num_neighbors=min(_SIMIFEAT_NEIGHBORS, count))
+    wide = class_votes(near, voting, num_neighbors=count, by_distance=True)
     doubts = cosine_doubts(votes, labels)
     first = 1 - found.posterior[rows, labels]
     rates = np.array([first[labels == label].mean() for label in range(num_classes)])
@@ -227,7 +299,7 @@ def _scores(
     if len(encoded) > 1:
         own = np.stack([1 - np.exp(model[rows, labels]) for model in found.linear])
         columns["encoder_agreement"] = own.min(axis=0)
-    return columns, joint.noise_rate
+    return columns
 
 
 def _suggestions(posterior: Float32s, labels: Int64s, probabilities: Float64s) -> dict[str, npt.NDArray[Any]]:

@@ -5,15 +5,14 @@ wrong labels, a sample's label is wrong with probability scale * g / f. The rati
 against not planted; the scale is the largest that no cut contradicts, the least of share above / planted share above
 (Scott, "A rate of convergence for mixture proportion estimation", AISTATS 2015, section 2), averaged with the noise
 rate of the noise-aware mixtures. That probability is averaged with what the mixtures believe of labels with such a
-vote, and the noise rate that is reported is the mean of all. The price: noise and ambiguity are told apart by the
-models' word only. Samples whose true class is a matter of opinion are partly counted as wrong labels, and real noise
-that looks unlike the planted is under-counted; the intervals hold what the two opinions differ by, not what both miss.
+vote, and the noise rate is the mean of all. The price: noise and ambiguity are told apart by the models' word only.
+Noise that follows the sample is ambiguity to both opinions: `ranging` widens them by what models disagree with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, special
@@ -64,25 +63,17 @@ class Calibration:
         noise_rate: Share of wrong labels: the mean of the probabilities.
         scale: What ratios are multiplied by.
         ratios: Density of planted over density of samples at each vote, [N].
-        believed: Mean probability of wrong labels by the mixtures, a rising function of the vote, [N].
+        lows: Low ends of the probabilities. They hold both opinions, planted noise at the ends of its scale and the
+            mixtures: their mean would halve what they differ by, [N].
+        highs: High ends, [N].
     """
 
     probabilities: Float64s
+    lows: Float64s
+    highs: Float64s
     noise_rate: Interval
     scale: Interval
     ratios: Float64s
-    believed: Float64s
-
-    def ends(self) -> tuple[Float64s, Float64s, Float64s]:
-        """Low, middle and high probabilities, each [N].
-
-        The ends hold both opinions, planted noise at the ends of its scale and the mixtures: their mean would halve
-        what they differ by.
-        """
-        low, middle, high = (
-            np.minimum(1, scale * self.ratios) for scale in (self.scale.low, self.scale.estimate, self.scale.high)
-        )
-        return np.minimum(low, self.believed), (middle + self.believed) / 2, np.maximum(high, self.believed)
 
 
 def calibrate(
@@ -117,16 +108,21 @@ def calibrate(
     scale = _scale(sides, rate, confidence, np.random.default_rng((seed, 11)))
     # Two opinions of each vote: planted noise, scaled to the rate, and what the mixtures believe of such labels.
     ratios = _ratios(votes, sides)
-    believed = _rising_mean(votes, mixture_doubts)
-    middle = (np.minimum(1, scale.estimate * ratios) + believed) / 2
-    # The ends of the rate are computed of a calibration: until there is one, the interval says nothing.
-    unsure = Interval(low=0.0, estimate=float(middle.mean()), high=1.0)
-    found = Calibration(probabilities=middle, noise_rate=unsure, scale=scale, ratios=ratios, believed=believed)
-    shares = [float(probs.mean()) for probs in found.ends()]
-    return replace(found, noise_rate=Interval(low=shares[0], estimate=shares[1], high=shares[2]))
+    believed = rising_mean(votes, mixture_doubts)
+    low, own, high = (np.minimum(1, factor * ratios) for factor in (scale.low, scale.estimate, scale.high))
+    lows, middle, highs = np.minimum(low, believed), (own + believed) / 2, np.maximum(high, believed)
+    return Calibration(
+        probabilities=middle,
+        lows=lows,
+        highs=highs,
+        noise_rate=Interval(low=float(lows.mean()), estimate=float(middle.mean()), high=float(highs.mean())),
+        scale=scale,
+        ratios=ratios,
+    )
 
 
-def _rising_mean(votes: Float64s, values: Float64s) -> Float64s:
+def rising_mean(votes: Float64s, values: Float64s) -> Float64s:
+    """Mean value of samples with such a vote, a rising function of the vote, [N]."""
     order = np.argsort(votes, kind="stable")
     fitted = np.empty(len(votes))
     fitted[order] = optimize.isotonic_regression(values[order]).x
@@ -147,7 +143,7 @@ def cuts(
     sorted_probs = calibration.probabilities[order]
     above = [int(np.count_nonzero(calibration.probabilities >= threshold)) for threshold in _THRESHOLDS]
     chosen = sorted({count for count in (*counts, *above) if 0 < count <= len(votes)})
-    ends = [probs[order] for probs in calibration.ends()]
+    ends = [probs[order] for probs in (calibration.lows, calibration.probabilities, calibration.highs)]
     quantile = float(special.ndtri((1 + confidence) / 2))
     found = []
     for count in chosen:

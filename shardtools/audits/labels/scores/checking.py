@@ -13,16 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.arrays import Int64s
+from shardtools.arrays import Float32s, Int64s
 from shardtools.audits.labels.scores.options import FEWEST_NEIGHBORS, AuditOptions
 from shardtools.errors import OptionError
-from shardtools.features.checking import Features, check_features
+from shardtools.features.checking import ROWS_PER_BLOCK, Features, check_features
 
 _SHOWN = 5
 _ARRAYS = 14
 _COPIES = 3
 _NEIGHBOR_BYTES = 40
 _FIXED_BYTES = 2**28
+_ROUNDING = 1e-3
+_SUM_ROUNDING = 0.02
+"""What half precision does to a sum of a thousand probabilities."""
+_LARGEST = 1e15
+"""Squares of larger features, summed over all samples, leave the range of single precision."""
 
 
 def check_dataset(
@@ -66,7 +71,28 @@ def check_dataset(
             f"an audit needs more than {max(FEWEST_NEIGHBORS, options.num_folds)} samples, found {num_samples}"
         )
     _check_memory(num_samples, count, encoders, options)
+    for features in encoders:
+        _check_size(features)
     return given.astype(np.int64), count
+
+
+def _check_size(features: Features) -> None:
+    """Refuses numbers whose squares single precision does not hold, and a table of one row many times."""
+    if all(
+        bool((features[start : start + ROWS_PER_BLOCK] == features[0]).all())
+        for start in range(0, len(features), ROWS_PER_BLOCK)
+    ):
+        raise OptionError(f"features of different samples differ, found {len(features)} times the same: extract anew")
+    if float(np.finfo(features.dtype).max) < _LARGEST:
+        return
+    for start in range(0, len(features), ROWS_PER_BLOCK):
+        wrong = np.argwhere(np.abs(features[start : start + ROWS_PER_BLOCK]) > _LARGEST)
+        if wrong.size:
+            row, column = wrong[0].tolist()
+            raise OptionError(
+                f"features are at most {_LARGEST:.0e}, found {features[start + row, column]:.3g} at row {start + row}, "
+                f"column {column}: extract anew, or divide all by their largest"
+            )
 
 
 def needed_bytes(num_samples: int, num_classes: int, dimensions: Sequence[int], num_neighbors: int) -> int:
@@ -92,6 +118,80 @@ def _check_memory(num_samples: int, num_classes: int, encoders: Sequence[Feature
         raise OptionError(
             f"an audit of {num_samples} samples and {num_classes} classes needs about {needed / 2**30:.0f} GiB, found "
             f"{found / 2**30:.0f} GiB: audit groups of classes that may be mistaken for one another, one by one"
+        )
+
+
+def check_probabilities(probabilities: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[Float32s]:
+    """Out-of-fold probabilities of one model or several, each float32 [N, C] with rows that sum to 1.
+
+    Raises:
+        OptionError: Another shape, values that are no probabilities, or rows that do not sum to 1.
+    """
+    is_one = isinstance(probabilities, np.ndarray) and probabilities.ndim == 2
+    return [_probabilities(np.asarray(one)) for one in ([probabilities] if is_one else probabilities)]  # type: ignore[union-attr]
+
+
+def _probabilities(given: npt.NDArray[Any]) -> Float32s:
+    if given.ndim != 2 or given.shape[1] < 2 or not np.issubdtype(given.dtype, np.floating):
+        raise OptionError(f"probabilities are floating-point numbers [N, classes], found {given.dtype} {given.shape}")
+    # The order of the comparison refuses NaN too.
+    wrong = np.argwhere(~((given >= -_ROUNDING) & (given <= 1 + _ROUNDING)))
+    if wrong.size:
+        row, column = wrong[0].tolist()
+        raise OptionError(
+            f"probabilities are 0 to 1, found {given[row, column]} at row {row}, column {column}: are they logits? "
+            "Give their softmax"
+        )
+    found = np.clip(given.astype(np.float32), 0, 1)
+    sums = found.sum(axis=1, dtype=np.float64)
+    off = np.flatnonzero(np.abs(sums - 1) > _SUM_ROUNDING)
+    if off.size:
+        row = int(off[0])
+        raise OptionError(
+            f"probabilities of a sample sum to 1, found {sums[row]:.4g} at row {row}: divide by their sum"
+        )
+    return np.asarray(found / sums[:, None], np.float32)
+
+
+def check_fit(probabilities: Sequence[Float32s], num_samples: int, num_classes: int) -> None:
+    """Refuses probabilities of other samples or classes.
+
+    Raises:
+        OptionError: A shape is not [num_samples, num_classes].
+    """
+    for one in probabilities:
+        if one.shape != (num_samples, num_classes):
+            raise OptionError(
+                f"probabilities are [{num_samples}, {num_classes}], a row a sample and a column a class, found "
+                f"{list(one.shape)}"
+            )
+
+
+def check_copies(copies: npt.ArrayLike, num_samples: int) -> Int64s:
+    """A whole number for each sample.
+
+    Raises:
+        OptionError: Another shape or type.
+    """
+    numbers = np.asarray(copies)
+    if numbers.shape != (num_samples,) or not np.issubdtype(numbers.dtype, np.integer):
+        raise OptionError(
+            f"copies are whole numbers, one for each of {num_samples} samples, found {numbers.dtype} {numbers.shape}"
+        )
+    return numbers.astype(np.int64)
+
+
+def check_groups(groups: Int64s) -> None:
+    """Refuses a dataset of copies of few pictures, or of features that are constant.
+
+    Raises:
+        OptionError: There are not more different samples than neighbours needed.
+    """
+    number = int(groups[-1]) + 1
+    if number <= FEWEST_NEIGHBORS:
+        raise OptionError(
+            f"an audit compares more than {FEWEST_NEIGHBORS} samples whose features differ, found {number} among "
+            f"{len(groups)}: are they constant? Extract them anew"
         )
 
 

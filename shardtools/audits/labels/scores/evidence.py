@@ -20,7 +20,7 @@ from shardtools.audits.labels.scores.linear import fit, log_probabilities, one_h
 from shardtools.audits.labels.scores.mixing import Mixture, fit_mixture, fit_noisy
 from shardtools.audits.labels.scores.neighbors import vote_log_probabilities
 from shardtools.audits.labels.scores.prototypes import prototype_cosines
-from shardtools.features.neighbors import Neighbors
+from shardtools.features.neighbors import Neighbors, knn_graph
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 0.3, 1.0)
 """Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
@@ -33,10 +33,42 @@ _ALL_FOLDS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
-    """One encoder's samples: whitened features [N, P] and their neighbours."""
+    """One encoder's samples.
+
+    Attributes:
+        features: Whitened, [N, P].
+        neighbors: Of each sample, [N, k]: the first samples of other groups of copies.
+        groups: Number of each sample's group; copies of one picture share one, [N].
+    """
 
     features: Float32s
     neighbors: Neighbors
+    groups: Int64s
+
+
+def encode(features: Float32s, groups: Int64s, num_neighbors: int) -> Encoded:
+    """Finds neighbours among groups of copies, so that no copy confirms another's label.
+
+    Args:
+        features: In canonical order, where copies stand together, [N, P].
+        groups: Of `canonical_order`, [N].
+        num_neighbors: Of each sample; fewer where there are fewer other groups.
+    """
+    firsts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
+    near = knn_graph(features[firsts], min(num_neighbors, len(firsts) - 1))
+    # A group has the neighbours of its first sample, and stands among those of others once, by that sample.
+    rows, distances = firsts[near.rows][groups], near.distances[groups]
+    return Encoded(features=features, neighbors=Neighbors(rows=rows, distances=distances), groups=groups)
+
+
+def of_groups(targets: Float32s, groups: Int64s) -> Float32s:
+    """Each sample's mean over its group of copies: what a group votes for, [N, C]."""
+    sizes = np.bincount(groups)
+    if len(sizes) == len(groups):
+        return targets
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    means = np.add.reduceat(targets, starts, axis=0) / sizes[:, None]
+    return np.asarray(means[groups], np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +76,8 @@ class Pass:
     """What one pass found.
 
     Attributes:
-        linear: Out-of-fold log probabilities of each encoder's linear model, each [N, C].
+        models: Out-of-fold log probabilities of all models, those brought last, each [N, C].
+        linear: Of them, each encoder's linear model.
         strengths: The penalty of each.
         coefficients: Of each encoder, of each fold: where the next pass starts.
         kernels: Of each encoder.
@@ -55,6 +88,7 @@ class Pass:
         doubts: Evidence against each given label, larger is more suspect, [N, E]; columns are `evidence_names`.
     """
 
+    models: list[Float32s]
     linear: list[Float32s]
     strengths: list[float]
     coefficients: list[list[Float32s]]
@@ -65,14 +99,21 @@ class Pass:
     doubts: Float32s
 
 
-def evidence_names(num_encoders: int) -> tuple[str, ...]:
+def evidence_names(num_encoders: int, num_brought: int = 0) -> tuple[str, ...]:
     """Columns of `Pass.doubts`."""
     of_one = [f"{name}_{index}" for index in range(num_encoders) for name in _OF_AN_ENCODER]
-    return ("mixture", "noisy_mixture", "second_mixture", *of_one)
+    brought = [f"brought_{index}" for index in range(num_brought)]
+    return ("mixture", "noisy_mixture", "second_mixture", *of_one, *brought)
 
 
 def run_pass(
-    encoders: Sequence[Encoded], labels: Int64s, folds: Int64s, num_classes: int, before: Pass | None = None
+    encoders: Sequence[Encoded],
+    labels: Int64s,
+    folds: Int64s,
+    num_classes: int,
+    *,
+    brought: Sequence[Float32s] = (),
+    before: Pass | None = None,
 ) -> Pass:
     """Judges every given label.
 
@@ -81,6 +122,8 @@ def run_pass(
         labels: Given labels, [N].
         folds: Fold of each sample, [N].
         num_classes: C.
+        brought: Log probabilities of models that were fitted elsewhere, out of fold, each [N, C]. They stay as they
+            are in all rounds.
         before: A pass over nearly the same labels: its penalties are kept and its coefficients start this one.
     """
     targets = one_hot(labels, num_classes)
@@ -89,7 +132,7 @@ def run_pass(
     # products.
     kernels = before.kernels if before else [fit_kernel(encoder.features, targets, folds) for encoder in encoders]
     votes = [_votes(encoder, kernel, targets, folds) for encoder, kernel in zip(encoders, kernels, strict=True)]
-    models = [model for index, own in enumerate(linear) for model in (own, *votes[index])]
+    models = [model for index, own in enumerate(linear) for model in (own, *votes[index])] + list(brought)
     first = fit_mixture(models, labels, start=before.mixtures[0] if before else None)
     posterior = first.posterior(models, labels)
     noisy = fit_noisy(models, labels)
@@ -108,6 +151,7 @@ def run_pass(
     ]  # fmt: skip
     # It starts from the noise that the first mixture found, or the same mixture of the pass before: its models were
     # fitted to labels with that noise taken out, and show less of it.
+    again += brought
     second = fit_mixture(again, labels, start=before.mixtures[1] if before else None, transition=first.transition)
     second_posterior = second.posterior(again, labels)
     columns = [
@@ -118,7 +162,9 @@ def run_pass(
     for index, encoder in enumerate(encoders):
         columns += [log_odds_against(np.exp(model), labels) for model in (linear[index], *votes[index])]
         columns.append(prototype_margins(encoder.features, labels, num_classes))
+    columns += [log_odds_against(np.exp(model), labels) for model in brought]
     return Pass(
+        models=models,
         linear=linear,
         strengths=strengths,
         coefficients=coefficients,
@@ -212,6 +258,7 @@ def _least_loss(features: Float32s, targets: Float32s, held: npt.NDArray[np.bool
 def _votes(encoder: Encoded, kernel: Kernel, targets: Float32s, folds: Int64s) -> tuple[Float32s, Float32s, Float32s]:
     """Log probabilities by the kernel model and by near and wide neighbours, each [N, C]."""
     count = encoder.neighbors.rows.shape[1]
-    narrow = vote_log_probabilities(encoder.neighbors, targets, num_neighbors=min(NARROW, count))
-    wide = vote_log_probabilities(encoder.neighbors, targets, num_neighbors=count, by_distance=True)
+    voting = of_groups(targets, encoder.groups)
+    narrow = vote_log_probabilities(encoder.neighbors, voting, num_neighbors=min(NARROW, count))
+    wide = vote_log_probabilities(encoder.neighbors, voting, num_neighbors=count, by_distance=True)
     return kernel.out_of_fold(encoder.features, targets, folds), narrow, wide

@@ -16,11 +16,19 @@ from shardtools.arrays import Int64s
 from shardtools.features.checking import Features
 
 
-def canonical_order(encoders: Sequence[Features], labels: Int64s, seed: int) -> tuple[Int64s, Int64s]:
-    """Rows by the digest of seed and features, then label; and in that order, the number of each distinct digest.
+def canonical_order(
+    encoders: Sequence[Features], labels: Int64s, seed: int, copies: Int64s | None = None
+) -> tuple[Int64s, Int64s]:
+    """Rows by the digest of seed and features, then label; and in that order, the number of each group of copies.
+
+    Args:
+        encoders: Features of each, [N, D].
+        labels: Given labels, [N].
+        seed: Of the order.
+        copies: A number for each picture, equal for its copies, [N]; `None` knows copies by equal features.
 
     Returns:
-        Order [N] and group [N]: samples with the same features share a group.
+        Order [N] and group [N]: copies share a group and stand together.
     """
     prefix = seed.to_bytes(8, "little", signed=False)
     digests = np.empty(len(labels), "S16")
@@ -30,8 +38,18 @@ def canonical_order(encoders: Sequence[Features], labels: Int64s, seed: int) -> 
             digest.update(np.ascontiguousarray(features[row]).data)
         # As hexadecimal letters: NumPy drops zero bytes at the end of a string.
         digests[row] = digest.hexdigest().encode()
-    order = np.lexsort((labels, digests))
-    ordered = digests[order]
+    if copies is not None:
+        # The least digest of a group stands for all of it, so that its members stand together wherever they were.
+        _, numbers = np.unique(copies, return_inverse=True)
+        by_digest = np.lexsort((digests, numbers))
+        firsts = np.concatenate([[True], np.diff(numbers[by_digest]) != 0])
+        keys = digests[by_digest][firsts][numbers]
+        # Two pictures may share features, say probabilities of 0 and 1 alone: they are no copies.
+        order = np.lexsort((labels, digests, numbers, keys))
+        ordered = numbers[order]
+    else:
+        order = np.lexsort((labels, digests))
+        ordered = digests[order]
     groups = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
     return order.astype(np.int64), groups.astype(np.int64)
 

@@ -13,6 +13,8 @@ from scipy import optimize
 
 from shardtools.arrays import Float32s, Int64s
 
+_LEAST = 1e-6
+
 
 def one_hot(labels: Int64s, num_classes: int) -> Float32s:
     """Labels as probabilities, [N, C]."""
@@ -26,6 +28,12 @@ def log_softmax(logits: Float32s) -> Float32s:
     logits -= logits.max(axis=1, keepdims=True)
     logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return logits
+
+
+def log_of(probabilities: Float32s) -> Float32s:
+    """Logarithms of probabilities that were made elsewhere, none below that of a millionth, [N, C]."""
+    least = np.maximum(probabilities, np.float32(_LEAST))
+    return np.asarray(np.log(least / least.sum(axis=1, keepdims=True)), np.float32)
 
 
 def fit(

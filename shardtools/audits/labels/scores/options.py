@@ -20,6 +20,7 @@ class AuditOptions:
         num_dimensions: Principal components that are kept of each encoder.
         num_neighbors: Neighbours found of each sample.
         planted_rates: Share of samples given a wrong label on purpose, once for each rate, to learn the vote.
+        hard_rate: Share of samples given a wrong label in one more round, on hard pictures.
         confidence: Of all intervals.
     """
 
@@ -28,6 +29,7 @@ class AuditOptions:
     num_dimensions: int = 256
     num_neighbors: int = field(default=50, metadata=option("Neighbours found of each sample.", flag="-k"))
     planted_rates: tuple[float, ...] = (0.05, 0.1, 0.2)
+    hard_rate: float = 0.1
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
@@ -41,5 +43,7 @@ class AuditOptions:
             raise OptionError(f"num_neighbors is at least {FEWEST_NEIGHBORS}, found {self.num_neighbors}")
         if not self.planted_rates or not all(0 < rate <= 0.5 for rate in self.planted_rates):
             raise OptionError(f"planted_rates are one or more, above 0 and at most 0.5, found {self.planted_rates}")
+        if not 0 < self.hard_rate <= 0.5:
+            raise OptionError(f"hard_rate is above 0 and at most 0.5, found {self.hard_rate}")
         if not 0.5 <= self.confidence < 1:
             raise OptionError(f"confidence is at least 0.5 and below 1, found {self.confidence}")

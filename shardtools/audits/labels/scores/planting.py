@@ -1,9 +1,10 @@
 """Labels made wrong on purpose, so that it is known which are.
 
-Owns the kinds of planted noise: to any other class alike, to the nearest class, and as the audit believes the noise of
-this dataset to be. Samples that look clean are likelier to be taken (a wrong label made wrong again tells nothing).
-The price: noise of a kind that is not among these, such as labels that are wrong because the picture is hard, is
-weighed by what was learnt from those.
+Owns the kinds of planted noise: to any other class alike, to the nearest class, as the audit believes the noise of
+this dataset to be, and, in a planting of its own, on pictures that are hard: to the class that the models find second
+likeliest, the likelier that is. Samples that look clean are likelier to be taken (a wrong label made wrong again tells
+nothing). The price: where real labels are wrong because the picture is hard, the hardest of the others were left right
+by people who saw more than the models do, and what is planted on them is harder still.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ import numpy.typing as npt
 from shardtools.arrays import Float32s, Int64s
 
 KINDS = ("symmetric", "nearest", "estimated")
+HARD = len(KINDS)
+"""Number of the kind that stands in a planting of its own."""
 _SHARES = (0.15, 0.15, 0.7)
+_HARDNESS = 0.5
+"""Power of the second class's probability by which hard pictures are drawn: below 1, so that some easier ones are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +32,7 @@ class Planted:
         rate: Share of samples that were flipped.
         labels: All labels, [N].
         rows: Flipped samples, rising, [n].
-        kinds: Index into `KINDS` of each flip, [n].
+        kinds: Index into `KINDS` of each flip, or `HARD`, [n].
     """
 
     rate: float
@@ -59,9 +64,9 @@ def plant(
     # The largest of log weight plus Gumbel noise: a draw without replacement in proportion to the weights.
     keys = np.log(clean) + rng.gumbel(size=num_samples)
     rows = np.sort(np.argsort(-keys, kind="stable")[: max(1, round(rate * num_samples))])
-    kinds = rng.choice(len(KINDS), size=len(rows), p=_SHARES)
+    kinds = rng.choice(len(_SHARES), size=len(rows), p=_SHARES)
     given = labels[rows]
-    # All three kinds for every row, then one is taken: the draws of a kind do not depend on how many rows have it.
+    # All kinds for every row, then one is taken: the draws of a kind do not depend on how many rows have it.
     flipped = np.stack(
         [
             (given + rng.integers(1, num_classes, len(rows))) % num_classes,
@@ -72,6 +77,32 @@ def plant(
     planted = labels.copy()
     planted[rows] = flipped[kinds, np.arange(len(rows))]
     return Planted(rate=rate, labels=planted, rows=rows, kinds=kinds)
+
+
+def plant_hard(
+    labels: Int64s, probabilities: Float32s, posterior: Float32s, *, rate: float, seed: tuple[int, ...]
+) -> Planted:
+    """Flips a share of labels where pictures are hard, each to the other class that is likeliest.
+
+    Args:
+        labels: Given labels, [N].
+        probabilities: P(true | x), whatever the given label is, [N, C].
+        posterior: P(true | x, given), [N, C].
+        rate: Share of samples, 0 to 0.5.
+        seed: Of the draw.
+    """
+    num_samples = len(labels)
+    rng = np.random.default_rng(seed)
+    at = np.arange(num_samples)
+    others = probabilities.astype(np.float64)
+    others[at, labels] = -1
+    other = others.argmax(axis=1)
+    clean = np.maximum(posterior[at, labels].astype(np.float64), 1e-9)
+    keys = np.log(clean) + _HARDNESS * np.log(np.maximum(others[at, other], 1e-12)) + rng.gumbel(size=num_samples)
+    rows = np.sort(np.argsort(-keys, kind="stable")[: max(1, round(rate * num_samples))])
+    planted = labels.copy()
+    planted[rows] = other[rows]
+    return Planted(rate=rate, labels=planted, rows=rows, kinds=np.full(len(rows), HARD))
 
 
 def nearest_classes(posterior: Float32s, labels: Int64s) -> Int64s:

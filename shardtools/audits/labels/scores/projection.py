@@ -7,6 +7,8 @@ where few directions rule all distances, and whitened ones, where noise counts a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from shardtools.arrays import Float32s, Int64s
@@ -14,6 +16,14 @@ from shardtools.features.checking import ROWS_PER_BLOCK, Features
 
 _POWER = 0.25
 _LEAST_SHARE = 1e-7
+_LEAST_PROBABILITY = 1e-4
+"""In ratios: what is less likely says no more, and would rule all distances."""
+
+
+def log_ratios(probabilities: Sequence[Float32s]) -> Float32s:
+    """Probabilities as features: logarithms less their mean, side by side for several models, [N, M * C]."""
+    logs = [np.log(np.maximum(one, np.float32(_LEAST_PROBABILITY))) for one in probabilities]
+    return np.asarray(np.concatenate([one - one.mean(axis=1, keepdims=True) for one in logs], axis=1), np.float32)
 
 
 def project(features: Features, order: Int64s, num_dimensions: int) -> Float32s:

@@ -5,8 +5,9 @@ never makes a label look better. It is cross-fitted: the evidence of a fold's sa
 teach. What is not planted holds real wrong labels too. For the best of all functions that would not change the order
 (Elkan and Noto, "Learning classifiers from only positive and unlabeled data", KDD 2008, section 2), for a linear one
 it does: samples count as not wrong only as far as the mixtures believe it. The weights are drawn towards the second
-mixture alone, so that few planted labels, or planted ones unlike the real, do little worse than it does. The price:
-wrong labels that the mixtures overlook count as right ones in full.
+mixture alone, so that few planted labels, or planted ones unlike the real, do little worse than it does. Where noise
+follows the sample, not its class, models' plain mean takes the place of what was learnt. The price: wrong labels that
+the mixtures overlook count as right ones in full.
 """
 
 from __future__ import annotations
@@ -37,6 +38,47 @@ class Vote:
     weights: Float64s
     votes: Float64s
     planted_votes: list[Float64s]
+
+
+def blend_votes(
+    vote: Vote,
+    wider: Vote,
+    doubts: Float32s,
+    planted_doubts: Sequence[Float32s],
+    *,
+    plain: Sequence[int],
+    share: float,
+) -> Vote:
+    """Two votes and the plain mean of some evidence, which counts the more, the more noise follows the sample.
+
+    Noise on hard pictures teaches little even where it is planted, for the models have learnt part of the real one.
+    Their plain mean is about as good there as the best of them, whichever that is.
+
+    Args:
+        vote: Learnt from noise that follows the class.
+        wider: Learnt from noise on hard pictures too; it knows the plantings of `vote`, in the same order, and more.
+        doubts: Evidence against the given labels, [N, E].
+        planted_doubts: Evidence in each planting of `vote`, each [N, E].
+        plain: Columns that the mean is over.
+        share: Of the mean, 0 to 1.
+    """
+    columns = list(plain)
+    means = [table[:, columns].mean(axis=1, dtype=np.float64) for table in (doubts, *planted_doubts)]
+    # Each part in units of its own spread; the whole in that of the first, whose votes are log odds.
+    unit = float(vote.votes.std()) + 1e-9
+    of_mean = share * unit / (float(means[0].std()) + 1e-9)
+    of_vote = (1 - share) / 2
+    of_wider = of_vote * unit / (float(wider.votes.std()) + 1e-9)
+    votes, *planted_votes = (
+        of_mean * mean + of_vote * own + of_wider * other
+        for mean, own, other in zip(
+            means, (vote.votes, *vote.planted_votes), (wider.votes, *wider.planted_votes), strict=False
+        )
+    )
+    flat = np.zeros(doubts.shape[1])
+    flat[columns] = doubts[:, columns].std(axis=0, dtype=np.float64) / len(columns)
+    weights = of_mean * flat + of_vote * vote.weights + of_wider * wider.weights
+    return Vote(weights=weights, votes=votes, planted_votes=planted_votes)
 
 
 def learn_vote(

@@ -26,9 +26,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from benchmarks.audit_data import FASHION, Known, asymmetric, by_instance, digits, fashion, symmetric
-from shardtools.audits.labels.scores import SCORES, audit_labels
+from shardtools.audits.labels.scores import SCORES, AuditOptions, audit_labels
 from shardtools.audits.labels.scores.linear import fit, log_probabilities, one_hot
-from shardtools.audits.labels.scores.options import AuditOptions
 
 NUM_IMAGES = 2000
 RATES = (0.05, 0.1, 0.2, 0.4)

@@ -19,7 +19,7 @@ from torch import nn
 
 from shardtools.documents import read_json
 from shardtools.errors import OptionError, first_line
-from shardtools.generation.weights import find_variant, pickle_message, pickles
+from shardtools.generation import find_variant, pickle_message, pickles
 from shardtools.words import counted
 
 PREFIXES = ("transformers:", "clip:")

@@ -24,7 +24,7 @@ import torch
 import transformers
 
 from shardtools.errors import ModelError, first_line
-from shardtools.generation.model import weights_variant
+from shardtools.generation import weights_variant
 from shardtools.generation.plan import GeneratorSettings
 
 EMBEDDING_ARGUMENTS: dict[str, tuple[str, ...]] = {

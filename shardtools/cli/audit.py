@@ -14,6 +14,7 @@ from shardtools.audits.labels import LabelAuditOptions
 from shardtools.cli.class_words import class_words
 from shardtools.cli.options import options_of
 from shardtools.quoting import shell_word
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.audits.labels import LabelAuditOptions, LabelAuditResult
@@ -79,14 +80,13 @@ def summary(result: LabelAuditResult, options: LabelAuditOptions) -> str:
 
 def _rate_line(result: LabelAuditResult) -> str:
     """The share of wrong labels; where estimators part, a range and the reason."""
-    rate, found = result.noise_rate, result.estimators
+    rate, found, labels = result.noise_rate, result.estimators, counted(result.num_audited, "label")
     if not result.is_range:
         return (
-            f"about {_share(rate)} of {counted(result.num_audited, 'label')} are wrong "
-            f"(confident learning alone: {result.confident_noise_rate:.1%})"
+            f"about {_share(rate)} of {labels} are wrong (confident learning alone: {result.confident_noise_rate:.1%})"
         )
     return (
-        f"between {rate['low']:.1%} and {rate['high']:.1%} of {counted(result.num_audited, 'label')} are wrong: estimators part "
+        f"between {rate['low']:.1%} and {rate['high']:.1%} of {labels} are wrong: estimators part "
         f"(mixture {found['mixture']:.1%}, confident learning {found['confident_learning']:.1%}, models disagree with "
         f"{found['disagreement']:.1%}), for labels that are wrong where the picture is hard look like hard pictures: "
         "look at some of the most suspect"

@@ -58,7 +58,7 @@ def _measure(prepared: Prepared) -> None:
     with scratch_folder() as folder:
         job = Job(
             run_id=f"measure-{time.time_ns():x}",
-            url=folder,
+            url=str(folder),
             plan=plan,
             plan_id=prepared.plan_file.plan_id,
             model_path=prepared.model.path,

@@ -152,7 +152,7 @@ def decode_part(content: bytes, *, where: str) -> Part:
             f"{where} has format version {first_line(_text(version))}, this release reads {FORMAT_VERSION}: use the "
             "release that wrote it"
         )
-    shards = []
+    shards: list[ShardFile] = []
     while (entry := metadata.get(_PREFIX + b"shard%d" % len(shards))) is not None:
         sha256, num_bytes, path = _fields(entry, _SHARD_FIELD, f"{where}, field shard{len(shards)}")
         shards.append(ShardFile(path=path, num_bytes=int(num_bytes), sha256=sha256))

@@ -51,7 +51,7 @@ def scratch_file() -> BinaryIO:
         NoSpaceError, StorageError: See `scratch_folder`.
     """
     with scratch_explained():
-        return tempfile.TemporaryFile(prefix=_PREFIX)  # type: ignore[return-value]  # a BufferedRandom
+        return tempfile.TemporaryFile(prefix=_PREFIX)
 
 
 @contextlib.contextmanager

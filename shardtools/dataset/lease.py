@@ -31,7 +31,8 @@ from shardtools.storage import Storage, is_running, this_process
 
 LEASE_FOLDER = "lease/"
 _MAX_CHARACTERS = 300
-_MAX_HEARTBEAT_SECONDS = 600.0
+_MAX_HEARTBEAT_SECONDS = 3600.0
+_LONGEST_WATCH_SECONDS = 600.0
 _MAX_PID = 2**22
 """The most that Linux gives; a number of 0 or less would mean groups of processes."""
 
@@ -201,7 +202,7 @@ def _check_dead(storage: Storage, generation: int, holder: _Holder, takeover_sec
             raise _busy(storage, holder)
         return
     # Whatever this run's own settings, two heartbeats of the holder must fit into the wait.
-    watch_seconds = max(takeover_seconds, 2 * holder.heartbeat_seconds)
+    watch_seconds = max(takeover_seconds, min(2 * holder.heartbeat_seconds, _LONGEST_WATCH_SECONDS))
     _logger.warning("%s is held by %s: watching for %.0f s whether it lives", storage.url, holder, watch_seconds)
     end = time.monotonic() + watch_seconds
     while time.monotonic() < end:

@@ -251,10 +251,9 @@ class S3Storage(Storage):
         span = (offset, offset + num_bytes)
 
         def get(store: S3Store) -> StoredRange:
-            options: Any = {"range": span, "if_match": e_tag} if e_tag else {"range": span}
             result = None
             try:
-                result = store.get(path, options=options)
+                result = store.get(path, options={"range": span, "if_match": e_tag} if e_tag else {"range": span})
                 meta = result.meta
             except Exception as error:
                 if read_failure(error).status != _RANGE_IS_PAST_END:
@@ -263,7 +262,7 @@ class S3Storage(Storage):
             fits = meta["size"] >= offset + num_bytes
             if fits and result is None:
                 # It has grown since it was asked for the range.
-                result = store.get(path, options=options)
+                result = store.get(path, options={"range": span, "if_match": e_tag} if e_tag else {"range": span})
                 meta = result.meta
             content = memoryview(result.bytes()) if fits and result is not None else memoryview(b"")
             return StoredRange(content=content, object_bytes=meta["size"], e_tag=meta["e_tag"])

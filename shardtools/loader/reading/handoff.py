@@ -56,7 +56,7 @@ class Ahead(Generic[_T]):
 
         Raises:
             StorageError: `close` was called before the end.
-            RunError: The machine lacks memory or threads.
+            RunError: The system gives no more threads.
         """
         with self._changed:
             while not (self._results or self._is_over or self.is_closed):
@@ -72,7 +72,8 @@ class Ahead(Generic[_T]):
             raise StopIteration
         # Once; after that the iterator is over.
         error, self._error = self._error, None
-        raise resource_error(error) or error
+        # A `MemoryError` stays one: callers answer it with smaller batches.
+        raise error if isinstance(error, MemoryError) else resource_error(error) or error
 
     def close(self, *, interrupt: Callable[[], None], patience_seconds: float) -> None:
         """Ends the thread and waits for it.

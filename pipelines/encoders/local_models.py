@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from shardtools.errors import OptionError, first_line
-from shardtools.generation.weights import find_variant, pickle_message, pickles
+from shardtools.generation import find_variant, pickle_message, pickles
 
 PREFIXES = ("transformers:", "clip:")
 """What may stand before the folder of a network of transformers."""

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 
 from shardtools.errors import ModelError, first_line
-from shardtools.generation.model import weights_variant
+from shardtools.generation import weights_variant
 from shardtools.generation.plan import GeneratorSettings
 
 EMBEDDING_ARGUMENTS: dict[str, tuple[str, ...]] = {

@@ -23,9 +23,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from shardtools.dataset import CommittedShard, ShardWriter, replace_part
+from shardtools.generation import Job, prompt_reader
 from shardtools.generation.plan import GeneratorSettings, PlanRow
-from shardtools.generation.preparing import Job
-from shardtools.generation.prompt_lengths import prompt_reader
 from shardtools.manifest import decode_part
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.shards import part_path

@@ -19,7 +19,7 @@ from typing import Any
 
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import die_with_parent, failure
-from shardtools.generation.prompt_lengths import prompt_reader
+from shardtools.generation import prompt_reader
 from shardtools.sample import Sample
 from shardtools.verify import RegeneratorRequest, RegeneratorSetup
 

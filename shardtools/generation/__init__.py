@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from shardtools.generation.estimating import Estimate, estimate
     from shardtools.generation.launch import GenerateResult, Generation, commit_if_whole, generate
     from shardtools.generation.measure import measured_estimate
-    from shardtools.generation.model import ResolvedModel, resolve_model
+    from shardtools.generation.model import ResolvedModel, resolve_model, weights_variant
     from shardtools.generation.plan_notes import generator_settings, rebuild_plan
     from shardtools.generation.preparing import Job, Prepared, begin, prepare
+    from shardtools.generation.prompt_lengths import prompt_reader
+    from shardtools.generation.weights import find_variant, pickle_message, pickles
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -29,10 +31,15 @@ __all__ = [
     "begin",
     "commit_if_whole",
     "estimate",
+    "find_variant",
     "generate",
     "generator_settings",
     "measured_estimate",
+    "pickle_message",
+    "pickles",
     "prepare",
+    "prompt_reader",
     "rebuild_plan",
     "resolve_model",
+    "weights_variant",
 ]

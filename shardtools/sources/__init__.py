@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from shardtools.sources.detect import detect_kind, open_source
     from shardtools.sources.given import GivenSample
     from shardtools.sources.image.check import ImageFacts, Rejection, check_image, pillow_formats, rejection_of
+    from shardtools.sources.patterns import has_pattern
     from shardtools.sources.samples import open_samples
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -25,6 +26,7 @@ __all__ = [
     "SourceOptions",
     "check_image",
     "detect_kind",
+    "has_pattern",
     "open_samples",
     "open_source",
     "pillow_formats",

@@ -16,8 +16,7 @@ from shardtools.dataset.plan_file import fingerprint
 from shardtools.encoding import EncodingOptions
 from shardtools.errors import OptionError
 from shardtools.shards import parse_part_path
-from shardtools.sources import Source
-from shardtools.sources.patterns import has_pattern
+from shardtools.sources import Source, has_pattern
 from shardtools.storage import Storage
 from shardtools.writing.labels import KnownLabels
 from shardtools.writing.options import WriteOptions

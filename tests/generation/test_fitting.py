@@ -195,7 +195,9 @@ def test_classes_that_the_embedded_model_was_never_taught_are_refused(tmp_path: 
 
 def test_classes_that_it_knows_and_other_models_are_taken(model: Path, tmp_path: Path) -> None:
     for name, classes in ((EMBEDDED_MODEL, "fashion"), (EMBEDDED_MODEL, "n04133789"), (str(model), "imagenet-100")):
-        wanted = GenerateOptions(out=str(tmp_path / "out"), model=name, classes=classes, prompt_template="c")
+        wanted = GenerateOptions(
+            out=str(tmp_path / "out"), model=name, classes=classes, prompt_template="c", lemmas="first"
+        )
         assert prepare(wanted).notices == ()
 
 

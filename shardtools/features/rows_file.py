@@ -136,7 +136,7 @@ def _read_parquet(content: bytes, address: str) -> tuple[pa.Array, npt.NDArray[A
             f"{address}: column {wrong.name} is {wrong.type}, expected one column of lists, or columns of "
             "floating-point numbers alone beside `key`"
         )
-    return keys, np.column_stack([to_numpy(numbers[name]) for name in names]), tuple(names)
+    return keys, np.column_stack([np.asarray(numbers[name].to_numpy()) for name in names]), tuple(names)
 
 
 def _is_list(kind: pa.DataType) -> bool:

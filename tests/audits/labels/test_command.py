@@ -184,7 +184,7 @@ def test_the_printed_command_mends_the_flips(
 ) -> None:
     url, wrong = flipped
     lines = summary(found, LabelAuditOptions(dataset=url)).splitlines()
-    assert lines[0].startswith("about ") and "of 600 labels are wrong" in lines[0]
+    assert lines[0].startswith("between ") and "of 600 labels are wrong" in lines[0]
     assert lines[1].split()[:2] == ["take", "probability"]
     first = found.suspects[0]
     given, suggested = class_words(first["given_wnid"]), class_words(first["suggested_wnid"])

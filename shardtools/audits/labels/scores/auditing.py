@@ -92,7 +92,7 @@ def audit_labels(
     features: Features | Sequence[Features],
     labels: npt.ArrayLike,
     *,
-    probabilities: npt.ArrayLike | Sequence[npt.ArrayLike] = (),
+    probabilities: npt.NDArray[Any] | Sequence[npt.ArrayLike] = (),
     copies: npt.ArrayLike | None = None,
     num_classes: int | None = None,
     training_margins: npt.ArrayLike | None = None,

@@ -121,14 +121,15 @@ def _check_memory(num_samples: int, num_classes: int, encoders: Sequence[Feature
         )
 
 
-def check_probabilities(probabilities: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[Float32s]:
+def check_probabilities(probabilities: npt.NDArray[Any] | Sequence[npt.ArrayLike]) -> list[Float32s]:
     """Out-of-fold probabilities of one model or several, each float32 [N, C] with rows that sum to 1.
 
     Raises:
         OptionError: Another shape, values that are no probabilities, or rows that do not sum to 1.
     """
-    is_one = isinstance(probabilities, np.ndarray) and probabilities.ndim == 2
-    return [_probabilities(np.asarray(one)) for one in ([probabilities] if is_one else probabilities)]  # type: ignore[union-attr]
+    if isinstance(probabilities, np.ndarray) and probabilities.ndim == 2:
+        return [_probabilities(probabilities)]
+    return [_probabilities(np.asarray(one)) for one in probabilities]
 
 
 def _probabilities(given: npt.NDArray[Any]) -> Float32s:

@@ -102,8 +102,10 @@ def _span(estimators: Estimators, calibrated: Interval, num_samples: int) -> Int
     low = max(high / _WIDTH, _LEAST_OF_MIXTURE * estimators.mixture)
     # Where the mixture explains most of it, noise follows the class and planted noise has measured what is missed.
     if explained > _TURN:
-        low = max(min(low, calibrated.low), high / _WIDTH)
-        high = max(high, calibrated.high)
+        trust = min((explained - _TURN) / (_AGREE - _TURN), 1)
+        trusted = float(np.exp((1 - trust) * np.log(low) + trust * np.log(max(calibrated.low, 1e-9))))
+        low = max(calibrated.low if calibrated.low < low else trusted, high / _WIDTH)
+        high = max(high, trust * calibrated.high)
     if share * num_samples < _FEW:
         low = min(low, calibrated.low)
     low = min(low, high)

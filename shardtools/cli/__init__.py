@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("shardtools.cli.status", "Say how far a dataset is, from its files alone."),
     "verify": ("shardtools.cli.verify", "Check digests, offsets, decodability; repair; regenerate rows."),
 }
-"""Command name -> (module with a `command` object, one line of help)."""
+"""Command name -> (module with a `command` object, or an audit of one file with an `AUDIT`; one line of help)."""
 
 
 class LazyGroup(click.Group):
@@ -56,7 +56,12 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[name][0]).command
+        module = importlib.import_module(COMMANDS[name][0])
+        if hasattr(module, "AUDIT"):
+            from shardtools.cli.sample_audit import sample_audit_command
+
+            return sample_audit_command(module.AUDIT)
+        command = module.command
         assert isinstance(command, click.Command)
         return command
 

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from shardtools.audits.duplicates import DuplicatesOptions, find_duplicates
 from shardtools.audits.labels import LabelAuditOptions, audit_dataset
 from shardtools.audits.nearest import NearestOptions, nearest_classes
 from shardtools.audits.quality import QualityOptions, measure_dataset
-from shardtools.cli import cli
+from shardtools.audits.sample_audit import run_sample_audit
+from shardtools.cli import COMMANDS, cli
 from shardtools.errors import OptionError, QueryError
 from shardtools.loader import read_all
 from shardtools.sql import NamedQuery, find_query, named_queries, query
@@ -71,6 +73,9 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         nearest_classes(NearestOptions(dataset=url))
         measure_dataset(QualityOptions(dataset=url, num_threads=1))
         audit_dataset(LabelAuditOptions(dataset=url, k=10))
+        for module, _ in COMMANDS.values():
+            if (audit := getattr(import_module(module), "AUDIT", None)) is not None:
+                run_sample_audit(audit, audit.options(dataset=url))
     find_duplicates(DuplicatesOptions(datasets=tuple(urls[:2])))
     return urls
 

@@ -24,8 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shardtools.dataset import CommittedShard, ShardWriter, replace_part
 from shardtools.generation import prompt_reader
-from shardtools.generation.plan import GeneratorSettings
-from shardtools.generation.plan import PlanRow
+from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import Job
 from shardtools.manifest import decode_part
 from shardtools.sample import STATUS_OK, Sample

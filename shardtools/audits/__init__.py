@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from shardtools.audits.sample_audit import SampleAudit, run_sample_audit
+
+__all__ = [
+    "SampleAudit",
+    "run_sample_audit",
+]

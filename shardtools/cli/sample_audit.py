@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shardtools.audits.sample_audit import SampleAudit, run_sample_audit
+from shardtools.audits import SampleAudit, run_sample_audit
 from shardtools.cli.options import options_of
 from shardtools.words import counted
 

@@ -37,13 +37,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from shardtools.dataset import DatasetInfo, PartEntry, PlanFile, SplitInfo, store_plan_file
+from shardtools.dataset import DATASET_FILE, DatasetInfo, PartEntry, PlanFile, SplitInfo, store_plan_file
 from shardtools.dataset.commit import Merger
-from shardtools.dataset.commit_file import DATASET_FILE
 from shardtools.generation.plan import GeneratorSettings, Plan, PlanOptions
 from shardtools.manifest import SCHEMA, ShardFile, encode_part
-from shardtools.prompts import PromptOptions
-from shardtools.prompts.scenes import load_scenes
+from shardtools.prompts import PromptOptions, load_scenes
 from shardtools.shards import part_path, shard_path
 from shardtools.sql import Session
 from shardtools.storage import open_storage

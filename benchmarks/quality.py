@@ -23,8 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shardtools.audits.quality import QualityOptions, measure_dataset
-from shardtools.audits.quality.pdq import SIDE
+from shardtools.audits.quality import SIDE, QualityOptions, measure_dataset
 from shardtools.loader import Loader, LoaderOptions, OrderOptions, ResizeOptions
 
 BAR = 300.0

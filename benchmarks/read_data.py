@@ -65,9 +65,8 @@ def make_raw(arguments: argparse.Namespace, out: Path) -> None:
 
 def make_large(arguments: argparse.Namespace, out: Path) -> None:
     """The shards of `tar` again and again, under new keys."""
-    from shardtools.dataset import PartEntry, SplitInfo, open_dataset
+    from shardtools.dataset import DATASET_FILE, PartEntry, SplitInfo, open_dataset
     from shardtools.dataset.commit import Merger
-    from shardtools.dataset.commit_file import DATASET_FILE
     from shardtools.shards import part_path, shard_path
     from shardtools.storage import open_storage
 

@@ -26,7 +26,7 @@ from shardtools.pipelines.encoders.local_models import (
     weights_digest,
 )
 from shardtools.pipelines.encoders.networks import MICRO, make_encoder
-from shardtools.training.options import Recipe
+from shardtools.training import Recipe
 from shardtools.training.run_file import MODEL_FILE, RUN_FILE, todays_recipe
 
 LITE0 = "lite0"

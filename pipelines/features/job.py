@@ -43,10 +43,17 @@ from shardtools.execution import (
     serve,
     stop_on_sigterm,
 )
-from shardtools.features import EncoderFacts, FeatureOptions, FeatureResult, FeatureWriter, Job, make_plan
-from shardtools.features.features_file import Skipped
-from shardtools.features.launch import Extraction
-from shardtools.features.writer import features_storage
+from shardtools.features import (
+    EncoderFacts,
+    Extraction,
+    FeatureOptions,
+    FeatureResult,
+    FeatureWriter,
+    Job,
+    Skipped,
+    features_storage,
+    make_plan,
+)
 from shardtools.loader import CenterCropOptions, LoaderOptions, OrderOptions, ResizeOptions
 from shardtools.pipelines.batches.on_device import DeviceBatches, DeviceImages, Normalizer
 from shardtools.pipelines.encoders.trained import FeatureEncoder, load_feature_encoder

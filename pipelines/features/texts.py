@@ -25,6 +25,7 @@ import transformers
 
 from shardtools.arrays import Float32s
 from shardtools.errors import OptionError, first_line
+from shardtools.features import ClassTextOptions
 from shardtools.features.class_texts import (
     ClassTexts,
     TextEncoderFacts,
@@ -33,7 +34,6 @@ from shardtools.features.class_texts import (
     class_texts,
     write_class_texts,
 )
-from shardtools.features.text_options import ClassTextOptions
 from shardtools.pipelines.encoders.local_models import (
     is_dual,
     load_model,

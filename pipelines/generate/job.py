@@ -36,8 +36,7 @@ from shardtools.execution import (
     serve,
     stop_on_sigterm,
 )
-from shardtools.generation import GenerateOptions, GenerateResult, Job
-from shardtools.generation.launch import Generation
+from shardtools.generation import GenerateOptions, GenerateResult, Generation, Job
 from shardtools.generation.plan import PlanRow
 from shardtools.storage import open_storage
 

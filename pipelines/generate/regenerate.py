@@ -20,7 +20,7 @@ from typing import Any
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import die_with_parent, failure
 from shardtools.sample import Sample
-from shardtools.verify.regenerator import RegeneratorRequest, RegeneratorSetup
+from shardtools.verify import RegeneratorRequest, RegeneratorSetup
 
 
 class Answerer:

@@ -27,9 +27,8 @@ from shardtools.execution import (
     stop_on_sigterm,
 )
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
+from shardtools.training import Training, TrainOptions, TrainResult
 from shardtools.training.data import Share
-from shardtools.training.launch import Training
-from shardtools.training.options import TrainOptions, TrainResult
 
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 """Of torch's own allocator, CUDA, the C++ library, cuDNN and cuBLAS."""

@@ -30,7 +30,7 @@ from shardtools.pipelines.train.losses import LossWatch
 from shardtools.pipelines.train.models import Classifier, crop_labels, num_crops
 from shardtools.pipelines.train.ocm import OnlineClassMeans
 from shardtools.pipelines.train.watch import Watch
-from shardtools.training.options import TrainOptions
+from shardtools.training import TrainOptions
 from shardtools.training.records import Records
 from shardtools.training.schedule import LearningRate
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from shardtools.errors import OptionError
 from shardtools.pipelines.encoders.networks import MICRO, Encoder, make_encoder
 from shardtools.pipelines.train.ocm import OnlineClassMeans, cosine_logits
-from shardtools.training.options import Recipe
+from shardtools.training import Recipe
 
 __all__ = [
     "MICRO",

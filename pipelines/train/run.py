@@ -37,6 +37,7 @@ from shardtools.pipelines.train.loop import Parts, Trainer
 from shardtools.pipelines.train.models import Classifier, build_classifier, parameter_groups
 from shardtools.pipelines.train.sync_batch_norm import convert_sync_batch_norm
 from shardtools.pipelines.train.watch import Watch
+from shardtools.training import TrainOptions
 from shardtools.training.data import (
     Share,
     check_labels,
@@ -46,7 +47,6 @@ from shardtools.training.data import (
     training_loader,
 )
 from shardtools.training.messages import TrainingEnded, TrainingReady
-from shardtools.training.options import TrainOptions
 from shardtools.training.records import RecordsOverlay
 from shardtools.training.run_file import MODEL_FILE
 from shardtools.training.schedule import LearningRate

@@ -14,9 +14,9 @@ import torch
 
 from shardtools.errors import OptionError
 from shardtools.execution import Notice, Progress
+from shardtools.training import TrainOptions
 from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingReady
 from shardtools.training.metrics import MetricsLog
-from shardtools.training.options import TrainOptions
 
 _REPORT_SECONDS = 0.25
 _MAX_NOTICES = 20

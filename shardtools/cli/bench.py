@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 from shardtools.cli.options import options_of
-from shardtools.readbench import ReadBenchOptions
-from shardtools.readbench.options import CROP_SIDE
+from shardtools.readbench import CROP_SIDE, ReadBenchOptions
 from shardtools.words import counted
 
 READ_EPILOG = """\b

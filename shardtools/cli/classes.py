@@ -57,9 +57,7 @@ def command(words: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
 
 def _look_up(words: str) -> tuple[list[dict[str, Any]], str]:
     """Records to print, and a line to print under them."""
-    from shardtools.taxonomy import CLASS_SETS, class_set_sizes, find_classes, load_classes
-    from shardtools.taxonomy.finding import suggest
-    from shardtools.taxonomy.loading import is_identifier
+    from shardtools.taxonomy import CLASS_SETS, class_set_sizes, find_classes, is_identifier, load_classes, suggest
 
     if not words:
         sizes = class_set_sizes()
@@ -96,7 +94,7 @@ def _class_object(entry: ImageClass) -> dict[str, Any]:
 
 
 def _synset_object(synset: Synset) -> dict[str, Any]:
-    from shardtools.taxonomy.table import lemmas_of
+    from shardtools.taxonomy import lemmas_of
 
     return {
         "wnid": synset.wnid,

@@ -22,8 +22,7 @@ from shardtools.curation.overlays import MADE_BY, carry, find_carried, left_behi
 from shardtools.curation.parts import make_part
 from shardtools.curation.target import CurationResult, Target
 from shardtools.curation.view import read_edits
-from shardtools.dataset import Dataset, DatasetInfo, acquire, open_dataset, read_plan_file
-from shardtools.dataset.opening import commit_path
+from shardtools.dataset import Dataset, DatasetInfo, acquire, commit_path, open_dataset, read_plan_file
 from shardtools.errors import DatasetError, NotFoundError, RunError
 from shardtools.execution import Executor, Planned, Progress, Work, ignore, run_in_processes
 from shardtools.manifest import digest

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from shardtools.curation.changes import PartChanges
 from shardtools.dataset import DatasetInfo
-from shardtools.shards import joined_path
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import joined_path, parse_part_path
 from shardtools.sources import Source
 from shardtools.storage import Storage
 

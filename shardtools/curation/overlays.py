@@ -19,11 +19,9 @@ from shardtools.curation.options import CHANGES_OVERLAY, WEIGHTS_OVERLAY
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import DatasetError
 from shardtools.manifest import digest
-from shardtools.overlays import Overlay, check_fits, find_overlay, fits, overlay_names, write_overlay
-from shardtools.overlays.overlay_file import OVERLAY_FILE
+from shardtools.overlays import OVERLAY_FILE, Overlay, check_fits, find_overlay, fits, overlay_names, write_overlay
 from shardtools.sample import STATUS_OK
-from shardtools.storage import Storage
-from shardtools.storage.copying import copy_object
+from shardtools.storage import Storage, copy_object
 
 MADE_BY = "shardtools apply"
 _WEIGHT = "weight"

@@ -15,10 +15,8 @@ from shardtools.dataset import Dataset, ShardWriter
 from shardtools.errors import AlreadyExistsError, DatasetBusyError
 from shardtools.execution import Batch, Progress, TaskFacts, reporting
 from shardtools.manifest import Part, digest
-from shardtools.shards import IMAGEFOLDER
-from shardtools.shards.names import parse_part_path
-from shardtools.storage import REQUESTS_IN_FLIGHT, read_ahead
-from shardtools.storage.copying import copy_object
+from shardtools.shards import IMAGEFOLDER, parse_part_path
+from shardtools.storage import REQUESTS_IN_FLIGHT, copy_object, read_ahead
 
 
 def make_part(job: Job, task: Task, report: Progress) -> TaskFacts:

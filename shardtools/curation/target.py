@@ -11,13 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shardtools.curation.job import Job, Task, is_joined
-from shardtools.dataset import DatasetInfo, PlanFile, commit_dataset, current_commit, store_plan_file
-from shardtools.dataset.opening import list_parts
+from shardtools.dataset import DatasetInfo, PlanFile, commit_dataset, current_commit, list_parts, store_plan_file
 from shardtools.dataset.plan_file import fingerprint
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import parse_part_path
 from shardtools.storage import Storage
-from shardtools.writing.job import check_apart
-from shardtools.writing.joining import join_splits, remove_joined
+from shardtools.writing import check_apart, join_splits, remove_joined
 
 KIND = "derived"
 

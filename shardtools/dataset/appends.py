@@ -15,7 +15,7 @@ from shardtools.dataset.opening import commit_path, list_parts
 from shardtools.dataset.plan_file import PlanFile, differences, read_plan_file
 from shardtools.errors import AlreadyExistsError, DatasetError, PlanMismatchError
 from shardtools.manifest import digest
-from shardtools.shards.names import parse_part_path, part_path
+from shardtools.shards import parse_part_path, part_path
 from shardtools.storage import Storage
 
 _FOLDER = "appends/"

@@ -24,7 +24,7 @@ from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry,
 from shardtools.dataset.index_files import IndexFiles, publish_changed
 from shardtools.manifest import SCHEMA, Part, ShardFile, decode_part, digest
 from shardtools.sample import STATUS_OK
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import parse_part_path
 from shardtools.storage import REQUESTS_IN_FLIGHT, Storage, read_ahead
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from types import TracebackType
 
 from shardtools.documents import build
 from shardtools.errors import AlreadyExistsError, DatasetBusyError, NotFoundError, StorageError
-from shardtools.storage import Storage
-from shardtools.storage.process import is_running, this_process
+from shardtools.storage import Storage, is_running, this_process
 
 LEASE_FOLDER = "lease/"
 _WATCH_STEPS = 20

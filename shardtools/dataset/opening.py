@@ -17,7 +17,7 @@ import pyarrow as pa
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import Part, decode_part
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import parse_part_path
 from shardtools.storage import Storage, open_storage
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")

@@ -20,12 +20,14 @@ from shardtools.on_demand import on_demand
 if TYPE_CHECKING:
     from shardtools.decode.decoder import Decoder, StageSeconds
     from shardtools.decode.geometry import center_windows, whole_crops
+    from shardtools.decode.options import MAX_SIDE
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "BACKENDS",
     "INTERPOLATIONS",
+    "MAX_SIDE",
     "ColorOperation",
     "Colors",
     "DecodeOptions",

@@ -13,9 +13,8 @@ from typing import Any
 
 from shardtools.dataset import Dataset
 from shardtools.manifest import digest
-from shardtools.sql import Session
-from shardtools.sql.facts import SETTING_COLUMNS, count_labels, count_statuses, count_values
-from shardtools.taxonomy.table import find_synset
+from shardtools.sql import SETTING_COLUMNS, Session, count_labels, count_statuses, count_values
+from shardtools.taxonomy import find_synset
 
 MAX_VALUES = 20
 """Different values of such a column that are kept; a column with more is no setting."""

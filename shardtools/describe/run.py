@@ -10,8 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardtools.dataset import Dataset, DatasetInfo, open_dataset
-from shardtools.dataset.commit_file import DATASET_FILE
+from shardtools.dataset import DATASET_FILE, Dataset, DatasetInfo, open_dataset
 from shardtools.describe.card import CARD_FILE, card, summary_line
 from shardtools.describe.croissant import CROISSANT_FILE, croissant
 from shardtools.describe.dali import TarFacts, index_path, read_tars

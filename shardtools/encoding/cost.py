@@ -93,7 +93,7 @@ def time_decoding(content: bytes) -> tuple[Image.Image, float]:
     """
     from PIL import Image
 
-    from shardtools.sources.image.check import pillow_formats
+    from shardtools.sources import pillow_formats
 
     best = float("inf")
     for _ in range(_REPEATS):

@@ -16,7 +16,7 @@ from typing import Any
 from shardtools.encoding.options import DEFAULT_QUALITY, EncodingOptions
 from shardtools.encoding.picture import load_picture, raw_pixels, save_jpeg, shrink
 from shardtools.sample import STATUS_OK, Sample
-from shardtools.sources.image.check import ImageFacts, Rejection, check_image, rejection_of
+from shardtools.sources import ImageFacts, Rejection, check_image, rejection_of
 
 RAW = "raw"
 """The `image_format` of rows of 8-bit RGB pixels."""

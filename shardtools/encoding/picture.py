@@ -62,7 +62,7 @@ def load_picture(
     """
     from PIL import Image
 
-    from shardtools.sources.image.check import pillow_formats
+    from shardtools.sources import pillow_formats
 
     if raw_size is not None:
         return Picture(image=Image.frombytes("RGB", raw_size, content), box=(0, 0, *raw_size), icc_profile=None)

@@ -3,7 +3,7 @@
 from shardtools.execution.channel import end_with_error, failure, open_channel
 from shardtools.execution.children import Child, run_children
 from shardtools.execution.events import EventLog, read_events
-from shardtools.execution.forks import GRACE_SECONDS, fork_ranks, run_forks, serve
+from shardtools.execution.forks import GRACE_SECONDS, fork_ranks, importing, run_forks, serve
 from shardtools.execution.launch import (
     CHILD_DECIDES,
     Held,
@@ -64,6 +64,7 @@ __all__ = [
     "failure",
     "fork_ranks",
     "ignore",
+    "importing",
     "in_task_order",
     "launched_rank",
     "open_channel",

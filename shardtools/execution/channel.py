@@ -70,11 +70,10 @@ def failure(error: BaseException) -> Failed:
     Args:
         error: A `ShardtoolsError` is raised again as what it is; another becomes a `RunError` that names its type.
     """
-    line = _cut(first_line(error))
-    kind = type(error).__name__
+    line, kind = _cut(first_line(error)), type(error).__name__
     if isinstance(error, ShardtoolsError):
         return Failed(kind=kind, text=line)
-    return Failed(kind="RunError", text=f"{kind}: {line}")
+    return Failed(kind="RunError", text=kind if line == kind else f"{kind}: {line}")
 
 
 def _cut(text: str) -> str:

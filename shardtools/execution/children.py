@@ -48,6 +48,7 @@ class _Running:
     process: subprocess.Popen[bytes]
     errors: IO[bytes]
     buffer: bytearray = field(default_factory=bytearray)
+    was_stopped: bool = False
 
 
 def run_children(
@@ -157,6 +158,7 @@ class _Group:
     def _stop_all(self) -> None:
         for one in self.running:
             if one.process.poll() is None:
+                one.was_stopped = True
                 one.process.terminate()
 
     def _raise_failure(self) -> None:
@@ -168,7 +170,8 @@ class _Group:
             raise self.failure
         for number, one in enumerate(self.running):
             code = one.process.returncode
-            stopped_at_once = code == -signal.SIGTERM and self.num_signals > 0
+            # One that was asked to end before it could answer is not what went wrong.
+            stopped_at_once = code == -signal.SIGTERM and one.was_stopped
             if code and not stopped_at_once:
                 how = f"was killed by signal {-code}" if code < 0 else f"failed: {_last_line(one.errors)}"
                 raise RunError(

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         Skipped,
         check_same_encoder,
     )
-    from shardtools.features.launch import Job, extract_features
+    from shardtools.features.launch import Extraction, Job, extract_features
     from shardtools.features.store import FeatureStore, feature_names, only_features, open_features, remove_features
-    from shardtools.features.writer import FeatureWriter, make_plan, write_features
+    from shardtools.features.writer import FeatureWriter, features_storage, make_plan, write_features
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -34,6 +34,7 @@ __all__ = [
     "ClassTextOptions",
     "ClassTexts",
     "EncoderFacts",
+    "Extraction",
     "FeatureOptions",
     "FeaturePart",
     "FeaturePlan",
@@ -47,6 +48,7 @@ __all__ = [
     "check_same_encoder",
     "extract_features",
     "feature_names",
+    "features_storage",
     "make_plan",
     "only_features",
     "open_class_texts",

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from shardtools.documents import Document, Format
 from shardtools.errors import OptionError, PlanMismatchError
-from shardtools.overlays.overlay_file import check_name
+from shardtools.overlays import check_name
 
 FEATURES_VERSION = 1
 FEATURES_FILE = "features.json"

@@ -10,8 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from shardtools.dataset import DatasetInfo, acquire, commit_dataset
-from shardtools.dataset.opening import list_parts
+from shardtools.dataset import DatasetInfo, acquire, commit_dataset, list_parts
 from shardtools.errors import RunError
 from shardtools.execution import (
     Child,

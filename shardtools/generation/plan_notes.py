@@ -22,8 +22,7 @@ from shardtools.generation.plan import (
     Plan,
     PlanOptions,
 )
-from shardtools.prompts import PromptOptions, load_scenes
-from shardtools.prompts.scenes import PLACES365
+from shardtools.prompts import PLACES365, PromptOptions, load_scenes
 from shardtools.taxonomy import CLASS_SETS, ImageClass, class_set_sizes, load_classes
 
 _CLASS_FIELDS = tuple(field.name for field in dataclasses.fields(ImageClass))

@@ -13,8 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from shardtools.dataset import Dataset, PlanFile, open_dataset, read_plan_file, store_plan_file
-from shardtools.dataset.opening import list_parts
+from shardtools.dataset import Dataset, PlanFile, list_parts, open_dataset, read_plan_file, store_plan_file
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import OptionError, PlanError, PlanMismatchError
 from shardtools.generation.model import ResolvedModel, resolve_model
@@ -31,7 +30,7 @@ from shardtools.generation.plan import (
 from shardtools.generation.plan_notes import plan_notes
 from shardtools.prompts import PromptOptions, check_template, load_scenes, parse_template
 from shardtools.sample import STATUS_OK
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import parse_part_path
 from shardtools.storage import Storage
 from shardtools.taxonomy import DEFAULT_CLASSES, ImageClass, load_classes
 

@@ -13,7 +13,7 @@ from shardtools.loader.augmentation import (
     view_parameters,
 )
 from shardtools.loader.loader import Loader
-from shardtools.loader.options import CenterCropOptions, LoaderOptions, ResizeOptions
+from shardtools.loader.options import CenterCropOptions, Crop, LoaderOptions, ResizeOptions
 from shardtools.loader.order.batches import LAST_BATCHES, BatchPlan, BatchPositions
 from shardtools.loader.order.epoch import SHUFFLES, EpochOrder, EpochSequence, OrderOptions
 from shardtools.loader.order.mixing import LENGTHS, MixedRows, MixOptions, Mixture, SourcePasses
@@ -39,6 +39,7 @@ __all__ = [
     "BatchPositions",
     "CenterCropOptions",
     "ColorJitterOptions",
+    "Crop",
     "CropOptions",
     "Draws",
     "EpochOrder",

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.decode import INTERPOLATIONS, DecodeOptions
-from shardtools.decode.options import MAX_SIDE
+from shardtools.decode import INTERPOLATIONS, MAX_SIDE, DecodeOptions
 from shardtools.errors import OptionError
 from shardtools.loader.augmentation import CropOptions, MultiCropOptions
 from shardtools.loader.order.batches import LAST_BATCHES

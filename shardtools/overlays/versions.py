@@ -7,8 +7,7 @@ too, until `accept_overlay` has looked at their keys once.
 
 from __future__ import annotations
 
-from shardtools.dataset import Dataset, DatasetInfo
-from shardtools.dataset.opening import commit_path
+from shardtools.dataset import Dataset, DatasetInfo, commit_path
 from shardtools.errors import DatasetError, NotFoundError
 from shardtools.manifest import digest
 from shardtools.overlays.overlay_file import OverlayInfo

@@ -13,7 +13,7 @@ from shardtools.errors import OptionError, PromptError
 from shardtools.options import option
 from shardtools.prompts.places365 import PLACES365_SCENES
 from shardtools.prompts.template import Template
-from shardtools.taxonomy.image_class import ImageClass
+from shardtools.taxonomy import ImageClass
 
 CHOICES = ("all", "first")
 """What `lemmas` and `hypernyms` may be."""

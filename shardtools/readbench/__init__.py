@@ -8,8 +8,17 @@ from shardtools.readbench.options import ReadBenchOptions
 if TYPE_CHECKING:
     from shardtools.readbench.advice import advise
     from shardtools.readbench.measuring import measure_reading
+    from shardtools.readbench.options import CROP_SIDE
     from shardtools.readbench.result import ReadBench, Speed, StageShares
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
-__all__ = ["ReadBench", "ReadBenchOptions", "Speed", "StageShares", "advise", "measure_reading"]
+__all__ = [
+    "CROP_SIDE",
+    "ReadBench",
+    "ReadBenchOptions",
+    "Speed",
+    "StageShares",
+    "advise",
+    "measure_reading",
+]

@@ -17,9 +17,8 @@ import numpy.typing as npt
 from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, DecodeStatus, StageSeconds
 from shardtools.errors import ShardError
-from shardtools.loader import Draws, SampleTable
+from shardtools.loader import Crop, Draws, SampleTable
 from shardtools.loader.crops.requests import Cropping, draw_crops, output_shapes
-from shardtools.loader.options import Crop
 from shardtools.loader.reading.reader import BatchReader
 from shardtools.readbench.result import Speed
 

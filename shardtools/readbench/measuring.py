@@ -18,10 +18,17 @@ import numpy as np
 
 from shardtools.arrays import Int64s
 from shardtools.decode import DecodeOptions, Decoder, StageSeconds
-from shardtools.loader import EpochOrder, Loader, MultiCropOptions, ResizeOptions, SampleTable
-from shardtools.loader.options import CenterCropOptions, Crop
+from shardtools.loader import (
+    CenterCropOptions,
+    Crop,
+    EpochOrder,
+    Loader,
+    MultiCropOptions,
+    ResizeOptions,
+    SampleTable,
+    resolve_sizes,
+)
 from shardtools.loader.reading.batch import ReadCounts
-from shardtools.loader.reading.block_sizes import resolve_sizes
 from shardtools.loader.reading.ranges import BlockMap
 from shardtools.loader.reading.reader import BatchReader
 from shardtools.readbench.decoding import (

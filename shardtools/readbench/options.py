@@ -10,8 +10,7 @@ from shardtools.errors import OptionError
 from shardtools.options import option
 
 if TYPE_CHECKING:
-    from shardtools.loader import LoaderOptions
-    from shardtools.loader.options import Crop
+    from shardtools.loader import Crop, LoaderOptions
 
 MAX_SECONDS = 3600.0
 CROP_SIDE = 224

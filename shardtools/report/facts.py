@@ -16,8 +16,8 @@ from shardtools.dataset import Dataset, DatasetInfo, read_plan_file
 from shardtools.manifest import digest
 from shardtools.report.charts import Bin
 from shardtools.report.reading import Tables
-from shardtools.sql.facts import SETTING_COLUMNS, count_labels, count_statuses, count_values
-from shardtools.taxonomy.table import find_synset
+from shardtools.sql import SETTING_COLUMNS, count_labels, count_statuses, count_values
+from shardtools.taxonomy import find_synset
 
 NUM_BINS = 24
 _SPLITS = ("train", "val", "validation", "test")

@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, QueryError
-from shardtools.overlays import Overlay, find_overlay, open_overlay_at, overlay_names
-from shardtools.overlays.overlay_file import OverlayInfo
+from shardtools.overlays import Overlay, OverlayInfo, find_overlay, open_overlay_at, overlay_names
 from shardtools.sql import Session
 
 COMMANDS = {

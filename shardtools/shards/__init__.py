@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         joined_path,
         shard_path,
     )
-    from shardtools.shards.names import MAX_MEMBER_NAME_BYTES, check_key, part_path
+    from shardtools.shards.names import MAX_MEMBER_NAME_BYTES, check_key, check_split, parse_part_path, part_path
     from shardtools.shards.tar.members import Member, TarSample, TarWriter, read_members, read_samples
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -37,9 +37,11 @@ __all__ = [
     "TarWriter",
     "check_fields",
     "check_key",
+    "check_split",
     "join_betons",
     "joined_path",
     "open_beton",
+    "parse_part_path",
     "part_path",
     "read_members",
     "read_samples",

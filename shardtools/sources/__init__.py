@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from shardtools.sources.base import Source
     from shardtools.sources.detect import detect_kind, open_source
     from shardtools.sources.given import GivenSample
-    from shardtools.sources.image.check import ImageFacts, Rejection, check_image
+    from shardtools.sources.image.check import ImageFacts, Rejection, check_image, pillow_formats, rejection_of
     from shardtools.sources.samples import open_samples
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -27,4 +27,6 @@ __all__ = [
     "detect_kind",
     "open_samples",
     "open_source",
+    "pillow_formats",
+    "rejection_of",
 ]

@@ -18,14 +18,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from shardtools.dataset import Dataset, open_dataset
-from shardtools.dataset.commit_file import DATASET_FILE
-from shardtools.dataset.shard_writer import label_members
+from shardtools.dataset import DATASET_FILE, Dataset, label_members, open_dataset
 from shardtools.errors import OptionError, SourceError
 from shardtools.manifest import PROVENANCE_COLUMNS, digest
 from shardtools.sample import STATUS_OK, Sample
-from shardtools.shards import TarSample, joined_path, read_members, read_samples
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import TarSample, joined_path, parse_part_path, read_members, read_samples
 from shardtools.sources.base import Source
 from shardtools.sources.image.png import encode_rgb_png
 from shardtools.sources.labels import labels_digest

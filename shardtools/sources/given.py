@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from shardtools.errors import OptionError, ShardError, SourceError
 from shardtools.manifest import PROVENANCE_COLUMNS, SCHEMA
-from shardtools.shards.names import check_key, check_split
+from shardtools.shards import check_key, check_split
 from shardtools.sources.image.check import MAX_SAMPLE_BYTES
 from shardtools.taxonomy import load_classes
 

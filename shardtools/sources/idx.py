@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 
 from shardtools.errors import OptionError, SourceError
 from shardtools.sample import Sample
-from shardtools.shards.names import check_split
+from shardtools.shards import check_split
 from shardtools.sources.base import Source
 from shardtools.sources.image.png import encode_gray_png
 from shardtools.sources.labels import labels_digest

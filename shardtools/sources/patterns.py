@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from shardtools.errors import SourceError
-from shardtools.shards.names import check_split
+from shardtools.shards import check_split
 from shardtools.sources.top_level import check_name
 from shardtools.storage import Storage, open_storage
 

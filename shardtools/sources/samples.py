@@ -56,7 +56,7 @@ _ENTRY = pa.schema(
         ("provenance", pa.string()),
     ]
 )
-"""A sample in the index; `channels` is 0 for encoded bytes, `provenance` is JSON or null."""
+"""A sample in the listing; `channels` is 0 for encoded bytes, `provenance` is JSON or null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class SamplesSource(Source):
 
     Attributes:
         path: The file of pixels and encoded images.
-        index: Where each lies in it, in the order in which they were given.
+        listing: Where each lies in it, in the order in which they were given.
         wnids: Class index -> class name; `None` takes the label's number.
         origin: One of `ORIGINS`, for every row.
         label_source: Where the labels come from, for every row that has one.
@@ -73,7 +73,7 @@ class SamplesSource(Source):
     """
 
     path: Path
-    index: Listing
+    listing: Listing
     wnids: Sequence[str] | None
     origin: str
     label_source: str
@@ -88,11 +88,11 @@ class SamplesSource(Source):
                 "dataset is written"
             ) from None
         with stream:
-            for number, entry in self.index.rows(split, start, stop):
+            for number, entry in self.listing.rows(split, start, stop):
                 yield self._sample(number, entry, self._read(stream, number, entry))
 
     def keys(self, split: str) -> Iterator[str]:
-        return (entry["key"] for _, entry in self.index.rows(split, 0, self.splits[split]))
+        return (entry["key"] for _, entry in self.listing.rows(split, 0, self.splits[split]))
 
     def _read(self, stream: BinaryIO, number: int, entry: Mapping[str, Any]) -> bytes:
         stream.seek(entry["offset"])
@@ -166,11 +166,11 @@ def open_samples(
         raise OptionError(f"lossless is png or ppm, found {lossless!r}")
     wnids = class_names(classes)
     path = folder / "samples.bin"
-    index, settings = _take(samples, path, wnids)
+    listing, settings = _take(samples, path, wnids)
     return SamplesSource(
         kind=KIND,
         storage=open_storage(str(folder)),
-        splits=index.splits,
+        splits=listing.splits,
         settings={
             "source_kind": KIND,
             **settings,
@@ -180,7 +180,7 @@ def open_samples(
             "lossless": lossless,
         },
         path=path,
-        index=index,
+        listing=listing,
         wnids=wnids,
         origin=origin,
         label_source=label_source,
@@ -189,7 +189,7 @@ def open_samples(
 
 
 def _take(samples: Iterable[GivenSample], path: Path, wnids: Sequence[str] | None) -> tuple[Listing, dict[str, str]]:
-    """Spills the samples to `path`; their index, and digests of them for the plan."""
+    """Spills the samples to `path`; their listing, and digests of them for the plan."""
     digests = _Digests()
     split_numbers = array("I")
     number_of: dict[str, int] = {}
@@ -211,9 +211,9 @@ def _take(samples: Iterable[GivenSample], path: Path, wnids: Sequence[str] | Non
             offset += len(payload)
         if not split_numbers:
             raise SourceError("no samples were given: expected at least one image")
-        index = builder.finish()
-    _refuse_repeats(index)
-    return _by_split(index, np.frombuffer(split_numbers, np.uintc), counts), digests.settings()
+        listing = builder.finish()
+    _refuse_repeats(listing)
+    return _by_split(listing, np.frombuffer(split_numbers, np.uintc), counts), digests.settings()
 
 
 class _Digests:
@@ -245,16 +245,16 @@ class _Digests:
         }
 
 
-def _by_split(index: Listing, split_numbers: npt.NDArray[np.uintc], counts: Mapping[str, int]) -> Listing:
-    """The index with a range a split: samples of several splits may come mixed, each split keeps their order."""
+def _by_split(listing: Listing, split_numbers: npt.NDArray[np.uintc], counts: Mapping[str, int]) -> Listing:
+    """The listing with a range a split: samples of several splits may come mixed, each split keeps their order."""
     ends = np.cumsum(list(counts.values())).tolist()
     ranges = {split: (end - counts[split], end) for split, end in zip(counts, ends, strict=True)}
     order = np.argsort(split_numbers, kind="stable")
     if (order[1:] > order[:-1]).all():
-        return replace(index, ranges=ranges)
-    path = index.path.with_suffix(".npy")
+        return replace(listing, ranges=ranges)
+    path = listing.path.with_suffix(".npy")
     np.save(path, order.astype(np.int64, copy=False))
-    return replace(index, ranges=ranges, order_path=path)
+    return replace(listing, ranges=ranges, order_path=path)
 
 
 def _spill(stream: BinaryIO, payload: memoryview, number: int) -> None:
@@ -272,9 +272,9 @@ def _spill(stream: BinaryIO, payload: memoryview, number: int) -> None:
         ) from None
 
 
-def _refuse_repeats(index: Listing) -> None:
-    for group in index.repeats:
-        first, second = (index.row(number)["key"] for number in group[:2])
+def _refuse_repeats(listing: Listing) -> None:
+    for group in listing.repeats:
+        first, second = (listing.row(number)["key"] for number in group[:2])
         if first == second:
             raise SourceError(
                 f"key {first!r} comes twice, for images {group[0]} and {group[1]}: keys are unique in a dataset, "

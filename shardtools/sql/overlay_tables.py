@@ -15,8 +15,7 @@ import duckdb
 
 from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, OptionError, QueryError
-from shardtools.overlays import Overlay, check_fits, find_overlay, fits, open_overlay_at, overlay_names
-from shardtools.overlays.overlay_file import is_name
+from shardtools.overlays import Overlay, check_fits, find_overlay, fits, is_name, open_overlay_at, overlay_names
 from shardtools.quoting import quoted_text
 from shardtools.storage.arrow import StorageHandler, local_source, scan_storage
 

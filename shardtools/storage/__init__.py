@@ -14,8 +14,21 @@ from urllib.parse import unquote, urlsplit
 from shardtools.errors import StorageError
 from shardtools.storage.ahead import REQUESTS_IN_FLIGHT, read_ahead
 from shardtools.storage.base import Storage, StoredObject
+from shardtools.storage.copying import copy_object
+from shardtools.storage.local import explained
+from shardtools.storage.process import is_running, this_process
 
-__all__ = ["REQUESTS_IN_FLIGHT", "Storage", "StoredObject", "open_storage", "read_ahead"]
+__all__ = [
+    "REQUESTS_IN_FLIGHT",
+    "Storage",
+    "StoredObject",
+    "copy_object",
+    "explained",
+    "is_running",
+    "open_storage",
+    "read_ahead",
+    "this_process",
+]
 
 _SUPPORTED = "a folder, file:///folder or s3://bucket/prefix"
 

@@ -7,7 +7,7 @@ from shardtools.training.options import Recipe, TrainOptions, TrainResult
 
 if TYPE_CHECKING:
     from shardtools.training.curves import draw_curves
-    from shardtools.training.launch import train
+    from shardtools.training.launch import Training, train
     from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
     from shardtools.training.recipes import RecipeFile, find_recipe, list_recipes, load_recipe
     from shardtools.training.run_file import CURVES_FILE, MODEL_FILE, RUN_FILE, read_finished, write_run_file
@@ -24,6 +24,7 @@ __all__ = [
     "RecipeFile",
     "TrainOptions",
     "TrainResult",
+    "Training",
     "draw_curves",
     "find_recipe",
     "list_recipes",

@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 
 from shardtools.arrays import from_int64
 from shardtools.loader import SampleTable
-from shardtools.overlays import OverlayWriter, open_overlay_at
-from shardtools.overlays.overlay_file import OVERLAY_FILE
+from shardtools.overlays import OVERLAY_FILE, OverlayWriter, open_overlay_at
 
 COLUMNS: dict[str, npt.DTypeLike] = {
     "row": np.int64,

@@ -8,6 +8,7 @@ from shardtools.verify.options import RegenerateOptions, RepairOptions, VerifyOp
 if TYPE_CHECKING:
     from shardtools.verify.checks import verify
     from shardtools.verify.regenerating import RegeneratedImage, RegenerateReport, regenerate
+    from shardtools.verify.regenerator import RegeneratorRequest, RegeneratorSetup
     from shardtools.verify.remake import RepairedShard
     from shardtools.verify.repairing import RepairReport, repair
     from shardtools.verify.report import KINDS, Problem, VerifyReport
@@ -20,6 +21,8 @@ __all__ = [
     "RegenerateOptions",
     "RegenerateReport",
     "RegeneratedImage",
+    "RegeneratorRequest",
+    "RegeneratorSetup",
     "RepairOptions",
     "RepairReport",
     "RepairedShard",

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shardtools.manifest import digest
-from shardtools.sources.image.check import Rejection
-from shardtools.sources.image.check import check_image as read_image
+from shardtools.sources import Rejection
+from shardtools.sources import check_image as read_image
 from shardtools.verify.report import Problem
 
 ROW_COLUMNS = (

@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shardtools.dataset import DatasetInfo, PartEntry
-from shardtools.dataset.commit_file import DATASET_FILE
+from shardtools.dataset import DATASET_FILE, DatasetInfo, PartEntry
 from shardtools.errors import NotFoundError
 from shardtools.hashes import hash_texts, stream_digest
 from shardtools.manifest import SCHEMA
 from shardtools.sample import STATUS_OK
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import parse_part_path
 from shardtools.storage import Storage
 from shardtools.verify.image_check import shown
 from shardtools.verify.part_check import PartResult, load_part

@@ -21,8 +21,8 @@ from PIL import Image
 from shardtools.dataset import PlanFile
 from shardtools.errors import DatasetError, ShardError
 from shardtools.execution import Batch, Planned, Progress, ignore
+from shardtools.generation import generator_settings
 from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings
-from shardtools.generation.plan_notes import generator_settings
 from shardtools.manifest import Part, digest
 from shardtools.sample import Sample
 from shardtools.storage import Storage, open_storage

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from shardtools.dataset import PlanFile
 from shardtools.errors import ModelError, RunError
-from shardtools.generation.model import ResolvedModel, resolve_model
+from shardtools.generation import ResolvedModel, resolve_model
 from shardtools.generation.plan import GeneratorSettings, PlanRow
 from shardtools.generation.preparing import count_gpus
 from shardtools.sample import Sample

@@ -22,8 +22,7 @@ from shardtools.errors import ShardError
 from shardtools.generation.plan import Plan, PlanRow
 from shardtools.manifest import GENERATED_COLUMNS, SCHEMA, Part, ShardFile, digest, encode_part
 from shardtools.sample import STATUS_OK, Sample
-from shardtools.shards import TarSample, read_members, read_samples
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import TarSample, parse_part_path, read_members, read_samples
 from shardtools.storage import Storage
 from shardtools.verify.regenerator import Regenerator, batches
 from shardtools.verify.rows import attempt_of, attempt_rows

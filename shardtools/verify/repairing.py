@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from shardtools.dataset import Lease, PlanFile, acquire, commit_dataset
 from shardtools.errors import DatasetBusyError, DatasetError, PlanError
 from shardtools.execution import EventLog, Progress
+from shardtools.generation import generator_settings, rebuild_plan
 from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings, Plan
-from shardtools.generation.plan_notes import generator_settings, rebuild_plan
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import parse_part_path
 from shardtools.storage import open_storage
 from shardtools.verify.checks import verify_parts
 from shardtools.verify.options import RepairOptions, VerifyOptions

@@ -10,14 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardtools.dataset import DatasetInfo, PlanFile, read_plan_file
-from shardtools.dataset.appends import num_rows_planned
-from shardtools.dataset.commit_file import DATASET_FILE
+from shardtools.dataset import DATASET_FILE, DatasetInfo, PlanFile, num_rows_planned, read_plan_file
 from shardtools.dataset.plan_file import PLAN_FILE, fingerprint
 from shardtools.errors import DatasetError, FormatVersionError, NotFoundError
 from shardtools.manifest import ShardFile
-from shardtools.shards import joined_path
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import joined_path, parse_part_path
 from shardtools.storage import Storage
 from shardtools.verify.report import Problem
 

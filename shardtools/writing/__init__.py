@@ -6,10 +6,21 @@ from shardtools.on_demand import on_demand
 from shardtools.writing.options import WriteOptions
 
 if TYPE_CHECKING:
+    from shardtools.writing.job import check_apart
+    from shardtools.writing.joining import join_splits, remove_joined
     from shardtools.writing.run import WriteResult, write_dataset
     from shardtools.writing.samples import write_samples
     from shardtools.writing.targets import discard_unfinished_append
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
-__all__ = ["WriteOptions", "WriteResult", "discard_unfinished_append", "write_dataset", "write_samples"]
+__all__ = [
+    "WriteOptions",
+    "WriteResult",
+    "check_apart",
+    "discard_unfinished_append",
+    "join_splits",
+    "remove_joined",
+    "write_dataset",
+    "write_samples",
+]

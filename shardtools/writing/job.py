@@ -10,12 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shardtools.dataset import PlanFile
-from shardtools.dataset.opening import list_parts
+from shardtools.dataset import PlanFile, list_parts
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.encoding import EncodingOptions
 from shardtools.errors import OptionError
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import parse_part_path
 from shardtools.sources import Source
 from shardtools.storage import Storage
 from shardtools.writing.labels import KnownLabels

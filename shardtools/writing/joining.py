@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 from shardtools.dataset import replace_part
 from shardtools.hashes import stream_digest
 from shardtools.manifest import Part, ShardFile, decode_part
-from shardtools.shards import join_betons, joined_path, open_beton, shard_path
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import join_betons, joined_path, open_beton, parse_part_path, shard_path
 from shardtools.storage import Storage
 
 

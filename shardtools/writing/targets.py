@@ -20,14 +20,13 @@ from shardtools.dataset import (
     commit_dataset,
     current_commit,
     discard_append,
+    list_parts,
     store_plan_file,
 )
-from shardtools.dataset.opening import list_parts
 from shardtools.errors import DatasetError, NotFoundError, OptionError, SourceError
 from shardtools.hashes import hash_texts
 from shardtools.manifest import digest
-from shardtools.shards import joined_path
-from shardtools.shards.names import parse_part_path, part_path
+from shardtools.shards import joined_path, parse_part_path, part_path
 from shardtools.sources import Source
 from shardtools.storage import Storage, open_storage
 from shardtools.writing.job import Job, make_job, plan_file, plan_tasks

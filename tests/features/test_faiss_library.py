@@ -13,17 +13,17 @@ import pytest
 
 import shardtools
 from shardtools import cli
-from shardtools.audits.duplicates import NearOptions, near, near_pairs
+from shardtools.audits.duplicates import NearOptions, near, near_pairs, open_feature_tables
 from shardtools.errors import OptionError, RunError
 from shardtools.features import FeatureStore
-from shardtools.features.neighbors import IndexOptions, build_index, open_embeddings
+from shardtools.features.neighbors import IndexOptions, build_index
 from tests.helpers.feature_datasets import clusters, make_labeled, with_features
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 
 NUM_ROWS = 60
 PACKAGE = Path(shardtools.__file__).parent
-DOOR = PACKAGE / "index" / "faiss_library.py"
+DOOR = PACKAGE / "features" / "neighbors" / "faiss_library.py"
 MESSAGE = (
     "shardtools: an index of kind ivf, ivf-pq or hnsw needs FAISS, which cannot be imported (import of faiss halted; "
     "None in sys.modules): pip install 'shardtools[audit]', or faiss-gpu; or search exactly (index --kind flat, "
@@ -123,9 +123,9 @@ def test_what_needs_faiss_says_so_before_it_does_anything(
 
 def test_auto_needs_faiss_where_rows_are_many(store: FeatureStore, no_faiss: None) -> None:
     told: list[str] = []
-    open_embeddings([store.dataset], NearOptions(exact_rows=NUM_ROWS), told.append)
+    open_feature_tables([store.dataset], NearOptions(exact_rows=NUM_ROWS), told.append)
     with pytest.raises(RunError, match=r"pip install 'shardtools\[audit\]'"):
-        open_embeddings([store.dataset], NearOptions(exact_rows=NUM_ROWS - 1), told.append)
+        open_feature_tables([store.dataset], NearOptions(exact_rows=NUM_ROWS - 1), told.append)
     with pytest.raises(RunError, match=r"pip install 'shardtools\[audit\]'"):
         near_pairs([store], 0.9, exact_rows=NUM_ROWS - 1, report=told.append)
     assert told == []

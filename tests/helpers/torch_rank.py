@@ -1,12 +1,14 @@
-"""One process of a distributed run: leaves what it got where the test finds it.
+"""Two processes of a distributed run, forked by one that imports torch once; they leave what they got for the test.
 
-torchrun --nproc-per-node 2 tests/helpers/torch_rank.py DATASET FOLDER
+python -m tests.helpers.torch_rank DATASET FOLDER
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from shardtools.pipelines.batches.torch_batches import TorchBatches
 from tests.helpers.loader_datasets import options
 
 
-def main(dataset: str, folder: Path) -> None:
+def main(rank: int, dataset: str, folder: Path) -> None:
+    # What torchrun sets for each rank.
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.distributed.init_process_group("gloo")
-    rank = torch.distributed.get_rank()
     batches = TorchBatches(options(dataset, last="short"))
     taken = []
     for images, labels in itertools.islice(batches, 4):
@@ -31,4 +34,10 @@ def main(dataset: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    context = multiprocessing.get_context("fork")
+    ranks = [context.Process(target=main, args=(rank, sys.argv[1], Path(sys.argv[2]))) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    sys.exit(max(abs(process.exitcode or 0) for process in ranks))

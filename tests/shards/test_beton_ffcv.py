@@ -190,12 +190,15 @@ def test_ffcv_opens_what_the_command_writes(tmp_path: Path, ffcv: ProcessPoolExe
     source = write_files(tmp_path / "photos", photos | {"class0/cut.jpg": jpeg(3)[:-60]})
     options = SourceOptions(source=str(source))
     out = tmp_path / "out"
-    write_in_process(WriteOptions(source=options, out=str(out), layout="beton", one_file=one_file, samples_per_shard=7))
+    write_in_process(
+        WriteOptions(source=options, out=str(out), layout="beton", one_file=one_file, samples_per_shard=12)
+    )
     files = sorted((out / "shards").iterdir())
     found = [sample for path in files for sample in ffcv.submit(ffcv_peer.read_all, str(path), True).result()]
 
     rows = [row for table in open_dataset(out).tables() for row in table.to_pylist() if row["shard"]]
-    assert len(files) == (1 if one_file else 4) and len(found) == len(rows) == 23
+    # FFCV compiles its pipeline for each file, in a second and more: two are several.
+    assert len(files) == (1 if one_file else 2) and len(found) == len(rows) == 23
     for (image, label), row in zip(found, rows, strict=True):
         number = int(row["key"].rpartition("_")[2])
         assert_close(image, jpeg(number))

@@ -33,11 +33,11 @@ from shardtools.execution import (
     die_with_parent,
     failure,
     ignore,
+    importing,
     open_channel,
     stop_on_sigterm,
 )
-from shardtools.generation import GenerateOptions, begin, prepare
-from shardtools.generation.launch import commit_if_whole
+from shardtools.generation import GenerateOptions, begin, commit_if_whole, prepare
 from shardtools.pipelines.studies.imagenet_sd.cells import (
     BATCH_SIZE,
     NUM_CLASSES,
@@ -53,10 +53,9 @@ from shardtools.pipelines.studies.imagenet_sd.cells import (
     photographs,
 )
 from shardtools.storage import open_storage
+from shardtools.training import TrainOptions, load_recipe
 from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.metrics import read_metrics
-from shardtools.training.options import TrainOptions
-from shardtools.training.recipes import load_recipe
 
 _OPTIONAL = "pandas"
 """DuckDB imports it at the first query, where it is installed: seconds in every fork otherwise."""
@@ -319,9 +318,10 @@ def workers_main(parent_pid: int) -> None:
     report = open_channel()
     work: Work = pickle.load(sys.stdin.buffer)
     # Once, before the first fork, so that all tasks share the memory and the seconds that this takes.
-    _preload()
-    if importlib.util.find_spec(_OPTIONAL) is not None:
-        importlib.import_module(_OPTIONAL)
+    with importing():
+        _preload()
+        if importlib.util.find_spec(_OPTIONAL) is not None:
+            importlib.import_module(_OPTIONAL)
     pool = Pool(
         num_processes=work.options.processes,
         run=lambda task: run_task(work.options, task, report, stop),

@@ -25,10 +25,16 @@ from shardtools.audits.duplicates.hamming import PositionPairs
 from shardtools.audits.duplicates.near_options import EXACT_ROWS, NearOptions
 from shardtools.errors import AccessError, OptionError
 from shardtools.features import FeatureStore, check_same_encoder, only_features, open_features
-from shardtools.features.neighbors import faiss_library
-from shardtools.features.neighbors.neighbors import Int64s
-from shardtools.features.neighbors.options import KINDS, IndexOptions, index_path
-from shardtools.features.neighbors.vector_index import VectorIndex, build_index, open_index
+from shardtools.features.neighbors import (
+    KINDS,
+    IndexOptions,
+    Int64s,
+    VectorIndex,
+    build_index,
+    faiss_library,
+    index_path,
+    open_index,
+)
 
 MOST_NEIGHBORS = 1024
 """Neighbours of a row that are asked for at most: FAISS on a GPU gives 2048."""

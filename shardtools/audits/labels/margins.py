@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from shardtools.arrays import Float64s, Int64s, to_numpy
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError
-from shardtools.overlays import Overlay
-from shardtools.overlays.checking import KeyChecker
+from shardtools.overlays import KeyChecker, Overlay
 
 _DRAW = "draw"
 _WHOLE = ("int", "uint")

@@ -13,7 +13,7 @@ from typing import Any
 from shardtools.audits.labels.scores import AuditOptions
 from shardtools.errors import OptionError
 from shardtools.options import option, same
-from shardtools.overlays.overlay_file import check_name
+from shardtools.overlays import check_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,7 @@ from shardtools.audits.labels.tables import most_suspect, noise_table
 from shardtools.errors import OptionError
 from shardtools.features import FeatureStore, only_features, open_features
 from shardtools.manifest import digest
-from shardtools.overlays import Overlay, OverlayWriter, open_overlay, open_overlay_at
-from shardtools.overlays.writer import ROWS_PER_PART
+from shardtools.overlays import ROWS_PER_PART, Overlay, OverlayWriter, open_overlay, open_overlay_at
 
 MADE_BY = "shardtools audit"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from shardtools.errors import OptionError
 from shardtools.options import option
-from shardtools.overlays.overlay_file import check_name
+from shardtools.overlays import check_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from shardtools.arrays import Float32s, Int64s
 from shardtools.features import FeatureStore
+from shardtools.features.neighbors import prepared
 from shardtools.features.neighbors.exact import Table
-from shardtools.features.neighbors.neighbors import prepared
 
 _ROWS_PER_BLOCK = 1024
 

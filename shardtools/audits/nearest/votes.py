@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardtools.arrays import Float32s, Int64s
-from shardtools.features.neighbors.neighbors import NO_ROW
+from shardtools.features.neighbors import NO_ROW
 
 _ROWS_PER_BLOCK = 4096
 

@@ -41,8 +41,7 @@ from shardtools.loader.crops.decoding import BatchDecoder
 from shardtools.loader.reading.batch import RawBatch
 from shardtools.loader.reading.options import ReadOptions
 from shardtools.loader.reading.reader import BatchReader
-from shardtools.overlays import Overlay, OverlayInfo, OverlayWriter, find_overlay, fits, open_overlay_at
-from shardtools.overlays.overlay_file import OVERLAY_FILE
+from shardtools.overlays import OVERLAY_FILE, Overlay, OverlayInfo, OverlayWriter, find_overlay, fits, open_overlay_at
 from shardtools.storage import open_storage, read_ahead
 
 _IMAGES_AT_A_TIME = 8

@@ -8,7 +8,8 @@ from shardtools.on_demand import on_demand
 if TYPE_CHECKING:
     from shardtools.features.neighbors.exact import knn_graph, recall, search_exact
     from shardtools.features.neighbors.graph import neighbor_graph
-    from shardtools.features.neighbors.neighbors import NO_ROW, Neighbors
+    from shardtools.features.neighbors.neighbors import NO_ROW, Int64s, Neighbors, prepared
+    from shardtools.features.neighbors.options import index_path
     from shardtools.features.neighbors.vector_index import VectorIndex, build_index, open_index
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -20,12 +21,15 @@ __all__ = [
     "NO_ROW",
     "IndexInfo",
     "IndexOptions",
+    "Int64s",
     "Neighbors",
     "VectorIndex",
     "build_index",
+    "index_path",
     "knn_graph",
     "neighbor_graph",
     "open_index",
+    "prepared",
     "recall",
     "search_exact",
 ]

@@ -25,7 +25,7 @@ from shardtools.generation.plan.options import (
 from shardtools.generation.plan.seeds import MAX_REPLICAS
 from shardtools.options import check_options, option, option_of
 from shardtools.prompts import PromptOptions, parse_template
-from shardtools.shards.names import check_split
+from shardtools.shards import check_split
 from shardtools.taxonomy import ImageClass
 
 TEMPLATE_SETTING = "prompt"

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.decode import ColorOperation, Colors, center_windows, whole_crops
-from shardtools.decode.options import MAX_SIDE
+from shardtools.decode import MAX_SIDE, ColorOperation, Colors, center_windows, whole_crops
 from shardtools.loader.augmentation import (
     CropOptions,
     MultiCropOptions,

@@ -25,8 +25,7 @@ from pathlib import Path
 
 from shardtools.errors import StorageError
 from shardtools.loader.reading.local import MappedFile
-from shardtools.storage.local import explained
-from shardtools.storage.process import is_running, this_process
+from shardtools.storage import explained, is_running, this_process
 
 FOLDER_NAME = "shardtools-cache"
 _ABOUT = {"format": "shardtools-cache", "version": 1}

@@ -26,7 +26,7 @@ from shardtools.loader.reading.batch import Slots, address_of
 from shardtools.loader.reading.integrity import digest_reason
 from shardtools.loader.reading.ranges import distinct
 from shardtools.loader.table.samples import SampleTable
-from shardtools.storage.local import explained
+from shardtools.storage import explained
 
 _MAX_MAPS = 4096
 """Files that stay mapped, beside those of batches on their way; the system allows 65,530 maps a process."""

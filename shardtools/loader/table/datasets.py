@@ -26,8 +26,7 @@ from shardtools.errors import DatasetError, NotFoundError, OptionError, StorageE
 from shardtools.loader.randomness import hash_keys
 from shardtools.loader.table.samples import NO_CLASS, TABLE_VERSION, SampleTable, TableWriter
 from shardtools.sample import STATUS_OK
-from shardtools.shards import IMAGEFOLDER
-from shardtools.shards.names import parse_part_path
+from shardtools.shards import IMAGEFOLDER, parse_part_path
 
 _REPEATED_COLUMNS = ["split", "status", "shard", "image_format"]
 _COLUMNS = [

@@ -29,8 +29,7 @@ from shardtools.shards.beton.format import (
     FieldType,
     pointers,
 )
-from shardtools.storage import Storage
-from shardtools.storage.local import explained
+from shardtools.storage import Storage, explained
 
 ROWS_TOGETHER = 1 << 18
 """Rows of a table that pass through memory together."""

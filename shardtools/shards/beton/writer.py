@@ -34,7 +34,7 @@ from shardtools.shards.beton.format import (
     row_dtype,
 )
 from shardtools.shards.encoder import ShardEncoder, ShardSample
-from shardtools.storage.local import explained
+from shardtools.storage import explained
 
 IMAGE_FIELD = "image"
 LABEL_FIELD = "label"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from shardtools.errors import SourceError
+from shardtools.shards import Beton
 from shardtools.shards.beton.format import (
     ARRAY_TYPES,
     MODE_RAW,
@@ -24,7 +25,6 @@ from shardtools.shards.beton.format import (
     FieldType,
     array_form,
 )
-from shardtools.shards.beton.reader import Beton
 from shardtools.shards.beton.writer import JSON_FIELD, KEY_FIELD, NO_JSON
 from shardtools.sources.image.check import IMAGE_EXTENSIONS
 from shardtools.sources.image.png import encode_rgb_png

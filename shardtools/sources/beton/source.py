@@ -22,9 +22,8 @@ import numpy.typing as npt
 
 from shardtools.errors import SourceError
 from shardtools.sample import Sample
-from shardtools.shards import check_key
+from shardtools.shards import Beton, check_key, open_beton
 from shardtools.shards.beton.format import ARRAY_TYPES, MODE_RAW, SCALAR_TYPES, FieldType
-from shardtools.shards.beton.reader import Beton, open_beton
 from shardtools.shards.beton.tables import Table
 from shardtools.shards.beton.writer import JSON_FIELD, KEY_FIELD, NO_LABEL
 from shardtools.sources.base import Source

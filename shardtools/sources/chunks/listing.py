@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardtools.errors import NotFoundError, OptionError, SourceError, first_line
-from shardtools.shards.names import check_key, check_split
+from shardtools.shards import check_key, check_split
 from shardtools.sources.chunks.columns import find_roles
 from shardtools.sources.chunks.files import ChunkFile, Column, column_values
 from shardtools.sources.chunks.opening import open_chunk

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from shardtools.errors import SourceError
-from shardtools.shards.names import check_split
+from shardtools.shards import check_split
 from shardtools.sources.image.check import IMAGE_EXTENSIONS, extension_of
 from shardtools.sources.labels import label_folders, labels_digest
 from shardtools.sources.listing import Listing, ListingBuilder

@@ -109,15 +109,16 @@ def test_the_same_command_goes_on_after_a_kill(
 def test_torchrun_starts_two_processes_of_one_run(
     start: Callable[..., subprocess.Popen[str]], dataset: str, tmp_path: Path
 ) -> None:
-    _train, *rest = words(dataset, tmp_path)
     run = start(
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "shardtools.pipelines.train.job", *rest),
+        *("-m", "shardtools", *words(dataset, tmp_path), "--json"),
     )
     wait_for(run, lambda: (tmp_path / "metrics.jsonl").exists())
     with pytest.raises(DatasetBusyError, match="another run"):
         acquire(open_storage(tmp_path), purpose="test")
-    _output, errors = run.communicate(timeout=WAIT_SECONDS)
+    output, errors = run.communicate(timeout=WAIT_SECONDS)
     assert run.returncode == 0, errors
+    # Of two ranks one prints.
+    assert json.loads(output)["epochs"] == EPOCHS
     assert "on 2 processes (cpu" in errors
     assert_whole(tmp_path, 2)

@@ -142,8 +142,11 @@ def stored_options(out: Path) -> StudyOptions:
     names = {one.name for one in fields(StudyOptions)} - {"out", "seeds"}
     try:
         found = json.loads(path.read_bytes())
-        values = {name: tuple(one) if isinstance(one, list) else one for name, one in found.items() if name in names}
-        return StudyOptions(out=str(out), seeds=1 + max(line["seed"] for line in results), **values)
+        values: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in found.items() if name in names
+        }
+        values |= {"out": str(out), "seeds": 1 + max(line["seed"] for line in results)}
+        return StudyOptions(**values)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{path}: expected a study's settings, found {first_line(error)}: restore the file"

@@ -14,7 +14,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError, first_line
 from shardtools.pipelines.studies.imagenet_sd.cells import StudyOptions
 from shardtools.storage import Storage
@@ -76,7 +75,7 @@ def read_results(out: Path) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, text in enumerate(lines, start=1):
         try:
-            line = read_json(text)
+            line = json.loads(text)
             name = line["cell"]
             sound = name not in found and all(key in line for key in (*_GROUP, "seed", "top1", "test_images"))
         except (ValueError, TypeError, KeyError):
@@ -108,7 +107,7 @@ def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
     """
     wanted = options.settings()
     try:
-        found = read_json(storage.read(SETTINGS_FILE))
+        found = json.loads(storage.read(SETTINGS_FILE))
     except NotFoundError:
         storage.write(SETTINGS_FILE, (json.dumps(wanted, indent=1) + "\n").encode())
         return
@@ -146,7 +145,8 @@ def stored_options(out: Path) -> StudyOptions:
         values: dict[str, Any] = {
             name: tuple(one) if isinstance(one, list) else one for name, one in found.items() if name in names
         }
-        return StudyOptions(out=str(out), seeds=1 + max(line["seed"] for line in results), **values)
+        values |= {"out": str(out), "seeds": 1 + max(line["seed"] for line in results)}
+        return StudyOptions(**values)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{path}: expected a study's settings, found {first_line(error)}: restore the file"

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from shardtools.arrays import Float32s, Int64s, to_numpy
 from shardtools.audits.labels.rows import AuditRows
-from shardtools.audits.labels.scores.checking import check_probabilities
+from shardtools.audits.labels.scores import check_probabilities
 from shardtools.errors import DatasetError, OptionError
 from shardtools.features import KeyedRows, RowsFile
 

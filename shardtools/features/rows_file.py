@@ -140,7 +140,7 @@ def _read_parquet(content: bytes, address: str) -> tuple[pa.Array, npt.NDArray[A
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _read_lists(column: pa.ChunkedArray, address: str) -> npt.NDArray[Any]:

@@ -43,6 +43,7 @@ index search data --features own --key s0001
 index graph data --features own -k 3
 nearest data --features own
 audit data --features own
+analyze data --features own
 quality data
 duplicates data
 duplicates data --kind embedding --features own --min-similarity 0.99 --replace

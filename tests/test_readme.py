@@ -24,6 +24,7 @@ import shardtools.generation
 import shardtools.training
 from shardtools import cli
 from shardtools.curation import encode_edits
+from shardtools.dataset.contents import Contents
 from shardtools.execution import Launch, ignore
 from shardtools.extras import EXTRAS
 from shardtools.features import launch as features_launch
@@ -123,6 +124,9 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             plan_id="",
             num_rows=plan.num_rows,
             num_images=plan.num_rows,
+            splits={"train": plan.num_rows},
+            statuses={"ok": plan.num_rows},
+            contents=Contents(num_classes=0, class_names=(), num_unlabeled=0, rejected=(), folder_order=None),
             num_made=0,
             seconds=1.0,
             num_processes=0,
@@ -176,7 +180,8 @@ def _check_pip(words: list[str]) -> None:
 
 def _check_python(words: list[str]) -> None:
     assert " ".join(words).startswith(STUDY)
-    assert parse_study(words[3:]).seeds
+    options, _ = parse_study(words[3:])
+    assert options.seeds
 
 
 def test_the_program_runs_as_it_stands(

@@ -255,6 +255,9 @@ def label_members(sample: Sample) -> dict[str, bytes]:
     """`cls` (ASCII integer) and `json` (the label and the provenance, keys sorted) as WebDataset readers want them."""
     facts = {"key": sample.key, "wnid": sample.wnid, "class_index": sample.class_index, "source": sample.source}
     facts |= {name: value for name, value in sample.provenance.items() if value is not None}
+    if sample.reason is not None:
+        # An image with a remark: a lost part is read back from here.
+        facts["reason"] = sample.reason
     members = {"json": json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()}
     if sample.class_index is not None:
         members["cls"] = str(sample.class_index).encode()

@@ -165,6 +165,7 @@ def _row(storage: Storage, shard: ShardFile, split: str, index: int, sample: Tar
         "label_source": "prompt",
         "source": facts["source"],
         "status": STATUS_OK,
+        "reason": facts.get("reason"),
         **{name: facts.get(name) for name in GENERATED_COLUMNS},
     }
 

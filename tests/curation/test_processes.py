@@ -111,10 +111,13 @@ def test_sigterm_finishes_the_part_in_hand_and_one_run_holds_the_place(
 ) -> None:
     out = tmp_path / "out"
     process = start(parent, out, 1)
-    while process.poll() is None and num_parts(out) < 2:
+    # While its processes start: the parts themselves take no time.
+    while process.poll() is None and not list(out.glob("lease/*")):
         time.sleep(0.002)
     with pytest.raises(DatasetBusyError, match="is being written by another run"):
         apply_here(parent, VIEW, out)
+    while process.poll() is None and num_parts(out) < 2:
+        time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
 

@@ -97,7 +97,6 @@ def contents(url: str) -> dict[Path, bytes]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("index", "build", "DATASET"),
         ("index", "build", "DATASET", "--kind", "ivf"),
         ("index", "build", "DATASET", "--kind", "hnsw", "--device", "cuda"),
         ("index", "search", "DATASET", "--key", "s0001"),

@@ -72,7 +72,7 @@ def run(*words: str, environment: dict[str, str] | None = None, cwd: Path | None
     """
     process = command(*words, environment=environment, cwd=cwd)
     output, errors = process.communicate()
-    said = [line for line in errors.splitlines(keepends=True) if not line.endswith(" so far\n")]
+    said = [line for line in errors.splitlines(keepends=True) if not line.endswith((" so far\n", " left\n"))]
     return process.returncode, output, "".join(said)
 
 

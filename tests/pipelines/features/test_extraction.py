@@ -102,10 +102,10 @@ def test_an_image_file_finds_its_own_sample(dataset: str, whole: Extraction, tmp
     assert search_exact(store, found, 1).rows[:, 0].tolist() == [5, 60]
     with pytest.raises(SourceError, match="expected an image that decodes, found not an image"):
         image_features(store, [__file__])
+    # Its middle is taken: resized as a whole it would be 160,000 pixels wide.
     thin = tmp_path / "thin.png"
     Image.new("RGB", (5000, 1)).save(thin)
-    with pytest.raises(SourceError, match="found one of 5000 x 1 pixels, which cannot be cropped to 32"):
-        image_features(store, [str(thin)])
+    assert np.isfinite(image_features(store, [str(thin)])).all()
     with pytest.raises(PlanMismatchError, match=r"resnet-micro are of another encoder than .*: weights_sha256 is"):
         torch.manual_seed(5)
         save_file(make_encoder("resnet-micro").network.state_dict(), tmp_path / "other.safetensors")

@@ -259,7 +259,7 @@ def test_a_folder_that_lacks_files_is_refused(tmp_path: Path) -> None:
     weights = folder / "model.safetensors"
     state = load_file(weights)
     save_file({n: t for n, t in state.items() if n != "visual_projection.weight"}, weights, metadata={"format": "pt"})
-    with pytest.raises(OptionError, match=r"lacks 1 weights of CLIPModel \(visual_projection.weight, \.\.\.\)"):
+    with pytest.raises(OptionError, match=r"lacks 1 weight of CLIPModel \(visual_projection.weight, \.\.\.\)"):
         load_text_encoder(str(folder))
     weights.write_bytes(b"no weights")
     with pytest.raises(OptionError, match=r"cannot be loaded as a network of transformers \("):

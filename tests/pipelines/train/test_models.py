@@ -155,9 +155,9 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
 
     refused("expected a local file, found none")
     save_file({name: tensor for name, tensor in state.items() if name != "stem.weight"}, path)
-    refused("the file lacks 1 tensors, first stem.weight")
+    refused("the file lacks 1 tensor, first stem.weight")
     save_file(state | {"stages.9.weight": torch.zeros(1)}, path)
-    refused("has, beyond those of the network, 1 tensors, first stages.9.weight")
+    refused("has, beyond those of the network, 1 tensor, first stages.9.weight")
     save_file(state | {"stem.weight": torch.zeros(32, 1, 3, 3)}, path)
     refused(r"stem.weight is \[32, 3, 3, 3\] in the network, found \[32, 1, 3, 3\]")
     path.write_bytes(b"nothing of the kind")

@@ -7,16 +7,18 @@
 
 namespace shardtools {
 
-// What lies beyond the border: the outermost value again, or the field mirrored, the outermost value twice.
-enum class Border { kRepeated, kMirrored };
+// What lies beyond the border: the outermost value again; the field mirrored, the outermost value twice; or mirrored with
+// the outermost value once.
+enum class Border { kRepeated, kMirrored, kMirroredOnce };
 
 // Index of what lies at `i`, which may be beyond [0, size).
 inline int inside(int i, int size, Border border) {
     if (i >= 0 && i < size) return i;
-    if (border == Border::kRepeated) return i < 0 ? 0 : size - 1;
-    const int period = 2 * size;
+    if (border == Border::kRepeated || size == 1) return i < 0 ? 0 : size - 1;
+    const int period = border == Border::kMirrored ? 2 * size : 2 * size - 2;
     const int folded = ((i % period) + period) % period;
-    return folded < size ? folded : period - 1 - folded;
+    if (folded < size) return folded;
+    return border == Border::kMirrored ? period - 1 - folded : period - folded;
 }
 
 // Rows are read and written in steps of that many values.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from shardtools.errors import OptionError
-from shardtools.evaluation.metrics.corruption import mean_corruption_error, mean_error
+from shardtools.evaluation.metrics import mean_corruption_error, mean_error
 from shardtools.evaluation.published import read_rows, robustbench_errors
 from shardtools.evaluation.results.result import Result
 

@@ -16,7 +16,6 @@ from shardtools.cli import main
 from shardtools.corruption import CORRUPTION_SETS, CorruptOptions, corrupt, open_corrupted, sample_seed
 from shardtools.corruption.source import CorruptedSource
 from shardtools.errors import OptionError, SourceError
-from shardtools.sources import SourceOptions
 from shardtools.sql import query
 from shardtools.verify import verify
 from shardtools.writing import WriteOptions

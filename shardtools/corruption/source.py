@@ -151,7 +151,7 @@ def open_corrupted(pictures: Source, options: CorruptOptions) -> CorruptedSource
         kind=CORRUPTED,
         storage=pictures.storage,
         splits={split: count * num_variants for split, count in pictures.splits.items()},
-        settings={**pictures.settings, CORRUPTED: asdict(options) | {"variants": options.variants}},
+        settings={**pictures.settings, **_settings(options)},
         parent=pictures.parent,
         notes=pictures.notes,
         pictures=pictures,
@@ -162,6 +162,13 @@ def open_corrupted(pictures: Source, options: CorruptOptions) -> CorruptedSource
 def copy_key(key: str, corruption: str, severity: int) -> str:
     """The key of a corrupted copy."""
     return f"{key}-{corruption}-{severity}"
+
+
+def _settings(options: CorruptOptions) -> dict[str, Any]:
+    """What decides on the copies, under names of their own, so that a plan that differs is refused by name."""
+    free = ("corruption_set", "corruptions", "severities")
+    named = {f"corrupt_{name}": value for name, value in asdict(options).items() if name not in free}
+    return {**named, "corruptions": [f"{name} {severity}" for name, severity in options.variants]}
 
 
 def _facts(pixels: UInt8s, *, is_png: bool) -> dict[str, Any]:

@@ -43,6 +43,84 @@ _ALL = (
         meaning="standard deviation",
         parameters=_singles(0.08, 0.12, 0.18, 0.26, 0.38),
     ),
+    Corruption(
+        name="snow",
+        group="weather",
+        meaning="mean, deviation, enlargement and threshold of the flakes, radius and sigma of their fall, share kept",
+        parameters=(
+            (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+            (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+            (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+            (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+            (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+        ),
+    ),
+    Corruption(
+        name="frost",
+        group="weather",
+        meaning="shares of the image and of the picture of frost",
+        parameters=((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+    ),
+    Corruption(
+        name="fog",
+        group="weather",
+        meaning="thickness, decay of the cloud's detail",
+        parameters=((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+    ),
+    Corruption(
+        name="brightness",
+        group="weather",
+        meaning="added to the value of hue, saturation and value",
+        parameters=_singles(0.1, 0.2, 0.3, 0.4, 0.5),
+    ),
+    Corruption(
+        name="contrast",
+        group="digital",
+        meaning="share of the difference from the channel's mean",
+        parameters=_singles(0.4, 0.3, 0.2, 0.1, 0.05),
+    ),
+    Corruption(
+        name="elastic_transform",
+        group="digital",
+        meaning="factor of the displacements, sigma of their smoothing, how far three points move; of 224 pixels",
+        parameters=(
+            (488, 170.8, 24.4),
+            (488, 19.52, 48.8),
+            (12.2, 2.44, 4.88),
+            (17.08, 2.44, 4.88),
+            (29.28, 2.44, 4.88),
+        ),
+    ),
+    Corruption(
+        name="pixelate",
+        group="digital",
+        meaning="share of each side",
+        parameters=_singles(0.6, 0.5, 0.4, 0.3, 0.25),
+    ),
+    Corruption(
+        name="jpeg_compression",
+        group="digital",
+        meaning="quality, 1 to 100",
+        parameters=_singles(25, 18, 15, 10, 7),
+    ),
+    Corruption(
+        name="spatter",
+        group="extra",
+        meaning="mean, deviation, sigma and threshold of the liquid, strength or sigma, 0 for water or 1 for mud",
+        parameters=(
+            (0.65, 0.3, 4, 0.69, 0.6, 0),
+            (0.65, 0.3, 3, 0.68, 0.6, 0),
+            (0.65, 0.3, 2, 0.68, 0.5, 0),
+            (0.65, 0.3, 1, 0.65, 1.5, 1),
+            (0.67, 0.4, 1, 0.65, 1.5, 1),
+        ),
+    ),
+    Corruption(
+        name="saturate",
+        group="extra",
+        meaning="factor and addend of the saturation",
+        parameters=((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+    ),
 )
 
 CORRUPTIONS: dict[str, Corruption] = {corruption.name: corruption for corruption in _ALL}

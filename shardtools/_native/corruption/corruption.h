@@ -28,6 +28,16 @@ struct Task {
 
 // A family a file: noise.cpp, ...
 void gaussian_noise(const Task& task);
+void snow(const Task& task);
+void frost(const Task& task);
+void fog(const Task& task);
+void brightness(const Task& task);
+void contrast(const Task& task);
+void elastic_transform(const Task& task);
+void pixelate(const Task& task);
+void jpeg_compression(const Task& task);
+void spatter(const Task& task);
+void saturate(const Task& task);
 
 struct Entry {
     const char* name;

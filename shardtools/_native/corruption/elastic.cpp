@@ -32,12 +32,17 @@ int mirrored_once(int i, int size) {
 
 int mirrored_twice(int i, int size) { return inside(i, size, Border::kMirrored); }
 
+// std::floor is a call on processors of before SSE 4.1.
+SHARDTOOLS_INLINE inline int floor_of(float value) {
+    const int cut = static_cast<int>(value);
+    return cut - (value < static_cast<float>(cut) ? 1 : 0);
+}
+
 // The value between four pixels; `beyond` says which pixel stands for one beyond the border.
 template <int (*beyond)(int, int)>
 SHARDTOOLS_INLINE inline Quad sample(const Sheet& sheet, float y, float x) {
-    const float top = std::floor(y), left = std::floor(x);
-    const float down = y - top, right = x - left;
-    const int row = static_cast<int>(top), column = static_cast<int>(left);
+    const int row = floor_of(y), column = floor_of(x);
+    const float down = y - static_cast<float>(row), right = x - static_cast<float>(column);
     const Quad* pixels[4];
     if (row >= 0 && row + 1 < sheet.height && column >= 0 && column + 1 < sheet.width) {
         pixels[0] = sheet.pixels + static_cast<ptrdiff_t>(row) * sheet.width + column;
@@ -113,9 +118,9 @@ Waves waves_of(int size, double sigma, Scratch& scratch) {
     float* values = scratch.take<float>(stride * static_cast<size_t>(most));
     for (int wave = 0; wave < most; wave++) {
         const double turn = kPi * wave / size;
-        double left = 0;
-        for (int i = -kernel.radius; i <= kernel.radius; i++)
-            left += static_cast<double>(kernel.weights[kernel.radius + i]) * cosine(turn * i);
+        double left = static_cast<double>(kernel.weights[kernel.radius]);
+        for (int i = 1; i <= kernel.radius; i++)
+            left += 2 * static_cast<double>(kernel.weights[kernel.radius + i]) * cosine(turn * i);
         const double scale = left * std::sqrt((wave == 0 ? 1.0 : 2.0) / size);
         float* row = values + static_cast<size_t>(wave) * stride;
         for (int i = 0; i < size; i++) row[i] = static_cast<float>(scale * cosine(turn * (i + 0.5)));
@@ -126,8 +131,7 @@ Waves waves_of(int size, double sigma, Scratch& scratch) {
 
 // The same where the kernel is wide: a kernel over mirrored noise multiplies each of its cosine waves by a number, and
 // all but the longest vanish. A wave of the noise is the sum of so many numbers that it is normal.
-void draw_smooth(const Task& task, double sigma, float* field) {
-    const Waves down = waves_of(task.height, sigma, task.scratch), across = waves_of(task.width, sigma, task.scratch);
+void draw_smooth(const Task& task, const Waves& down, const Waves& across, float* field) {
     const size_t count = static_cast<size_t>(down.count) * static_cast<size_t>(across.count);
     float* strengths = task.scratch.take<float>(Random::rounded(count));
     task.random.normals(strengths, count);
@@ -152,15 +156,25 @@ void draw_smooth(const Task& task, double sigma, float* field) {
 // A kernel of that sigma or more is wide.
 constexpr double kWide = 8;
 
-float* draw_displacements(const Task& task, double alpha, double sigma) {
-    float* field = task.scratch.take<float>(Random::rounded(task.num_pixels()));
-    if (sigma < kWide)
-        draw_rough(task, sigma, field);
-    else
-        draw_smooth(task, sigma, field);
+// Displacements down and to the right.
+struct Displacements {
+    float *down, *right;
+};
+
+Displacements draw_displacements(const Task& task, double alpha, double sigma) {
+    const Displacements fields{task.scratch.take<float>(Random::rounded(task.num_pixels())),
+                               task.scratch.take<float>(Random::rounded(task.num_pixels()))};
+    if (sigma < kWide) {
+        for (float* field : {fields.down, fields.right}) draw_rough(task, sigma, field);
+    } else {
+        const Waves down = waves_of(task.height, sigma, task.scratch);
+        const Waves across = task.width == task.height ? down : waves_of(task.width, sigma, task.scratch);
+        for (float* field : {fields.down, fields.right}) draw_smooth(task, down, across, field);
+    }
     const float scale = static_cast<float>(alpha);
-    for (size_t i = 0; i < task.num_pixels(); i++) field[i] *= scale;
-    return field;
+    for (float* field : {fields.down, fields.right})
+        for (size_t i = 0; i < task.num_pixels(); i++) field[i] *= scale;
+    return fields;
 }
 
 Sheet make_sheet(const Task& task) {
@@ -175,29 +189,34 @@ void elastic_transform(const Task& task) {
     const double share = std::min(task.height, task.width) / kPublishedSide;
     const Affine affine = draw_affine(task, task.parameters[2] * share);
     const double sigma = task.parameters[1] * share, alpha = task.parameters[0] * share * share;
-    const float* down = draw_displacements(task, alpha, sigma);
-    const float* right = draw_displacements(task, alpha, sigma);
+    const Displacements moved = draw_displacements(task, alpha, sigma);
     const Sheet input = make_sheet(task), drawn = make_sheet(task);
     for (size_t i = 0; i < task.num_pixels(); i++) {
         const uint8_t* pixel = task.input + 3 * i;
         input.pixels[i] = Quad{static_cast<float>(pixel[0]), static_cast<float>(pixel[1]), static_cast<float>(pixel[2]), 0};
     }
-    for (int y = 0; y < task.height; y++) {
-        Quad* line = drawn.pixels + static_cast<size_t>(y) * static_cast<size_t>(task.width);
-        const double x0 = affine.xy * y + affine.x0, y0 = affine.yy * y + affine.y0;
-        for (int x = 0; x < task.width; x++)
-            line[x] = sample<mirrored_once>(input, static_cast<float>(affine.yx * x + y0),
-                                            static_cast<float>(affine.xx * x + x0));
-    }
-    const float rounding = rounding_of(task.clean);
-    for (int y = 0; y < task.height; y++) {
-        for (int x = 0; x < task.width; x++) {
-            const size_t place = static_cast<size_t>(y) * static_cast<size_t>(task.width) + static_cast<size_t>(x);
-            const Quad value = sample<mirrored_twice>(drawn, static_cast<float>(y) + down[place],
-                                                      static_cast<float>(x) + right[place]);
-            for (size_t channel = 0; channel < 3; channel++) task.output[3 * place + channel] = to_byte(value[channel], rounding);
+    const int height = task.height, width = task.width;
+    wide([=]() SHARDTOOLS_INLINE {
+        for (int y = 0; y < height; y++) {
+            Quad* line = drawn.pixels + static_cast<ptrdiff_t>(y) * width;
+            const double x0 = affine.xy * y + affine.x0, y0 = affine.yy * y + affine.y0;
+            for (int x = 0; x < width; x++)
+                line[x] = sample<mirrored_once>(input, static_cast<float>(affine.yx * x + y0),
+                                                static_cast<float>(affine.xx * x + x0));
         }
-    }
+    });
+    uint8_t* output = task.output;
+    const float rounding = rounding_of(task.clean);
+    wide([=]() SHARDTOOLS_INLINE {
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++) {
+                const size_t place = static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
+                const Quad value = sample<mirrored_twice>(drawn, static_cast<float>(y) + moved.down[place],
+                                                          static_cast<float>(x) + moved.right[place]);
+                for (size_t channel = 0; channel < 3; channel++)
+                    output[3 * place + channel] = to_byte(value[channel], rounding);
+            }
+    });
 }
 
 }  // namespace shardtools

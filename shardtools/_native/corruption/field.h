@@ -7,13 +7,15 @@
 
 namespace shardtools {
 
-// What lies beyond the border: the outermost value again, or the field mirrored, the outermost value twice.
-enum class Border { kRepeated, kMirrored };
+// What lies beyond the border: the outermost value again, the field mirrored (the outermost value twice), or the other
+// side of the field.
+enum class Border { kRepeated, kMirrored, kWrapped };
 
 // Index of what lies at `i`, which may be beyond [0, size).
 inline int inside(int i, int size, Border border) {
     if (i >= 0 && i < size) return i;
     if (border == Border::kRepeated) return i < 0 ? 0 : size - 1;
+    if (border == Border::kWrapped) return ((i % size) + size) % size;
     const int period = 2 * size;
     const int folded = ((i % period) + period) % period;
     return folded < size ? folded : period - 1 - folded;

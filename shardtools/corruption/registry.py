@@ -44,6 +44,42 @@ _ALL = (
         parameters=_singles(0.08, 0.12, 0.18, 0.26, 0.38),
     ),
     Corruption(
+        name="shot_noise",
+        group="noise",
+        meaning="photons of a white pixel",
+        parameters=_singles(60, 25, 12, 5, 3),
+    ),
+    Corruption(
+        name="impulse_noise",
+        group="noise",
+        meaning="share of the values",
+        parameters=_singles(0.03, 0.06, 0.09, 0.17, 0.27),
+    ),
+    Corruption(
+        name="defocus_blur",
+        group="blur",
+        meaning="radius of the disk, sigma of its soft edge",
+        parameters=((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+    ),
+    Corruption(
+        name="glass_blur",
+        group="blur",
+        meaning="sigma, how far a pixel moves, number of passes",
+        parameters=((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+    ),
+    Corruption(
+        name="motion_blur",
+        group="blur",
+        meaning="radius, sigma",
+        parameters=((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+    ),
+    Corruption(
+        name="zoom_blur",
+        group="blur",
+        meaning="number of enlargements, step from one to the next",
+        parameters=((12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)),
+    ),
+    Corruption(
         name="snow",
         group="weather",
         meaning="mean, deviation, enlargement and threshold of the flakes, radius and sigma of their fall, share kept",
@@ -102,6 +138,18 @@ _ALL = (
         group="digital",
         meaning="quality, 1 to 100",
         parameters=_singles(25, 18, 15, 10, 7),
+    ),
+    Corruption(
+        name="speckle_noise",
+        group="extra",
+        meaning="standard deviation, as a share of the value",
+        parameters=_singles(0.15, 0.2, 0.35, 0.45, 0.6),
+    ),
+    Corruption(
+        name="gaussian_blur",
+        group="extra",
+        meaning="sigma",
+        parameters=_singles(1, 2, 3, 4, 6),
     ),
     Corruption(
         name="spatter",

@@ -6,8 +6,11 @@
 #include <memory>
 #include <vector>
 
+<<<<<<< HEAD
 #include "mathematics.h"
 
+=======
+>>>>>>> corr
 namespace shardtools {
 namespace {
 

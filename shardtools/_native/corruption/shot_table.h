@@ -17,7 +17,9 @@ struct ShotTable {
 
     uint8_t draw(uint8_t value, uint32_t word) const {
         const uint32_t entry = entries[(static_cast<size_t>(value) << bits) + (word >> (32 - bits))];
-        return static_cast<uint8_t>((word & 0xFFFFu) < entry >> 16 ? entry >> 8 : entry);
+        // No branch: nobody could predict it.
+        const uint32_t is_first = (word & 0xFFFFu) < entry >> 16;
+        return static_cast<uint8_t>(entry >> (8 * is_first));
     }
 };
 

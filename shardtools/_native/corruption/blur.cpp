@@ -4,11 +4,7 @@
 #include "bytes.h"
 #include "corruption.h"
 #include "filters.h"
-<<<<<<< HEAD
-#include "mathematics.h"
-=======
 #include "curves.h"
->>>>>>> corr
 #include "wide.h"
 
 namespace shardtools {
@@ -79,11 +75,7 @@ void stir(uint32_t* pixels, int32_t* moves, int height, int width, int reach, bo
 void gaussian_blur(const Task& task) {
     const Floats floats = take_floats(task);
     gaussian_blur(floats.input, floats.output, task.height, task.width, 3, task.parameters[0], kTruncate,
-<<<<<<< HEAD
-                  Border::kNearest, task.scratch);
-=======
                   Border::kRepeated, task.scratch);
->>>>>>> corr
     to_bytes(task.output, floats.output, task.num_values(), rounding_of(task.clean));
 }
 
@@ -105,11 +97,7 @@ void glass_blur(const Task& task) {
     int32_t* moves = task.scratch.take<int32_t>(Random::rounded(task.num_pixels()));
     const auto blur = [&] {
         gaussian_blur(floats.input, floats.output, task.height, task.width, 3, task.parameters[0], kTruncate,
-<<<<<<< HEAD
-                      Border::kNearest, task.scratch);
-=======
                       Border::kRepeated, task.scratch);
->>>>>>> corr
     };
     blur();
     pack(pixels, floats.output, task.num_pixels(), rounding_of(task.clean));

@@ -6,39 +6,20 @@
 #include "bytes.h"
 #include "corruption.h"
 #include "filters.h"
-<<<<<<< HEAD
-#include "mathematics.h"
-=======
 #include "curves.h"
->>>>>>> corr
 #include "wide.h"
 
 namespace shardtools {
 namespace {
 
 // The kernel of the published code, [2 reach + 1, 2 reach + 1]: a disk, smoothed within its own square.
-<<<<<<< HEAD
-struct Kernel {
-=======
 struct DiskKernel {
->>>>>>> corr
     int reach;
     std::vector<double> weights;
 
     double& at(int y, int x) { return weights[static_cast<size_t>((y + reach) * (2 * reach + 1) + x + reach)]; }
 };
 
-<<<<<<< HEAD
-Kernel smoothed(Kernel kernel, double sigma, int half, bool is_vertical) {
-    const int size = 2 * kernel.reach + 1;
-    double total = 0;
-    for (int i = -half; i <= half; i++) total += exponential(-0.5 * (i / sigma) * (i / sigma));
-    Kernel out{kernel.reach, std::vector<double>(kernel.weights.size())};
-    for (int y = -kernel.reach; y <= kernel.reach; y++)
-        for (int x = -kernel.reach; x <= kernel.reach; x++)
-            for (int i = -half; i <= half; i++) {
-                const int from = at_border((is_vertical ? y : x) + i + kernel.reach, size, Border::kMirror) - kernel.reach;
-=======
 DiskKernel smoothed(DiskKernel kernel, double sigma, int half, bool is_vertical) {
     const int size = 2 * kernel.reach + 1;
     double total = 0;
@@ -48,22 +29,15 @@ DiskKernel smoothed(DiskKernel kernel, double sigma, int half, bool is_vertical)
         for (int x = -kernel.reach; x <= kernel.reach; x++)
             for (int i = -half; i <= half; i++) {
                 const int from = inside((is_vertical ? y : x) + i + kernel.reach, size, Border::kMirroredOnce) - kernel.reach;
->>>>>>> corr
                 const double weight = exponential(-0.5 * (i / sigma) * (i / sigma)) / total;
                 out.at(y, x) += weight * (is_vertical ? kernel.at(from, x) : kernel.at(y, from));
             }
     return out;
 }
 
-<<<<<<< HEAD
-Kernel make_kernel(int radius, double sigma) {
-    const int reach = radius <= 8 ? 8 : radius, half = radius <= 8 ? 1 : 2;
-    Kernel kernel{reach, std::vector<double>(static_cast<size_t>((2 * reach + 1) * (2 * reach + 1)))};
-=======
 DiskKernel make_kernel(int radius, double sigma) {
     const int reach = radius <= 8 ? 8 : radius, half = radius <= 8 ? 1 : 2;
     DiskKernel kernel{reach, std::vector<double>(static_cast<size_t>((2 * reach + 1) * (2 * reach + 1)))};
->>>>>>> corr
     int inside = 0;
     const auto is_inside = [=](int y, int x) { return x * x + y * y <= radius * radius; };
     for (int y = -reach; y <= reach; y++)
@@ -79,11 +53,7 @@ struct Box {
     float height;
 };
 
-<<<<<<< HEAD
-void list_boxes(std::vector<Box>& boxes, Kernel& kernel, int y) {
-=======
 void list_boxes(std::vector<Box>& boxes, DiskKernel& kernel, int y) {
->>>>>>> corr
     constexpr double kNothing = 1e-9;
     boxes.clear();
     double beyond = 0;
@@ -102,11 +72,7 @@ void fill_sums(int32_t* sums, const Task& task, int reach) {
         const uint8_t* row = task.input + static_cast<size_t>(y) * task.row_values();
         int32_t total[3] = {0, 0, 0};
         for (int x = -reach; x <= task.width + reach; x++) {
-<<<<<<< HEAD
-            const uint8_t* pixel = row + 3 * static_cast<size_t>(at_border(x, task.width, Border::kMirror));
-=======
             const uint8_t* pixel = row + 3 * static_cast<size_t>(inside(x, task.width, Border::kMirroredOnce));
->>>>>>> corr
             for (int channel = 0; channel < 3; channel++) {
                 *sum++ = total[channel];
                 total[channel] += pixel[channel];
@@ -156,11 +122,7 @@ void add_row_pair(float* out, int32_t* both, const int32_t* above, const int32_t
 
 // Parameters: radius of the disk, sigma of its soft edge.
 void defocus_blur(const Task& task) {
-<<<<<<< HEAD
-    Kernel kernel = make_kernel(static_cast<int>(task.parameters[0]), task.parameters[1]);
-=======
     DiskKernel kernel = make_kernel(static_cast<int>(task.parameters[0]), task.parameters[1]);
->>>>>>> corr
     const int reach = kernel.reach;
     const size_t count = task.row_values();
     const size_t stride = count + 3 * (2 * static_cast<size_t>(reach) + 1);
@@ -173,11 +135,7 @@ void defocus_blur(const Task& task) {
     const float rounding = rounding_of(task.clean);
     for (int y = 0; y < task.height; y++) {
         const auto row_at = [=](int position) {
-<<<<<<< HEAD
-            return sums + static_cast<size_t>(at_border(position, task.height, Border::kMirror)) * stride;
-=======
             return sums + static_cast<size_t>(inside(position, task.height, Border::kMirroredOnce)) * stride;
->>>>>>> corr
         };
         std::fill(out, out + count, 0.0f);
         for (int down = 0; down <= reach; down++)

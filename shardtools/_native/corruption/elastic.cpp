@@ -22,24 +22,14 @@ struct Sheet {
     int height, width;
 };
 
-// Mirrored at the outermost pixel, which stands there once.
-int mirrored_once(int i, int size) {
-    if (size == 1) return 0;
-    const int period = 2 * (size - 1);
-    const int folded = ((i % period) + period) % period;
-    return folded < size ? folded : period - folded;
-}
-
-int mirrored_twice(int i, int size) { return inside(i, size, Border::kMirrored); }
-
 // std::floor is a call on processors of before SSE 4.1.
 SHARDTOOLS_INLINE inline int floor_of(float value) {
     const int cut = static_cast<int>(value);
     return cut - (value < static_cast<float>(cut) ? 1 : 0);
 }
 
-// The value between four pixels; `beyond` says which pixel stands for one beyond the border.
-template <int (*beyond)(int, int)>
+// The value between four pixels.
+template <Border border>
 SHARDTOOLS_INLINE inline Quad sample(const Sheet& sheet, float y, float x) {
     const int row = floor_of(y), column = floor_of(x);
     const float down = y - static_cast<float>(row), right = x - static_cast<float>(column);
@@ -51,8 +41,8 @@ SHARDTOOLS_INLINE inline Quad sample(const Sheet& sheet, float y, float x) {
         pixels[3] = pixels[2] + 1;
     } else {
         for (int i = 0; i < 4; i++)
-            pixels[i] = sheet.pixels + static_cast<ptrdiff_t>(beyond(row + i / 2, sheet.height)) * sheet.width +
-                        beyond(column + i % 2, sheet.width);
+            pixels[i] = sheet.pixels + static_cast<ptrdiff_t>(inside(row + i / 2, sheet.height, border)) * sheet.width +
+                        inside(column + i % 2, sheet.width, border);
     }
     const Quad upper = *pixels[0] + (*pixels[1] - *pixels[0]) * right;
     const Quad lower = *pixels[2] + (*pixels[3] - *pixels[2]) * right;
@@ -201,7 +191,7 @@ void elastic_transform(const Task& task) {
             Quad* line = drawn.pixels + static_cast<ptrdiff_t>(y) * width;
             const double x0 = affine.xy * y + affine.x0, y0 = affine.yy * y + affine.y0;
             for (int x = 0; x < width; x++)
-                line[x] = sample<mirrored_once>(input, static_cast<float>(affine.yx * x + y0),
+                line[x] = sample<Border::kMirroredOnce>(input, static_cast<float>(affine.yx * x + y0),
                                                 static_cast<float>(affine.xx * x + x0));
         }
     });
@@ -211,7 +201,7 @@ void elastic_transform(const Task& task) {
         for (int y = 0; y < height; y++)
             for (int x = 0; x < width; x++) {
                 const size_t place = static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
-                const Quad value = sample<mirrored_twice>(drawn, static_cast<float>(y) + moved.down[place],
+                const Quad value = sample<Border::kMirrored>(drawn, static_cast<float>(y) + moved.down[place],
                                                           static_cast<float>(x) + moved.right[place]);
                 for (size_t channel = 0; channel < 3; channel++)
                     output[3 * place + channel] = to_byte(value[channel], rounding);

@@ -4,11 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-<<<<<<< HEAD
-#include "mathematics.h"
-=======
 #include "curves.h"
->>>>>>> corr
 #include "wide.h"
 
 namespace shardtools {
@@ -44,17 +40,6 @@ SHARDTOOLS_INLINE inline void add_last_rows(float* out, const float* const* rows
 
 }  // namespace
 
-<<<<<<< HEAD
-int at_border(int position, int size, Border border) {
-    if (position >= 0 && position < size) return position;
-    if (border == Border::kNearest || size == 1) return std::clamp(position, 0, size - 1);
-    const int period = border == Border::kReflect ? 2 * size : 2 * size - 2;
-    const int within = ((position % period) + period) % period;
-    return within < size ? within : (border == Border::kReflect ? period - 1 - within : period - within);
-}
-
-=======
->>>>>>> corr
 void weighted_sum(float* out, const float* const* rows, const float* weights, int num_rows, size_t count) {
     wide([=]() SHARDTOOLS_INLINE {
         int done = 0;
@@ -73,11 +58,7 @@ void weighted_sum(float* out, const float* const* rows, const float* weights, in
 
 void pad_row(float* out, const float* row, int width, int channels, int pixels, Border border) {
     const auto copy = [=](int position) {
-<<<<<<< HEAD
-        const float* from = row + static_cast<size_t>(at_border(position, width, border)) * channels;
-=======
         const float* from = row + static_cast<size_t>(inside(position, width, border)) * channels;
->>>>>>> corr
         float* to = out + static_cast<size_t>(position + pixels) * channels;
         for (int channel = 0; channel < channels; channel++) to[channel] = from[channel];
     };
@@ -103,11 +84,7 @@ void gaussian_blur(const float* input, float* output, int height, int width, int
     for (int i = -radius; i <= radius; i++) weights[i + radius] = static_cast<float>(weight(i) / total);
     for (int y = 0; y < height; y++) {
         for (int i = 0; i < taps; i++)
-<<<<<<< HEAD
-            rows[i] = input + static_cast<size_t>(at_border(y + i - radius, height, border)) * count;
-=======
             rows[i] = input + static_cast<size_t>(inside(y + i - radius, height, border)) * count;
->>>>>>> corr
         weighted_sum(row, rows, weights, taps, count);
         pad_row(padded, row, width, channels, radius, border);
         for (int i = 0; i < taps; i++) rows[i] = padded + static_cast<size_t>(i) * channels;
@@ -125,28 +102,17 @@ void motion_blur(const float* input, float* output, int height, int width, int c
     const float** rows = scratch.take<const float*>(static_cast<size_t>(taps));
     for (int y = 0; y < height; y++)
         pad_row(padded + static_cast<size_t>(y) * stride, input + static_cast<size_t>(y) * count, width, channels,
-<<<<<<< HEAD
-                2 * radius, Border::kNearest);
-    const Turn turn = turn_of(angle);
-=======
                 2 * radius, Border::kRepeated);
     const double down_by = sine(angle), right_by = cosine(angle);
->>>>>>> corr
     double total = 0;
     const auto weight = [=](int i) { return exponential(-0.5 * (i / sigma) * (i / sigma)); };
     for (int i = 0; i < taps; i++) total += weight(i);
     for (int i = 0; i < taps; i++) weights[i] = static_cast<float>(weight(i) / total);
     for (int y = 0; y < height; y++) {
         for (int i = 0; i < taps; i++) {
-<<<<<<< HEAD
-            const int right = static_cast<int>(std::ceil(i * turn.cosine - 0.5));
-            const int down = static_cast<int>(std::ceil(i * turn.sine - 0.5));
-            const int from = at_border(y + down, height, Border::kNearest);
-=======
             const int right = static_cast<int>(std::ceil(i * right_by - 0.5));
             const int down = static_cast<int>(std::ceil(i * down_by - 0.5));
             const int from = inside(y + down, height, Border::kRepeated);
->>>>>>> corr
             rows[i] = padded + static_cast<size_t>(from) * stride + static_cast<size_t>(right + 2 * radius) * channels;
         }
         weighted_sum(output + static_cast<size_t>(y) * count, rows, weights, taps, count);

@@ -3,23 +3,11 @@
 
 #include <cstddef>
 
-<<<<<<< HEAD
-=======
 #include "field.h"
->>>>>>> corr
 #include "scratch.h"
 
 namespace shardtools {
 
-<<<<<<< HEAD
-// What lies beyond the border: (nearest) a a | a b c, (reflect) b a | a b c, (mirror) c b | a b c.
-enum class Border { kNearest, kReflect, kMirror };
-
-// Where a pixel beyond the border, at whatever distance, is taken from.
-int at_border(int position, int size, Border border);
-
-=======
->>>>>>> corr
 // out[i] = sum of weights[k] * rows[k][i], in the order of k.
 void weighted_sum(float* out, const float* const* rows, const float* weights, int num_rows, size_t count);
 

@@ -6,11 +6,6 @@
 #include <memory>
 #include <vector>
 
-<<<<<<< HEAD
-#include "mathematics.h"
-
-=======
->>>>>>> corr
 namespace shardtools {
 namespace {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "field.h"
+#include "border.h"
 
 namespace shardtools {
 namespace {

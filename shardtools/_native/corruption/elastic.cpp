@@ -5,7 +5,7 @@
 #include "bytes.h"
 #include "corruption.h"
 #include "curves.h"
-#include "field.h"
+#include "filters.h"
 #include "wide.h"
 
 namespace shardtools {
@@ -84,39 +84,45 @@ Affine draw_affine(const Task& task, double most) {
     return affine_of(moved, points);
 }
 
+// Kernels end at so many sigmas.
+constexpr double kTruncate = 3;
+
 // Uniform numbers, smoothed.
 void draw_rough(const Task& task, double sigma, float* field) {
-    task.random.uniforms(field, task.num_pixels());
-    for (size_t i = 0; i < task.num_pixels(); i++) field[i] = field[i] * 2 - 1;
-    smooth(field, task.height, task.width, gaussian_kernel(sigma, 3, task.scratch), Border::kMirrored, task.scratch);
+    float* drawn = task.scratch.take<float>(Random::rounded(task.num_pixels()));
+    task.random.uniforms(drawn, task.num_pixels());
+    for (size_t i = 0; i < task.num_pixels(); i++) drawn[i] = drawn[i] * 2 - 1;
+    gaussian_blur(drawn, field, task.height, task.width, 1, sigma, kTruncate, Border::kMirrored, task.scratch);
 }
 
-// What a wide kernel leaves of mirrored noise: [count, padded(size)] waves of one axis, each times what is left of it.
+// What a wide kernel leaves of mirrored noise: waves along one axis, [count, size], each times what is left of it.
 struct Waves {
-    int count;
-    size_t stride;
+    int count, size;
     float* values;
+
+    const float* row(int wave) const { return values + static_cast<size_t>(wave) * static_cast<size_t>(size); }
 };
 
-constexpr double kFaintest = 1e-4;
-
 Waves waves_of(int size, double sigma, Scratch& scratch) {
-    const Kernel kernel = gaussian_kernel(sigma, 3, scratch);
-    // Beyond that many half periods an uncut Gaussian leaves less than kFaintest.
-    const int most = std::min(size, static_cast<int>(std::ceil(size * 4.3 / (kPi * sigma))) + 1);
-    const size_t stride = padded(static_cast<size_t>(size));
-    float* values = scratch.take<float>(stride * static_cast<size_t>(most));
-    for (int wave = 0; wave < most; wave++) {
-        const double turn = kPi * wave / size;
-        double left = static_cast<double>(kernel.weights[kernel.radius]);
-        for (int i = 1; i <= kernel.radius; i++)
-            left += 2 * static_cast<double>(kernel.weights[kernel.radius + i]) * cosine(turn * i);
-        const double scale = left * std::sqrt((wave == 0 ? 1.0 : 2.0) / size);
-        float* row = values + static_cast<size_t>(wave) * stride;
-        for (int i = 0; i < size; i++) row[i] = static_cast<float>(scale * cosine(turn * (i + 0.5)));
-        std::fill(row + size, row + stride, 0.0f);
+    const int radius = static_cast<int>(kTruncate * sigma + 0.5);
+    double* weights = scratch.take<double>(static_cast<size_t>(radius) + 1);
+    double total = 0;
+    for (int i = 0; i <= radius; i++) {
+        weights[i] = exponential(-0.5 * i * i / (sigma * sigma));
+        total += i == 0 ? weights[i] : 2 * weights[i];
     }
-    return {most, stride, values};
+    // Of the waves beyond, an uncut Gaussian leaves less than 1e-4.
+    const int count = std::min(size, static_cast<int>(std::ceil(size * 4.3 / (kPi * sigma))) + 1);
+    const Waves waves{count, size, scratch.take<float>(static_cast<size_t>(count) * static_cast<size_t>(size))};
+    for (int wave = 0; wave < count; wave++) {
+        const double turn = kPi * wave / size;
+        double left = weights[0];
+        for (int i = 1; i <= radius; i++) left += 2 * weights[i] * cosine(turn * i);
+        const double scale = left / total * std::sqrt((wave == 0 ? 1.0 : 2.0) / size);
+        float* row = waves.values + static_cast<size_t>(wave) * static_cast<size_t>(size);
+        for (int i = 0; i < size; i++) row[i] = static_cast<float>(scale * cosine(turn * (i + 0.5)));
+    }
+    return waves;
 }
 
 // The same where the kernel is wide: a kernel over mirrored noise multiplies each of its cosine waves by a number, and
@@ -127,19 +133,17 @@ void draw_smooth(const Task& task, const Waves& down, const Waves& across, float
     task.random.normals(strengths, count);
     const float deviation = static_cast<float>(std::sqrt(1.0 / 3));
     for (size_t i = 0; i < count; i++) strengths[i] *= deviation;
+    const size_t width = static_cast<size_t>(task.width);
     const float** rows = task.scratch.take<const float*>(static_cast<size_t>(std::max(down.count, across.count)));
-    for (int wave = 0; wave < across.count; wave++) rows[wave] = across.values + static_cast<size_t>(wave) * across.stride;
-    float* lines = task.scratch.take<float>(across.stride * static_cast<size_t>(down.count));
-    for (int wave = 0; wave < down.count; wave++)
-        weigh_rows(rows, strengths + static_cast<size_t>(wave) * static_cast<size_t>(across.count), across.count,
-                   lines + static_cast<size_t>(wave) * across.stride, static_cast<size_t>(task.width));
-    for (int wave = 0; wave < down.count; wave++) rows[wave] = lines + static_cast<size_t>(wave) * across.stride;
+    for (int wave = 0; wave < across.count; wave++) rows[wave] = across.row(wave);
+    float* lines = task.scratch.take<float>(width * static_cast<size_t>(down.count));
+    for (size_t wave = 0; wave < static_cast<size_t>(down.count); wave++)
+        weighted_sum(lines + wave * width, rows, strengths + wave * static_cast<size_t>(across.count), across.count, width);
+    for (size_t wave = 0; wave < static_cast<size_t>(down.count); wave++) rows[wave] = lines + wave * width;
     float* weights = task.scratch.take<float>(static_cast<size_t>(down.count));
-    float* line = task.scratch.take<float>(across.stride);
     for (int y = 0; y < task.height; y++) {
-        for (int wave = 0; wave < down.count; wave++) weights[wave] = down.values[static_cast<size_t>(wave) * down.stride + y];
-        weigh_rows(rows, weights, down.count, line, static_cast<size_t>(task.width));
-        std::copy_n(line, task.width, field + static_cast<size_t>(y) * static_cast<size_t>(task.width));
+        for (int wave = 0; wave < down.count; wave++) weights[wave] = down.row(wave)[y];
+        weighted_sum(field + static_cast<size_t>(y) * width, rows, weights, down.count, width);
     }
 }
 

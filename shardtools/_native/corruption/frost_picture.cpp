@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "curves.h"
-#include "field.h"
+#include "filters.h"
 #include "plasma.h"
 #include "random.h"
 #include "scratch.h"
@@ -133,14 +133,13 @@ void draw(uint8_t* picture, int number) {
             lit[wrapped(y, x)] = heights[wrapped(y, x)] - heights[wrapped(y - 1, x - 2)];
     add(sum, draw_plasma(kSide, style.decay, random, scratch), style.ground);
     float* ice = scratch.take<float>(kCount);
-    std::copy_n(heights, kCount, ice);
-    smooth(ice, kSide, kSide, gaussian_kernel(4, 3, scratch), Border::kWrapped, scratch);
+    gaussian_blur(heights, ice, kSide, kSide, 1, 4, 3, Border::kWrapped, scratch);
     add(sum, ice, style.ice);
     add(sum, heights, style.height);
     add(sum, lit, style.light);
     float* grain = scratch.take<float>(kCount);
-    random.normals(grain, kCount);
-    smooth(grain, kSide, kSide, gaussian_kernel(0.7, 3, scratch), Border::kWrapped, scratch);
+    random.normals(lit, kCount);
+    gaussian_blur(lit, grain, kSide, kSide, 1, 0.7, 3, Border::kWrapped, scratch);
     add(sum, grain, style.grain);
     standardize(sum);
     for (size_t i = 0; i < kCount; i++)

@@ -49,7 +49,7 @@ WITHOUT_CHANCE = (
     "gaussian_blur",
     "saturate",
 )
-DRAWS = {"snow": 10, "frost": 40, "fog": 150, "elastic_transform": 8, "spatter": 8}
+DRAWS = {"snow": 10, "frost": 60, "fog": 150, "elastic_transform": 12, "spatter": 8}
 """Draws an image, where whole images differ from draw to draw; one where every value is drawn."""
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]

@@ -8,7 +8,7 @@ from shardtools.on_demand import on_demand
 if TYPE_CHECKING:
     from shardtools.evaluation.results.comparing import Cell, Column, Comparison, Line, cell_text, compare
     from shardtools.evaluation.results.files import read_results, write_results
-    from shardtools.evaluation.results.joining import Joined, join_results
+    from shardtools.evaluation.results.joining import Joined, join_results, joined_table
     from shardtools.evaluation.results.references import REFERENCES, Reference, reference_results
     from shardtools.evaluation.results.result import COLUMNS, SCHEMA, Result, results_of, results_table
     from shardtools.evaluation.results.text import Block, markdown, remarks, text_blocks
@@ -32,6 +32,7 @@ __all__ = [
     "cell_text",
     "compare",
     "join_results",
+    "joined_table",
     "markdown",
     "read_results",
     "reference_results",

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from shardtools.errors import OptionError
 from shardtools.evaluation.results.files import read_results
-from shardtools.evaluation.results.options import TableOptions
+from shardtools.evaluation.results.options import REFERENCE_NAMES, TableOptions
 from shardtools.evaluation.results.references import reference_results
-from shardtools.evaluation.results.result import KEY, Result
+from shardtools.evaluation.results.result import KEY, Result, results_table
 
 OWN = ""
 """Group of own rows."""
@@ -58,6 +60,27 @@ def join_results(options: TableOptions) -> list[Joined]:
         had = [*own, *(row for name in options.references for row in reference_results(name))]
         raise OptionError(f"no row is left of {asked}: {_had(had, options)}")
     return found
+
+
+def joined_table(names: Sequence[str]) -> pa.Table:
+    """Files and published figures as one table: the columns of results, after `reference`.
+
+    Args:
+        names: Of published figures, or paths and addresses of files. `reference` is null in the rows of the latter.
+
+    Raises:
+        OptionError: Two own rows are the same figure twice.
+        SourceError: A file is no table of results.
+        NotFoundError: There is no such file.
+    """
+    own = read_results([name for name in names if name not in REFERENCE_NAMES])
+    _refuse_twice(own)
+    joined = [Joined(group=OWN, result=row) for row in own]
+    for name in dict.fromkeys(names):
+        if name in REFERENCE_NAMES:
+            joined += [Joined(group=name, result=row) for row in reference_results(name)]
+    table = results_table(one.result for one in joined)
+    return table.add_column(0, "reference", pa.array([one.group or None for one in joined], pa.string()))
 
 
 def column_of(row: Result) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardtools.errors import NotFoundError, OptionError, SourceError
@@ -41,12 +41,14 @@ RESULTS = st.builds(
 ROW = Result(study="ood", model="lite0", dataset="imagenet-a", metric="top1_accuracy", value=0.5, source="run")
 
 
+@settings(max_examples=30)
 @given(st.lists(RESULTS, max_size=5))
 def test_a_table_holds_the_rows(rows: list[Result]) -> None:
     assert results_of(results_table(rows)) == rows
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@settings(max_examples=30)
 @given(rows=st.lists(RESULTS, max_size=5))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, suffix: str, rows: list[Result]) -> None:
     path = tmp_path_factory.getbasetemp() / f"rows{suffix}"

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from shardtools.evaluation.sets.categories import CATEGORIES
 from shardtools.evaluation.sets.test_sets import TEST_SETS, TestSet
 from shardtools.on_demand import on_demand
 
@@ -16,7 +15,6 @@ else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
-    "CATEGORIES",
     "TEST_SETS",
     "CueCounts",
     "Restricted",

@@ -24,6 +24,7 @@ class TestSet:
         name: What stands before "=" in `--on`.
         title: Its name in tables.
         dataset: Its name in results.
+        split: Which part of that it is, in results.
         class_set: Class set whose wnids it has; `None` where its own classes say (any that the model knows).
         is_restricted: Whether it is judged among its own classes, and beside that among all.
         kind: Which figures are made of it.
@@ -38,6 +39,7 @@ class TestSet:
     name: str
     title: str
     dataset: str
+    split: str = ""
     class_set: str | None = "imagenet-1k"
     is_restricted: bool = False
     kind: Kind = "classes"
@@ -51,9 +53,11 @@ _CUES = ("shape_bias", "cue_accuracy")
 
 _SETS = (
     TestSet(name="imagenet", title="ImageNet", dataset="imagenet", metrics=_CALIBRATED),
-    TestSet(name="v2-matched-frequency", title="V2 (matched frequency)", dataset="imagenet-v2-matched-frequency"),
-    TestSet(name="v2-threshold", title="V2 (threshold 0.7)", dataset="imagenet-v2-threshold"),
-    TestSet(name="v2-top-images", title="V2 (top images)", dataset="imagenet-v2-top-images"),
+    TestSet(
+        name="v2-matched-frequency", title="V2 (matched frequency)", dataset="imagenet-v2", split="matched-frequency"
+    ),
+    TestSet(name="v2-threshold", title="V2 (threshold 0.7)", dataset="imagenet-v2", split="threshold"),
+    TestSet(name="v2-top-images", title="V2 (top images)", dataset="imagenet-v2", split="top-images"),
     TestSet(name="sketch", title="Sketch", dataset="imagenet-sketch"),
     TestSet(name="a", title="A", dataset="imagenet-a", class_set="imagenet-a", is_restricted=True, metrics=_CALIBRATED),
     TestSet(name="r", title="R", dataset="imagenet-r", class_set="imagenet-r", is_restricted=True, metrics=_CALIBRATED),

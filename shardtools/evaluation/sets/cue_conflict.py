@@ -67,7 +67,7 @@ def read_pair(name: str) -> tuple[str, str]:
     if found is None:
         raise DatasetError(
             f"{name}: expected a name such as airplane1-bicycle2 (shape, number, texture, number): rename it, or give "
-            "the dataset an overlay `cue-conflict` with the columns key, shape, texture"
+            "the dataset an overlay `cue_conflict` with the columns key, shape, texture"
         )
     return found["shape"], found["texture"]
 

@@ -10,19 +10,11 @@ from hypothesis import strategies as st
 
 from shardtools.errors import DatasetError, OptionError, ShardtoolsError
 from shardtools.evaluation.metrics import METRICS
-from shardtools.evaluation.sets import (
-    TEST_SETS,
-    count_cues,
-    count_real,
-    decide,
-    read_factors,
-    read_pair,
-    read_real_labels,
-    restrict,
-    right_backgrounds,
-)
-from shardtools.evaluation.sets.backgrounds import read_map
-from shardtools.evaluation.sets.factors import FACTORS, factors_of
+from shardtools.evaluation.sets import TEST_SETS, read_pair, restrict
+from shardtools.evaluation.sets.backgrounds import group_of, output_groups, read_map
+from shardtools.evaluation.sets.cue_conflict import output_categories, positions
+from shardtools.evaluation.sets.factors import FACTORS, factors_of, read_factors
+from shardtools.evaluation.sets.real_labels import count_real, read_real_labels
 from shardtools.evaluation.sets.restricting import check_wnids
 from shardtools.taxonomy import load_classes
 
@@ -80,7 +72,7 @@ def test_restriction_is_refused_in_one_line() -> None:
         restrict(logits, ["n1", "n2"], ["n1"])
     one_line(error)
     logits[1, 0] = np.nan
-    with pytest.raises(DatasetError, match=r"NaN or infinity in 1 sample of 2 .first: row 1.") as error:
+    with pytest.raises(OptionError, match="1 of 2 samples have a logit that is not finite") as error:
         restrict(logits, ["n1", "n2", "n3"], ["n1"])
     one_line(error)
 
@@ -110,27 +102,15 @@ def test_other_names_are_refused(name: str) -> None:
     one_line(error)
 
 
-def test_three_decisions_differ() -> None:
-    classes = ["n1", "n2", "n3", "n4", "n5", "n6"]
-    categories = {"one": ["n1"], "two": ["n2", "n3"], "four": ["n4", "n5", "n6"]}
-    # The likeliest class alone; the category that is likely on average; the one that is likely together.
-    probabilities = np.array([[0.10, 0.32, 0.01, 0.19, 0.19, 0.19], [0.3, 0.31, 0.01, 0.2, 0.1, 0.08]])
-    logits = np.log(probabilities).astype(np.float32)
-    assert decide(logits, classes, categories, "max").tolist() == [1, 1]
-    assert decide(logits, classes, categories, "mean").tolist() == [2, 0]
-    assert decide(logits, classes, categories, "sum").tolist() == [2, 2]
-    with pytest.raises(OptionError, match="max, mean, sum"):
-        decide(logits, classes, categories, "median")
-    with pytest.raises(OptionError, match="category five: the model knows none of 1 class") as error:
-        decide(logits, classes, {"five": ["n7"]}, "max")
+def test_categories_are_made_of_outputs() -> None:
+    categories = {"one": ["n1"], "two": ["n2", "n3"]}
+    assert output_categories(["n3", "n9", "n1"], categories).tolist() == [1, -1, 0]
+    with pytest.raises(OptionError, match="category two: the model knows none of 2 classes") as error:
+        output_categories(["n1"], categories)
     one_line(error)
-
-
-def test_pairs_that_agree_are_left_out_and_counted() -> None:
-    shapes, textures = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 2, 1, 0])
-    counts = count_cues(shapes, textures, np.array([0, 0, 2, 0, 2]), "max")
-    assert (counts.num_shape, counts.num_texture, counts.num_conflicts, counts.num_agreeing) == (2, 1, 4, 1)
-    assert counts.share_correct == 0.75
+    with pytest.raises(DatasetError, match="shape 'three' is none of the 2 categories") as error:
+        positions(["one", "three"], categories, "shape")
+    one_line(error)
 
 
 def test_any_real_label_is_right_and_pictures_without_one_are_left_out(tmp_path: Path) -> None:
@@ -149,17 +129,14 @@ def test_any_real_label_is_right_and_pictures_without_one_are_left_out(tmp_path:
     one_line(error)
 
 
-def test_a_class_outside_of_the_nine_is_wrong(tmp_path: Path) -> None:
+def test_the_map_to_nine_classes_is_the_users(tmp_path: Path) -> None:
     file = tmp_path / "in_to_in9.json"
-    mapping = {str(index): -1 for index in range(1000)} | {"7": 0, "8": 1}
-    file.write_text(json.dumps(mapping))
-    classes = [IMAGENET[number] for number in (7, 8, 9)]
-    right = right_backgrounds(
-        np.array([0, 1, 2, 0]), classes, ["00_dog", "01_bird", "00_dog", "01_bird"], read_map(file), IMAGENET
-    )
-    assert right.tolist() == [True, True, False, False]
+    file.write_text(json.dumps({str(index): -1 for index in range(1000)} | {"7": 0, "8": 1}))
+    classes = [IMAGENET[number] for number in (8, 9, 7)]
+    assert output_groups([*classes, "own"], read_map(file), IMAGENET).tolist() == [1, -1, 0, -1]
+    assert [group_of(name) for name in ("00_dog", "08_fish", "02_wheeled vehicle")] == [0, 8, 2]
     with pytest.raises(DatasetError, match="folder of ImageNet-9") as error:
-        right_backgrounds(np.array([0]), classes, ["dog"], read_map(file), IMAGENET)
+        group_of("dog")
     one_line(error)
     file.write_text(json.dumps({"0": 1}))
     with pytest.raises(DatasetError, match=r"in_to_in9.json of MadryLab") as error:

@@ -7,12 +7,13 @@ from shardtools.evaluation.sets.test_sets import TEST_SETS, TestSet
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from shardtools.evaluation.sets.backgrounds import right_backgrounds
-    from shardtools.evaluation.sets.cue_conflict import CueCounts, count_cues, decide, read_pair
-    from shardtools.evaluation.sets.factors import read_factors
-    from shardtools.evaluation.sets.making import CUE_OVERLAY, make_cue_conflict
-    from shardtools.evaluation.sets.real_labels import count_real, read_real_labels
+    from shardtools.evaluation.sets.cue_conflict import CUE_OVERLAY, read_pair
+    from shardtools.evaluation.sets.figure import Figure, Judgement
+    from shardtools.evaluation.sets.joining import view_of
+    from shardtools.evaluation.sets.judging import SetFiles, judge_set
+    from shardtools.evaluation.sets.making import make_cue_conflict
     from shardtools.evaluation.sets.restricting import Restricted, restrict
+    from shardtools.evaluation.sets.view import SetView
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -20,16 +21,15 @@ __all__ = [
     "CUE_OVERLAY",
     "TEST_SETS",
     "CueConflictOptions",
-    "CueCounts",
+    "Figure",
+    "Judgement",
     "Restricted",
+    "SetFiles",
+    "SetView",
     "TestSet",
-    "count_cues",
-    "count_real",
-    "decide",
+    "judge_set",
     "make_cue_conflict",
-    "read_factors",
     "read_pair",
-    "read_real_labels",
     "restrict",
-    "right_backgrounds",
+    "view_of",
 ]

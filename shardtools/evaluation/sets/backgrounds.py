@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shardtools.arrays import Bools, Int64s
+from shardtools.arrays import Int64s
 from shardtools.errors import DatasetError, OptionError
 
 VARIANTS = ("original", "mixed_same", "mixed_rand", "mixed_next", "only_fg", "no_fg", "only_bg_b", "only_bg_t")
@@ -48,42 +48,35 @@ def read_map(path: str | os.PathLike[str]) -> dict[int, int]:
     return pairs
 
 
-def right_backgrounds(
-    predicted: Int64s,
-    model_classes: Sequence[str] | None,
-    names: Sequence[str | None],
-    in_to_in9: Mapping[int, int],
-    imagenet: Sequence[str],
-) -> Bools:
-    """Whether each answer falls into the picture's class of the nine, bool [N].
+def output_groups(model_classes: Sequence[str] | None, in_to_in9: Mapping[int, int], imagenet: Sequence[str]) -> Int64s:
+    """Class of the nine of each of a model's outputs, -1 for none; int64 [C].
 
     Args:
-        predicted: Likeliest output, int64 [N].
         model_classes: Wnid of each output.
-        names: Class folder of each picture: "00_dog" to "08_fish".
         in_to_in9: As `read_map` gives it.
         imagenet: Wnids of the 1,000 classes in label order.
 
     Raises:
         OptionError: The model has no wnids.
-        DatasetError: A class folder is none of the nine.
     """
     if model_classes is None:
         raise OptionError(
             "the model's outputs have no wnids, so the map to nine classes says nothing: give one that has"
         )
     index = {wnid: number for number, wnid in enumerate(imagenet)}
-    groups = np.array([in_to_in9.get(index.get(wnid, -1), OUTSIDE) for wnid in model_classes], np.int64)[predicted]
-    wanted = np.array([_group(name) for name in names], np.int64)
-    right: Bools = (groups == wanted) & (groups != OUTSIDE)
-    return right
+    return np.array([in_to_in9.get(index.get(wnid, OUTSIDE), OUTSIDE) for wnid in model_classes], np.int64)
 
 
-def _group(name: str | None) -> int:
-    found = _FOLDER.fullmatch(name or "")
+def group_of(folder: str | None) -> int:
+    """Class of the nine of a class folder: 0 of "00_dog", 8 of "08_fish".
+
+    Raises:
+        DatasetError: It is none of the nine.
+    """
+    found = _FOLDER.fullmatch(folder or "")
     if found is None:
         raise DatasetError(
-            f"class {name!r}: expected a folder of ImageNet-9, such as 00_dog or 08_fish: write the set with its own "
+            f"class {folder!r}: expected a folder of ImageNet-9, such as 00_dog or 08_fish: write the set with its own "
             "folders"
         )
     return int(found[1])

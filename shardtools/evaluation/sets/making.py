@@ -20,13 +20,11 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from shardtools.errors import DatasetError, NotFoundError, SourceError
+from shardtools.evaluation.sets.cue_conflict import CUE_OVERLAY
 from shardtools.evaluation.sets.making_options import CueConflictOptions
 from shardtools.overlays import write_overlay
 from shardtools.words import counted
 from shardtools.writing import write_samples
-
-CUE_OVERLAY = "cue_conflict"
-"""Name of the overlay that says what each picture was made of."""
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _OPAQUE = 128

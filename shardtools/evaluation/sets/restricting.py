@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from shardtools.arrays import Bools, Float32s, Float64s, Int64s
 from shardtools.errors import DatasetError, OptionError
+from shardtools.evaluation.metrics import likeliest
 from shardtools.words import counted
 
 _FOLDER_NUMBER = re.compile(r"[0-9]+")
@@ -67,8 +68,8 @@ def restrict(logits: npt.NDArray[Any], model_classes: Sequence[str] | None, clas
         classes: Wnids of the set.
 
     Raises:
-        OptionError: The model has no wnids, another number of outputs, or knows no class of the set.
-        DatasetError: A logit is not finite.
+        OptionError: The model has no wnids, another number of outputs, or knows no class of the set; or a logit is not
+            finite.
     """
     if model_classes is not None and logits.ndim == 2 and logits.shape[1] != len(model_classes):
         raise OptionError(
@@ -76,10 +77,9 @@ def restrict(logits: npt.NDArray[Any], model_classes: Sequence[str] | None, clas
             f"{logits.shape[1]}: give the model and the predictions that belong together"
         )
     outputs = outputs_of(model_classes, classes)
+    predicted, confidence = likeliest(logits, outputs)
     chosen = np.asarray(logits)[:, outputs].astype(np.float32)
-    check_finite(chosen)
-    best = chosen.argmax(axis=1)
-    return Restricted(outputs=outputs, logits=chosen, predicted=outputs[best], confidence=softmax(chosen).max(axis=1))
+    return Restricted(outputs=outputs, logits=chosen, predicted=predicted, confidence=confidence)
 
 
 def outputs_of(model_classes: Sequence[str] | None, classes: Sequence[str]) -> Int64s:
@@ -124,27 +124,6 @@ def check_wnids(names: Sequence[str | None], dataset: str) -> None:
         raise DatasetError(
             f"{dataset}: its classes are called {_some(sorted(given))}: numbers of folders are no wnids: write it "
             "again with --classes (imagenet-1k, or a file of wnids in the order of the numbers)"
-        )
-
-
-def softmax(logits: Float32s) -> Float64s:
-    """Probabilities over the last axis, float64, of finite logits."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: Float64s = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities
-
-
-def check_finite(logits: Float32s) -> None:
-    """Refuses logits with NaN or infinity.
-
-    Raises:
-        DatasetError: There is one.
-    """
-    bad = ~np.isfinite(logits).all(axis=-1)
-    if bad.any():
-        raise DatasetError(
-            f"expected finite logits, found NaN or infinity in {counted(int(bad.sum()), 'sample')} of {len(bad)} "
-            f"(first: row {int(bad.argmax())}): predict again, in float32 where float16 overflowed"
         )
 
 

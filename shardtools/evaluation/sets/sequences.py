@@ -8,16 +8,20 @@ sequences of one perturbation must be equally long.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from shardtools.arrays import Int64s
 from shardtools.errors import DatasetError
+from shardtools.evaluation.metrics import NOISES, flip_probability, top5_distance, zipf_distance
+from shardtools.evaluation.sets.figure import Figure
 from shardtools.words import counted
 
-NOISES = frozenset({"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"})
-"""Perturbations that are drawn anew for every frame, so that the first frame is what others are compared with."""
+TOP = 5
+"""Classes that the top-5 distance looks at; a model with fewer outputs has none."""
 
 
 def sequences_of(
@@ -61,6 +65,39 @@ def sequences_of(
     return found
 
 
-def is_noise(perturbation: str) -> bool:
-    """Whether a perturbation is noise, at any difficulty ("gaussian_noise/2")."""
-    return perturbation.partition("/")[0] in NOISES
+def judge_sequences(rows: Mapping[str, Int64s], classes: Int64s, logits: npt.NDArray[Any] | None) -> tuple[Figure, ...]:
+    """Flips and distances of each perturbation, and their plain means.
+
+    Nothing is divided by AlexNet: its figures were published in an online sheet alone.
+
+    Args:
+        rows: As `sequences_of` gives them.
+        classes: Likeliest outputs of each row, likeliest first, int64 [N, M].
+        logits: All, [N, C]; `None` leaves Zipf's distance out.
+    """
+    values: dict[str, dict[str, float]] = {"flip_probability": {}, "top5_distance": {}, "zipf_distance": {}}
+    for name, order in rows.items():
+        is_noise = name.partition("/")[0] in NOISES
+        values["flip_probability"][name] = flip_probability(classes[order][..., 0], is_noise=is_noise)
+        if classes.shape[1] == TOP:
+            values["top5_distance"][name] = top5_distance(classes[order], is_noise=is_noise)
+        if logits is not None:
+            values["zipf_distance"][name] = zipf_distance(logits[order], is_noise=is_noise)
+    num_samples = sum(order.size for order in rows.values())
+    figures = [
+        Figure(
+            metric=metric,
+            value=float(np.mean(list(found.values()))),
+            how=counted(len(found), "perturbation"),
+            num_samples=num_samples,
+            is_main=metric == "flip_probability",
+        )
+        for metric, found in values.items()
+        if found
+    ]
+    figures += [
+        Figure(metric=metric, value=value, split=name, num_samples=rows[name].size)
+        for metric, found in values.items()
+        for name, value in found.items()
+    ]
+    return tuple(figures)

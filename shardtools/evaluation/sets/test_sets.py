@@ -91,7 +91,7 @@ _SETS = (
         dataset="imagenet-p",
         class_set=None,
         kind="sequences",
-        metrics=("mean_flip_rate", "flip_probability", "mean_top5_distance", "zipf_distance"),
+        metrics=("flip_probability", "top5_distance", "zipf_distance"),
         resize=AS_IS,
         is_native=True,
     ),

@@ -11,14 +11,14 @@ import pytest
 from shardtools.errors import DatasetError, OptionError, ShardtoolsError
 from shardtools.evaluation import ModelFacts
 from shardtools.evaluation.published import CORRUPTIONS, alexnet_errors
-from shardtools.evaluation.sets import TEST_SETS, Judgement, SetFiles, SetView, judge_set
+from shardtools.evaluation.sets import TEST_SETS, Judgement, SetInputs, SetView, judge_set
 from shardtools.evaluation.sets.factors import FACTORS
 from shardtools.evaluation.sets.sequences import sequences_of
 from shardtools.taxonomy import load_classes
 
 IMAGENET = tuple(one.wnid for one in load_classes("imagenet-1k"))
 A = tuple(one.wnid for one in load_classes("imagenet-a"))
-NO_FILES = SetFiles()
+NO_FILES = SetInputs()
 
 
 def view_of_logits(logits: Any, wnids: list[str | None], classes: tuple[str, ...], **more: Any) -> SetView:
@@ -103,7 +103,7 @@ def test_real_labels_by_the_key(tmp_path: Path) -> None:
     logits[:, 5] = 1
     keys = [f"ILSVRC2012_val_{number:08d}" for number in (1, 2)]
     view = view_of_logits(logits, [IMAGENET[0]] * 2, IMAGENET, keys=keys)
-    found = judge_set(TEST_SETS["real"], view, SetFiles(real_labels=str(file)))
+    found = judge_set(TEST_SETS["real"], view, SetInputs(real_labels=str(file)))
     assert value(found, "top1_accuracy") == 1.0
     assert found.notes == ("1 picture without a ReaL label left out",)
 
@@ -119,7 +119,7 @@ def test_factors_of_annotated_pictures(tmp_path: Path) -> None:
     logits[[0, 2, 3], 7] = 1
     keys = [f"n01_ILSVRC2012_val_{number:08d}" for number in range(1, 6)]
     view = view_of_logits(logits, [IMAGENET[7]] * 5, IMAGENET, keys=keys)
-    found = judge_set(TEST_SETS["x"], view, SetFiles(factors=str(file)))
+    found = judge_set(TEST_SETS["x"], view, SetInputs(factors=str(file)))
     assert value(found, "top1_accuracy") == 0.75
     assert value(found, "error_ratio", split="factor/pose") == 2.0
     assert value(found, "error_ratio", split="factor/style") == 0.0
@@ -133,7 +133,7 @@ def test_backgrounds_by_the_map(tmp_path: Path) -> None:
     logits = np.zeros((3, 1000))
     logits[[0, 1, 2], [7, 8, 9]] = 1
     view = view_of_logits(logits, ["00_dog", "00_dog", "01_bird"], IMAGENET)
-    files = SetFiles(in9_map=str(file))
+    files = SetInputs(in9_map=str(file))
     found = judge_set(TEST_SETS["in9"], view, files, "mixed_rand")
     assert value(found, "top1_accuracy", split="mixed_rand") == pytest.approx(1 / 3)
     refused(OptionError, "name which: --on in9:mixed_same", TEST_SETS["in9"], view, files)

@@ -43,7 +43,7 @@ from shardtools.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetFiles:
+class SetInputs:
     """Files of others that some sets need.
 
     Attributes:
@@ -59,7 +59,7 @@ class SetFiles:
     in9_map: str | None = None
 
 
-def judge_set(test_set: TestSet, view: SetView, files: SetFiles, part: str = "") -> Judgement:
+def judge_set(test_set: TestSet, view: SetView, files: SetInputs, part: str = "") -> Judgement:
     """All figures of a model on a test set.
 
     Args:
@@ -75,7 +75,7 @@ def judge_set(test_set: TestSet, view: SetView, files: SetFiles, part: str = "")
     return JUDGES[test_set.kind](test_set, view, files, part)
 
 
-def _classes(test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -> Judgement:
+def _classes(test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> Judgement:
     rows, notes = _labeled(test_set, view)
     labels, rank = view.labels[rows], view.rank[rows]
     num_outputs = view.model.num_outputs
@@ -92,7 +92,7 @@ def _classes(test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -> 
     return Judgement(figures=figures, notes=notes)
 
 
-def _real(test_set: TestSet, view: SetView, files: SetFiles, _part: str) -> Judgement:
+def _real(test_set: TestSet, view: SetView, files: SetInputs, _part: str) -> Judgement:
     labels = read_real_labels(find_real_labels(files.real_labels))
     counts = count_real(view.keys, view.classes[:, 0], view.model.classes, labels, _wnids(test_set))
     notes = (f"{counted(counts.num_empty, 'picture')} without a ReaL label left out",) if counts.num_empty else ()
@@ -102,7 +102,7 @@ def _real(test_set: TestSet, view: SetView, files: SetFiles, _part: str) -> Judg
     return Judgement(figures=(figure,), notes=notes)
 
 
-def _factors(test_set: TestSet, view: SetView, files: SetFiles, _part: str) -> Judgement:
+def _factors(test_set: TestSet, view: SetView, files: SetInputs, _part: str) -> Judgement:
     if files.factors is None:
         raise OptionError(
             "x needs ImageNet-X's annotations, which are not shipped (CC BY-NC): give "
@@ -131,7 +131,7 @@ def _factors(test_set: TestSet, view: SetView, files: SetFiles, _part: str) -> J
     return Judgement(figures=tuple(figures), notes=notes)
 
 
-def _backgrounds(test_set: TestSet, view: SetView, files: SetFiles, part: str) -> Judgement:
+def _backgrounds(test_set: TestSet, view: SetView, files: SetInputs, part: str) -> Judgement:
     if part not in VARIANTS:
         raise OptionError(f"in9 has eight datasets, name which: --on in9:mixed_same=DATASET ({', '.join(VARIANTS)})")
     if files.in9_map is None:
@@ -148,7 +148,7 @@ def _backgrounds(test_set: TestSet, view: SetView, files: SetFiles, part: str) -
     return Judgement(figures=(_share("top1_accuracy", share, split=part, how="9 classes", is_main=True),))
 
 
-def _corrupted(test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -> Judgement:
+def _corrupted(test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> Judgement:
     rows, notes = _labeled(test_set, view)
     names = np.asarray([view.corruption[row] for row in rows])
     right = view.rank[rows] == 1
@@ -168,7 +168,7 @@ def _corrupted(test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -
     return Judgement(figures=found.figures, notes=(*notes, *found.notes))
 
 
-def _sequences(_test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -> Judgement:
+def _sequences(_test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> Judgement:
     hard = (f"{name}/{level}" if level else name for name, level in zip(view.corruption, view.severity, strict=True))
     rows = sequences_of(list(hard), view.paths, view.frame, dataset=view.dataset)
     return Judgement(
@@ -177,7 +177,7 @@ def _sequences(_test_set: TestSet, view: SetView, _files: SetFiles, _part: str) 
     )
 
 
-def _cues(_test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -> Judgement:
+def _cues(_test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> Judgement:
     assert view.cues is not None
     shapes, textures = (list(names) for names in zip(*view.cues, strict=True))
     categories = _categories([*shapes, *textures])
@@ -211,7 +211,7 @@ def _cues(_test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -> Ju
     return Judgement(figures=tuple(figures), notes=notes)
 
 
-def _whole_categories(_test_set: TestSet, view: SetView, _files: SetFiles, _part: str) -> Judgement:
+def _whole_categories(_test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> Judgement:
     categories = _categories(view.wnids)
     outputs = output_categories(view.model.classes, categories)
     wanted = positions(view.wnids, categories, "category")
@@ -225,7 +225,7 @@ def _whole_categories(_test_set: TestSet, view: SetView, _files: SetFiles, _part
     return Judgement(figures=tuple(figures))
 
 
-JUDGES: dict[Kind, Callable[[TestSet, SetView, SetFiles, str], Judgement]] = {
+JUDGES: dict[Kind, Callable[[TestSet, SetView, SetInputs, str], Judgement]] = {
     "classes": _classes,
     "real": _real,
     "factors": _factors,

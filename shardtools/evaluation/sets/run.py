@@ -1,0 +1,110 @@
+"""`shardtools eval ood`: what is missing is predicted, every set is judged, one table comes of it.
+
+Owns the order, and how each set's files reach the model: those that have the size at which they are to be judged go in
+as they are, all others as the model's own preprocessing has it. The price of asking `predict` about every model: it
+loads the model to compare its weights with those of predictions that are there; `--no-predict` does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from shardtools.evaluation.model_options import ModelOptions
+from shardtools.evaluation.predictions import PredictOptions, open_predictions, predict, predictions_name
+from shardtools.evaluation.sets.joining import view_of
+from shardtools.evaluation.sets.judging import SetInputs, judge_set
+from shardtools.evaluation.sets.ood_options import OodOptions, SetRequest
+from shardtools.evaluation.sets.rows import ModelOnSet, OodTable, with_gaps
+from shardtools.execution import Progress
+
+_ALL_LOGITS = frozenset({"cues", "categories", "sequences"})
+"""Kinds that need every logit, as restriction does."""
+
+_OTHER_LABELS = frozenset({"cues", "categories", "backgrounds"})
+"""Kinds whose classes are no classes of a model."""
+
+
+def evaluate_ood(
+    options: OodOptions,
+    *,
+    report: Callable[[str], None] = lambda _line: None,
+    progress: Progress | None = None,
+) -> OodTable:
+    """Judges each model on each set.
+
+    Args:
+        options: Which.
+        report: Called with a line before each step.
+        progress: Called with each message of the processes that predict.
+
+    Raises:
+        OptionError: A model's classes do not fit, files would be resized twice, or a set needs a file.
+        DatasetError: A dataset, or predictions of it, are not what a set needs.
+        RunError: The run was stopped; called again it goes on.
+    """
+    return OodTable(
+        pairs=with_gaps([pair for model in options.models for pair in _judged(model, options, report, progress)])
+    )
+
+
+def prediction_options(model: str, request: SetRequest, options: OodOptions) -> PredictOptions:
+    """What is predicted for one set.
+
+    Files of the size at which they are to be judged have predictions of their own name, since the same model takes
+    photographs otherwise.
+
+    Args:
+        model: As `ModelOptions.model`.
+        request: The set.
+        options: How.
+    """
+    test_set = request.test_set
+    needs_all = test_set.is_restricted or test_set.kind in _ALL_LOGITS
+    name = predictions_name(model)
+    name += f"_{options.split}" if options.split else ""
+    name += "_as_is" if test_set.is_native else ""
+    return PredictOptions(
+        datasets=(request.dataset,),
+        model=ModelOptions(model=model, crop="resize" if test_set.is_native else None, precision=options.precision),
+        name=options.name or name,
+        split=options.split,
+        labels_by="none" if test_set.kind in _OTHER_LABELS else "wnid",
+        logits="all" if needs_all else None,
+        batch_size=options.batch_size,
+        num_processes=options.num_processes,
+        threads=options.threads,
+        compute_threads=options.compute_threads,
+        device=options.device,
+    )
+
+
+def shown_names(models: tuple[str, ...]) -> dict[str, str]:
+    """Model as it was given -> its name in tables: of a training run the folder's, unless two have the same."""
+    short = {model: Path(model).name if "/" in model.rstrip("/") else model for model in models}
+    return {model: name if list(short.values()).count(name) == 1 else model for model, name in short.items()}
+
+
+def _judged(
+    model: str, options: OodOptions, report: Callable[[str], None], progress: Progress | None
+) -> Iterator[ModelOnSet]:
+    inputs = SetInputs(
+        real_labels=options.real_labels,
+        factors=options.imagenet_x,
+        prototypes=options.imagenet_x_prototypes,
+        in9_map=options.in9_map,
+    )
+    for request in options.requests:
+        wanted = prediction_options(model, request, options)
+        if options.predict:
+            report(f"{model} on {request.label}: {request.dataset}")
+            predict(wanted, progress=progress)
+        predictions = open_predictions(request.dataset, wanted.overlay_name)
+        view = view_of(predictions, request.test_set, force=options.force)
+        yield ModelOnSet(
+            model=shown_names(options.models)[model],
+            request=request,
+            judgement=judge_set(request.test_set, view, inputs, request.part),
+            preprocessing=view.preprocessing,
+            source=view.source,
+        )

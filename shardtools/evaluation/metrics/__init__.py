@@ -9,11 +9,9 @@ if TYPE_CHECKING:
     from shardtools.evaluation.metrics.accuracy import (
         accuracy_by_group,
         background_gap,
-        imagenet9_correct,
         top_k_accuracy,
         worst_groups_accuracy,
     )
-    from shardtools.evaluation.metrics.answers import likeliest
     from shardtools.evaluation.metrics.calibration import (
         Calibration,
         aurra,
@@ -66,8 +64,6 @@ __all__ = [
     "expected_calibration_error",
     "factor_shares",
     "flip_probability",
-    "imagenet9_correct",
-    "likeliest",
     "log_odds",
     "mad_calibration_error",
     "mean_corruption_error",

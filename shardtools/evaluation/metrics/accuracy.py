@@ -1,6 +1,6 @@
 """Shares of right answers, of all samples and by group.
 
-Owns what counts as right: the rank of the given label among a network's outputs, or a mapped answer equal to the label.
+Owns what counts as right: the rank of the given label among a network's outputs.
 A sample without a label is no wrong answer; it has to be left out before, so that nothing is left out in silence here.
 """
 
@@ -13,9 +13,6 @@ import numpy.typing as npt
 
 from shardtools.errors import OptionError
 from shardtools.evaluation.metrics.intervals import Share
-
-IN9_CLASSES = 9
-"""Of ImageNet-9: dog, bird, wheeled vehicle, reptile, carnivore, insect, musical instrument, primate, fish."""
 
 
 def top_k_accuracy(rank: npt.ArrayLike, k: int) -> Share:
@@ -57,55 +54,23 @@ def accuracy_by_group(correct: npt.ArrayLike, groups: npt.ArrayLike) -> dict[Any
     return {name: Share(int(n), int(all_)) for name, n, all_ in zip(names.tolist(), num, of, strict=True)}
 
 
-def worst_groups_accuracy(correct: npt.ArrayLike, groups: npt.ArrayLike, *, num_worst: int = 100) -> float:
-    """Mean accuracy of the groups with the lowest: ImageNet-X's "worst 100 classes" (Idrissi et al. 2022).
+def worst_groups_accuracy(correct: npt.ArrayLike, groups: npt.ArrayLike, *, num_worst: int = 100) -> Share:
+    """Right answers in the groups with the lowest accuracy: ImageNet-X's "worst 100 classes" (Idrissi et al. 2022).
 
-    Each group weighs the same, whatever its size.
+    Its code takes all images of these groups together, so a large group weighs more; so does this.
 
     Args:
         correct: Bool `[N]`.
         groups: As in `accuracy_by_group`.
-        num_worst: How many of them; where there are fewer, all.
+        num_worst: How many groups; where there are fewer, all. Of equal ones the first by name.
 
     Raises:
         OptionError: There are no samples, or not as many groups as answers.
     """
-    found = sorted(share.value for share in accuracy_by_group(correct, groups).values())
+    found = sorted(accuracy_by_group(correct, groups).values(), key=lambda share: share.value)[:num_worst]
     if not found or num_worst < 1:
         raise OptionError(f"the worst {num_worst} of {len(found)} groups: expected at least one of one")
-    return float(np.mean(found[:num_worst]))
-
-
-def imagenet9_correct(
-    predicted: npt.ArrayLike, labels: npt.ArrayLike, output_to_in9: npt.ArrayLike
-) -> npt.NDArray[np.bool_]:
-    """Whether answers out of 1,000 classes are right on ImageNet-9 (Xiao et al. 2020, "Noise or Signal", section 2).
-
-    The likeliest of all outputs counts, and one outside of the nine is wrong: they are not taken away beforehand.
-
-    Args:
-        predicted: Likeliest output, int `[N]`.
-        labels: 0 to 8, int `[N]`.
-        output_to_in9: Class of each output, 0 to 8, -1 outside of the nine, int `[C]`.
-
-    Returns:
-        Bool `[N]`.
-
-    Raises:
-        OptionError: A number is outside of what it counts, or the lengths differ.
-    """
-    outputs, given = np.asarray(predicted), np.asarray(labels)
-    mapping = np.asarray(output_to_in9)
-    if outputs.shape != given.shape:
-        raise OptionError(f"{outputs.size} answers and {given.size} labels: expected as many")
-    for numbers, low, high, what in (
-        (mapping, -1, IN9_CLASSES - 1, "the map's classes"),
-        (given, 0, IN9_CLASSES - 1, "labels of ImageNet-9"),
-        (outputs, 0, mapping.size - 1, "outputs in the map"),
-    ):
-        if numbers.size and not (low <= numbers.min() and numbers.max() <= high):
-            raise OptionError(f"{what} are {low} to {high}, found {numbers.min()} to {numbers.max()}")
-    return np.asarray(mapping[outputs] == given)
+    return Share(sum(share.num for share in found), sum(share.of for share in found))
 
 
 def background_gap(mixed_same: float, mixed_rand: float) -> float:

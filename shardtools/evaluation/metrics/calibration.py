@@ -139,7 +139,7 @@ def expected_calibration_error(
         OptionError: As in `measure_calibration`.
     """
     sure, right = _checked(confidence, correct)
-    place = np.clip(np.ceil(sure * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
+    place = np.searchsorted(np.linspace(0, 1, num_bins + 1)[1:-1], sure)
     gaps = np.bincount(place, sure - right, minlength=num_bins)
     return float(np.abs(gaps).sum() / len(sure))
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.errors import OptionError
-from shardtools.evaluation.metrics.answers import checked_logits
 from shardtools.evaluation.metrics.intervals import wilson_interval
+from shardtools.evaluation.metrics.logits import checked_logits
 
 DECISIONS: dict[str, str] = {
     "max": "the category of the largest of all logits that belong to one (seed 001)",

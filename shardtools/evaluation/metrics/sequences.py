@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.errors import OptionError
-from shardtools.evaluation.metrics.answers import checked_logits
+from shardtools.evaluation.metrics.logits import checked_logits
 
 PERTURBATIONS = (
     "gaussian_noise",

@@ -1,0 +1,15 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def corrupt(
+    name: str,
+    parameters: tuple[float, ...],
+    images: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    seeds: NDArray[np.uint64],
+    clean: bool,
+    num_threads: int,
+    /,
+) -> None: ...
+def names() -> list[str]: ...
+def simd(name: str | None = None, /) -> str: ...

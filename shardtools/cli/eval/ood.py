@@ -60,8 +60,11 @@ def command(
     wanted = OodOptions(models=models, **options)
     if picture is not None:
         check_picture(picture)
-    with RunProgress(noun="images", before="loading the model", doing="loading the model") as progress:
-        table = evaluate_ood(wanted, report=lambda line: click.echo(line, err=True), progress=progress)
+    table = evaluate_ood(
+        wanted,
+        report=lambda line: click.echo(line, err=True),
+        shown=lambda: RunProgress(noun="images", before="loading the model", doing="loading the model"),
+    )
     if results is not None:
         add_results(table.results, results)
     if markdown is not None:

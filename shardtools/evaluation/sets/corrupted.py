@@ -43,8 +43,8 @@ def judge_errors(
     if clean_error is not None:
         values["clean_error"] = clean_error
     figures = [
-        Figure(metric=metric, value=value, how=how, num_samples=num_samples, is_main=number == 0)
-        for number, (metric, value) in enumerate(values.items())
+        Figure(metric=metric, value=value, how=how, num_samples=num_samples, is_main=True)
+        for metric, value in values.items()
     ]
     order = [*(name for name in CORRUPTIONS if name in errors), *(name for name in errors if name not in CORRUPTIONS)]
     figures += [

@@ -5,14 +5,16 @@ Owns the join, by key, and the check that no file was resized twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow.compute as pc
 
 from shardtools.dataset import open_dataset
-from shardtools.errors import DatasetError, OptionError
+from shardtools.errors import DatasetError
 from shardtools.evaluation.predictions import CLEAN, Predictions
+from shardtools.evaluation.resizing import check_resize
 from shardtools.evaluation.sets.cue_conflict import CUE_OVERLAY, read_pair
 from shardtools.evaluation.sets.test_sets import TestSet
 from shardtools.evaluation.sets.view import SetView
@@ -44,8 +46,8 @@ def view_of(predictions: Predictions, test_set: TestSet, *, force: bool = False)
         )
     rows = samples.take(places)
     if test_set.is_native and not predictions.plan.has_variants and not force:
-        sizes = set(zip(rows["width"].to_pylist(), rows["height"].to_pylist(), strict=True))
-        _check_native(predictions, test_set, sizes)
+        sizes = Counter(zip(rows["width"].to_pylist(), rows["height"].to_pylist(), strict=True))
+        check_resize(predictions.model, sizes, where=f"{test_set.name} ({predictions.dataset})", asked=True)
     keys = predictions.keys.to_pylist()
     corruption = ["" if one in (None, CLEAN) else one for one in rows["corruption"].to_pylist()]
     severity = rows["severity"].fill_null(0).to_numpy().astype(np.int64)
@@ -82,19 +84,3 @@ def _cues(predictions: Predictions, keys: Sequence[str]) -> list[tuple[str, str]
     if lost is not None:
         raise DatasetError(f"overlay {CUE_OVERLAY} of {predictions.dataset} has no row of {lost!r}: write it again")
     return [pairs[key] for key in keys]
-
-
-def _check_native(predictions: Predictions, test_set: TestSet, sizes: set[tuple[int, int]]) -> None:
-    """Refuses files of one square size that went through another resize than the one to the model's own size."""
-    model = predictions.model
-    if len(sizes) != 1:
-        return
-    ((width, height),) = sizes
-    # Without a margin to cut off the picture is only brought to the model's own size, as the sets' authors do.
-    if width != height or width > model.resize or model.crop != "center" or model.resize == model.image_size:
-        return
-    raise OptionError(
-        f"{test_set.name}: the files of {predictions.dataset} are {width} x {height} already and {model.name} resized "
-        f"them to {model.resize} and cut {model.image_size} out: that alone moves published figures by 1.5 points: "
-        f"predict with --crop resize, or give --force"
-    )

@@ -22,7 +22,6 @@ from shardtools.evaluation.metrics import (
     error_ratios,
     errors_by_corruption,
     factor_shares,
-    imagenet9_correct,
     measure_calibration,
     shape_bias,
     top_k_accuracy,
@@ -80,13 +79,13 @@ def _classes(test_set: TestSet, view: SetView, _files: SetInputs, _part: str) ->
     labels, rank = view.labels[rows], view.rank[rows]
     num_outputs = view.model.num_outputs
     if not test_set.is_restricted:
-        figures = _accuracies(rank, view.confidence[rows], f"all {num_outputs} classes", is_main=True)
+        figures = _accuracies(rank, view.confidence[rows], f"all {num_outputs} classes")
         return Judgement(figures=figures, notes=notes)
     wnids = _wnids(test_set)
     among = restrict(view.all_logits[rows], view.model.classes, wnids)
     of = counted(len(among.outputs), "class", "classes")
     how = of if len(among.outputs) == len(wnids) else f"{len(among.outputs)} of {len(wnids)} classes"
-    figures = _accuracies(among.rank(labels), among.confidence, how, is_main=True)
+    figures = _accuracies(among.rank(labels), among.confidence, how)
     # Beside them, as it would be for a user who does not know which 200 classes may come.
     figures += _accuracies(rank, view.confidence[rows], f"all {num_outputs} classes")
     return Judgement(figures=figures, notes=notes)
@@ -143,7 +142,8 @@ def _backgrounds(test_set: TestSet, view: SetView, files: SetInputs, part: str) 
         view.model.classes, read_map(files.in9_map), [one.wnid for one in load_classes("imagenet-1k")]
     )
     wanted = np.array([group_of(folder) for folder in view.wnids], np.int64)
-    right = imagenet9_correct(view.classes[:, 0], wanted, groups)
+    # A class outside of the nine is -1, which no folder is.
+    right = groups[view.classes[:, 0]] == wanted
     share = Share(int(right.sum()), len(right))
     return Judgement(figures=(_share("top1_accuracy", share, split=part, how="9 classes", is_main=True),))
 
@@ -199,7 +199,7 @@ def _cues(_test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> J
                         how=decision,
                         interval=interval,
                         num_samples=of,
-                        is_main=decision == "max" and metric == "shape_bias",
+                        is_main=metric == "shape_bias",
                     )
                 )
     if not figures:
@@ -219,9 +219,7 @@ def _whole_categories(_test_set: TestSet, view: SetView, _files: SetInputs, _par
     for decision in DECISIONS:
         right = decide_category(view.all_logits, outputs, decision) == wanted
         share = Share(int(right.sum()), len(right))
-        figures.append(
-            _share("top1_accuracy", share, how=f"{len(categories)} categories, {decision}", is_main=not figures)
-        )
+        figures.append(_share("top1_accuracy", share, how=f"{len(categories)} categories, {decision}", is_main=True))
     return Judgement(figures=tuple(figures))
 
 
@@ -264,8 +262,8 @@ def _labeled(test_set: TestSet, view: SetView) -> tuple[Int64s, tuple[str, ...]]
     return rows, tuple(notes)
 
 
-def _accuracies(rank: Int64s, confidence: Float64s, how: str, *, is_main: bool = False) -> tuple[Figure, ...]:
-    figures = [_share("top1_accuracy", top_k_accuracy(rank, 1), how=how, is_main=is_main)]
+def _accuracies(rank: Int64s, confidence: Float64s, how: str) -> tuple[Figure, ...]:
+    figures = [_share("top1_accuracy", top_k_accuracy(rank, 1), how=how, is_main=True)]
     figures.append(_share("top5_accuracy", top_k_accuracy(rank, 5), how=how))
     calibration = measure_calibration(confidence, rank == 1)
     for one in fields(Calibration):

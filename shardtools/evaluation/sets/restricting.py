@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from shardtools.arrays import Bools, Float32s, Float64s, Int64s
 from shardtools.errors import DatasetError, OptionError
-from shardtools.evaluation.metrics import likeliest
 from shardtools.words import counted
 
 _FOLDER_NUMBER = re.compile(r"[0-9]+")
@@ -77,9 +76,18 @@ def restrict(logits: npt.NDArray[Any], model_classes: Sequence[str] | None, clas
             f"{logits.shape[1]}: give the model and the predictions that belong together"
         )
     outputs = outputs_of(model_classes, classes)
-    predicted, confidence = likeliest(logits, outputs)
     chosen = np.asarray(logits)[:, outputs].astype(np.float32)
-    return Restricted(outputs=outputs, logits=chosen, predicted=predicted, confidence=confidence)
+    is_bad = ~np.isfinite(chosen).all(axis=1)
+    if is_bad.any():
+        raise OptionError(
+            f"{int(is_bad.sum())} of {len(chosen)} samples have a logit that is not finite, the first in row "
+            f"{int(is_bad.argmax())}: predict again in float32 (--precision fp32)"
+        )
+    best = chosen.argmax(axis=1)
+    # The largest is 1 / sum(exp(others - largest)): no logit is large enough to overflow.
+    highest = np.take_along_axis(chosen, best[:, None], axis=1).astype(np.float64)
+    confidence = 1 / np.exp(chosen - highest).sum(axis=1)
+    return Restricted(outputs=outputs, logits=chosen, predicted=outputs[best], confidence=confidence)
 
 
 def outputs_of(model_classes: Sequence[str] | None, classes: Sequence[str]) -> Int64s:

@@ -8,6 +8,8 @@ loads the model to compare its weights with those of predictions that are there;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from shardtools.evaluation.model_options import ModelOptions
@@ -16,7 +18,7 @@ from shardtools.evaluation.sets.joining import view_of
 from shardtools.evaluation.sets.judging import SetInputs, judge_set
 from shardtools.evaluation.sets.ood_options import OodOptions, SetRequest
 from shardtools.evaluation.sets.rows import ModelOnSet, OodTable, with_gaps
-from shardtools.execution import Progress
+from shardtools.execution import Progress, ignore
 
 _ALL_LOGITS = frozenset({"cues", "categories", "sequences"})
 """Kinds that need every logit, as restriction does."""
@@ -29,23 +31,29 @@ def evaluate_ood(
     options: OodOptions,
     *,
     report: Callable[[str], None] = lambda _line: None,
-    progress: Progress | None = None,
+    shown: Callable[[], AbstractContextManager[Progress]] | None = None,
 ) -> OodTable:
     """Judges each model on each set.
 
     Args:
         options: Which.
-        report: Called with a line before each step.
-        progress: Called with each message of the processes that predict.
+        report: Called with a line before each run of predictions.
+        shown: Makes what shows the messages of one run of predictions.
 
     Raises:
         OptionError: A model's classes do not fit, files would be resized twice, or a set needs a file.
         DatasetError: A dataset, or predictions of it, are not what a set needs.
         RunError: The run was stopped; called again it goes on.
     """
-    return OodTable(
-        pairs=with_gaps([pair for model in options.models for pair in _judged(model, options, report, progress)])
-    )
+    pairs: list[ModelOnSet] = []
+    for model in options.models:
+        if options.predict:
+            for wanted in _runs(model, options):
+                report(f"{model} on {', '.join(wanted.datasets)}")
+                with (shown or (lambda: nullcontext(ignore)))() as progress:
+                    predict(wanted, progress=progress)
+        pairs += _judged(model, options)
+    return OodTable(pairs=with_gaps(pairs))
 
 
 def prediction_options(model: str, request: SetRequest, options: OodOptions) -> PredictOptions:
@@ -85,9 +93,16 @@ def shown_names(models: tuple[str, ...]) -> dict[str, str]:
     return {model: name if list(short.values()).count(name) == 1 else model for model, name in short.items()}
 
 
-def _judged(
-    model: str, options: OodOptions, report: Callable[[str], None], progress: Progress | None
-) -> Iterator[ModelOnSet]:
+def _runs(model: str, options: OodOptions) -> list[PredictOptions]:
+    """What is predicted, in as few runs as loads of the model: sets that are prepared alike go together."""
+    found: dict[PredictOptions, list[str]] = {}
+    for request in options.requests:
+        wanted = prediction_options(model, request, options)
+        found.setdefault(replace(wanted, datasets=("any",)), []).append(request.dataset)
+    return [replace(wanted, datasets=tuple(dict.fromkeys(datasets))) for wanted, datasets in found.items()]
+
+
+def _judged(model: str, options: OodOptions) -> Iterator[ModelOnSet]:
     inputs = SetInputs(
         real_labels=options.real_labels,
         factors=options.imagenet_x,
@@ -96,9 +111,6 @@ def _judged(
     )
     for request in options.requests:
         wanted = prediction_options(model, request, options)
-        if options.predict:
-            report(f"{model} on {request.label}: {request.dataset}")
-            predict(wanted, progress=progress)
         predictions = open_predictions(request.dataset, wanted.overlay_name)
         view = view_of(predictions, request.test_set, force=options.force)
         yield ModelOnSet(

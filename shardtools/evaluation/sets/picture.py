@@ -8,15 +8,16 @@ is no share (flips, ratios of errors) is left to the table.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from shardtools.errors import OptionError, RunError, first_line
 from shardtools.evaluation.metrics import METRICS
-from shardtools.evaluation.results import REFERENCES, Result, reference_results
+from shardtools.evaluation.results import REFERENCES, reference_results
 from shardtools.evaluation.sets.rows import Column, OodTable
 from shardtools.extras import require
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,16 +61,17 @@ def draw_ood(table: OodTable, address: str | os.PathLike[str]) -> None:
     from matplotlib.figure import Figure
 
     harder = _harder(table)
-    widths = [max(6.0, 0.55 * len(shares) * (1 + 0.35 * len(table.models)))] + [5.0] * len(harder)
+    widths = [7.5] + [4.5] * len(harder)
+    height = max(3.6, 1.2 + len(shares) * max(0.34, 0.2 * len(table.models)))
     # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(sum(widths), 4.6), dpi=120, layout="constrained", facecolor=_GROUND)
+    figure = Figure(figsize=(sum(widths), height), dpi=120, layout="constrained", facecolor=_GROUND)
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
     _bars(axes[0], table, shares)
     for panel, column in zip(axes[1:], harder, strict=True):
         _against(panel, table, column, _published())
     for panel in axes:
-        _style(panel)
+        _style(panel, "x" if panel is axes[0] else "both")
     try:
         figure.savefig(address)
     except OSError as error:
@@ -77,63 +79,57 @@ def draw_ood(table: OodTable, address: str | os.PathLike[str]) -> None:
 
 
 def _bars(axes: Axes, table: OodTable, columns: Sequence[Column]) -> None:
-    width = 0.8 / len(table.models)
+    """Lying bars, the first set at the top: titles of sets are long."""
+    thickness = 0.8 / len(table.models)
     for number, model in enumerate(table.models):
-        figures = [table.figure(model, column) for column in columns]
-        places = [place + (number - (len(table.models) - 1) / 2) * width for place in range(len(columns))]
-        heights = [0.0 if figure is None else 100 * figure.value for figure in figures]
-        # Distances from the bar's end to the ends of its interval; none where there is no interval.
-        ends: Any = [
-            [
-                0.0 if one is None or one.interval is None else 100 * abs(one.interval[side] - one.value)
-                for one in figures
-            ]
-            for side in (0, 1)
-        ]
-        axes.bar(
-            places,
-            heights,
-            width,
-            yerr=ends,
-            color=_COLORS[number % len(_COLORS)],
-            label=_short(model),
-            error_kw={"ecolor": _INK, "elinewidth": 0.8},
-        )
-        if len(table.models) * len(columns) <= 24:
-            for place, height in zip(places, heights, strict=True):
-                axes.annotate(
-                    f"{height:.1f}",
-                    (place, height),
-                    xytext=(0, 2),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=7,
-                    color=_INK,
-                )
+        shift = (number - (len(table.models) - 1) / 2) * thickness
+        for place, column in enumerate(columns):
+            figure = table.figure(model, column)
+            if figure is None:
+                continue
+            low, high = figure.interval or (figure.value, figure.value)
+            axes.barh(
+                place + shift,
+                100 * figure.value,
+                thickness,
+                xerr=[[100 * (figure.value - low)], [100 * (high - figure.value)]] if figure.interval else None,
+                color=_COLORS[number % len(_COLORS)],
+                label=None if _short(model) in axes.get_legend_handles_labels()[1] else _short(model),
+                error_kw={"ecolor": _INK, "elinewidth": 0.8},
+            )
+            axes.annotate(
+                f"{100 * figure.value:.1f}",
+                (100 * high, place + shift),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+                color=_INK,
+            )
     titles = [
-        f"{column.title}\n{METRICS[column.metric].short}" + (f"\n{column.how}" if column.how else "")
+        f"{column.title}: {METRICS[column.metric].short}" + (f" ({column.how})" if column.how else "")
         for column in columns
     ]
-    axes.set_xticks(range(len(columns)), titles, fontsize=7)
-    axes.set_ylabel("%")
-    axes.legend(frameon=False, fontsize=8, ncols=min(len(table.models), 3), loc="upper right")
-    axes.margins(y=0.18)
+    axes.set_yticks(range(len(columns)), titles, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("%")
+    axes.margins(x=0.1)
+    # Above the bars, where there are none to cover.
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
 
 
-def _against(axes: Axes, table: OodTable, column: Column, published: Sequence[Result]) -> None:
+def _against(axes: Axes, table: OodTable, column: Column, published: Mapping[tuple[str, str, str], float]) -> None:
     dataset, first = _dataset(table, column), _column_of(table, _X)
     assert first is not None
-    known = {
-        (row.source, row.model, row.dataset): row.value for row in published if row.metric == _METRIC and not row.split
-    }
     points = [
-        (100 * value, 100 * known[source, model, dataset])
-        for (source, model, name), value in known.items()
-        if name == _X and (source, model, dataset) in known
+        (100 * value, 100 * published[reference, model, dataset])
+        for (reference, model, name), value in published.items()
+        if name == _X and (reference, model, dataset) in published
     ]
-    axes.scatter(
-        *(zip(*points, strict=True) if points else ([], [])), s=9, color=_FAINT, label=f"{len(points)} published"
-    )
+    if points:
+        axes.scatter(
+            *zip(*points, strict=True), s=9, color=_FAINT, label=f"{counted(len(points), 'network')}, published"
+        )
     for number, model in enumerate(table.models):
         x, y = table.figure(model, first), table.figure(model, column)
         if x is not None and y is not None:
@@ -161,13 +157,15 @@ def _dataset(table: OodTable, column: Column) -> str:
     return next(pair.request.test_set.dataset for pair in table.pairs if pair.request.label == column.label)
 
 
-def _published() -> list[Result]:
-    return [row for name in REFERENCES for row in reference_results(name)]
+def _published() -> dict[tuple[str, str, str], float]:
+    """(Shipped set of figures, its model, test set) -> top-1 accuracy on the whole set."""
+    rows = ((name, row) for name in REFERENCES for row in reference_results(name))
+    return {(name, row.model, row.dataset): row.value for name, row in rows if row.metric == _METRIC and not row.split}
 
 
-def _style(axes: Axes) -> None:
+def _style(axes: Axes, lines: Literal["x", "both"]) -> None:
     axes.set_facecolor(_GROUND)
-    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.grid(axis=lines, color=_GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_INK)
     for side in ("top", "right"):

@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 from shardtools.arrays import Float32s, Int32s
-from shardtools.dataset import open_dataset
+from shardtools.dataset import Dataset, open_dataset
 from shardtools.errors import ShardtoolsError
-from shardtools.evaluation import ModelFacts
+from shardtools.evaluation import ModelFacts, check_resize, image_sizes
 from shardtools.evaluation.predictions import (
     ALL_LOGITS_BYTES,
     NO_LABEL,
@@ -42,6 +42,7 @@ from shardtools.evaluation.predictions import (
     claim,
     prediction_table,
     predictions_storage,
+    variants_of,
 )
 from shardtools.execution import (
     GRACE_SECONDS,
@@ -62,13 +63,12 @@ from shardtools.execution import (
 from shardtools.manifest import digest
 from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
 from shardtools.pipelines.batches.planned import (
-    PlannedImages,
     evaluation_options,
-    images_from,
     neighbors,
     padded,
     share,
 )
+from shardtools.pipelines.evaluate.images import RowImages, decoded_at_once, plain_batches, variant_batches
 from shardtools.pipelines.evaluate.labels import map_labels
 from shardtools.pipelines.evaluate.models import Classifier, load_classifier
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
@@ -76,6 +76,8 @@ from shardtools.words import rough_size
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BATCHES_BESIDE = 2
+_ROW_BYTES = 128
+"""Of a row without all of its logits, roughly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,6 +88,7 @@ class _Target:
     batches: DeviceBatches
     writer: PredictionWriter
     done: Done
+    num_threads: int
 
     @property
     def batches_left(self) -> list[int]:
@@ -121,25 +124,52 @@ def run_rank(options: PredictOptions, world: Rank, report: Progress, stop: threa
 def _open_target(
     options: PredictOptions, url: str, facts: ModelFacts, world: Rank, threads: int, report: Progress
 ) -> _Target:
-    dataset = open_dataset(url)
+    facts, taken = _seen_as(options, url, facts)
     labels, notes = map_labels(facts, url, options.split, options.labels_by)
-    batches = DeviceBatches(
-        evaluation_options(
-            url,
-            split=options.split,
-            crop=facts.crop,
-            image_size=facts.image_size,
-            resize=facts.resize,
-            interpolation=facts.interpolation,
-            batch_size=options.batch_size,
-            num_threads=threads,
-        ),
-        world.device,
-        decoder=options.decoder,
+    variants = variants_of(options.corruption, options.severity)
+    loading = evaluation_options(
+        url,
+        split=options.split,
+        crop=facts.crop,
+        image_size=facts.image_size,
+        resize=facts.resize,
+        interpolation=facts.interpolation,
+        batch_size=decoded_at_once(options.batch_size, len(variants)),
+        num_threads=threads,
     )
-    num_images = len(batches.loader.table)
-    all_bytes = num_images * facts.num_outputs * 2
+    # Pixels are changed by the CPU, so there they are decoded.
+    device, decoder = (torch.device("cpu"), "cpu") if variants else (world.device, options.decoder)
+    batches = DeviceBatches(loading, device, decoder=decoder)
+    dataset = open_dataset(url)
+    plan, kept = make_plan(options, dataset, facts, labels, num_images=len(batches.loader.table))
+    done = _first_claims(world, options, plan, dataset)
+    if world.rank == 0 and not done.is_committed:
+        for note in (*taken, *notes, *kept):
+            report(Notice(text=note))
+    writer = PredictionWriter(predictions_storage(dataset, plan.name, options.out), plan)
+    return _Target(plan=plan, batches=batches, writer=writer, done=done, num_threads=threads)
+
+
+def _seen_as(options: PredictOptions, url: str, facts: ModelFacts) -> tuple[ModelFacts, tuple[str, ...]]:
+    """The facts with the preprocessing that a dataset gets, and a line where it is not the model's own."""
+    model = options.model
+    sizes = image_sizes(url, options.split)
+    seen = check_resize(facts, sizes, where=url, asked=model.asks_resize, force=model.force_resize)
+    if seen == facts:
+        return facts, ()
+    side = f"{seen.image_size} x {seen.image_size}"
+    return seen, (f"{url}: all images are {side} pixels, so they are taken whole (--force-resize cuts them)",)
+
+
+def make_plan(
+    options: PredictOptions, dataset: Dataset, facts: ModelFacts, labels: Mapping[int, int], *, num_images: int
+) -> tuple[PredictionPlan, tuple[str, ...]]:
+    """What a run writes for one dataset, and lines for the user on what was decided."""
+    variants = variants_of(options.corruption, options.severity)
+    num_rows = num_images * max(len(variants), 1)
+    all_bytes = num_rows * facts.num_outputs * np.dtype(np.float16).itemsize
     keeps_all = options.logits == "all" if options.logits else all_bytes <= ALL_LOGITS_BYTES
+    row_bytes = _ROW_BYTES + (all_bytes // num_rows if keeps_all else 0)
     plan = PredictionPlan(
         name=options.overlay_name,
         model=facts,
@@ -151,31 +181,27 @@ def _open_target(
         labels=tuple(sorted(labels.items())),
         keeps_all=keeps_all,
         batch_size=options.batch_size,
-        batches_per_part=batches_per_part(
-            num_images, options.batch_size, 128 + (2 * facts.num_outputs if keeps_all else 0)
-        ),
+        batches_per_part=batches_per_part(num_rows, options.batch_size, row_bytes),
+        has_variants=bool(variants),
+        **({"variants": variants, "seed": options.seed, "clean": options.clean} if variants else {}),
     )
-    storage = predictions_storage(dataset, plan.name, options.out)
-    done = _first_claims(world, options, plan, url)
-    if world.rank == 0:
-        for note in notes:
-            report(Notice(text=note))
-        if options.logits is None and not done.is_committed:
-            kept = (
-                f"all logits are kept ({rough_size(all_bytes)} as float16)"
-                if keeps_all
-                else (f"the five greatest logits are kept; all of them would be {rough_size(all_bytes)} (--logits all)")
-            )
-            report(Notice(text=f"{url}: {kept}"))
-    return _Target(plan=plan, batches=batches, writer=PredictionWriter(storage, plan), done=done)
+    if options.logits is not None:
+        return plan, ()
+    size = rough_size(all_bytes)
+    kept = (
+        f"all logits are kept, {size} as float16 (--logits top keeps five)"
+        if keeps_all
+        else f"the five greatest logits are kept; all of them would be {size} (--logits all)"
+    )
+    return plan, (f"{dataset.storage.url}: {kept}",)
 
 
-def _first_claims(world: Rank, options: PredictOptions, plan: PredictionPlan, url: str) -> Done:
+def _first_claims(world: Rank, options: PredictOptions, plan: PredictionPlan, dataset: Dataset) -> Done:
     """What is there already, as the first rank found it; an error of its is raised in all of them."""
     found: tuple[Done, ShardtoolsError | None] = Done(), None
     if world.rank == 0:
         try:
-            storage = predictions_storage(open_dataset(url), plan.name, options.out)
+            storage = predictions_storage(dataset, plan.name, options.out)
             found = claim(storage, plan, replace=options.replace), None
         except ShardtoolsError as error:
             found = Done(), error
@@ -211,9 +237,9 @@ class Predictor:
         with ThreadPoolExecutor(1, "shardtools-predictions") as thread:
             kept: deque[Future[None]] = deque()
             for first, last in neighbors(batches):
-                for batch, images in self._images(first, last):
-                    kept.append(thread.submit(self._keep, batch, self._forward(images.images), images))
-                    rows += len(images)
+                for images in self._images(first, last):
+                    kept.append(thread.submit(self._keep, self._forward(images.images), images))
+                    rows += len(images.rows)
                     # So that logits do not gather where the disk is slower than the network; and to hear of an error.
                     if len(kept) > _BATCHES_BESIDE:
                         kept.popleft().result()
@@ -221,14 +247,19 @@ class Predictor:
                 one.result()
         return rows
 
-    def _images(self, first: int, last: int) -> Iterator[tuple[int, PlannedImages]]:
+    def _images(self, first: int, last: int) -> Iterator[RowImages]:
         """The images of neighboring batches, until the run is to stop."""
-        stream = images_from(self._target.batches, self._plan.rows_of(first).start)
+        target, plan = self._target, self._plan
+        if plan.has_variants:
+            device = self._world.device
+            stream = variant_batches(target.batches, plan, first, last, device=device, num_threads=target.num_threads)
+        else:
+            stream = plain_batches(target.batches, plan, first, last)
         with contextlib.closing(stream):  # type: ignore[type-var]  # it is a generator
-            for batch, images in zip(range(first, last + 1), stream, strict=False):
+            for images in stream:
                 if self._stop.is_set():
                     return
-                yield batch, images
+                yield images
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits of a full batch, on the device."""
@@ -237,16 +268,24 @@ class Predictor:
             found: torch.Tensor = self._model(self._normalize.one(padded(pixels, self._plan.batch_size)))
         return found
 
-    def _keep(self, batch: int, logits: torch.Tensor, images: PlannedImages) -> None:
+    def _keep(self, logits: torch.Tensor, images: RowImages) -> None:
         """Makes a batch durable; in a thread, for one batch after the other."""
-        rows = np.arange(images.start, images.start + len(images))
-        keys = self._target.batches.loader.table.key_strings(rows)
+        keys, batch = self._target.batches.loader.table.key_strings(images.rows), images.batch
         for place, reason in images.unread.items():
-            self._report(Notice(text=f"no prediction of {keys[place]!r}: {reason}"))
-        values: Float32s = logits[: len(images)].float().cpu().numpy()
-        table = prediction_table(keys, self._labels[rows], values, keep_all=self._plan.keeps_all, unread=images.unread)
+            # Of all variants of an image the first one tells.
+            if place == 0 or images.rows[place] != images.rows[place - 1]:
+                self._report(Notice(text=f"no prediction of {keys[place]!r}: {reason}"))
+        values: Float32s = logits[: len(keys)].float().cpu().numpy()
+        table = prediction_table(
+            keys,
+            self._labels[images.rows],
+            values,
+            keep_all=self._plan.keeps_all,
+            variants=images.variants,
+            unread=images.unread,
+        )
         self._target.writer.add_batch(batch, table)
-        self._report(Batch(rows=len(images)))
+        self._report(Batch(rows=len(keys)))
         part = batch // self._plan.batches_per_part
         self._missing[part].discard(batch)
         if not self._missing[part]:

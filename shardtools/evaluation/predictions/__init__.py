@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from shardtools.evaluation.predictions.options import PredictOptions, PredictResult, predictions_name
+from shardtools.evaluation.predictions.variants import CLEAN, Variant, variants_of
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
@@ -13,10 +14,9 @@ if TYPE_CHECKING:
         MADE_BY,
         PREDICTIONS_VERSION,
         PredictionPlan,
-        Variant,
         batches_per_part,
     )
-    from shardtools.evaluation.predictions.rows import CLEAN, COLUMNS, NO_LABEL, Judged, judge, prediction_table
+    from shardtools.evaluation.predictions.rows import COLUMNS, NO_LABEL, Judged, judge, prediction_table
     from shardtools.evaluation.predictions.writer import (
         Done,
         PredictionWriter,
@@ -55,5 +55,6 @@ __all__ = [
     "predictions_name",
     "predictions_storage",
     "require_prediction_libraries",
+    "variants_of",
     "written",
 ]

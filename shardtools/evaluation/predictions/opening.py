@@ -7,7 +7,6 @@ the price is that arrays may be shorter than the dataset, by `len(unread)`. All 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,6 +21,7 @@ from shardtools.errors import DatasetError
 from shardtools.evaluation.model_facts import ModelFacts
 from shardtools.evaluation.predictions.plan import MADE_BY, PredictionPlan, plan_of
 from shardtools.evaluation.predictions.rows import ALL_LOGITS, CORRUPTION, KEY, NO_LABEL, SEVERITY
+from shardtools.evaluation.predictions.variants import CLEAN
 from shardtools.overlays import Overlay, find_overlay, open_overlay, overlay_names
 from shardtools.quoting import shell_word
 
@@ -132,7 +132,7 @@ def open_predictions(dataset_url: str | os.PathLike[str], name: str, *, any_vers
         rank=filled(rows["rank"], 0),
         margin=filled(rows["margin"], float("nan")),
         log_sum_exp=filled(rows["log_sum_exp"], float("nan")),
-        corruption=np.asarray(rows[CORRUPTION].to_pylist(), str) if plan.has_variants else np.full(count, "none"),
+        corruption=np.asarray(rows[CORRUPTION].to_pylist(), str) if plan.has_variants else np.full(count, CLEAN),
         severity=filled(rows[SEVERITY], 0) if plan.has_variants else np.zeros(count, np.int8),
         dataset_labels=own_labels,
         dataset_classes=own_classes,
@@ -163,8 +163,3 @@ def _dataset_labels(url: str, keys: pa.ChunkedArray) -> tuple[npt.NDArray[np.int
     )
     classes = {int(row["class_index"]): str(row["wnid"]) for row in named.to_pylist()}
     return filled(samples["class_index"].take(places), NO_LABEL), classes
-
-
-def variants_of(predictions: Predictions) -> Sequence[tuple[str, int]]:
-    """The (corruption, severity) pairs that there are, in the order of the plan."""
-    return [(variant.corruption, variant.severity) for variant in predictions.plan.variants]

@@ -6,10 +6,13 @@ Owns the names. What decides on a row goes into `PredictionPlan`; processes, thr
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shardtools.corruption import SEVERITIES
 from shardtools.errors import OptionError
 from shardtools.evaluation.model_options import ModelOptions
+from shardtools.evaluation.predictions.variants import CLEAN, variants_of
 from shardtools.features import FeatureOptions
 from shardtools.options import check_options, option, same
 from shardtools.overlays import check_name
@@ -31,6 +34,11 @@ class PredictOptions:
         split: Only this split; `None` takes all.
         labels_by: How a class of the dataset becomes an output of the model: "wnid" by name, "index" by number, "none"
             leaves labels out.
+        corruption: Names of corruptions of `shardtools.corruption`, "imagenet-c" for the fifteen, "extra" for the four
+            others, "none" for the image as it is; empty for images as they are, in an overlay without variants.
+        severity: Of each corruption, 1 to 5.
+        seed: Of the corruptions, with the sample's key, its corruption and its severity.
+        clean: Whether the corruptions leave out the accidents of the published program.
         logits: "all" keeps every logit, "top" the five greatest; `None` decides by their bytes.
         batch_size: Images that go through the network together.
         num_processes: Processes on this machine; `None` takes one a GPU, or one a core.
@@ -55,6 +63,21 @@ class PredictOptions:
     labels_by: str = field(
         default="wnid", metadata=option("How the model's output of a class is found.", choices=LABELS_BY)
     )
+    corruption: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "Corrupt each image while predicting: imagenet-c, extra, none, or names, with commas between them.",
+            metavar="NAMES",
+            commas=True,
+        ),
+    )
+    severity: tuple[int, ...] = field(
+        default=SEVERITIES, metadata=option("Of the corruptions, with commas between them.", commas=True)
+    )
+    seed: int = field(default=0, metadata=option("Of the corruptions.", bounds=(0, 2**63 - 1)))
+    clean: bool = field(
+        default=False, metadata=option("Corrupt without the accidents of the published program (docs/corrupt.md).")
+    )
     logits: str | None = field(
         default=None, metadata=option("Which logits are kept.", choices=LOGITS, unset="all up to 268 MB, else top")
     )
@@ -74,6 +97,9 @@ class PredictOptions:
                 f"out (--out) holds the overlay of one dataset, found {len(self.datasets)} datasets: predict one by one"
             )
         check_options(self)
+        variants_of(self.corruption, self.severity)
+        if not self.corruption and (self.severity != SEVERITIES or self.clean):
+            raise OptionError("severity and clean are of corruptions, found none: give --corruption")
         for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -82,8 +108,8 @@ class PredictOptions:
 
     @property
     def overlay_name(self) -> str:
-        """Name of the overlay: as given, or the model's in letters that SQL takes without quotes."""
-        return self.name if self.name is not None else predictions_name(self.model.model)
+        """Name of the overlay: as given, or one of the model's and the corruptions'."""
+        return self.name if self.name is not None else predictions_name(self.model.model, self.corruption)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +147,8 @@ class PredictResult:
     seconds: float
 
 
-def predictions_name(model: str) -> str:
-    """Name of an overlay of predictions: the model's in letters that SQL takes without quotes."""
-    plain = re.sub(r"[^a-z0-9]+", "_", model.rstrip("/").rpartition("/")[2].lower()).strip("_")
-    return f"predictions_{plain or 'model'}"[:64]
+def predictions_name(model: str, corruption: Sequence[str] = ()) -> str:
+    """Name of an overlay of predictions: the model's and the corruptions' in letters that SQL takes without quotes."""
+    parts = [model.rstrip("/").rpartition("/")[2] or "model", *(name for name in corruption if name != CLEAN)]
+    plain = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in parts]
+    return "_".join(["predictions", *filter(None, plain)])[:64].rstrip("_")

@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 from shardtools.documents import Document, Format, json_bytes
 from shardtools.errors import PlanMismatchError
 from shardtools.evaluation.model_facts import ModelFacts
-from shardtools.evaluation.predictions.rows import CLEAN, CORRUPTION, KEY, SEVERITY
+from shardtools.evaluation.predictions.rows import CORRUPTION, KEY, SEVERITY
+from shardtools.evaluation.predictions.variants import Variant
 from shardtools.overlays import OverlayInfo
 
 PREDICTIONS_VERSION = 1
@@ -37,14 +38,6 @@ _PARTS_WANTED = 64
 _MIN_BATCHES_PER_PART = 2
 _MAX_ROWS_PER_PART = 8192
 _MAX_PART_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """What is done to an image's pixels before the forward pass; `CLEAN` and 0 for nothing."""
-
-    corruption: str = CLEAN
-    severity: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +58,8 @@ class PredictionPlan(Document):
         batches_per_part: Batches of every part but the last.
         variants: What is done to each image; one that does nothing where the overlay has no variants.
         has_variants: Whether rows name their corruption and severity.
-        seed: Of the corruptions; `None` without.
+        seed: Of the corruptions.
+        clean: Whether the corruptions leave out the accidents of the published program.
     """
 
     format: ClassVar[Format] = Format(
@@ -88,7 +82,8 @@ class PredictionPlan(Document):
     batches_per_part: int
     variants: tuple[Variant, ...] = (Variant(),)
     has_variants: bool = False
-    seed: int | None = None
+    seed: int = 0
+    clean: bool = False
 
     @property
     def num_rows(self) -> int:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from shardtools.arrays import Float32s, from_numbers, from_rows, from_texts
 from shardtools.errors import DatasetError, OptionError
+from shardtools.evaluation.predictions.variants import CLEAN
 
 TOP = 5
 """Outputs that a row names; all of them where a model has fewer."""
@@ -23,9 +24,6 @@ TOP = 5
 KEY, CORRUPTION, SEVERITY, ALL_LOGITS = "key", "corruption", "severity", "all_logits"
 NO_LABEL = -1
 """A label that is no output of the model, in arrays; null in the overlay."""
-
-CLEAN = "none"
-"""`corruption` of pixels as they are, with severity 0, in an overlay that has corrupted ones beside them."""
 
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "label": (pa.int32(), "the given label as an output of the model; null where the model has no such class"),

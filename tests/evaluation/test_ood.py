@@ -179,7 +179,7 @@ def test_files_of_the_right_size_are_not_resized_again(tmp_path: Path, cues: str
     with pytest.raises(OptionError, match="cut out already") as error:
         table_of(f"edges={cues}", name="twice")
     assert "\n" not in str(error.value)
-    assert table_of(f"edges={cues}", name="twice", force=True)[0][0] == "Edges"
+    assert table_of(f"edges={cues}", name="twice", force_resize=True)[0][0] == "Edges"
 
 
 def test_pairs_depend_on_the_seed_and_spread_over_categories() -> None:

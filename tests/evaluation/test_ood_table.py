@@ -81,7 +81,7 @@ def test_requests_are_names_parts_and_addresses() -> None:
         ({"on": ("a=x,a=y",)}, "--on has a twice"),
         ({"models": ()}, "at least one"),
         ({"on_the_fly": True}, "found no c in --on"),
-        ({"models": ("x", "y"), "name": "p"}, "--name is of one model's predictions"),
+        ({"models": ("x", "y"), "name": "p"}, "--name is of one model, found 2"),
         ({"precision": "fp8"}, "--precision is one of"),
     ],
 )

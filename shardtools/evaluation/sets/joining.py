@@ -45,9 +45,10 @@ def view_of(predictions: Predictions, test_set: TestSet, *, force: bool = False)
             f"{predictions.overlay.url} has keys that the dataset does not have: predict again (--replace)"
         )
     rows = samples.take(places)
-    if test_set.is_native and not predictions.plan.has_variants and not force:
+    if test_set.is_native and not predictions.plan.has_variants:
         sizes = Counter(zip(rows["width"].to_pylist(), rows["height"].to_pylist(), strict=True))
-        check_resize(predictions.model, sizes, where=f"{test_set.name} ({predictions.dataset})", asked=True)
+        where = f"{test_set.name} ({predictions.dataset})"
+        check_resize(predictions.model, sizes, where=where, asked=True, force=force)
     keys = predictions.keys.to_pylist()
     corruption = ["" if one in (None, CLEAN) else one for one in rows["corruption"].to_pylist()]
     severity = rows["severity"].fill_null(0).to_numpy().astype(np.int64)

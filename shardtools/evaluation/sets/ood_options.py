@@ -45,9 +45,14 @@ class OodOptions:
         split: Only this split of every dataset.
         name: Of the predictions in every dataset; with one model.
         on_the_fly: Whether the pictures of `c` are corrupted while predicting.
-        force: Whether files of the size at which they are to be judged may be resized again.
+        corruption: What is done to them then, as `PredictOptions.corruption` takes it.
+        seed: Of these corruptions.
         predict: Whether predictions that are missing are made; else they must be there.
+        protocol: A published protocol that prepares the images of each set; see `ModelOptions`.
+        weights: Of the model, a local file; with one model.
+        pretrained: Whether weights that timm or torchvision publishes are fetched.
         precision: Of the forward pass.
+        force_resize: Whether squares that were cut out already go through the model's own resize and cut.
         real_labels: ReaL's list.
         imagenet_x: ImageNet-X's annotations.
         imagenet_x_prototypes: Its list of prototypes.
@@ -74,11 +79,19 @@ class OodOptions:
         default=None, metadata=option("Name of the predictions in every dataset.", unset="made of the model's")
     )
     on_the_fly: bool = field(default=False, metadata=option("Corrupt the pictures of c while predicting."))
-    force: bool = field(default=False, metadata=option("Let files be resized twice."))
+    corruption: tuple[str, ...] = field(
+        default=("none", "imagenet-c"),
+        metadata=option("What is done to them: imagenet-c, extra, none, or names.", metavar="NAMES", commas=True),
+    )
+    seed: int = same(PredictOptions, "seed")
     predict: bool = field(
         default=True, metadata=option("Take the predictions that are there; make none.", flag="--no-predict")
     )
+    protocol: str | None = same(ModelOptions, "protocol")
+    weights: str | None = same(ModelOptions, "weights")
+    pretrained: bool = same(ModelOptions, "pretrained")
     precision: str = same(ModelOptions, "precision")
+    force_resize: bool = same(ModelOptions, "force_resize")
     real_labels: str | None = field(
         default=None, metadata=option("ReaL's list of labels, real.json.", metavar="FILE", unset="timm's copy")
     )
@@ -106,8 +119,9 @@ class OodOptions:
         twice = next((label for number, label in enumerate(labels) if label in labels[:number]), None)
         if twice is not None:
             raise OptionError(f"--on has {twice} twice: give each once (plain:TITLE=... names several of your own)")
-        if self.name is not None and len(self.models) > 1:
-            raise OptionError(f"--name is of one model's predictions, found {len(self.models)} models: leave it out")
+        for option_name in ("name", "weights"):
+            if getattr(self, option_name) is not None and len(self.models) > 1:
+                raise OptionError(f"--{option_name} is of one model, found {len(self.models)} models: leave it out")
         if self.on_the_fly and not any(one.test_set.kind == "corrupted" for one in requests):
             raise OptionError("--on-the-fly corrupts the pictures of c, found no c in --on: give --on c=DATASET")
 

@@ -19,9 +19,13 @@ from shardtools.evaluation.sets.judging import SetInputs, judge_set
 from shardtools.evaluation.sets.ood_options import OodOptions, SetRequest
 from shardtools.evaluation.sets.rows import ModelOnSet, OodTable, with_gaps
 from shardtools.execution import Progress, ignore
+from shardtools.options import default_of
 
 _ALL_LOGITS = frozenset({"cues", "categories", "sequences"})
 """Kinds that need every logit, as restriction does."""
+
+MAX_NAME_LENGTH = 64
+"""Characters of an overlay's name."""
 
 _OTHER_LABELS = frozenset({"cues", "categories", "backgrounds"})
 """Kinds whose classes are no classes of a model."""
@@ -59,8 +63,8 @@ def evaluate_ood(
 def prediction_options(model: str, request: SetRequest, options: OodOptions) -> PredictOptions:
     """What is predicted for one set.
 
-    Files of the size at which they are to be judged have predictions of their own name, since the same model takes
-    photographs otherwise.
+    Predictions that depend on more than the model have a name that says so: those of files that are taken as they are,
+    of a protocol, of a split.
 
     Args:
         model: As `ModelOptions.model`.
@@ -68,16 +72,31 @@ def prediction_options(model: str, request: SetRequest, options: OodOptions) -> 
         options: How.
     """
     test_set = request.test_set
+    is_corrupted_here = options.on_the_fly and test_set.kind == "corrupted"
+    as_is = test_set.is_native and not is_corrupted_here and not options.force_resize and options.protocol is None
+    corruption = options.corruption if is_corrupted_here else ()
     needs_all = test_set.is_restricted or test_set.kind in _ALL_LOGITS
-    name = predictions_name(model)
-    name += f"_{options.split}" if options.split else ""
-    name += "_as_is" if test_set.is_native else ""
+    # Of a protocol's own sets each may be prepared in its own way.
+    protocol = () if options.protocol is None else (options.protocol, test_set.name.replace("-", "_"))
+    own = ("as_is",) if as_is else ("resized",) if options.force_resize else ()
+    name = "_".join((predictions_name(model, corruption), *protocol, *own, *filter(None, (options.split,))))
     return PredictOptions(
         datasets=(request.dataset,),
-        model=ModelOptions(model=model, crop="resize" if test_set.is_native else None, precision=options.precision),
-        name=options.name or name,
+        model=ModelOptions(
+            model=model,
+            weights=options.weights,
+            pretrained=options.pretrained,
+            protocol=options.protocol,
+            protocol_set=None if options.protocol is None else test_set.name,
+            crop="resize" if as_is else None,
+            precision=options.precision,
+            force_resize=options.force_resize,
+        ),
+        name=options.name or name[:MAX_NAME_LENGTH],
         split=options.split,
         labels_by="none" if test_set.kind in _OTHER_LABELS else "wnid",
+        corruption=corruption,
+        seed=options.seed if corruption else default_of(PredictOptions, "seed"),
         logits="all" if needs_all else None,
         batch_size=options.batch_size,
         num_processes=options.num_processes,
@@ -112,7 +131,7 @@ def _judged(model: str, options: OodOptions) -> Iterator[ModelOnSet]:
     for request in options.requests:
         wanted = prediction_options(model, request, options)
         predictions = open_predictions(request.dataset, wanted.overlay_name)
-        view = view_of(predictions, request.test_set, force=options.force)
+        view = view_of(predictions, request.test_set, force=options.force_resize)
         yield ModelOnSet(
             model=shown_names(options.models)[model],
             request=request,

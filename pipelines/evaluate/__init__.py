@@ -1,4 +1,4 @@
-"""Judging networks: forward passes over datasets, attacks."""
+"""Evaluation with a network: forward passes over datasets, and attacks."""
 
 from __future__ import annotations
 

@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from shardtools.evaluation.model_facts import ModelFacts
+from shardtools.evaluation.model_options import ModelOptions
+
+__all__ = [
+    "ModelFacts",
+    "ModelOptions",
+]

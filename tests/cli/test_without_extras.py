@@ -54,6 +54,7 @@ overlay list data
 status data
 verify written
 train --list-recipes
+eval table --reference robustbench
 gen-sd --help
 """
 """In this order, in one folder: some need what others made."""

@@ -1,0 +1,23 @@
+"""`shardtools eval`: judging networks. One module a command; `COMMANDS` lists them."""
+
+from __future__ import annotations
+
+import click
+
+from shardtools.cli.lazy import LazyGroup
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "table": ("shardtools.cli.eval.table", "Print figures, own and published, side by side."),
+}
+"""Command name -> (module with a `command` object; one line of help)."""
+
+EPILOG = """\b
+Examples:
+  shardtools eval table --reference seed001
+  shardtools eval table results.parquet --reference robustbench --on imagenet-c
+"""
+
+
+@click.group("eval", cls=LazyGroup, places=COMMANDS, epilog=EPILOG)
+def command() -> None:
+    """Judge networks: on test sets, corrupted and attacked; and put the figures beside published ones."""

@@ -110,9 +110,7 @@ class _State:
         self.rises = torch.zeros_like(self.rises)
 
 
-def _attempt(
-    victim: Victim, images: Images, settings: AttackSettings, loss: LossFunction, operation: str
-) -> Found:
+def _attempt(victim: Victim, images: Images, settings: AttackSettings, loss: LossFunction, operation: str) -> Found:
     """One start with one loss."""
     ball = ball_around(images.pixels, settings.eps)
     pixels = ball.project_(start(images, settings, operation))

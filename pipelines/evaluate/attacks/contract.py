@@ -148,9 +148,7 @@ class Found:
 
     def of(self, rows: torch.Tensor) -> Found:
         """The results of some images."""
-        return Found(
-            pixels=self.pixels[rows], success=self.success[rows], steps=self.steps[rows], loss=self.loss[rows]
-        )
+        return Found(pixels=self.pixels[rows], success=self.success[rows], steps=self.steps[rows], loss=self.loss[rows])
 
 
 Attack = Callable[[Victim, Images, AttackSettings], Found]
@@ -186,8 +184,8 @@ def prepare(
     for key, label in zip(keys, labels, strict=True):
         if label is None or not 0 <= label < num_classes:
             raise DatasetError(
-                f"an attack needs the label of every image, as an output of the network (0 to {num_classes - 1}), found "
-                f"{'none' if label is None else label} for {key!r}: correct the label, or leave the image out"
+                f"an attack needs the label of every image, as an output of the network (0 to {num_classes - 1}), "
+                f"found {'none' if label is None else label} for {key!r}: correct the label, or leave the image out"
             )
     draws = Draws(seed=settings.seed, epoch=0, keys=hash_keys(pa.array(list(keys), pa.string())))
     given = np.array(labels, np.int64)

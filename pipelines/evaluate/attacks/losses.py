@@ -21,7 +21,7 @@ def cross_entropy(logits: torch.Tensor, images: Images) -> torch.Tensor:
 
 
 def aimed_cross_entropy(logits: torch.Tensor, images: Images) -> torch.Tensor:
-    """log p of the target."""
+    """Log p of the target."""
     return -functional.cross_entropy(logits, images.targets, reduction="none")
 
 

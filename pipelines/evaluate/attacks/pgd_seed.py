@@ -20,8 +20,6 @@ def pgd_seed(victim: Victim, images: Images, settings: AttackSettings) -> Found:
     return attack_in_turns(victim, images, settings, _attempt)
 
 
-def _attempt(
-    victim: Victim, images: Images, settings: AttackSettings, loss: LossFunction, operation: str
-) -> Found:
+def _attempt(victim: Victim, images: Images, settings: AttackSettings, loss: LossFunction, operation: str) -> Found:
     ball = ball_around(images.pixels, settings.eps)
     return descend(victim, images, settings, loss, ball, start(images, settings, operation), 1)

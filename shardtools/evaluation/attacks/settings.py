@@ -128,7 +128,9 @@ def attack_settings(attack: str, **given: Any) -> AttackSettings:
     own = AttackSettings(attack=attack, **DEFAULTS[attack])
     for name, why in FIXED[attack].items():
         if name in chosen and chosen[name] != getattr(own, name):
-            raise OptionError(f"{attack} has no {name.replace('_', ' ')} to choose, for {why}: leave it out, or take pgd")
+            raise OptionError(
+                f"{attack} has no {name.replace('_', ' ')} to choose, for {why}: leave it out, or take pgd"
+            )
     settings = replace(own, **chosen)
     if attack in _STEP_OF_EPS and "step" not in chosen:
         return replace(settings, step=min(1.0, settings.eps * _STEP_OF_EPS[attack]))

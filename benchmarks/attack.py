@@ -52,7 +52,7 @@ class Lite0(nn.Module):
 
 
 def photos(side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """foolbox's photographs, float32 [20, 3, S, S] of 0 to 1, and their classes, int64 [20]."""
+    """The photographs of foolbox, float32 [20, 3, S, S] of 0 to 1, and their classes, int64 [20]."""
     images, labels = [], []
     for path in sorted((Path(foolbox.__file__).parent / "data").glob("imagenet_*.jpg")):
         found = re.fullmatch(r"imagenet_\d+_(\d+)", path.stem)
@@ -84,7 +84,7 @@ class Contenders:
         return self._batches(passes)
 
     def foolbox(self, steps: int, eps: float) -> torch.Tensor:
-        """foolbox's projected gradient descent, with our step."""
+        """The projected gradient descent of foolbox gradient descent, with our step."""
         torch.manual_seed(0)
         attack = foolbox.attacks.LinfPGD(abs_stepsize=eps / 4, steps=steps)
         return self._batches(lambda pixels, labels, first: attack(self._judge, pixels, labels, epsilons=eps)[1])

@@ -1,7 +1,8 @@
-"""C++ sources of the JPEG decoder, and the module `core` that is built from them where there is a compiler.
+"""C++ sources of the JPEG decoder and of the corruptions, and the modules that are built from them by a compiler.
 
-Nothing but `shardtools.decode.native` imports `core`. An install without a compiler or without libjpeg's headers leaves
-it out, and `shardtools.decode` serves with Pillow.
+Nothing but `shardtools.decode.native` imports `core`, nothing but `shardtools.corruption.native` imports `corrupt`.
+An install without a compiler or without libjpeg's headers leaves them out: then `shardtools.decode` serves with Pillow,
+and `shardtools.corruption` says what to install.
 """
 
 __all__: list[str] = []

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("shardtools.cli.query", "Run one of the named questions in queries/."),
     "features": ("shardtools.cli.features", "Write one feature vector an image."),
     "text-features": ("shardtools.cli.text_features", "Write one feature vector a class, of its name and definition."),
+    "predict": ("shardtools.cli.predict", "Write what a model says of every image."),
     "index": ("shardtools.cli.index", "Find neighbours among features."),
     "nearest": ("shardtools.cli.nearest", "Say which class each sample and each class is nearest to."),
     "analyze": ("shardtools.cli.analyze", "Measure features: sparsity, distance within classes, redundancy, coding."),

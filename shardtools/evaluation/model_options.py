@@ -30,6 +30,7 @@ class ModelOptions:
         mean: Of the pixels, 0 to 1.
         std: Likewise, above 0.
         precision: Of the forward pass.
+        force_resize: Whether squares that were cut out already are cut again; see `resizing.check_resize`.
 
     Raises:
         OptionError: A value is out of range.
@@ -53,6 +54,7 @@ class ModelOptions:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     precision: str = field(default="fp32", metadata=option("Of the forward pass.", choices=MODEL_PRECISIONS))
+    force_resize: bool = field(default=False, metadata=option("Resize and cut squares that were cut out already."))
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -64,3 +66,8 @@ class ModelOptions:
                 raise OptionError(f"{name} is three numbers, found {value}")
         if self.std is not None and min(self.std) <= 0:
             raise OptionError(f"std is three numbers above 0, found {self.std}")
+
+    @property
+    def asks_resize(self) -> bool:
+        """Whether the user says how images are resized and cut; see `resizing.check_resize`."""
+        return any(getattr(self, name) is not None for name in ("crop", "resize"))

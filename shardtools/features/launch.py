@@ -21,6 +21,7 @@ from shardtools.execution import (
     Message,
     Progress,
     ignore,
+    network_environment,
     run_in_child,
 )
 from shardtools.extras import ENCODING, of_encoder, require
@@ -32,11 +33,6 @@ from shardtools.words import counted
 
 EXTRACTOR = ("-m", "shardtools.pipelines.features.job")
 """What follows the interpreter on the command line of the process that extracts."""
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30)}
-"""glibc maps tensors of 32 MB and more anew each time, and the kernel zeroes them: a quarter of the CPU time of a
-network on a CPU. Kept on the heap they are used again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +127,7 @@ class Extraction:
         return Child(
             arguments=EXTRACTOR,
             job=(job, num_ranks, os.getpid()),
-            environment={**{name: str(options.compute_threads) for name in _THREAD_VARIABLES}, **_KEPT_MEMORY},
+            environment=network_environment(options.compute_threads),
         )
 
     def hear(self, message: Message) -> None:

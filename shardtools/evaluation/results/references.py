@@ -39,8 +39,8 @@ def _seed001() -> Iterator[Result]:
         "adv_acc": ("adv_acc", "imagenet", "adversarial_accuracy", 100),
     }
     beside = {
-        "inA_rms_calib_err": ("imagenet-a", "rms_calibration_error", 100),
-        "inA_aurra": ("imagenet-a", "aurra", 100),
+        "inA_rms_calib_err": ("imagenet-a", "rms_calibration_error_as_published", 100),
+        "inA_aurra": ("imagenet-a", "aurra_as_published", 100),
         "cue_frac_correct": ("cue-conflict", "cue_accuracy", 1),
     }
     publisher = "eminorhan/ood-benchmarks [210e27d]"

@@ -1,0 +1,16 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def corrupt(
+    name: str,
+    parameters: tuple[float, ...],
+    images: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    seeds: NDArray[np.uint64],
+    clean: bool,
+    num_threads: int,
+    /,
+) -> None: ...
+def draw(kind: str, seed: int, out: NDArray[np.uint32] | NDArray[np.float32], /) -> None: ...
+def names() -> list[str]: ...
+def simd(name: str | None = None, /) -> str: ...

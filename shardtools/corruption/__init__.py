@@ -1,0 +1,18 @@
+"""Images made worse in known ways: nineteen corruptions at five severities, as ImageNet-C has them.
+
+Pixels, a severity and the sample's seed make pixels, whatever the batch, the threads and the processor. The work is
+done by the native core (`shardtools/_native/corruption`).
+"""
+
+from typing import TYPE_CHECKING
+
+from shardtools.corruption.registry import CORRUPTIONS, SEVERITIES, Corruption
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.corruption.native import corrupt
+    from shardtools.corruption.seeds import sample_seed
+else:
+    __getattr__, __dir__ = on_demand(__name__)
+
+__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "corrupt", "sample_seed"]

@@ -7,12 +7,14 @@ import click
 from shardtools.cli.lazy import LazyGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "attack": ("shardtools.cli.eval.attack", "Attack a model with the images of a dataset."),
     "table": ("shardtools.cli.eval.table", "Print figures, own and published, side by side."),
 }
 """Command name -> (module with a `command` object; one line of help)."""
 
 EPILOG = """\b
 Examples:
+  shardtools eval attack lite0 photos --attack pgd-seed
   shardtools eval table --reference seed001
   shardtools eval table results.parquet --reference robustbench --on imagenet-c
 """

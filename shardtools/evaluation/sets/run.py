@@ -53,6 +53,7 @@ def evaluate_ood(
     for model in options.models:
         if options.predict:
             for wanted in _runs(model, options):
+                require_prediction_libraries(wanted)
                 report(f"{model} on {', '.join(wanted.datasets)}")
                 with (shown or (lambda: nullcontext(ignore)))() as progress:
                     predict(wanted, progress=progress)

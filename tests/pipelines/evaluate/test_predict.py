@@ -26,7 +26,8 @@ from shardtools.sql import query
 from shardtools.storage import open_storage
 from tests.helpers.feature_datasets import make_labeled
 from tests.helpers.model_files import WNIDS, run_folder
-from tests.helpers.prediction_runs import Here, files
+from tests.helpers.prediction_files import files
+from tests.helpers.prediction_runs import Here
 from tests.helpers.rank_runs import RankRun
 from tests.helpers.training_runs import NUM_IMAGES
 
@@ -88,7 +89,7 @@ def logits_of(network: torch.nn.Module, plan: Any, pixels: np.ndarray) -> np.nda
 
 def test_rows_are_the_networks_logits_with_labels_by_wnid(dataset: str, whole: Here, tmp_path: Path) -> None:
     found = open_predictions(dataset, url_of(whole))
-    folder, network = run_folder(tmp_path / "same")
+    _, network = run_folder(tmp_path / "same")
     assert found.model.weights_sha256 == weights_digest(network) and found.model.classes == WNIDS
     assert found.keys.to_pylist() == read_all([dataset]).keys.to_pylist() and len(found) == NUM_IMAGES
     logits = logits_of(network, found.plan, pixels_of(dataset, list(range(NUM_IMAGES))))

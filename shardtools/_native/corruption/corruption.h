@@ -28,6 +28,24 @@ struct Task {
 
 // A family a file: noise.cpp, ...
 void gaussian_noise(const Task& task);
+void shot_noise(const Task& task);
+void impulse_noise(const Task& task);
+void defocus_blur(const Task& task);
+void glass_blur(const Task& task);
+void motion_blur(const Task& task);
+void zoom_blur(const Task& task);
+void snow(const Task& task);
+void frost(const Task& task);
+void fog(const Task& task);
+void brightness(const Task& task);
+void contrast(const Task& task);
+void elastic_transform(const Task& task);
+void pixelate(const Task& task);
+void jpeg_compression(const Task& task);
+void speckle_noise(const Task& task);
+void gaussian_blur(const Task& task);
+void spatter(const Task& task);
+void saturate(const Task& task);
 
 struct Entry {
     const char* name;

@@ -208,6 +208,34 @@ PyObject* names(PyObject*, PyObject*) {
     return found;
 }
 
+// For tests of the generator itself.
+PyObject* draw(PyObject*, PyObject* args) {
+    const char* kind;
+    unsigned long long seed;
+    PyObject* object;
+    if (!PyArg_ParseTuple(args, "sKO", &kind, &seed, &object)) return nullptr;
+    View out;
+    if (!out.take(object, true)) return nullptr;
+    const bool is_bits = std::strcmp(kind, "bits") == 0, is_uniform = std::strcmp(kind, "uniforms") == 0;
+    if (!is_bits && !is_uniform && std::strcmp(kind, "normals") != 0) {
+        refuse("kind", "bits, uniforms or normals");
+        return nullptr;
+    }
+    const size_t count = static_cast<size_t>(out->len) / 4;
+    if (!out.has_type(is_bits ? "IL" : "f", 4) || count % Random::kBlock != 0) {
+        refuse("out", "contiguous uint32 (bits) or float32, a multiple of 64 values");
+        return nullptr;
+    }
+    Random random(seed);
+    if (is_bits)
+        random.bits(static_cast<uint32_t*>(out->buf), count);
+    else if (is_uniform)
+        random.uniforms(static_cast<float*>(out->buf), count);
+    else
+        random.normals(static_cast<float*>(out->buf), count);
+    Py_RETURN_NONE;
+}
+
 PyObject* simd(PyObject*, PyObject* args) {
     const char* name = nullptr;
     if (!PyArg_ParseTuple(args, "|z", &name)) return nullptr;
@@ -222,6 +250,7 @@ PyMethodDef kMethods[] = {
     {"corrupt", corrupt, METH_VARARGS,
      "corrupt(name, parameters, images [N, H, W, 3], out [N, H, W, 3], seeds [N], clean, num_threads)."},
     {"names", names, METH_NOARGS, "names(): the corruptions that there are, in the table's order."},
+    {"draw", draw, METH_VARARGS, "draw(kind, seed, out): random bits, uniforms or normals, for tests."},
     {"simd", simd, METH_VARARGS, "simd(name=None): the instructions in use; with a name, for tests, chooses them."},
     {nullptr, nullptr, 0, nullptr},
 };

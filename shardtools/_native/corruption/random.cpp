@@ -1,9 +1,14 @@
 #include "random.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "wide.h"
+
+#ifdef SHARDTOOLS_X86
+#include <immintrin.h>
+#endif
 
 namespace shardtools {
 namespace {
@@ -14,7 +19,7 @@ constexpr uint32_t kMultiply[2] = {0xD2511F53u, 0xCD9E8D57u};
 constexpr uint32_t kWeyl[2] = {0x9E3779B9u, 0xBB67AE85u};
 
 // A block of the stream: word j of counter (block * kLanes + lane) at [j * kLanes + lane].
-SHARDTOOLS_INLINE inline void fill_block(uint32_t* words, uint64_t seed, uint32_t stream, uint64_t block) {
+void fill_block(uint32_t* words, uint64_t seed, uint32_t stream, uint64_t block) {
     uint32_t* a = words;
     uint32_t* b = words + kLanes;
     uint32_t* c = words + 2 * kLanes;
@@ -38,6 +43,74 @@ SHARDTOOLS_INLINE inline void fill_block(uint32_t* words, uint64_t seed, uint32_
         }
         keys[0] += kWeyl[0];
         keys[1] += kWeyl[1];
+    }
+}
+
+#ifdef SHARDTOOLS_X86
+// Upper and lower halves of the products of eight lanes.
+struct Halves {
+    __m256i high, low;
+};
+
+__attribute__((target("avx2"))) inline Halves multiply(__m256i values, __m256i by) {
+    const __m256i even = _mm256_mul_epu32(values, by), odd = _mm256_mul_epu32(_mm256_srli_epi64(values, 32), by);
+    return {_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA),
+            _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA)};
+}
+
+// The same, both halves of the lanes abreast.
+__attribute__((target("avx2"))) void fill_block_avx2(uint32_t* words, uint64_t seed, uint32_t stream, uint64_t block) {
+    constexpr int kHalves = 2;
+    const uint64_t first = block * kLanes;
+    __m256i a[kHalves], b[kHalves], c[kHalves], d[kHalves];
+    for (int half = 0; half < kHalves; half++) {
+        a[half] = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int32_t>(first + 8 * static_cast<uint64_t>(half))),
+                                   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        b[half] = _mm256_set1_epi32(static_cast<int32_t>(first >> 32));
+        c[half] = _mm256_set1_epi32(static_cast<int32_t>(stream));
+        d[half] = _mm256_setzero_si256();
+    }
+    uint32_t keys[2] = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+    for (int round = 0; round < kRounds; round++) {
+        for (int half = 0; half < kHalves; half++) {
+            const Halves left = multiply(a[half], _mm256_set1_epi32(static_cast<int32_t>(kMultiply[0])));
+            const Halves right = multiply(c[half], _mm256_set1_epi32(static_cast<int32_t>(kMultiply[1])));
+            const __m256i first_key = _mm256_set1_epi32(static_cast<int32_t>(keys[0]));
+            const __m256i second_key = _mm256_set1_epi32(static_cast<int32_t>(keys[1]));
+            a[half] = _mm256_xor_si256(_mm256_xor_si256(right.high, b[half]), first_key);
+            b[half] = right.low;
+            c[half] = _mm256_xor_si256(_mm256_xor_si256(left.high, d[half]), second_key);
+            d[half] = left.low;
+        }
+        keys[0] += kWeyl[0];
+        keys[1] += kWeyl[1];
+    }
+    const __m256i* const columns[4] = {a, b, c, d};
+    for (int word = 0; word < 4; word++)
+        for (int half = 0; half < kHalves; half++)
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + word * kLanes) + half, columns[word][half]);
+}
+#endif
+
+void fill(uint32_t* words, uint64_t seed, uint32_t stream, uint64_t first_block, size_t num_blocks) {
+    auto fill_one = fill_block;
+#ifdef SHARDTOOLS_X86
+    if (uses_avx2()) fill_one = fill_block_avx2;
+#endif
+    for (size_t block = 0; block < num_blocks; block++)
+        fill_one(words + block * Random::kBlock, seed, stream, first_block + block);
+}
+
+// Some blocks of words at a time, made and used while they are near.
+template <class Use>
+void for_words(uint64_t seed, uint32_t stream, size_t count, const Use use) {
+    constexpr size_t kBlocksAtOnce = 32;
+    uint32_t words[kBlocksAtOnce * Random::kBlock];
+    const size_t num_blocks = Random::rounded(count) / Random::kBlock;
+    for (size_t block = 0; block < num_blocks; block += kBlocksAtOnce) {
+        const size_t some = std::min(kBlocksAtOnce, num_blocks - block);
+        fill(words, seed, stream, block, some);
+        use(words, block * Random::kBlock, some * Random::kBlock);
     }
 }
 
@@ -86,41 +159,26 @@ SHARDTOOLS_INLINE inline void box_muller(uint32_t first, uint32_t second, float&
 
 }  // namespace
 
-void Random::bits(uint32_t* values, size_t count) {
-    const uint64_t seed = seed_;
-    const uint32_t stream = stream_++;
-    const size_t num_blocks = rounded(count) / kBlock;
-    wide([=]() SHARDTOOLS_INLINE {
-        for (size_t block = 0; block < num_blocks; block++) fill_block(values + block * kBlock, seed, stream, block);
-    });
-}
+void Random::bits(uint32_t* values, size_t count) { fill(values, seed_, stream_++, 0, rounded(count) / kBlock); }
 
 void Random::uniforms(float* values, size_t count) {
-    const uint64_t seed = seed_;
-    const uint32_t stream = stream_++;
-    const size_t num_blocks = rounded(count) / kBlock;
-    wide([=]() SHARDTOOLS_INLINE {
-        for (size_t block = 0; block < num_blocks; block++) {
-            uint32_t words[kBlock];
-            fill_block(words, seed, stream, block);
-            float* out = values + block * kBlock;
-            for (size_t i = 0; i < kBlock; i++) out[i] = static_cast<float>(static_cast<int32_t>(words[i] >> 8)) * 0x1p-24f;
-        }
+    for_words(seed_, stream_++, count, [=](const uint32_t* words, size_t start, size_t size) {
+        float* out = values + start;
+        wide([=]() SHARDTOOLS_INLINE {
+            for (size_t i = 0; i < size; i++) out[i] = static_cast<float>(static_cast<int32_t>(words[i] >> 8)) * 0x1p-24f;
+        });
     });
 }
 
 void Random::normals(float* values, size_t count) {
-    const uint64_t seed = seed_;
-    const uint32_t stream = stream_++;
-    const size_t num_blocks = rounded(count) / kBlock;
-    wide([=]() SHARDTOOLS_INLINE {
-        for (size_t block = 0; block < num_blocks; block++) {
-            uint32_t words[kBlock];
-            fill_block(words, seed, stream, block);
-            float* out = values + block * kBlock;
-            for (size_t i = 0; i < kBlock / 2; i++)
-                box_muller(words[i], words[i + kBlock / 2], out[i], out[i + kBlock / 2]);
-        }
+    for_words(seed_, stream_++, count, [=](const uint32_t* words, size_t start, size_t size) {
+        float* out = values + start;
+        wide([=]() SHARDTOOLS_INLINE {
+            constexpr size_t kHalf = kBlock / 2;
+            for (size_t block = 0; block < size; block += kBlock)
+                for (size_t i = block; i < block + kHalf; i++)
+                    box_muller(words[i], words[i + kHalf], out[i], out[i + kHalf]);
+        });
     });
 }
 

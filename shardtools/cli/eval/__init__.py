@@ -7,6 +7,8 @@ import click
 from shardtools.cli.lazy import LazyGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "make-cue-conflict": ("shardtools.cli.eval.make_cue_conflict", "Fill cut-outs with textures of other categories."),
+    "ood": ("shardtools.cli.eval.ood", "Judge models on test sets; predict what is missing, print one table."),
     "table": ("shardtools.cli.eval.table", "Print figures, own and published, side by side."),
 }
 """Command name -> (module with a `command` object; one line of help)."""

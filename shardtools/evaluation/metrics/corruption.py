@@ -15,6 +15,8 @@ import numpy.typing as npt
 from shardtools.errors import OptionError
 from shardtools.evaluation.published import ALEXNET_CLEAN_ERROR, CORRUPTIONS, alexnet_errors
 
+NUM_SEVERITIES = 5
+
 Errors = Mapping[str, npt.ArrayLike]
 """Corruption -> error at severities 1 to 5, 0 to 1."""
 
@@ -94,6 +96,39 @@ def mean_error(errors: Errors) -> float:
     return float(np.mean([found.mean() for found in _checked(errors).values()]))
 
 
+def errors_by_corruption(
+    correct: npt.ArrayLike, corruption: npt.ArrayLike, severity: npt.ArrayLike
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Answers on corrupted images as errors by corruption and severity.
+
+    Args:
+        correct: Bool `[N]`.
+        corruption: Name, `[N]`.
+        severity: 1 to 5, int `[N]`.
+
+    Returns:
+        Corruption -> error at severities 1 to 5, float64 `[5]`, sorted by name.
+
+    Raises:
+        OptionError: They are not as many, a severity is outside, or a corruption lacks one.
+    """
+    right, names, levels = np.asarray(correct, bool), np.asarray(corruption), np.asarray(severity)
+    if not right.shape == names.shape == levels.shape or right.size == 0:
+        raise OptionError(
+            f"{right.size} answers, {names.size} corruptions and {levels.size} severities: expected as many of each"
+        )
+    if levels.min() < 1 or levels.max() > NUM_SEVERITIES:
+        raise OptionError(f"severities are 1 to {NUM_SEVERITIES}, found {levels.min()} to {levels.max()}")
+    kinds, place = np.unique(names, return_inverse=True)
+    cell = place * NUM_SEVERITIES + levels.astype(np.int64) - 1
+    of = np.bincount(cell, minlength=kinds.size * NUM_SEVERITIES).reshape(-1, NUM_SEVERITIES)
+    if not of.all():
+        kind, level = np.argwhere(of == 0)[0]
+        raise OptionError(f"{kinds[kind]} has no sample of severity {level + 1}: predict all five")
+    wrong = np.bincount(cell, ~right, minlength=of.size).reshape(of.shape)
+    return dict(zip(kinds.tolist(), wrong / of, strict=True))
+
+
 def _the_15(errors: Errors) -> dict[str, npt.ArrayLike]:
     missing = [name for name in CORRUPTIONS if name not in errors]
     if missing:
@@ -110,7 +145,7 @@ def _checked(errors: Errors) -> dict[str, npt.NDArray[np.float64]]:
     if not found:
         raise OptionError("there are no corruptions: give the errors of at least one")
     for name, values in found.items():
-        if values.shape != (5,) or not np.all((values >= 0) & (values <= 1)):
+        if values.shape != (NUM_SEVERITIES,) or not np.all((values >= 0) & (values <= 1)):
             raise OptionError(f"{name} has errors {values.tolist()}: expected five of 0 to 1, of severities 1 to 5")
     return found
 

@@ -34,14 +34,23 @@ METRICS: dict[str, MetricFacts] = {
     "rms_calibration_error": MetricFacts(
         short="RMS calib.", better="lower", meaning="root of the mean squared gap of confidence and accuracy, by bins"
     ),
+    "rms_calibration_error_as_published": MetricFacts(
+        short="RMS calib. (as published)", better="lower", meaning="the same as ImageNet-A's code has it"
+    ),
     "mad_calibration_error": MetricFacts(
         short="MAD calib.", better="lower", meaning="mean absolute gap of confidence and accuracy, by bins"
     ),
+    "mad_calibration_error_as_published": MetricFacts(
+        short="MAD calib. (as published)", better="lower", meaning="the same as ImageNet-A's code has it"
+    ),
     "expected_calibration_error": MetricFacts(
-        short="ECE", better="lower", meaning="the same over 15 bins of equal width"
+        short="ECE", better="lower", meaning="mean absolute gap over 15 bins of equal width"
     ),
     "soft_f1": MetricFacts(short="soft F1", meaning="F1 of doubt as a detector of wrong answers"),
     "aurra": MetricFacts(short="AURRA", meaning="mean accuracy of the most confident answers, over all their numbers"),
+    "aurra_as_published": MetricFacts(
+        short="AURRA (as published)", meaning="the same, ties in the order of a sort, as ImageNet-A's code has it"
+    ),
     "error": MetricFacts(short="error", better="lower", meaning="share of wrong answers"),
     "mean_corruption_error": MetricFacts(
         short="mCE", better="lower", meaning="error over AlexNet's, mean of 15 corruptions"

@@ -28,7 +28,7 @@ from shardtools.execution import (
     network_environment,
     run_in_child,
 )
-from shardtools.extras import ENCODING, require
+from shardtools.extras import ENCODING, of_encoder, require
 from shardtools.overlays import OVERLAY_FILE
 from shardtools.storage import Storage
 from shardtools.words import counted
@@ -62,7 +62,10 @@ def require_prediction_libraries(options: PredictOptions) -> None:
     Raises:
         RunError: A library is missing.
     """
-    require(f"predict {options.model.model}", ENCODING, extra="audit")
+    model = options.model.model
+    # What a folder or a file needs beyond that is said when it is read.
+    is_here = os.path.exists(model) or model.startswith(("clip:", "transformers:"))
+    require(f"predict {model}", (*ENCODING, *(() if is_here else of_encoder(model))), extra="eval")
 
 
 @dataclass(frozen=True, slots=True)

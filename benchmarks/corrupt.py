@@ -192,7 +192,9 @@ def compare_drawn(crops: np.ndarray, images: Path, ask: Ask, name: str) -> dict[
             out, draws = str(Path(folder) / "out.npy"), DRAWS.get(name, 1)
             request = {"job": "moments", "images": str(images), "name": name, "severity": severity, "out": out}
             ask(request | {"first": severity - 1, "step": len(SEVERITIES), "draws": draws, "seed": severity})
-            rows.append(_compare_moments(crops[severity - 1 :: len(SEVERITIES)], name, severity, Moments(*np.load(out))))
+            rows.append(
+                _compare_moments(crops[severity - 1 :: len(SEVERITIES)], name, severity, Moments(*np.load(out)))
+            )
     worst_mean = max(rows, key=lambda row: abs(row["mean"]))
     worst_deviation = max(rows, key=lambda row: abs(row["deviation"] - 1))
     return {

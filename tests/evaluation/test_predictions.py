@@ -73,12 +73,18 @@ def test_a_row_says_what_a_sort_of_its_logits_says(logits: np.ndarray, data: st.
 def test_a_row_that_could_not_be_read_has_nulls_and_a_reason() -> None:
     logits = np.array([[1, 2], [np.nan, np.inf], [3, 1]], np.float32)
     table = prediction_table(
-        ["a", "b", "c"], np.array([1, 0, NO_LABEL]), logits, keep_all=True, unread={1: "it is torn"}
+        ["a", "b", "c"],
+        np.array([1, 0, NO_LABEL]),
+        logits,
+        keep_all=True,
+        output_names=("", "n01440764"),
+        unread={1: "it is torn"},
     )
     assert table.schema.names == ["key", *COLUMNS, "all_logits"]
     first, torn, last = table.to_pylist()
     assert (first["classes"], first["rank"], first["margin"], first["all_logits"]) == ([1, 0], 1, 1.0, [1.0, 2.0])
     assert {name for name, value in torn.items() if value is not None} == {"key", "label", "reason"}
+    assert (first["predicted_wnid"], last["predicted_wnid"]) == ("n01440764", None)
     assert (last["label"], last["rank"], last["margin"], last["classes"]) == (None, None, None, [0, 1])
 
 
@@ -161,7 +167,7 @@ def work(storage: Any, plan: PredictionPlan) -> list[int]:
                 computed.append(batch)
         writer.finish_part(part)
     if not done.is_committed:
-        assert commit_predictions(storage) is not None
+        assert commit_predictions(storage, PredictionPlan) is not None
     return computed
 
 

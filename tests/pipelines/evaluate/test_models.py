@@ -218,6 +218,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
         ("timm:test_vi", {"weights": "x"}, "did you mean timm:test_vi"),
         ("resnet51", {}, "found 'resnet51'; did you mean resnet"),
         ("timm:test_vit", {"weights": "gone.pth"}, "weights gone.pth: expected a local file, found none"),
+        ("timm:hf-hub:a/b", {}, "lies on the hub: give --pretrained, or the folder that it was copied to"),
         ("clip:gone", {}, "expected a folder of transformers with config.json"),
         ("resnet50", {"weights": __file__, "pretrained": True}, "--pretrained fetches weights, and --weights"),
         (__file__, {"pretrained": True}, "is a file of weights: leave --weights and --pretrained out"),
@@ -229,7 +230,7 @@ def test_what_is_no_model_is_one_line(model: str, changes: dict[str, Any], line:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("model", ["timm:resnet18.a1_in1k", "resnet18"])
+@pytest.mark.parametrize("model", ["timm:resnet18.a1_in1k", "timm:hf-hub:timm/resnet18.a1_in1k", "resnet18"])
 def test_published_weights_without_a_network_are_one_line(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

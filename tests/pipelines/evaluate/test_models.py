@@ -14,13 +14,14 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from shardtools.errors import OptionError, PromptError, RunError, TaxonomyError
 from shardtools.evaluation import ModelFacts, ModelOptions
 from shardtools.pipelines.evaluate.models import Classifier, load_classifier
 from shardtools.taxonomy import load_classes
+from tests.helpers.hub_server import hub_with
 from tests.helpers.model_files import WNIDS, run_folder
 from tests.helpers.text_encoders import clip, siglip
 
@@ -238,11 +239,26 @@ def test_published_weights_without_a_network_are_one_line(
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # the port of discard, where nobody listens
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("no_proxy", "")
+    # What was asked for before in this process knows the proxies of then.
+    monkeypatch.setattr("urllib.request._opener", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(RunError, match=r"weights cannot be fetched \(URLError: .*refused>\): give --weights") as caught:
         opened(model, pretrained=True)
     assert "\n" not in str(caught.value)
+
+
+def test_published_weights_are_fetched_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    network = timm.create_model("test_resnet").eval()
+    path = "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
+    with hub_with(path, save(network.state_dict()), tmp_path, monkeypatch) as asked:
+        found = opened("timm:test_resnet.r160_in1k", pretrained=True)
+        again = opened("timm:test_resnet.r160_in1k", pretrained=True)
+    with torch.inference_mode():
+        assert torch.equal(found(images(64)), network(images(64)))
+    assert again.facts == found.facts and found.facts.classes == IMAGENET
+    assert [line for line in asked if line.startswith("GET /timm")] == [f"GET {path}"]
 
 
 def test_an_image_size_that_the_network_does_not_take_is_one_line(tiny: tuple[nn.Module, Path]) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 
@@ -60,8 +61,11 @@ def hub_with(path: str, content: bytes, cache: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.delenv(name, raising=False)
+        # A session of before knows the proxies of then.
+        huggingface_hub.close_session()
         try:
             yield asked
         finally:
+            huggingface_hub.close_session()
             server.shutdown()
             thread.join()

@@ -306,6 +306,13 @@ def test_a_dual_encoder_is_a_classifier_by_its_texts(tmp_path: Path) -> None:
     expected = model.logit_scale.exp() * seen @ nn.functional.normalize(torch.stack(texts), dim=1).T
     torch.testing.assert_close(found(pixels), expected.detach(), rtol=1e-4, atol=1e-4)
 
+    # A lower precision is the tower's alone: the cosines are not rounded to a few bits before they are scaled.
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        half = found(pixels)
+    assert half.dtype == torch.float32 and not torch.equal(half, half.bfloat16().float())
+    assert not torch.equal(half, found(pixels))
+    torch.testing.assert_close(half, expected.detach(), rtol=0.1, atol=0.2)
+
     # The texts are part of the model, their order is that of the outputs.
     other = opened(f"clip:{folder}", classes=FASHION, prompt_templates=prompts[:1], lemmas="first")
     assert other.facts.weights_sha256 != found.facts.weights_sha256

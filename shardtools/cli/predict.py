@@ -35,8 +35,9 @@ launch and srun start it too: torchrun --nproc-per-node 8 -m shardtools predict 
 def command(model: str, datasets: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Write what MODEL says of every image of DATASETs, for metrics and SQL to read.
 
-    MODEL is lite0, lite1, lite2, or the folder of a training run. Each dataset gets an overlay with, of each image, the
-    five likeliest classes, and the rank and margin of its label.
+    MODEL is lite0, lite1, lite2, the folder of a training run, timm:NAME, a torchvision model, a file of weights, or
+    clip:FOLDER. Each dataset gets an overlay with, of each image, the five likeliest classes, and the rank and margin
+    of its label.
     """
     from shardtools.cli.launched import run_job
     from shardtools.cli.progress import RunProgress

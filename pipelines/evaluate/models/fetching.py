@@ -37,8 +37,8 @@ def fetched(name: str, url: str | None, fetch: Callable[[], _T]) -> _T:
     except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
             f"model {name}: its published weights cannot be fetched ({type(error).__name__}: "
-            f"{first_line(error)[:200]}): give --weights FILE with a file of this machine, or run again where there is a "
-            "network"
+            f"{first_line(error)[:200]}): give --weights FILE with a file of this machine, or run again where there "
+            "is a network"
         ) from None
 
 

@@ -167,7 +167,7 @@ def open_torchvision(options: ModelOptions, name: str) -> Opened:
         raise _unknown(name, [*models.list_models(module=models)])
     published = models.get_model_weights(plain)
     if tag and tag not in published.__members__:
-        raise OptionError(f"model {name}: torchvision has the weights {', '.join(published.__members__)} of it")
+        raise OptionError(f"model {name}: torchvision has the weights {', '.join(one.name for one in published)} of it")
     path = None if options.pretrained else _weights(options)
     entry = _published_entry(published, tag, path)
     if path is None:

@@ -84,7 +84,8 @@ def decide_category(logits: npt.ArrayLike, output_to_category: npt.ArrayLike, de
     if not np.array_equal(numbers, np.arange(numbers.size)) or numbers.size == 0:
         raise OptionError(f"categories {numbers.tolist()} have outputs: expected each from 0 on to have one at least")
     # By category one after another: 16 slices of at most a hundred columns.
-    return np.argmax([_evidence(found[:, category == number], decision) for number in numbers], axis=0)
+    evidence = [_evidence(found[:, category == number], decision) for number in numbers]
+    return np.asarray(np.argmax(evidence, axis=0), np.int64)
 
 
 def shape_bias(decided: npt.ArrayLike, shape: npt.ArrayLike, texture: npt.ArrayLike) -> ShapeBias:
@@ -115,7 +116,7 @@ def shape_bias(decided: npt.ArrayLike, shape: npt.ArrayLike, texture: npt.ArrayL
 
 def _evidence(logits: npt.NDArray[Any], decision: str) -> npt.NDArray[np.float64]:
     """What a decision compares, `[N]`, of the outputs of one category; a logarithm of probabilities less a constant."""
-    highest = logits.max(axis=1).astype(np.float64)
+    highest = np.asarray(logits.max(axis=1), np.float64)
     if decision == "max":
         return highest
     summed = highest + np.log(np.exp(logits.astype(np.float64) - highest[:, None]).sum(axis=1))

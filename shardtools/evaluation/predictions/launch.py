@@ -29,7 +29,7 @@ from shardtools.execution import (
     network_environment,
     run_in_child,
 )
-from shardtools.extras import ENCODING, require
+from shardtools.extras import ENCODING, of_encoder, require
 from shardtools.storage import Storage
 
 PREDICTOR = ("-m", "shardtools.pipelines.evaluate.job")
@@ -61,7 +61,10 @@ def require_prediction_libraries(options: PredictOptions) -> None:
     Raises:
         RunError: A library is missing.
     """
-    require(f"predict {options.model.model}", ENCODING, extra="audit")
+    model = options.model.model
+    # What a folder or a file needs beyond that is said when it is read.
+    is_here = os.path.exists(model) or model.startswith(("clip:", "transformers:"))
+    require(f"predict {model}", (*ENCODING, *(() if is_here else of_encoder(model))), extra="eval")
 
 
 @dataclass(frozen=True, slots=True)

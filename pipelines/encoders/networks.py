@@ -25,8 +25,12 @@ from shardtools.words import counted
 
 MICRO = "resnet-micro"
 _TIMM = "timm:"
-_HEADS = ("fc", "classifier", "heads", "head")
-_AUXILIARY = ("aux1", "aux2", "AuxLogits")
+HEADS = ("fc", "classifier", "heads", "head")
+"""What torchvision calls a classifier."""
+
+AUXILIARY = ("aux1", "aux2", "AuxLogits")
+"""What it calls the second classifiers, which only training uses."""
+
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     # Their second classifiers would make the output of training a tuple.
     "googlenet": {"aux_logits": False, "init_weights": True},
@@ -34,6 +38,11 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 _PREFIXES = ("", "module.", "network.", "encoder.", "encoder.network.")
 """What may stand before a name in a file: nothing, DDP's, this module's, and a saved `Classifier`'s."""
+
+_CONVERT = (
+    "save the model's state_dict() (where you trust the file: torch.save(torch.load(FILE, weights_only=False)"
+    ".state_dict(), NEW))"
+)
 
 
 class Encoder(nn.Module):
@@ -115,7 +124,7 @@ def make_encoder(name: str, *, weights: str | None = None) -> Encoder:
     """
     if name == MICRO:
         network: nn.Module = MicroResNet()
-        encoder, removed = Encoder(network, MicroResNet.feature_dim), tuple(_HEADS)
+        encoder, removed = Encoder(network, MicroResNet.feature_dim), tuple(HEADS)
     elif name.startswith(_TIMM):
         encoder, removed = _from_timm(name.removeprefix(_TIMM))
     else:
@@ -134,10 +143,10 @@ def _from_torchvision(name: str) -> tuple[Encoder, tuple[str, ...]]:
     if name not in names:
         raise _unknown(name, [*names, MICRO])
     network = torchvision.models.get_model(name, weights=None, **_ARGUMENTS.get(name, {}))
-    head = next((child for child, _ in network.named_children() if child in _HEADS), None)
+    head = next((child for child, _ in network.named_children() if child in HEADS), None)
     if head is None:
-        raise OptionError(f"encoder {name}: expected a classifier named {', '.join(_HEADS)}, found none: take another")
-    return Encoder(network, _cut(network, head)), (head, *_AUXILIARY)
+        raise OptionError(f"encoder {name}: expected a classifier named {', '.join(HEADS)}, found none: take another")
+    return Encoder(network, _cut(network, head)), (head, *AUXILIARY)
 
 
 def _cut(network: nn.Module, head: str) -> int:
@@ -195,33 +204,59 @@ def _load(network: nn.Module, path: str, name: str, removed: tuple[str, ...]) ->
     Raises:
         OptionError: The file cannot be read, lacks a tensor, or has others than the network and its classifier.
     """
-    found = _read(path)
+    fill(network, read_weights(path), f"weights {path}", f"encoder {name}", removed)
+
+
+def fill(
+    network: nn.Module, found: Mapping[str, torch.Tensor], where: str, name: str, removed: tuple[str, ...] = ()
+) -> None:
+    """Fills a network with the tensors of a file, all of it.
+
+    Args:
+        network: What is filled.
+        found: Names and tensors; before each name may stand what DDP or a wrapper puts there.
+        where: Names the file in messages.
+        name: Names the network.
+        removed: Parts that the file may have beyond those of the network.
+
+    Raises:
+        OptionError: A tensor is missing, of another shape, or unknown.
+    """
     wanted = network.state_dict()
-    # The one under which most of the network is found; what is missing then is named below.
-    prefix = max(_PREFIXES, key=lambda prefix: sum(prefix + key in found for key in wanted))
+    prefix = prefix_of(found, wanted)
     own = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
     # What a batch norm counts is in no file of older releases, and changes nothing.
     missing = [key for key in wanted if key not in own and not key.endswith("num_batches_tracked")]
     strange = [key for key in own if key not in wanted and not key.startswith(tuple(f"{part}." for part in removed))]
     unlike = [key for key in wanted if key in own and own[key].shape != wanted[key].shape]
+    kind = name.partition(" ")[0]
     for what, keys in (("lacks", missing), ("has, beyond those of the network,", strange)):
         if keys:
             raise OptionError(
-                f"weights {path} do not fit encoder {name}: the file {what} {counted(len(keys), 'tensor')}, "
-                f"first {keys[0]}: "
-                "give the encoder that the file was made with"
+                f"{where} do not fit {name}: the file {what} {counted(len(keys), 'tensor')}, first {keys[0]}: "
+                f"give the {kind} that the file was made with"
             )
     if unlike:
         key = unlike[0]
         raise OptionError(
-            f"weights {path} do not fit encoder {name}: {key} is {list(wanted[key].shape)} in the network, found "
-            f"{list(own[key].shape)} in the file: give the encoder that the file was made with"
+            f"{where} do not fit {name}: {key} is {list(wanted[key].shape)} in the network, found "
+            f"{list(own[key].shape)} in the file: give the {kind} that the file was made with"
         )
     network.load_state_dict({key: own.get(key, tensor) for key, tensor in wanted.items()})
 
 
-def _read(path: str) -> Mapping[str, torch.Tensor]:
-    """Names and tensors of a file; torch's own may hold them under "state_dict" or "model"."""
+def prefix_of(found: Mapping[str, torch.Tensor], wanted: Iterable[str]) -> str:
+    """What stands before a network's names in a file: that under which most of the network is found."""
+    wanted = list(wanted)
+    return max(_PREFIXES, key=lambda prefix: sum(prefix + key in found for key in wanted))
+
+
+def read_weights(path: str) -> Mapping[str, torch.Tensor]:
+    """Names and tensors of a file; torch's own may hold them under "state_dict" or "model".
+
+    Raises:
+        OptionError: There is none, or it holds other things than tensors; code in a pickle is not run.
+    """
     if not Path(path).is_file():
         raise OptionError(f"weights {path}: expected a local file, found none: check the path")
     try:
@@ -232,10 +267,10 @@ def _read(path: str) -> Mapping[str, torch.Tensor]:
     except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
         raise OptionError(
             f"weights {path}: expected tensors as safetensors or a state dict of torch without other objects, found "
-            f"neither ({type(error).__name__}): save the model's state_dict()"
+            f"neither ({type(error).__name__}): {_CONVERT}"
         ) from error
     if isinstance(loaded, Mapping):
         loaded = next((loaded[key] for key in ("state_dict", "model") if isinstance(loaded.get(key), Mapping)), loaded)
     if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise OptionError(f"weights {path}: expected names with tensors, found other values: save the state_dict()")
+        raise OptionError(f"weights {path}: expected names with tensors, found other values: {_CONVERT}")
     return cast(Mapping[str, torch.Tensor], loaded)

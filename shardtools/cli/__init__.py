@@ -6,7 +6,6 @@ command's module is imported when it is named. Only `ShardtoolsError` is caught:
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
@@ -15,22 +14,27 @@ from typing import Any
 
 import click
 
+from shardtools.cli.lazy import LazyGroup
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "gen-sd": ("shardtools.cli.gen_sd", "Make an image dataset with a Stable Diffusion pipeline."),
     "classes": ("shardtools.cli.classes", "Look up class sets, wnids and synset names."),
     "prompts": ("shardtools.cli.prompts", "Print the prompts that a template gives."),
     "write": ("shardtools.cli.write", "Write real images as shards with a manifest."),
     "convert": ("shardtools.cli.convert", "Copy a dataset, or any source, into another format."),
+    "corrupt": ("shardtools.cli.corrupt", "Write copies of a dataset with noise, blur, weather, digital damage."),
     "plan-bytes": ("shardtools.cli.plan_bytes", "Say which image size and quality reach a decoding speed."),
     "describe": ("shardtools.cli.describe", "Write what other tools read: card, Croissant, wids and DALI indexes."),
     "bench": ("shardtools.cli.bench", "Measure what this machine reads of a dataset, and what would help."),
     "train": ("shardtools.cli.train", "Train a classifier on the shards of datasets."),
     "recipes": ("shardtools.cli.recipes", "List the recipes of train, or print one."),
     "curves": ("shardtools.cli.curves", "Draw the curves of training runs."),
+    "eval": ("shardtools.cli.eval", "Judge networks; put figures beside published ones."),
     "sql": ("shardtools.cli.sql", "Ask the manifests of datasets a question in SQL."),
     "query": ("shardtools.cli.query", "Run one of the named questions in queries/."),
     "features": ("shardtools.cli.features", "Write one feature vector an image."),
     "text-features": ("shardtools.cli.text_features", "Write one feature vector a class, of its name and definition."),
+    "predict": ("shardtools.cli.predict", "Write what a model says of every image."),
     "index": ("shardtools.cli.index", "Find neighbours among features."),
     "nearest": ("shardtools.cli.nearest", "Say which class each sample and each class is nearest to."),
     "analyze": ("shardtools.cli.analyze", "Measure features: sparsity, distance within classes, redundancy, coding."),
@@ -47,29 +51,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command name -> (module with a `command` object, or an audit of one file with an `AUDIT`; one line of help)."""
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module = importlib.import_module(COMMANDS[name][0])
-        if hasattr(module, "AUDIT"):
-            from shardtools.cli.sample_audit import sample_audit_command
-
-            return sample_audit_command(module.AUDIT)
-        command = module.command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
-
-
 EPILOG = """\b
 Start here:
   shardtools gen-sd --prompt "c, d_c"
@@ -83,7 +64,10 @@ Shell completion: add to ~/.bashrc (or ~/.zshrc with zsh_source)
 
 
 @click.group(
-    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=LazyGroup,
+    places=COMMANDS,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="shardtools")
 def cli() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from shardtools.cli.class_words import class_words
+from shardtools.errors import printable
 from shardtools.words import counted
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def made_lines(contents: Contents, statuses: Mapping[str, int], splits: Mapping[
     """
     if contents.num_classes:
         more = ", ..." if contents.num_classes > len(contents.class_names) else ""
-        names = ", ".join(map(printed, contents.class_names)) + more
+        names = ", ".join(printed(class_words(name)) for name in contents.class_names) + more
         classes = f"{counted(contents.num_classes, 'class', 'classes')} ({names})"
     else:
         classes = "no classes"
@@ -44,5 +46,5 @@ def made_lines(contents: Contents, statuses: Mapping[str, int], splits: Mapping[
 
 def printed(text: str, max_characters: int = _MAX_CHARACTERS) -> str:
     """A text out of somebody's files, without what a terminal would take for a command, and not long."""
-    clean = "".join(character if character.isprintable() else "?" for character in text)
+    clean = printable(" ".join(text.split()))
     return clean if len(clean) <= max_characters else f"{clean[: max_characters - 3]}..."

@@ -106,10 +106,12 @@ def _value(of: Field[Any], declared: Option) -> dict[str, Any]:
     if declared.choices and not declared.commas:
         return {**found, "type": click.Choice(declared.choices)}
     if bare.startswith("tuple["):
+        inner = bare[len("tuple[") :].partition(",")[0]
         if not declared.commas:
-            return {**found, "type": _TYPES[bare[len("tuple[") :].partition(",")[0]], "multiple": True}
-        text = ",".join(default) if default is not MISSING else ""
-        return {**found, "type": str, "default": text, "show_default": bool(text), "callback": _split}
+            return {**found, "type": _TYPES[inner], "multiple": True}
+        text = ",".join(map(str, default)) if default is not MISSING else ""
+        split = _split_integers if inner == "int" else _split
+        return {**found, "type": str, "default": text, "show_default": bool(text), "callback": split}
     if declared.unit is not None:
         return {**found, "type": float, **_scaled(default, declared.unit)}
     return {**found, "type": _TYPES[bare]}
@@ -118,6 +120,14 @@ def _value(of: Field[Any], declared: Option) -> dict[str, Any]:
 def _split(ctx: click.Context, param: click.Parameter, text: str) -> tuple[str, ...]:
     """A tuple out of "exact, mirrored"; what comes twice is taken once."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _split_integers(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
+    """As `_split`, of whole numbers."""
+    try:
+        return tuple(map(int, _split(ctx, param, text)))
+    except ValueError:
+        raise click.BadParameter(f"expected whole numbers with commas between them, found {text!r}") from None
 
 
 def _scaled(default: Any, unit: int) -> dict[str, Any]:

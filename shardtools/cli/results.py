@@ -63,6 +63,7 @@ def run(
     as_csv: bool,
     output: str | None,
     overlays: Sequence[str] = (),
+    tables: Mapping[str, Any] | None = None,
 ) -> None:
     """Runs one statement and prints or writes its rows."""
     if as_json + as_csv + (output is not None) > 1:
@@ -77,7 +78,7 @@ def run(
     # Rows that go to a terminal as they come show by themselves that it goes on.
     shows_rows = (as_json or as_csv) and sys.stdout.isatty()
     waiting = nullcontext() if shows_rows else RunProgress(noun="rows", doing="asking")
-    with waiting, Session(datasets, overlays=overlays) as session:
+    with waiting, Session(datasets, overlays=overlays, tables=tables) as session:
         for note in session.notes:
             click.echo(note, err=True)
         rows = session.stream(sql, parameters)

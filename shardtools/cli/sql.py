@@ -12,6 +12,7 @@ Tables:
   events    the event logs: dataset, time, event, log, facts (JSON)
   datasets  one row a dataset: kind, plan_id, scale, totals, settings (JSON)
   overlays.NAME  the rows of an overlay: dataset, key, ... (`shardtools overlay list DATASET`)
+  results   figures of networks, with --results: reference, model, dataset, metric, value, ...
 
 \b
 Examples:
@@ -20,18 +21,27 @@ Examples:
   shardtools sql "from samples where seed = $seed" --param seed=42 s3://bucket/in100-sd --json
   shardtools sql "from samples join overlays.fixes using (dataset, key)" fashion-real
   shardtools sql "select key, sha256 from samples" fashion-sd fashion-real --output digests.parquet
+  shardtools sql "from results where metric = 'top1_accuracy' order by value" --results own.csv --results testbed
 """
 
 
 @click.command("sql", epilog=EPILOG)
 @click.argument("statement", metavar="SQL")
-@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
 @click.option("--overlay", "overlays", metavar="PATH", multiple=True, help="An overlay outside of its dataset.")
+@click.option(
+    "--results",
+    "result_files",
+    metavar="FILE|NAME",
+    multiple=True,
+    help="A file of `shardtools eval`, or published figures by their name, as rows of `results`.",
+)
 @result_options
 def command(
     statement: str,
     datasets: tuple[str, ...],
     overlays: tuple[str, ...],
+    result_files: tuple[str, ...],
     params: tuple[str, ...],
     as_json: bool,
     as_csv: bool,
@@ -42,6 +52,11 @@ def command(
     The SQL is DuckDB's; it may hold parameters as $name. A dataset is a folder or an s3:// address, and one that is
     still being made can be asked too. Statements that write are refused: nothing here changes a dataset.
     """
+    tables = None
+    if result_files:
+        from shardtools.evaluation.results import joined_table
+
+        tables = {"results": joined_table(result_files)}
     run(
         statement,
         datasets,
@@ -50,4 +65,5 @@ def command(
         as_csv=as_csv,
         output=output,
         overlays=overlays,
+        tables=tables,
     )

@@ -12,6 +12,7 @@ import click
 from shardtools.cli.made import made_lines, printed
 from shardtools.cli.options import options_of, values_of
 from shardtools.encoding import EncodingOptions
+from shardtools.errors import RunError
 from shardtools.quoting import shell_word
 from shardtools.sources import SourceOptions
 from shardtools.words import counted, size
@@ -43,6 +44,18 @@ def run(source: str, dataset: str, options: dict[str, Any], *, as_json: bool) ->
     with RunProgress(noun="samples", before="starting", doing="listing the source") as progress:
         result = write_dataset(wanted, progress=progress)
     click.echo(json.dumps(asdict(result)) if as_json else summary(result))
+    require_images(result)
+
+
+def require_images(result: Any) -> None:
+    """Ends a command whose dataset has not one image.
+
+    Raises:
+        RunError: It has none.
+    """
+    if not result.num_images:
+        # The rows and their reasons are kept; a script must not take this for a dataset that can be trained on.
+        raise RunError(f"{result.url} has no image, expected at least one: see the reasons above, or check the source")
 
 
 def summary(result: Any) -> str:

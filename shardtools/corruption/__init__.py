@@ -6,13 +6,25 @@ done by the native core (`shardtools/_native/corruption`).
 
 from typing import TYPE_CHECKING
 
+from shardtools.corruption.options import CORRUPTION_SETS, CorruptOptions
 from shardtools.corruption.registry import CORRUPTIONS, SEVERITIES, Corruption
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.corruption.native import corrupt
     from shardtools.corruption.seeds import sample_seed
+    from shardtools.corruption.source import CorruptedSource, open_corrupted
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
-__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "corrupt", "sample_seed"]
+__all__ = [
+    "CORRUPTIONS",
+    "CORRUPTION_SETS",
+    "SEVERITIES",
+    "CorruptOptions",
+    "CorruptedSource",
+    "Corruption",
+    "corrupt",
+    "open_corrupted",
+    "sample_seed",
+]

@@ -1,6 +1,13 @@
 """Datasets: the one room that knows the order of writes, `plan.json` and `dataset.json`."""
 
-from shardtools.dataset.appends import Append, begin_append, current_commit, discard_append, num_rows_planned
+from shardtools.dataset.appends import (
+    Append,
+    begin_append,
+    current_commit,
+    discard_append,
+    num_rows_planned,
+    read_appends,
+)
 from shardtools.dataset.belonging import check_belongs, check_rows
 from shardtools.dataset.commit import commit_dataset
 from shardtools.dataset.commit_file import DATASET_FILE, DatasetInfo, PartEntry, SplitInfo
@@ -39,6 +46,7 @@ __all__ = [
     "list_parts",
     "num_rows_planned",
     "open_dataset",
+    "read_appends",
     "read_contents",
     "read_part",
     "read_plan_file",

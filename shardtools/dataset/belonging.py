@@ -37,22 +37,22 @@ _PLACES = ("sample_index", "member_offset", "num_bytes", "width", "height")
 _SHARD_STEM = re.compile(r"shards/(?:[a-z][a-z0-9]*/)?([a-z][a-z0-9]*-\d{6,})(?:-attempt\d+)?\.[a-z]+")
 
 
-def check_belongs(part: Part, path: str, *, where: str, plan_id: str | None = None) -> None:
+def check_belongs(part: Part, path: str, *, where: str, plan_ids: Collection[str] = ()) -> None:
     """Refuses the part of another shard, split or plan.
 
     Args:
         part: What was found.
         path: Where it was found: "manifest/train-000012.parquet".
         where: Names it in messages.
-        plan_id: The plan that it must have been made for; `None` for any. Parts that name no plan are of any.
+        plan_ids: Plans that it may have been made for; empty for any. Parts that name no plan are of any.
 
     Raises:
         DatasetError: It is another's.
     """
     split, shard_index = parse_part_path(path)
     found = _found(part, split, shard_index)
-    if found is None and plan_id is not None and part.origin is not None and part.origin.plan_id != plan_id:
-        found = f"that of plan {part.origin.plan_id}, not {plan_id}"
+    if found is None and plan_ids and part.origin is not None and part.origin.plan_id not in plan_ids:
+        found = f"that of plan {part.origin.plan_id}, not {' or '.join(sorted(plan_ids))}"
     if found is not None:
         raise DatasetError(
             f"{where}: expected the part of shard {part_name(split, shard_index)}, found {found}: put back its own, or "

@@ -133,7 +133,7 @@ def _check_part(
     where = storage.object_url(path)
     if path in known:
         check_digest(content, PartEntry(path=path, sha256=known[path], num_rows=part.table.num_rows), where=where)
-    check_belongs(part, path, where=where, plan_id=None if path in known else plan_id)
+    check_belongs(part, path, where=where, plan_ids=() if path in known else (plan_id,))
     check_rows(part.table, {shard.path: shard.num_bytes for shard in part.shards}, where=where)
 
 

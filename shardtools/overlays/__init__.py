@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         OverlayPart,
         check_name,
         is_name,
+        overlay_folder,
     )
     from shardtools.overlays.versions import check_fits, fits
     from shardtools.overlays.writer import ROWS_PER_PART, OverlayWriter, write_overlay
@@ -51,6 +52,7 @@ __all__ = [
     "list_overlays",
     "open_overlay",
     "open_overlay_at",
+    "overlay_folder",
     "overlay_names",
     "remove_overlay",
     "write_overlay",

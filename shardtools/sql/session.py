@@ -1,9 +1,9 @@
 """A DuckDB connection over the manifests of datasets.
 
-Owns the tables that SQL sees (`samples`, `events`, `datasets`, `overlays.NAME`). A statement may read: what it would do
-is looked at first (`statements`), and the connection cannot write (`connection`). Extensions are not fetched and not
-loaded, so nothing reaches the network but the reading of the given datasets. The price: results leave through
-`sql.output` alone.
+Owns the tables that SQL sees (`samples`, `events`, `datasets`, `overlays.NAME`, and those that a caller hands over). A
+statement may read: what it would do is looked at first (`statements`), and the connection cannot write (`connection`).
+Extensions are not fetched and not loaded, so nothing reaches the network but the reading of the given datasets. The
+price: results leave through `sql.output` alone.
 """
 
 from __future__ import annotations
@@ -98,28 +98,33 @@ class Session:
 
     `samples` has the manifest's columns and, first, `dataset`: the address as it was given. `events` has the event
     logs, which know the times; `datasets` has one row a dataset; `overlays.NAME` has `dataset` and the columns of an
-    overlay. Use it as a context manager; it is for one thread.
+    overlay. Tables of the caller's stand beside these. Use it as a context manager; it is for one thread.
 
     Attributes:
         notes: One line each on what a user should know about the rows (a dataset that is not finished).
     """
 
     def __init__(
-        self, urls: Sequence[str | os.PathLike[str]], *, overlays: Sequence[str | os.PathLike[str]] = ()
+        self,
+        urls: Sequence[str | os.PathLike[str]],
+        *,
+        overlays: Sequence[str | os.PathLike[str]] = (),
+        tables: Mapping[str, pa.Table] | None = None,
     ) -> None:
         """Opens the datasets.
 
         Args:
-            urls: Folders or s3:// addresses.
+            urls: Folders or s3:// addresses; none where there are `tables`, and `samples` has no rows then.
             overlays: Folders or addresses of overlays that are not in their dataset.
+            tables: Name -> rows of further tables; none of the names above.
 
         Raises:
-            OptionError: No dataset is given, or one twice.
+            OptionError: No dataset and no table is given, or a dataset twice.
             DatasetError: There is no dataset, or one of its manifest files is missing.
             FormatVersionError: Written by another format version.
         """
         names = [os.fspath(url) for url in urls]
-        if not names:
+        if not names and not tables:
             raise OptionError("SQL needs at least one dataset: give its folder or s3:// address")
         self._names = names
         self._datasets = [open_dataset(url, incomplete=True) for url in urls]
@@ -130,6 +135,7 @@ class Session:
             raise OptionError(f"dataset {one} is given twice{also}, its rows would count double: give it once")
         self._handlers: list[StorageHandler] = []
         self._has_events = False
+        self._tables = dict(tables or {})
         self.notes = tuple(
             f"{name} is not finished: the rows are those of the {counted(len(dataset.part_paths), 'shard')} so far"
             for name, dataset in zip(names, self._datasets, strict=True)
@@ -197,13 +203,20 @@ class Session:
         handlers = [*self._handlers, *self._overlays.handlers]
         failure = next((handler.failure for handler in handlers if handler.failure), None)
         columns = [name for table, names in _TABLE_COLUMNS.items() if _mentions(sql, table) for name in names]
+        columns += [name for table, rows in self._tables.items() if _mentions(sql, table) for name in rows.column_names]
         columns += self._overlays.columns(sql)
         # The storage's own error says more than what became of it on the way through Arrow and DuckDB.
         return failure or explain(error, columns, self._overlays.names if _mentions(sql, "overlays") else None)
 
     def _create_tables(self) -> None:
         branches = [self._samples_branch(number) for number in range(len(self._datasets))]
-        self._connection.execute(f"create view samples as {' union all '.join(branches)}")
+        if branches:
+            self._connection.execute(f"create view samples as {' union all '.join(branches)}")
+        else:
+            no_samples = pa.schema([pa.field("dataset", pa.string()), *SCHEMA]).empty_table()
+            self._connection.register("samples", no_samples)
+        for name, rows in self._tables.items():
+            self._connection.register(name, rows)
         self._connection.register("events", self._events([]))
         self._connection.register("datasets", self._datasets_table())
         self._connection.execute("create schema overlays")

@@ -6,7 +6,7 @@ from shardtools.on_demand import on_demand
 from shardtools.training.options import Recipe, TrainOptions, TrainResult
 
 if TYPE_CHECKING:
-    from shardtools.training.classes import ClassPlan, plan_classes
+    from shardtools.training.classes import ClassPlan, Names, map_classes, plan_classes, read_names
     from shardtools.training.curves import draw_curves
     from shardtools.training.launch import Training, require_training_libraries, train
     from shardtools.training.metrics import METRICS_FILE, MetricsLog, read_metrics
@@ -22,6 +22,7 @@ __all__ = [
     "RUN_FILE",
     "ClassPlan",
     "MetricsLog",
+    "Names",
     "Recipe",
     "RecipeFile",
     "TrainOptions",
@@ -31,9 +32,11 @@ __all__ = [
     "find_recipe",
     "list_recipes",
     "load_recipe",
+    "map_classes",
     "plan_classes",
     "read_finished",
     "read_metrics",
+    "read_names",
     "require_training_libraries",
     "train",
     "write_run_file",

@@ -133,23 +133,44 @@ def _of_evaluation(
         return None, _other_names(options, names, [found], val)
     if found.keys() <= names.keys() and _agree(names, found):
         return None, ()
-    number_of = _by_name(names, "the training data")
-    _by_name(found, str(options.val))
+    return map_classes(names, found, where=val, whose="the training data", advice=_ADVICE)
+
+
+def map_classes(
+    names: Names, found: Names, *, where: str, whose: str, advice: str
+) -> tuple[Mapping[int, int], tuple[str, ...]]:
+    """The outputs of a network for the classes of a dataset, by their names.
+
+    Args:
+        names: Output -> name.
+        found: Class number of the dataset -> name.
+        where: Names the dataset in messages.
+        whose: Names the network.
+        advice: What else may be done.
+
+    Returns:
+        Class number -> output, for the classes that the network has; and lines for the user.
+
+    Raises:
+        PlanMismatchError: The network has none of the classes, or one of them has no name.
+    """
+    number_of = _by_name(names, whose, advice)
+    _by_name(found, where, advice)
     mapped = {number: number_of[name] for number, name in found.items() if name is not None and name in number_of}
+    nameless = next((number for number, name in found.items() if name is None), None)
+    if nameless is not None:
+        raise PlanMismatchError(f"{where}: class {nameless} has no name to find it by in {whose}: {advice}")
     if not mapped:
         here, there = next(iter(found.items()), (0, None)), next(iter(names.items()), (0, None))
         raise PlanMismatchError(
-            f"{val}: expected classes of the training data, found none of them: class {here[0]} is {here[1]} here, "
-            f"class {there[0]} is {there[1]} in the training data: {_ADVICE}"
+            f"{where}: expected classes of {whose}, found none of them: class {here[0]} is {here[1]} here, "
+            f"class {there[0]} is {there[1]} in {whose}: {advice}"
         )
-    nameless = next((number for number, name in found.items() if name is None), None)
-    if nameless is not None:
-        raise PlanMismatchError(f"{val}: class {nameless} has no name to find it by in the training data: {_ADVICE}")
     left_out = [str(name) for number, name in found.items() if number not in mapped]
-    note = f"{val} numbers its classes differently: they are found by their names"
+    note = f"{where} numbers its classes differently: they are found by their names"
     if left_out:
         note = (
-            f"{val}: {len(mapped)} of {len(found)} classes are evaluated, found by their names; the images of the "
+            f"{where}: {len(mapped)} of {len(found)} classes are evaluated, found by their names; the images of the "
             f"others ({', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}) are left out"
         )
     return mapped, (note,)
@@ -163,13 +184,13 @@ def _agree(names: Names, found: Names) -> bool:
     )
 
 
-def _by_name(names: Names, where: str) -> dict[str, int]:
+def _by_name(names: Names, where: str, advice: str = _ADVICE) -> dict[str, int]:
     numbers: dict[str, int] = {}
     for number, name in names.items():
         if name is not None and numbers.setdefault(name, number) != number:
             raise PlanMismatchError(
                 f"{name} is class {numbers[name]} and class {number} in {where}: expected one number for each class, "
-                f"{_ADVICE}"
+                f"{advice}"
             )
     return numbers
 

@@ -164,10 +164,12 @@ class _Walk:
     def _tasks(self) -> list[PartTask]:
         info, listed, joined = self._state.info, self._state.listed_shards(), self._state.joined_shards()
         entries = {entry.path: entry for entry in info.parts} if info else {}
+        plan_ids = self._state.plan_ids()
         return [
             PartTask(
                 path=path,
                 entry=entries.get(path),
+                plan_ids=plan_ids,
                 listed=tuple(listed.get(path, ())),
                 joined=frozenset(joined),
                 image_files=self._image_files(),

@@ -6,7 +6,7 @@ then held against that commit alone. The price: one flipped bit in a part hides 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class PartTask:
     Attributes:
         path: The part.
         entry: Its digest and rows by the commit; `None` without one.
+        plan_ids: Plans that it may have been made for; empty where none can be read.
         listed: The shards that the commit lists for it.
         joined: Those of them that other parts speak for too; they are read as a whole only once, elsewhere.
         image_files: Whether every image is a file of its own.
@@ -39,6 +40,7 @@ class PartTask:
 
     path: str
     entry: PartEntry | None
+    plan_ids: frozenset[str]
     listed: tuple[ShardFile, ...]
     joined: frozenset[str]
     image_files: bool
@@ -80,7 +82,7 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
         task: The part.
         known: sha256 -> path of the dataset's shards.
     """
-    part, problems = load_part(storage, task.path, task.entry)
+    part, problems = load_part(storage, task.path, task.entry, task.plan_ids)
     table = part.table if part else None
     listed = {shard.path: shard for shard in task.listed}
     if part is not None:
@@ -131,13 +133,16 @@ def check_part(storage: Storage, task: PartTask, known: Mapping[str, str]) -> Pa
     )
 
 
-def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Part | None, list[Problem]]:
+def load_part(
+    storage: Storage, path: str, entry: PartEntry | None, plan_ids: Collection[str] = ()
+) -> tuple[Part | None, list[Problem]]:
     """A part whose bytes are as the commit says, or `None` and why it is not used.
 
     Args:
         storage: The dataset.
         path: The part.
         entry: Its digest; `None`: anything that can be read is taken.
+        plan_ids: Plans that it may have been made for; empty: any.
     """
     url = storage.object_url(path)
     remedy = "restore it, or for a generated dataset run shardtools verify --repair"
@@ -155,7 +160,7 @@ def load_part(storage: Storage, path: str, entry: PartEntry | None) -> tuple[Par
         return None, [Problem(kind="part-altered", message=message, path=path, part=path)]
     try:
         part = decode_part(content, where=url)
-        check_belongs(part, path, where=url)
+        check_belongs(part, path, where=url, plan_ids=plan_ids)
         # Where a row ends behind its shard the shard's own check says more.
         check_rows(part.table, {}, where=url)
     except (DatasetError, ValueError, pa.ArrowException) as error:

@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardtools.dataset import DATASET_FILE, DatasetInfo, PlanFile, commit_path, num_rows_planned, read_plan_file
+from shardtools.dataset import (
+    DATASET_FILE,
+    DatasetInfo,
+    PlanFile,
+    commit_path,
+    num_rows_planned,
+    read_appends,
+    read_plan_file,
+)
 from shardtools.dataset.plan_file import PLAN_FILE, fingerprint
 from shardtools.errors import DatasetError, FormatVersionError, NotFoundError
 from shardtools.manifest import ShardFile, digest
@@ -82,6 +90,16 @@ class State:
             return {}
         paths = {joined_path(split) for split in self.info.splits}
         return {shard.path: shard for shard in self.info.shards if shard.path in paths}
+
+    def plan_ids(self) -> frozenset[str]:
+        """Plans that its parts were made for; empty where one of them cannot be read, which is a problem of its own."""
+        # A plan.json that is not the commit's is one finding (`_compare`), not one a part.
+        if self.plan is None or (self.info is not None and self.info.plan_id != self.plan.plan_id):
+            return frozenset()
+        try:
+            return frozenset({self.plan.plan_id, *(append.plan.plan_id for append in read_appends(self.storage))})
+        except DatasetError:
+            return frozenset()
 
     def other_files(self) -> set[str]:
         """Files that no part speaks for and that belong here: indexes, and what earlier commits list."""

@@ -6,6 +6,7 @@ from shardtools.on_demand import on_demand
 from shardtools.writing.options import WriteOptions
 
 if TYPE_CHECKING:
+    from shardtools.writing.corrupting import write_corrupted
     from shardtools.writing.job import check_apart
     from shardtools.writing.joining import join_splits, remove_joined
     from shardtools.writing.run import WriteResult, write_dataset
@@ -21,6 +22,7 @@ __all__ = [
     "discard_unfinished_append",
     "join_splits",
     "remove_joined",
+    "write_corrupted",
     "write_dataset",
     "write_samples",
 ]

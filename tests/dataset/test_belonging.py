@@ -94,6 +94,8 @@ def test_the_part_of_another_plan_is_not_committed(whole: Path, tmp_path: Path) 
     shutil.copy(tmp_path / "foreign" / SECOND, out / SECOND)
     with pytest.raises(DatasetError, match=r"train-000001, found that of plan [0-9a-f]{16}, not [0-9a-f]{16}: put"):
         again(whole)
+    found = {problem.kind: problem.path for problem in verify(out).problems}
+    assert found["part-altered"] == SECOND
 
 
 @pytest.mark.parametrize("is_foreign", [False, True])

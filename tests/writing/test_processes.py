@@ -136,3 +136,22 @@ def test_a_killed_worker_is_an_error_and_the_others_finish(photos: Path, tmp_pat
 
     assert process.returncode == 1
     assert re.search(r"process \d of 2 was killed by signal 9: .* run the same command again", errors)
+
+
+def test_a_source_without_one_image_keeps_its_rows_and_exits_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "photos", tmp_path / "out"
+    (source / "cat").mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg"):
+        (source / "cat" / name).write_bytes(b"no image")
+    with pytest.raises(SystemExit) as stop:
+        main(["write", str(source), str(out), "--num-processes", "1"])
+
+    assert stop.value.code == 1
+    captured = capsys.readouterr()
+    assert "rejected: 2 " in captured.out
+    assert captured.err.endswith(
+        f"{out} has no image, expected at least one: see the reasons above, or check the source\n"
+    )
+    assert read_status(str(out)).num_rows == 2

@@ -21,9 +21,9 @@ from shardtools.errors import OptionError, PlanMismatchError, RunError, SourceEr
 from shardtools.execution import Ended, Notice, Planned, Ready, TaskDone
 from shardtools.features import FeatureOptions, open_features
 from shardtools.features.neighbors import search_exact
+from shardtools.pipelines.batches.planned import share
 from shardtools.pipelines.encoders.networks import make_encoder
 from shardtools.pipelines.encoders.trained import load_feature_encoder, weights_digest
-from shardtools.pipelines.features.job import share
 from shardtools.pipelines.features.search import image_features
 from shardtools.pipelines.train.models import build_classifier
 from tests.helpers.extraction_runs import Extraction

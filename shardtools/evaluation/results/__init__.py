@@ -1,0 +1,44 @@
+"""Results: one tidy table of figures, own and published, as files, joined, and as text."""
+
+from typing import TYPE_CHECKING
+
+from shardtools.evaluation.results.options import REFERENCE_NAMES, TableOptions
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.evaluation.results.comparing import Cell, Column, Comparison, Line, cell_text, compare
+    from shardtools.evaluation.results.files import read_results, write_results
+    from shardtools.evaluation.results.joining import Joined, join_results, joined_table
+    from shardtools.evaluation.results.references import REFERENCES, Reference, reference_results
+    from shardtools.evaluation.results.result import COLUMNS, SCHEMA, Result, results_of, results_table
+    from shardtools.evaluation.results.text import Block, markdown, remarks, text_blocks
+else:
+    __getattr__, __dir__ = on_demand(__name__)
+
+__all__ = [
+    "COLUMNS",
+    "REFERENCES",
+    "REFERENCE_NAMES",
+    "SCHEMA",
+    "Block",
+    "Cell",
+    "Column",
+    "Comparison",
+    "Joined",
+    "Line",
+    "Reference",
+    "Result",
+    "TableOptions",
+    "cell_text",
+    "compare",
+    "join_results",
+    "joined_table",
+    "markdown",
+    "read_results",
+    "reference_results",
+    "remarks",
+    "results_of",
+    "results_table",
+    "text_blocks",
+    "write_results",
+]

@@ -1,0 +1,192 @@
+"""Networks by figures: rows of results as a table that people compare.
+
+Owns the shape: a line is a network, a column a figure of a test set. Runs that differ in the seed alone are one cell,
+their mean. A network that has a figure by several protocols (restricted to the set's classes and not) has a line for
+each further one, so that no two protocols are mixed up; the first in a file is the one that stands beside others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from shardtools.evaluation.metrics import METRICS, printed_value
+from shardtools.evaluation.results.joining import OWN, Joined, column_of
+from shardtools.evaluation.results.result import Result
+
+_UNKNOWN_METRIC = len(METRICS)
+
+_SHORT_DATASETS = {
+    "imagenet": "IN",
+    "imagenet-a": "A",
+    "imagenet-c": "C",
+    "imagenet-p": "P",
+    "imagenet-r": "R",
+    "imagenet-real": "ReaL",
+    "imagenet-sketch": "Sketch",
+    "imagenet-v2": "V2",
+    "imagenet-x": "X",
+    "stylized-imagenet": "Stylized",
+    "cue-conflict": "cues",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A figure of a test set."""
+
+    dataset: str
+    split: str
+    metric: str
+
+    @property
+    def title(self) -> str:
+        """Such as "A top-1", "V2 matched-frequency top-1", "C mCE"."""
+        name = _SHORT_DATASETS.get(self.dataset, self.dataset)
+        metric = METRICS[self.metric].short if self.metric in METRICS else self.metric
+        return " ".join(filter(None, (name, self.split, metric)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A figure.
+
+    Attributes:
+        value: The mean of the seeds.
+        num_seeds: How many there are.
+        deviation: Standard deviation of the seeds; `None` of one.
+        interval: Of 95 %, of a figure of one seed that has one.
+    """
+
+    value: float
+    num_seeds: int = 1
+    deviation: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A network.
+
+    Attributes:
+        group: "" for own ones, else the name of the published figures.
+        model: Its name.
+        protocol: Of a further line of the same network, how its figures were made; "" in its first.
+        cells: One a column; `None` where nothing was measured.
+    """
+
+    group: str
+    model: str
+    protocol: str
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A table.
+
+    Attributes:
+        columns: Test set by test set, and there in the order of `METRICS`.
+        lines: Own networks, then published ones in their order.
+        left_out: Group -> networks beyond the limit.
+        sources: Group -> publications and protocols of its figures.
+    """
+
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    left_out: dict[str, int]
+    sources: dict[str, tuple[str, ...]]
+
+
+def compare(joined: Iterable[Joined], *, limit: int) -> Comparison:
+    """Makes a table.
+
+    Args:
+        joined: Rows, as `join_results` gives them.
+        limit: Most networks of each group but the own one.
+    """
+    rows = list(joined)
+    columns = _columns(rows)
+    networks: dict[tuple[str, str], list[Result]] = {}
+    for one in rows:
+        networks.setdefault((one.group, one.result.model), []).append(one.result)
+    lines, num, left_out = [], dict[str, int](), dict[str, int]()
+    for (group, model), own in networks.items():
+        num[group] = num.get(group, 0) + 1
+        if group != OWN and num[group] > limit:
+            left_out[group] = left_out.get(group, 0) + 1
+            continue
+        lines += _lines(group, model, own, columns)
+    return Comparison(columns=columns, lines=tuple(lines), left_out=left_out, sources=_sources(rows))
+
+
+def cell_text(column: Column, cell: Cell | None, *, intervals: bool = False) -> str:
+    """A figure as people read it: with its deviation over seeds, or, where asked for, its interval."""
+    if cell is None:
+        return "-"
+    text = printed_value(column.metric, cell.value)
+    if cell.deviation is not None:
+        return f"{text} ±{printed_value(column.metric, cell.deviation)}"
+    if intervals and cell.interval is not None:
+        low, high = (printed_value(column.metric, end) for end in cell.interval)
+        return f"{text} ({low} to {high})"
+    return text
+
+
+def _columns(rows: Sequence[Joined]) -> tuple[Column, ...]:
+    """Sets in the order of their first row; splits and metrics of a set beside one another."""
+    datasets = {dataset: number for number, dataset in enumerate(dict.fromkeys(one.result.dataset for one in rows))}
+    splits = {split: number for number, split in enumerate(dict.fromkeys(one.result.split for one in rows))}
+    metrics = {metric: number for number, metric in enumerate(METRICS)}
+    found = {column_of(one.result) for one in rows}
+
+    def place(column: tuple[str, str, str]) -> tuple[int, int, int, str]:
+        dataset, split, metric = column
+        return datasets[dataset], splits[split], metrics.get(metric, _UNKNOWN_METRIC), metric
+
+    return tuple(
+        Column(dataset=dataset, split=split, metric=metric) for dataset, split, metric in sorted(found, key=place)
+    )
+
+
+def _lines(group: str, model: str, rows: Sequence[Result], columns: Sequence[Column]) -> list[Line]:
+    """The lines of one network: the first protocol of each column, then a line for each further one."""
+    by_column: dict[tuple[str, str, str], dict[tuple[str, str], list[Result]]] = {}
+    for row in rows:
+        by_column.setdefault(column_of(row), {}).setdefault((row.protocol, row.source), []).append(row)
+    # What tells a line from the first: the protocol, or, where that is the same, the run.
+    variants: dict[str, dict[tuple[str, str, str], list[Result]]] = {"": {}}
+    for column, ways in by_column.items():
+        first, *others = ways.items()
+        variants[""][column] = first[1]
+        for (protocol, source), own in others:
+            name = protocol if protocol != first[0][0] else source
+            variants.setdefault(name, {})[column] = own
+    keys = [(column.dataset, column.split, column.metric) for column in columns]
+    return [
+        Line(
+            group=group,
+            model=model,
+            protocol=protocol,
+            cells=tuple(_cell(found[key]) if key in found else None for key in keys),
+        )
+        for protocol, found in variants.items()
+    ]
+
+
+def _cell(rows: Sequence[Result]) -> Cell:
+    values = [row.value for row in rows]
+    if len(values) > 1:
+        return Cell(value=fmean(values), num_seeds=len(values), deviation=stdev(values))
+    [row] = rows
+    interval = None if row.low is None or row.high is None else (row.low, row.high)
+    return Cell(value=row.value, interval=interval)
+
+
+def _sources(rows: Iterable[Joined]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {}
+    for one in rows:
+        protocol = f" ({one.result.protocol})" if one.result.protocol else ""
+        found.setdefault(one.group, {})[f"{one.result.source}{protocol}"] = None
+    return {group: tuple(sources) for group, sources in found.items()}

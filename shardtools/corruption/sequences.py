@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _BLUR_REACH = 6.0
 
 
 def perturb(
-    image: UInt8s, perturbation: str, *, seed: int, level: int = 1, clean: bool = False, size: int = _SIZE
+    image: UInt8s, perturbation: str, *, seed: int, level: int = 1, clean: bool = False, size: int | None = _SIZE
 ) -> UInt8s:
     """The frames of one image.
 
@@ -37,10 +38,10 @@ def perturb(
         seed: 0 to 2**64 - 1 (`sample_seed`).
         level: 1 to 3 for noise, else 1.
         clean: Whether values are rounded, where the published program cuts fractions off.
-        size: Side of the center that is cut out.
+        size: Side of the center that is cut out; `None` leaves frames as large as the image.
 
     Returns:
-        uint8 [num_frames, size, size, 3].
+        uint8 [num_frames, size, size, 3], or [num_frames, H, W, 3].
 
     Raises:
         OptionError: There is no such perturbation or level, or the image has another type, or is too small.
@@ -55,15 +56,18 @@ def perturb(
             "frame of level 1, from each of the first ones on"
         )
     check_images(image)
-    if image.ndim != 3 or size < 1 or min(image.shape[:2]) < size:
+    height, width = image.shape[:2] if size is None else (size, size)
+    if image.ndim != 3 or height < 1 or height > image.shape[0] or width > image.shape[1]:
         raise OptionError(
-            f"image: expected uint8 [H, W, 3] of at least {size} x {size} pixels, found {list(image.shape)}: resize it "
-            "first, or ask for another size"
+            f"image: expected uint8 [H, W, 3] of at least {height} x {width} pixels, found {list(image.shape)}: resize "
+            "it first, or ask for another size"
         )
     if not 0 <= seed < 2**64:
         raise OptionError(f"seed: expected a number from 0 to 2**64 - 1, found {seed}")
-    top, left = round((image.shape[0] - size) / 2), round((image.shape[1] - size) / 2)
-    return _MAKERS[perturbation](_Request(np.ascontiguousarray(image), top, left, size, seed, level, clean, found))
+    # Halves are rounded to even, as torchvision's CenterCrop does.
+    top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
+    window = _Window(top, left, height, width)
+    return _MAKERS[perturbation](_Request(np.ascontiguousarray(image), window, seed, level, clean, found))
 
 
 def find_perturbation(name: str) -> Perturbation:
@@ -77,12 +81,17 @@ def find_perturbation(name: str) -> Perturbation:
     return PERTURBATIONS[name]
 
 
+class _Window(NamedTuple):
+    top: int
+    left: int
+    height: int
+    width: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     image: UInt8s
-    top: int
-    left: int
-    size: int
+    window: _Window
     seed: int
     level: int
     clean: bool
@@ -90,12 +99,11 @@ class _Request:
 
     @property
     def center(self) -> UInt8s:
-        """[1, size, size, 3]."""
-        rows, columns = slice(self.top, self.top + self.size), slice(self.left, self.left + self.size)
-        return np.ascontiguousarray(self.image[None, rows, columns])
+        """What is cut out, [1, height, width, 3]."""
+        return np.ascontiguousarray(_cut(self.image, self.window)[None])
 
     def empty(self) -> UInt8s:
-        return np.empty((self.perturbation.num_frames, self.size, self.size, 3), np.uint8)
+        return np.empty((self.perturbation.num_frames, self.window.height, self.window.width, 3), np.uint8)
 
     def made_by(self, function: str, parameters: Callable[[int], tuple[float, ...]]) -> UInt8s:
         """Each frame of the center by a function of the native core, all with the seed's draws."""
@@ -108,9 +116,8 @@ class _Request:
     def warped(self, kind: str, matrices: Float64s) -> UInt8s:
         """Each frame by the matrix, [F, 3, 3], that takes a place in the whole frame to one in the image."""
         frames = self.empty()
-        from_center = np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1]], np.float64)
-        flat = np.ascontiguousarray((matrices @ from_center).reshape(len(frames), 9))
-        load_core().warp(kind, self.image[None], flat, frames, self.clean)
+        flat = np.ascontiguousarray(matrices.reshape(len(frames), 9))
+        load_core().warp(kind, self.image[None], flat, frames, self.window.top, self.window.left, self.clean)
         return frames
 
     def affine(self, place: Callable[[int], tuple[float, float, float]]) -> UInt8s:
@@ -175,9 +182,12 @@ def _translate(request: _Request) -> UInt8s:
     # Black comes in from the sides, where the image ends.
     padded = np.pad(request.image, ((0, 0), (20, 20), (0, 0)))
     for i, frame in enumerate(frames):
-        left = request.left + 20 - (i - 20)
-        frame[:] = padded[request.top : request.top + request.size, left : left + request.size]
+        frame[:] = _cut(padded, request.window._replace(left=request.window.left + 20 - (i - 20)))
     return frames
+
+
+def _cut(image: UInt8s, window: _Window) -> UInt8s:
+    return image[window.top : window.top + window.height, window.left : window.left + window.width]
 
 
 _MAKERS: dict[str, Callable[[_Request], UInt8s]] = {

@@ -46,6 +46,15 @@ def test_a_sequence_depends_on_its_seed_alone(name: str) -> None:
     assert (frames(name, seed=6) == found).all() != is_drawn
 
 
+def test_frames_may_be_as_large_as_the_image(name: str) -> None:
+    whole = perturb(IMAGE, name, seed=5, size=None)
+    assert whole.shape[1:] == IMAGE.shape
+    small = perturb(IMAGE[:9, :5], name, seed=5, size=None)
+    assert small.shape == (PERTURBATIONS[name].num_frames, 9, 5, 3)
+    if name in ("rotate", "shear", "scale", "tilt", "translate"):
+        assert (whole[:, TOP : TOP + SIZE, LEFT : LEFT + SIZE] == frames(name)).all()
+
+
 def test_neighboring_frames_differ_a_little(name: str) -> None:
     found = frames(name).astype(np.int64)
     steps = np.abs(np.diff(found, axis=0)).mean(axis=(1, 2, 3))

@@ -198,8 +198,9 @@ PyObject* corrupt(PyObject*, PyObject* args) {
 PyObject* warp(PyObject*, PyObject* args) {
     PyObject *image_object, *matrix_object, *output_object;
     const char* kind;
-    int clean;
-    if (!PyArg_ParseTuple(args, "sOOOp", &kind, &image_object, &matrix_object, &output_object, &clean)) return nullptr;
+    int top, left, clean;
+    if (!PyArg_ParseTuple(args, "sOOOiip", &kind, &image_object, &matrix_object, &output_object, &top, &left, &clean))
+        return nullptr;
     View image, matrices, outputs;
     if (!take_images(image, image_object, "image", false) || !take_images(outputs, output_object, "out", true) ||
         !matrices.take(matrix_object, false))
@@ -215,17 +216,21 @@ PyObject* warp(PyObject*, PyObject* args) {
         return nullptr;
     }
     const Size size{static_cast<int>(image->shape[1]), static_cast<int>(image->shape[2])};
-    const Size frame{static_cast<int>(outputs->shape[1]), static_cast<int>(outputs->shape[2])};
-    const size_t frame_bytes = static_cast<size_t>(outputs->len) / static_cast<size_t>(std::max<Py_ssize_t>(outputs->shape[0], 1));
+    if (top < 0 || left < 0 || top > kMaxSide || left > kMaxSide) {
+        refuse("top, left", "0 to 65535");
+        return nullptr;
+    }
+    const Window window{top, left, {static_cast<int>(outputs->shape[1]), static_cast<int>(outputs->shape[2])}};
+    const size_t frame_bytes = static_cast<size_t>(outputs->shape[1] * outputs->shape[2] * 3);
     const uint8_t* input = static_cast<const uint8_t*>(image->buf);
     const double* matrix = static_cast<const double*>(matrices->buf);
     uint8_t* output = static_cast<uint8_t*>(outputs->buf);
     Py_BEGIN_ALLOW_THREADS;
     for (Py_ssize_t i = 0; i < outputs->shape[0]; i++, output += frame_bytes, matrix += 9) {
         if (is_affine)
-            warp_affine(input, size, matrix, output, frame, clean != 0);
+            warp_affine(input, size, matrix, output, window, clean != 0);
         else
-            warp_perspective(input, size, matrix, output, frame, clean != 0);
+            warp_perspective(input, size, matrix, output, window, clean != 0);
     }
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
@@ -287,7 +292,7 @@ PyObject* simd(PyObject*, PyObject* args) {
 PyMethodDef kMethods[] = {
     {"corrupt", corrupt, METH_VARARGS,
      "corrupt(name, parameters, images [N, H, W, 3], out [N, H, W, 3], seeds [N], clean, num_threads)."},
-    {"warp", warp, METH_VARARGS, "warp(kind, image [1, H, W, 3], matrices [F, 9], out [F, h, w, 3], clean)."},
+    {"warp", warp, METH_VARARGS, "warp(kind, image [1, H, W, 3], matrices [F, 9], out [F, h, w, 3], top, left, clean)."},
     {"names", names, METH_NOARGS, "names(): the corruptions that there are, in the table's order."},
     {"draw", draw, METH_VARARGS, "draw(kind, seed, out): random bits, uniforms or normals, for tests."},
     {"simd", simd, METH_VARARGS, "simd(name=None): the instructions in use; with a name, for tests, chooses them."},

@@ -31,10 +31,10 @@ void blacken(uint8_t* pixel) { pixel[0] = pixel[1] = pixel[2] = 0; }
 
 }  // namespace
 
-void warp_affine(const uint8_t* image, Size size, const double* matrix, uint8_t* frame, Size frame_size, bool clean) {
+void warp_affine(const uint8_t* image, Size size, const double* matrix, uint8_t* frame, Window window, bool clean) {
     const double rounding = clean ? 0.5 : 0.0;
-    for (int y = 0; y < frame_size.height; y++)
-        for (int x = 0; x < frame_size.width; x++, frame += 3) {
+    for (int y = window.top; y < window.top + window.size.height; y++)
+        for (int x = window.left; x < window.left + window.size.width; x++, frame += 3) {
             const double across = matrix[0] * (x + 0.5) + matrix[1] * (y + 0.5) + matrix[2];
             const double down = matrix[3] * (x + 0.5) + matrix[4] * (y + 0.5) + matrix[5];
             if (!(across >= 0 && across < size.width && down >= 0 && down < size.height)) {
@@ -51,12 +51,11 @@ void warp_affine(const uint8_t* image, Size size, const double* matrix, uint8_t*
         }
 }
 
-void warp_perspective(const uint8_t* image, Size size, const double* matrix, uint8_t* frame, Size frame_size,
-                      bool clean) {
+void warp_perspective(const uint8_t* image, Size size, const double* matrix, uint8_t* frame, Window window, bool clean) {
     static constexpr uint8_t kBlack[3] = {0, 0, 0};
     constexpr double kSteps = 32;
-    for (int y = 0; y < frame_size.height; y++)
-        for (int x = 0; x < frame_size.width; x++, frame += 3) {
+    for (int y = window.top; y < window.top + window.size.height; y++)
+        for (int x = window.left; x < window.left + window.size.width; x++, frame += 3) {
             const double scale = matrix[6] * x + matrix[7] * y + matrix[8];
             double across = (matrix[0] * x + matrix[1] * y + matrix[2]) / scale;
             double down = (matrix[3] * x + matrix[4] * y + matrix[5]) / scale;

@@ -34,8 +34,9 @@ _AGREED, _AGREED_POWER = 1.2, 0.67
 """Middle of the widest range: times what models agree on to that power and what they disagree with to the rest of 1."""
 _SEEN = (0.06, 0.2)
 _UNEXPECTED = (0.5, 0.75)
-"""Shares at which clear pictures begin to say something of all, and do."""
-_MOST, _LEAST_OF_MOST = 3.4, 2.0
+_ENOUGH = (3, 12)
+"""Shares, and a number of labels, at which clear pictures begin to say something of all, and do."""
+_MOST, _LEAST_OF_MOST = 3.4, 2.2
 _FLAT = (0.75, 0.9)
 """Noise among all over noise among clear pictures, at most; the less where mixtures explain what is contradicted."""
 _FOLLOWS_CLASS = (0.5, 0.65)
@@ -53,7 +54,8 @@ class Estimators:
         confident_learning: Of the confident joint of the first model brought, or else the first linear one.
         disagreement: Labels that the model with the fewest such does not find likeliest, out of fold.
         agreed: Labels against which all models name one and the same class.
-        clear: Wrong labels among the clearest quarter of the pictures.
+        clear: Share of wrong labels among the clearest quarter of the pictures.
+        clear_labels: How many labels that is.
         unexpected: Share of what is contradicted in the clearer half that is no error of the models, 0 to 1.
     """
 
@@ -62,6 +64,7 @@ class Estimators:
     disagreement: float
     agreed: float
     clear: float
+    clear_labels: float
     unexpected: float
 
     @property
@@ -76,8 +79,9 @@ class Estimators:
 
     @property
     def told(self) -> float:
-        """How far clear pictures tell of all: 0 where what they show may be the models' errors, or nothing."""
-        return _part(self.seen, *_SEEN) * _part(self.unexpected, *_UNEXPECTED)
+        """How far clear pictures tell of all: 0 where they show nothing, a few labels, or the models' errors."""
+        shown = _part(self.seen, *_SEEN) * _part(self.unexpected, *_UNEXPECTED)
+        return shown * _part(self.clear_labels, *_ENOUGH)
 
 
 def with_range(
@@ -105,7 +109,7 @@ def with_range(
     shape = rising_mean(votes, np.clip(doubts, 0, 1))
     middle = _between(span.low, span.high, 0.5)
     own = calibration.probabilities
-    target = _between(middle, span.estimate, by_class)
+    target = _between(middle, span.estimate, max(by_class, told / 2))
     probabilities = told * stretched(own, target) if own.any() else np.zeros(len(votes))
     probabilities = probabilities + (1 - told) * (stretched(shape, middle) + shifted(shape, middle)) / 2
     if told == 1 and by_class == 1 and calibration.noise_rate.estimate == span.estimate:

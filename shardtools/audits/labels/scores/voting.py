@@ -88,6 +88,41 @@ def blend_votes(vote: Vote, wider: Vote, opinions: Sequence[Float64s], *, column
     return Vote(weights=weights, votes=votes, planted_votes=planted_votes)
 
 
+def lesson(vote: Vote, opinions: Sequence[Float64s], plantings: Sequence[Planted], believed: Float64s) -> float:
+    """Average precision on planted labels that is gained by what was learnt, over the models' plain opinion.
+
+    Args:
+        vote: That was learnt.
+        opinions: Of `plain_opinions`, of the given labels and of each planting.
+        plantings: With known wrong labels.
+        believed: Probability that each given label is wrong before there is a vote, [N].
+    """
+    gains = []
+    for planted, own, opinion in zip(plantings, vote.planted_votes, opinions[1:], strict=True):
+        flipped = np.zeros(len(believed), bool)
+        flipped[planted.rows] = True
+        # What is probably wrong already is no false alarm.
+        masses = np.where(flipped, 1, 1 - believed)
+        gains.append(average_precision(own, flipped, masses) - average_precision(opinion, flipped, masses))
+    return float(np.mean(gains))
+
+
+def average_precision(scores: Float64s, positive: npt.NDArray[np.bool_], masses: Float64s) -> float:
+    """Mean precision over the positive samples, each at its own place, largest score first; equal scores share theirs.
+
+    Args:
+        scores: [N].
+        positive: What is to be found, at least one, [N].
+        masses: How much each sample counts, at least 0, [N].
+    """
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum((masses * positive)[order])
+    all_of_them = np.cumsum(masses[order])
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    found = np.diff(hits[ends], prepend=0.0)
+    return float((found * hits[ends] / np.maximum(all_of_them[ends], 1e-12)).sum() / hits[-1])
+
+
 def learn_vote(
     doubts: Float32s,
     folds: Int64s,

@@ -160,7 +160,9 @@ def test_the_plain_opinion_replaces_what_was_learnt_as_far_as_it_is_told() -> No
     tables.append((drawn_evidence(rng, now), drawn_evidence(rng, now)))
     believed = np.where(wrong, 0.8, 0.02)
     vote = learn_vote(tables[0][0], np.arange(2000) % 4, [planted], [tables[1][0]], believed=believed, anchor=1)
-    good, poor = (plain_opinions([(d[:, kept], m[:, kept]) for d, m in tables], [0]) for kept in ([0], [2]))
+    good, poor = (
+        plain_opinions([(d[:, kept], m[:, kept]) for d, m in tables], [0], of_margins=1) for kept in ([0], [2])
+    )
     # Column 2 sees nothing, so all that was learnt is a gain; column 0 and its margins see more than the vote does.
     assert lesson(vote, poor, [planted], believed) > 0.5 > 0 > lesson(vote, good, [planted], believed)
     none = blend_votes(vote, vote, good, columns=[0], share=0)

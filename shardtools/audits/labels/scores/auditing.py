@@ -62,6 +62,8 @@ _SIMIFEAT_NEIGHBORS = 10
 _PLAIN = ("noisy_mixture", "linear", "kernel", "narrow", "wide", "brought")
 """Evidence whose plain mean judges noise that follows the sample, beside the margins of all models."""
 
+_OF_MARGINS = 0.7
+"""Weight of margins in the plain opinion; none where all models judge by the same probabilities, not by features."""
 _SLIGHT, _GREAT = 0.12, 0.18
 """Average precision gained on planted labels by what was learnt: nothing special below, decisive above."""
 
@@ -122,6 +124,7 @@ def audit_labels(
     options = options or AuditOptions()
     encoders: list[Features] = [features] if isinstance(features, np.ndarray) else list(features)
     brought = check_probabilities(probabilities)
+    seen = bool(encoders)
     if not encoders and brought:
         encoders = [log_ratios(brought)]
         # Sure models give many pictures the same probabilities: equal ones are no sign of a copy.
@@ -140,7 +143,9 @@ def audit_labels(
     found = run_pass(encoded, ordered, folds, count, brought=models)
     # One pass over the labels as given has found what seems wrong; noise planted in the likeness of that now teaches
     # how far each kind of evidence can be trusted.
-    vote, calibration, estimators, plantings = _learn(encoded, models, ordered, folds, count, found, options)
+    vote, calibration, estimators, plantings = _learn(
+        encoded, models, ordered, folds, count, found, options, of_margins=_OF_MARGINS if seen else 0.0
+    )
     votes, probabilities = vote.votes, calibration.probabilities
     if margins is not None:
         # The training saw the given labels, so its word cannot be learnt with the others: it is added to their verdict.
@@ -186,6 +191,8 @@ def _learn(
     num_classes: int,
     found: Pass,
     options: AuditOptions,
+    *,
+    of_margins: float,
 ) -> tuple[Vote, Calibration, Estimators, list[Planted]]:
     """Plants noise at each rate, runs the models again, and learns vote and calibration from what is known."""
     plantings = [
@@ -208,7 +215,8 @@ def _learn(
     clarity = by_clarity(probabilities, labels)
     estimators, model_doubts = _estimate(found, labels, brought, clarity)
     plain = [index for index, name in enumerate(names) if name.startswith(_PLAIN)]
-    opinions = plain_opinions([(one.doubts, one.margins) for one in (found, *passes)], plain)
+    tables = [(one.doubts, one.margins) for one in (found, *passes)]
+    opinions = plain_opinions(tables, plain, of_margins=of_margins)
     # Where noise follows the class, what planted noise taught; the less is told of that, the more what models just say.
     # Planted in the likeness of noise between few pairs of classes, it teaches so much that it decides once more.
     taught = float(np.clip((lesson(own, opinions, plantings, found.believed) - _SLIGHT) / (_GREAT - _SLIGHT), 0, 1))

@@ -41,6 +41,8 @@ _FLAT = (0.75, 0.9)
 """Noise among all over noise among clear pictures, at most; the less where mixtures explain what is contradicted."""
 _FOLLOWS_CLASS = (0.5, 0.65)
 """Shares of the disagreement that clear pictures show from which on noise follows the class, and does."""
+_EXPLAINED = (0.15, 0.3)
+"""Shares of the disagreement that the mixture takes for noise at which single labels begin to stand out, and do."""
 _BEYOND = 1.15
 _TRACE = 1e-4
 
@@ -71,6 +73,11 @@ class Estimators:
     def seen(self) -> float:
         """Share of the disagreement that shows where pictures are clear, 0 to 1."""
         return min(1.0, self.clear / self.disagreement) if self.disagreement > 0 else 1.0
+
+    @property
+    def explained(self) -> float:
+        """Share of the disagreement that the mixture takes for noise, 0 to 1."""
+        return min(1.0, self.mixture / self.disagreement) if self.disagreement > 0 else 1.0
 
     @property
     def follows_class(self) -> float:
@@ -110,8 +117,10 @@ def with_range(
     middle = _between(span.low, span.high, 0.5)
     own = calibration.probabilities
     target = _between(middle, span.estimate, max(by_class, told / 2))
-    probabilities = told * stretched(own, target) if own.any() else np.zeros(len(votes))
-    probabilities = probabilities + (1 - told) * (stretched(shape, middle) + shifted(shape, middle)) / 2
+    # Planted noise knows which labels stand out, even where it cannot know how many more are wrong.
+    trusted = max(told, _part(estimators.explained, *_EXPLAINED)) if own.any() else 0.0
+    probabilities = trusted * stretched(own, target)
+    probabilities = probabilities + (1 - trusted) * (stretched(shape, middle) + shifted(shape, middle)) / 2
     if told == 1 and by_class == 1 and calibration.noise_rate.estimate == span.estimate:
         probabilities = own
     # At least what is certain of single labels, and as many as the low end says in all.

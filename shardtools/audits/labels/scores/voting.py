@@ -40,14 +40,17 @@ class Vote:
     planted_votes: list[Float64s]
 
 
-def plain_opinions(tables: Sequence[tuple[Float32s, Float32s]], columns: Sequence[int]) -> list[Float64s]:
-    """What models say without anything learnt: their mean log odds and their mean margin, both in units of its spread.
+def plain_opinions(
+    tables: Sequence[tuple[Float32s, Float32s]], columns: Sequence[int], *, of_margins: float
+) -> list[Float64s]:
+    """What models say without anything learnt: their mean log odds and their mean margin, each in units of its spread.
 
     Log odds tell doubtful labels apart, margins put those first that another class contradicts for certain.
 
     Args:
         tables: Evidence [N, E] and margins [N, M] of the given labels, then of each planting.
         columns: Of the evidence, that the mean is over.
+        of_margins: Weight of the margins, that of the log odds being 1.
 
     Returns:
         Of each table, in units of the first, [N].
@@ -55,7 +58,7 @@ def plain_opinions(tables: Sequence[tuple[Float32s, Float32s]], columns: Sequenc
     chosen = list(columns)
     means = [(doubts[:, chosen].mean(axis=1), margins.mean(axis=1)) for doubts, margins in tables]
     spreads = [float(part.std()) + 1e-9 for part in means[0]]
-    return [np.asarray(doubt / spreads[0] + margin / spreads[1], np.float64) for doubt, margin in means]
+    return [np.asarray(doubt / spreads[0] + of_margins * margin / spreads[1], np.float64) for doubt, margin in means]
 
 
 def blend_votes(vote: Vote, wider: Vote, opinions: Sequence[Float64s], *, columns: Sequence[int], share: float) -> Vote:

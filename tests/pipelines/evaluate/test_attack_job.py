@@ -14,7 +14,7 @@ from shardtools.cli.eval.attack import command
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError, RunError
 from shardtools.evaluation import ModelOptions
 from shardtools.evaluation.attacks import AttackOptions, launch
-from shardtools.execution import Batch, Message, Notice
+from shardtools.execution import Batch, Message
 from shardtools.loader import read_all
 from shardtools.sql import query
 from tests.helpers.attack_runs import AttackHere
@@ -92,7 +92,7 @@ def test_a_stopped_run_goes_on_and_repeats_no_batch(dataset: str, models: tuple[
         return sum(isinstance(one, Batch) for one in heard) == 3
 
     stopped = AttackHere(wanted, stop_at=third)
-    with pytest.raises(RunError, match=r"ended with 3 of 7 batches in .*: run the same command again, it resumes"):
+    with pytest.raises(RunError, match=r"stopped with 3 of 7 batches in .*: run the same command again, it resumes"):
         stopped.done()
     assert stopped.images == 3 * BATCH
 
@@ -201,4 +201,3 @@ def test_the_command_prints_the_figures_and_what_to_ask_next(
     assert f"from overlays.attacked_one_fgsm where success group by all' {dataset}" in done.output
     refused = CliRunner().invoke(command, [*words, "--steps", "3"])
     assert isinstance(refused.exception, OptionError)
-    assert not [one for one in AttackHere(options(dataset, models[0])).messages if isinstance(one, Notice)][1:]

@@ -28,7 +28,8 @@ class Sample:
         wnid: Class name: a WordNet id ("n03595614") or the user's own.
         class_index: 0-based label.
         label_source: Where the label comes from: "prompt", "folder", "cls", "idx", ...
-        source: "real", "generated", "rendered" or "corrupted" (made worse on purpose).
+        source: "real", "generated", "rendered", "corrupted" (made worse on purpose) or "attacked" (so that a
+            network errs).
         status: "ok", or why there are no bytes ("black", "nan", "undecodable", "unsafe", ...).
         reason: One line of detail for a status that is not "ok"; or what of an ok one's prompt was not read.
         provenance: Further manifest columns (`source_path`, `prompt`, `seed`, ...): see `manifest.PROVENANCE_COLUMNS`.

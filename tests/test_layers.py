@@ -12,6 +12,7 @@ while not (ROOT / "pyproject.toml").exists():
     ROOT = ROOT.parent
 
 JOBS = {
+    ("evaluation", "shardtools.pipelines.evaluate.attack_job"),
     ("evaluation", "shardtools.pipelines.evaluate.job"),
     ("features", "shardtools.pipelines.features.job"),
     ("generation", "shardtools.pipelines.generate.job"),

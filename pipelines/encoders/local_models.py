@@ -143,6 +143,20 @@ def load_image_tower(folder: Path) -> tuple[str, nn.Module, str, int, Preprocess
     Raises:
         OptionError: It is none, or lacks weights, or what it does to images is not known or not done here.
     """
+    model, preprocessing = load_dual_encoder(folder)
+    name, digest, tower = model_name(model), weights_digest(model), ImageTower(model)
+    side = preprocessing.image_size
+    with torch.inference_mode():
+        dim = int(tower(torch.zeros(1, 3, side, side)).shape[1])
+    return name, tower, digest, dim, preprocessing
+
+
+def load_dual_encoder(folder: Path) -> tuple[Any, Preprocessing]:
+    """A dual encoder with both towers, and what it does to images.
+
+    Raises:
+        OptionError: It is none, or lacks weights, or what it does to images is not known or not done here.
+    """
     model = load_model(folder)
     if not is_dual(model):
         raise OptionError(
@@ -153,10 +167,7 @@ def load_image_tower(folder: Path) -> tuple[str, nn.Module, str, int, Preprocess
     side = int(model.config.vision_config.image_size)
     if preprocessing.image_size != side:
         raise OptionError(f"{folder} prepares images of {preprocessing.image_size} pixels for a network of {side}")
-    name, digest, tower = model_name(model), weights_digest(model), ImageTower(model)
-    with torch.inference_mode():
-        dim = int(tower(torch.zeros(1, 3, side, side)).shape[1])
-    return name, tower, digest, dim, preprocessing
+    return model, preprocessing
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:

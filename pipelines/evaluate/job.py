@@ -25,13 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from shardtools.arrays import Float32s, Int32s
+from shardtools.arrays import Float32s
 from shardtools.dataset import Dataset, open_dataset
-from shardtools.errors import ShardtoolsError
-from shardtools.evaluation import ModelFacts, check_resize, image_sizes
+from shardtools.evaluation import ModelFacts
 from shardtools.evaluation.predictions import (
     ALL_LOGITS_BYTES,
-    NO_LABEL,
     Done,
     Prediction,
     PredictionPlan,
@@ -39,7 +37,6 @@ from shardtools.evaluation.predictions import (
     PredictOptions,
     PredictResult,
     batches_per_part,
-    claim,
     prediction_table,
     predictions_storage,
     variants_of,
@@ -71,6 +68,7 @@ from shardtools.pipelines.batches.planned import (
 from shardtools.pipelines.evaluate.images import RowImages, decoded_at_once, plain_batches, variant_batches
 from shardtools.pipelines.evaluate.labels import map_labels
 from shardtools.pipelines.evaluate.models import Classifier, load_classifier
+from shardtools.pipelines.evaluate.targets import first_claims, output_of_rows, seen_as
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
 from shardtools.words import rough_size
 
@@ -124,7 +122,7 @@ def run_rank(options: PredictOptions, world: Rank, report: Progress, stop: threa
 def _open_target(
     options: PredictOptions, url: str, facts: ModelFacts, world: Rank, threads: int, report: Progress
 ) -> _Target:
-    facts, taken = _seen_as(options, url, facts)
+    facts, taken = seen_as(options.model, options.split, url, facts)
     labels, notes = map_labels(facts, url, options.split, options.labels_by)
     variants = variants_of(options.corruption, options.severity)
     loading = evaluation_options(
@@ -142,23 +140,13 @@ def _open_target(
     batches = DeviceBatches(loading, device, decoder=decoder)
     dataset = open_dataset(url)
     plan, kept = make_plan(options, dataset, facts, labels, num_images=len(batches.loader.table))
-    done = _first_claims(world, options, plan, dataset)
+    storage = predictions_storage(dataset, plan.name, options.out)
+    done = first_claims(world, storage, plan, replace=options.replace)
     if world.rank == 0 and not done.is_committed:
         for note in (*taken, *notes, *kept):
             report(Notice(text=note))
-    writer = PredictionWriter(predictions_storage(dataset, plan.name, options.out), plan)
+    writer = PredictionWriter(storage, plan)
     return _Target(plan=plan, batches=batches, writer=writer, done=done, num_threads=threads)
-
-
-def _seen_as(options: PredictOptions, url: str, facts: ModelFacts) -> tuple[ModelFacts, tuple[str, ...]]:
-    """The facts with the preprocessing that a dataset gets, and a line where it is not the model's own."""
-    model = options.model
-    sizes = image_sizes(url, options.split)
-    seen = check_resize(facts, sizes, where=url, asked=model.asks_resize, force=model.force_resize)
-    if seen == facts:
-        return facts, ()
-    side = f"{seen.image_size} x {seen.image_size}"
-    return seen, (f"{url}: all images are {side} pixels, so they are taken whole (--force-resize cuts them)",)
 
 
 def make_plan(
@@ -194,21 +182,6 @@ def make_plan(
         else f"the five greatest logits are kept; all of them would be {size} (--logits all)"
     )
     return plan, (f"{dataset.storage.url}: {kept}",)
-
-
-def _first_claims(world: Rank, options: PredictOptions, plan: PredictionPlan, dataset: Dataset) -> Done:
-    """What is there already, as the first rank found it; an error of its is raised in all of them."""
-    found: tuple[Done, ShardtoolsError | None] = Done(), None
-    if world.rank == 0:
-        try:
-            storage = predictions_storage(dataset, plan.name, options.out)
-            found = claim(storage, plan, replace=options.replace), None
-        except ShardtoolsError as error:
-            found = Done(), error
-    done, refused = world.from_first(found)
-    if refused is not None:
-        raise refused
-    return done
 
 
 class Predictor:
@@ -281,6 +254,7 @@ class Predictor:
             self._labels[images.rows],
             values,
             keep_all=self._plan.keeps_all,
+            output_names=self._plan.model.classes,
             variants=images.variants,
             unread=images.unread,
         )
@@ -296,16 +270,6 @@ class Predictor:
         del self._missing[part]
         rows = sum(len(self._plan.rows_of(batch)) for batch in self._plan.batches_of(part))
         self._report(TaskDone(task=part, facts=TaskFacts(rows=rows)))
-
-
-def output_of_rows(plan: PredictionPlan, class_indexes: Int32s) -> Int32s:
-    """Label of each row of the loader's table as an output of the model, or `NO_LABEL`; int32 [N]."""
-    outputs = np.full(max([int(class_indexes.max()), *(number for number, _ in plan.labels)]) + 2, NO_LABEL, np.int32)
-    for number, output in plan.labels:
-        outputs[number] = output
-    # A row without a class has -1, which is the last place, and stays without a label.
-    found: Int32s = outputs[class_indexes]
-    return found
 
 
 def _join(options: PredictOptions, world_size: int) -> Rank:

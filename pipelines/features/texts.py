@@ -158,9 +158,26 @@ def load_text_encoder(name: str) -> TextEncoder:
     folder = local_folder(name if ":" in name else f"transformers:{name}")
     if folder is None:
         raise OptionError(f"text encoder {name!r}: expected a folder of transformers with config.json on this machine")
+    check_vocabulary(folder)
+    return text_encoder(folder, load_model(folder, unused=("pooler.",)))
+
+
+def check_vocabulary(folder: Path) -> None:
+    """Refuses a folder without a tokenizer, before its network is loaded.
+
+    Raises:
+        OptionError: There is none.
+    """
     if not any((folder / path).is_file() for path in _VOCABULARIES):
         raise OptionError(f"{folder} has no tokenizer: expected tokenizer.json or a vocabulary beside the weights")
-    model = load_model(folder, unused=("pooler.",))
+
+
+def text_encoder(folder: Path, model: Any) -> TextEncoder:
+    """The encoder around a network that is loaded, with the tokenizer of its folder.
+
+    Raises:
+        OptionError: The tokenizer cannot be loaded, or it is no encoder of texts.
+    """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False

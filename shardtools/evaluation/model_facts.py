@@ -78,7 +78,7 @@ class ModelFacts:
             raise OptionError(
                 f"mean and std are three numbers, std above 0, found {list(self.mean)} and {list(self.std)}"
             )
-        if min(self.image_size, self.resize, self.enlarge or 1) < 1:
+        if min(self.image_size, self.resize, 1 if self.enlarge is None else self.enlarge) < 1:
             raise OptionError(f"sides are at least 1 pixel, found {self.image_size}, {self.resize} and {self.enlarge}")
 
     @property

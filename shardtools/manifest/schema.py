@@ -26,7 +26,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "wnid": (pa.string(), "WordNet 3.0 id, or the user's own class name"),
     "class_index": (pa.int32(), "0-based label"),
     "label_source": (pa.string(), "prompt, folder, cls, idx, label, ..."),
-    "source": (pa.string(), "real, generated, rendered, corrupted"),
+    "source": (pa.string(), "real, generated, rendered, corrupted, attacked"),
     "status": (pa.string(), "ok, or why there are no bytes: black, nan, undecodable, unsafe, ..."),
     "reason": (
         pa.string(),

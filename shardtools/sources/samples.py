@@ -40,7 +40,7 @@ from shardtools.sources.listing import Listing, ListingBuilder
 from shardtools.storage import open_storage
 
 KIND = "samples"
-ORIGINS = ("real", "generated", "rendered", "corrupted")
+ORIGINS = ("real", "generated", "rendered", "corrupted", "attacked")
 """What the manifest's column `source` may say of samples in hand."""
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -60,7 +60,7 @@ def write_samples(
         classes: Class names in the order of the labels, or a specification for `taxonomy.load_classes`; `None` takes
             the label's number for its name.
         provenance: Manifest column of `manifest.PROVENANCE_COLUMNS` -> a value for each image, `None` for none.
-        origin: The manifest's column `source`: "real", "generated", "rendered" or "corrupted".
+        origin: The manifest's column `source`: "real", "generated", "rendered", "corrupted" or "attacked".
         label_source: The manifest's column of that name.
         encoding: Whether and how images are encoded anew; `EncodingOptions(write_mode="jpg", quality=90)` makes JPEGs.
         layout: See `WriteOptions`.

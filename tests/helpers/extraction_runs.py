@@ -2,84 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import TypeVar
+from typing import Self
 
-from shardtools.execution import Ended, Failed, Message, ignore, run_forks, stop_on_sigterm
-from shardtools.execution.channel import pack, unpack
-from shardtools.features import FeatureOptions, Job
+from shardtools.execution import Failed, ignore
+from shardtools.features import FeatureOptions
 from shardtools.features.launch import Extraction as Launch
 from shardtools.features.writer import commit_features
-
-MessageT = TypeVar("MessageT", bound=Message)
-
-_PATIENCE_SECONDS = 120.0
+from tests.helpers.rank_runs import RankRun
 
 
-class Extraction:
-    """A run on its way, in processes of this machine; `finish` does what the launcher does after them."""
+class Extraction(RankRun):
+    """A run on its way, in processes of this machine; `done` does what the launcher does after them."""
 
     def __init__(self, wanted: FeatureOptions, log_folder: Path, num_processes: int = 1) -> None:
         self.launch = Launch(wanted, ignore)
         self.wanted, self.storage = wanted, self.launch.storage
-        job = self.launch.begin()
-        self._log = log_folder / f"messages-{time.monotonic_ns()}"
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["shardtools.pipelines.features.job"])
-        self.process: ForkServerProcess = context.Process(
-            target=_run, args=(job, num_processes, str(self._log), dict(os.environ))
-        )
-        self.process.start()
+        super().__init__("shardtools.pipelines.features.job", self.launch.begin(), log_folder, num_processes)
 
-    def of(self, kind: type[MessageT]) -> list[MessageT]:
-        """Messages of one kind that were told in full."""
-        if not self._log.exists():
-            return []
-        return [message for message in unpack(bytearray(self._log.read_bytes())) if isinstance(message, kind)]
-
-    def wait_for(self, is_there: Callable[[Extraction], bool]) -> None:
-        """Waits until something was told."""
-        end = time.monotonic() + _PATIENCE_SECONDS
-        while not is_there(self):
-            if time.monotonic() > end or (not self.process.is_alive() and not is_there(self)):
-                raise AssertionError(f"not told: {self.of(Failed) or self.of(Ended)}")
-            time.sleep(0.002)
-
-    def kill(self) -> None:
-        """As a power cut would: the ranks die with their parent."""
-        self.process.kill()
-        self.process.join()
-
-    def stop(self) -> None:
-        """Asks it to end."""
-        assert self.process.pid is not None
-        os.kill(self.process.pid, signal.SIGTERM)
-
-    def end(self) -> Extraction:
-        """Waits for it."""
-        self.process.join(_PATIENCE_SECONDS)
-        assert self.process.exitcode is not None
-        return self
-
-    def done(self) -> Extraction:
+    def done(self) -> Self:
         """Waits for it to end well, and commits."""
         assert self.end().of(Failed) == []
         assert commit_features(self.storage, source=self.wanted.source) is not None
         return self
-
-    def error(self) -> Failed:
-        """Waits for it to fail with one line."""
-        errors = self.end().of(Failed)
-        assert errors and self.process.exitcode == 1
-        return errors[0]
 
     def files(self) -> dict[str, bytes]:
         """Content of all files of the features."""
@@ -88,17 +33,3 @@ class Extraction:
             for stored in self.storage.list()
             if stored.path.startswith(("part-", "plan", "features"))
         }
-
-
-def _run(job: Job, num_processes: int, log: str, environment: dict[str, str]) -> None:
-    """In a fork of the server that has imported torch."""
-    from shardtools.pipelines.features.job import run_fork
-
-    os.environ.update(environment)
-    stop: threading.Event = stop_on_sigterm()
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def report(message: Message) -> None:
-        os.write(file, pack(message))
-
-    sys.exit(run_forks(job, num_processes, run_fork, report, stop, 20.0))

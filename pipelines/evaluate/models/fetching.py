@@ -37,8 +37,8 @@ def fetched(name: str, url: str | None, fetch: Callable[[], _T]) -> _T:
     except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
             f"model {name}: its published weights cannot be fetched ({type(error).__name__}: "
-            f"{first_line(error)[:200]}): give --weights FILE with a file of this machine, or run again where there is a "
-            "network"
+            f"{first_line(error)[:200]}): give --weights FILE with a file of this machine, or run again where there "
+            "is a network"
         ) from None
 
 
@@ -46,7 +46,8 @@ def _ask(url: str) -> None:
     """Raises an `OSError` where nobody answers; any answer will do."""
     request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS):
+        # An opener of its own: the common one knows the proxies of when it was first used.
+        with urllib.request.build_opener().open(request, timeout=_PATIENCE_SECONDS):
             return
     except urllib.error.HTTPError:
         return

@@ -16,7 +16,7 @@ inline double exponential(double x) {
     const int64_t exponent = static_cast<int64_t>(whole + (whole < 0 ? -0.5 : 0.5));
     const double rest = x - static_cast<double>(exponent) * 0.69314718055994531;
     double series = 1;
-    for (int i = 14; i >= 1; i--) series = 1 + series * rest / i;
+    for (int i = 14; i >= 1; i--) series = 1 + series * (rest * (1.0 / i));
     const uint64_t bits = static_cast<uint64_t>(exponent + 1023) << 52;
     double scale;
     std::memcpy(&scale, &bits, sizeof scale);
@@ -28,8 +28,9 @@ inline double sine(double x) {
     const double turns = x / kPi;
     const int64_t half_turns = static_cast<int64_t>(turns + (turns < 0 ? -0.5 : 0.5));
     const double rest = x - static_cast<double>(half_turns) * kPi;
+    const double square = rest * rest;
     double series = 1;
-    for (int i = 22; i >= 2; i -= 2) series = 1 - series * rest * rest / (i * (i + 1));
+    for (int i = 22; i >= 2; i -= 2) series = 1 - series * (square * (1.0 / (i * (i + 1))));
     return half_turns % 2 == 0 ? rest * series : -rest * series;
 }
 

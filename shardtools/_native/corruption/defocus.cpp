@@ -35,7 +35,9 @@ DiskKernel smoothed(DiskKernel kernel, double sigma, int half, bool is_vertical)
     return out;
 }
 
-DiskKernel make_kernel(int radius, double sigma) {
+// The square cuts the smoothing of the largest disks off, so that their weights add up to 1.01, and the
+// published images are that much brighter; not where `sums_to_one`.
+DiskKernel make_kernel(int radius, double sigma, bool sums_to_one) {
     const int reach = radius <= 8 ? 8 : radius, half = radius <= 8 ? 1 : 2;
     DiskKernel kernel{reach, std::vector<double>(static_cast<size_t>((2 * reach + 1) * (2 * reach + 1)))};
     int inside = 0;
@@ -44,7 +46,12 @@ DiskKernel make_kernel(int radius, double sigma) {
         for (int x = -reach; x <= reach; x++) inside += is_inside(y, x);
     for (int y = -reach; y <= reach; y++)
         for (int x = -reach; x <= reach; x++) kernel.at(y, x) = is_inside(y, x) ? 1.0 / inside : 0.0;
-    return smoothed(smoothed(kernel, sigma, half, false), sigma, half, true);
+    kernel = smoothed(smoothed(kernel, sigma, half, false), sigma, half, true);
+    double total = 0;
+    for (const double weight : kernel.weights) total += weight;
+    if (sums_to_one)
+        for (double& weight : kernel.weights) weight /= total;
+    return kernel;
 }
 
 // A row of the kernel as boxes upon each other, each a difference of two running sums: the middle of a disk is one box.
@@ -122,7 +129,7 @@ void add_row_pair(float* out, int32_t* both, const int32_t* above, const int32_t
 
 // Parameters: radius of the disk, sigma of its soft edge.
 void defocus_blur(const Task& task) {
-    DiskKernel kernel = make_kernel(static_cast<int>(task.parameters[0]), task.parameters[1]);
+    DiskKernel kernel = make_kernel(static_cast<int>(task.parameters[0]), task.parameters[1], task.clean);
     const int reach = kernel.reach;
     const size_t count = task.row_values();
     const size_t stride = count + 3 * (2 * static_cast<size_t>(reach) + 1);

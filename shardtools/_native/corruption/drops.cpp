@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "field.h"
+#include "border.h"
 
 namespace shardtools {
 namespace {
@@ -23,10 +23,7 @@ struct Frame {
 };
 
 // Mirrored at the outermost pixel, which stands there once.
-int mirrored(int i, int size) {
-    if (size == 1) return 0;
-    return i < 0 ? -i : (i >= size ? 2 * size - 2 - i : i);
-}
+int mirrored(int i, int size) { return inside(i, size, Border::kMirroredOnce); }
 
 struct Gradient {
     int16_t x, y;

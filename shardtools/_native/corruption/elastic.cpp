@@ -5,7 +5,7 @@
 #include "bytes.h"
 #include "corruption.h"
 #include "curves.h"
-#include "field.h"
+#include "filters.h"
 #include "wide.h"
 
 namespace shardtools {
@@ -22,22 +22,17 @@ struct Sheet {
     int height, width;
 };
 
-// Mirrored at the outermost pixel, which stands there once.
-int mirrored_once(int i, int size) {
-    if (size == 1) return 0;
-    const int period = 2 * (size - 1);
-    const int folded = ((i % period) + period) % period;
-    return folded < size ? folded : period - folded;
+// std::floor is a call on processors of before SSE 4.1.
+SHARDTOOLS_INLINE inline int floor_of(float value) {
+    const int cut = static_cast<int>(value);
+    return cut - (value < static_cast<float>(cut) ? 1 : 0);
 }
 
-int mirrored_twice(int i, int size) { return inside(i, size, Border::kMirrored); }
-
-// The value between four pixels; `beyond` says which pixel stands for one beyond the border.
-template <int (*beyond)(int, int)>
+// The value between four pixels.
+template <Border border>
 SHARDTOOLS_INLINE inline Quad sample(const Sheet& sheet, float y, float x) {
-    const float top = std::floor(y), left = std::floor(x);
-    const float down = y - top, right = x - left;
-    const int row = static_cast<int>(top), column = static_cast<int>(left);
+    const int row = floor_of(y), column = floor_of(x);
+    const float down = y - static_cast<float>(row), right = x - static_cast<float>(column);
     const Quad* pixels[4];
     if (row >= 0 && row + 1 < sheet.height && column >= 0 && column + 1 < sheet.width) {
         pixels[0] = sheet.pixels + static_cast<ptrdiff_t>(row) * sheet.width + column;
@@ -46,8 +41,8 @@ SHARDTOOLS_INLINE inline Quad sample(const Sheet& sheet, float y, float x) {
         pixels[3] = pixels[2] + 1;
     } else {
         for (int i = 0; i < 4; i++)
-            pixels[i] = sheet.pixels + static_cast<ptrdiff_t>(beyond(row + i / 2, sheet.height)) * sheet.width +
-                        beyond(column + i % 2, sheet.width);
+            pixels[i] = sheet.pixels + static_cast<ptrdiff_t>(inside(row + i / 2, sheet.height, border)) * sheet.width +
+                        inside(column + i % 2, sheet.width, border);
     }
     const Quad upper = *pixels[0] + (*pixels[1] - *pixels[0]) * right;
     const Quad lower = *pixels[2] + (*pixels[3] - *pixels[2]) * right;
@@ -89,78 +84,91 @@ Affine draw_affine(const Task& task, double most) {
     return affine_of(moved, points);
 }
 
+// Kernels end at so many sigmas.
+constexpr double kTruncate = 3;
+
 // Uniform numbers, smoothed.
 void draw_rough(const Task& task, double sigma, float* field) {
-    task.random.uniforms(field, task.num_pixels());
-    for (size_t i = 0; i < task.num_pixels(); i++) field[i] = field[i] * 2 - 1;
-    smooth(field, task.height, task.width, gaussian_kernel(sigma, 3, task.scratch), Border::kMirrored, task.scratch);
+    float* drawn = task.scratch.take<float>(Random::rounded(task.num_pixels()));
+    task.random.uniforms(drawn, task.num_pixels());
+    for (size_t i = 0; i < task.num_pixels(); i++) drawn[i] = drawn[i] * 2 - 1;
+    gaussian_blur(drawn, field, task.height, task.width, 1, sigma, kTruncate, Border::kMirrored, task.scratch);
 }
 
-// What a wide kernel leaves of mirrored noise: [count, padded(size)] waves of one axis, each times what is left of it.
+// What a wide kernel leaves of mirrored noise: waves along one axis, [count, size], each times what is left of it.
 struct Waves {
-    int count;
-    size_t stride;
+    int count, size;
     float* values;
+
+    const float* row(int wave) const { return values + static_cast<size_t>(wave) * static_cast<size_t>(size); }
 };
 
-constexpr double kFaintest = 1e-4;
-
 Waves waves_of(int size, double sigma, Scratch& scratch) {
-    const Kernel kernel = gaussian_kernel(sigma, 3, scratch);
-    // Beyond that many half periods an uncut Gaussian leaves less than kFaintest.
-    const int most = std::min(size, static_cast<int>(std::ceil(size * 4.3 / (kPi * sigma))) + 1);
-    const size_t stride = padded(static_cast<size_t>(size));
-    float* values = scratch.take<float>(stride * static_cast<size_t>(most));
-    for (int wave = 0; wave < most; wave++) {
-        const double turn = kPi * wave / size;
-        double left = 0;
-        for (int i = -kernel.radius; i <= kernel.radius; i++)
-            left += static_cast<double>(kernel.weights[kernel.radius + i]) * cosine(turn * i);
-        const double scale = left * std::sqrt((wave == 0 ? 1.0 : 2.0) / size);
-        float* row = values + static_cast<size_t>(wave) * stride;
-        for (int i = 0; i < size; i++) row[i] = static_cast<float>(scale * cosine(turn * (i + 0.5)));
-        std::fill(row + size, row + stride, 0.0f);
+    const int radius = static_cast<int>(kTruncate * sigma + 0.5);
+    double* weights = scratch.take<double>(static_cast<size_t>(radius) + 1);
+    double total = 0;
+    for (int i = 0; i <= radius; i++) {
+        weights[i] = exponential(-0.5 * i * i / (sigma * sigma));
+        total += i == 0 ? weights[i] : 2 * weights[i];
     }
-    return {most, stride, values};
+    // Of the waves beyond, an uncut Gaussian leaves less than 1e-4.
+    const int count = std::min(size, static_cast<int>(std::ceil(size * 4.3 / (kPi * sigma))) + 1);
+    const Waves waves{count, size, scratch.take<float>(static_cast<size_t>(count) * static_cast<size_t>(size))};
+    for (int wave = 0; wave < count; wave++) {
+        const double turn = kPi * wave / size;
+        double left = weights[0];
+        for (int i = 1; i <= radius; i++) left += 2 * weights[i] * cosine(turn * i);
+        const double scale = left / total * std::sqrt((wave == 0 ? 1.0 : 2.0) / size);
+        float* row = waves.values + static_cast<size_t>(wave) * static_cast<size_t>(size);
+        for (int i = 0; i < size; i++) row[i] = static_cast<float>(scale * cosine(turn * (i + 0.5)));
+    }
+    return waves;
 }
 
 // The same where the kernel is wide: a kernel over mirrored noise multiplies each of its cosine waves by a number, and
 // all but the longest vanish. A wave of the noise is the sum of so many numbers that it is normal.
-void draw_smooth(const Task& task, double sigma, float* field) {
-    const Waves down = waves_of(task.height, sigma, task.scratch), across = waves_of(task.width, sigma, task.scratch);
+void draw_smooth(const Task& task, const Waves& down, const Waves& across, float* field) {
     const size_t count = static_cast<size_t>(down.count) * static_cast<size_t>(across.count);
     float* strengths = task.scratch.take<float>(Random::rounded(count));
     task.random.normals(strengths, count);
     const float deviation = static_cast<float>(std::sqrt(1.0 / 3));
     for (size_t i = 0; i < count; i++) strengths[i] *= deviation;
+    const size_t width = static_cast<size_t>(task.width);
     const float** rows = task.scratch.take<const float*>(static_cast<size_t>(std::max(down.count, across.count)));
-    for (int wave = 0; wave < across.count; wave++) rows[wave] = across.values + static_cast<size_t>(wave) * across.stride;
-    float* lines = task.scratch.take<float>(across.stride * static_cast<size_t>(down.count));
-    for (int wave = 0; wave < down.count; wave++)
-        weigh_rows(rows, strengths + static_cast<size_t>(wave) * static_cast<size_t>(across.count), across.count,
-                   lines + static_cast<size_t>(wave) * across.stride, static_cast<size_t>(task.width));
-    for (int wave = 0; wave < down.count; wave++) rows[wave] = lines + static_cast<size_t>(wave) * across.stride;
+    for (int wave = 0; wave < across.count; wave++) rows[wave] = across.row(wave);
+    float* lines = task.scratch.take<float>(width * static_cast<size_t>(down.count));
+    for (size_t wave = 0; wave < static_cast<size_t>(down.count); wave++)
+        weighted_sum(lines + wave * width, rows, strengths + wave * static_cast<size_t>(across.count), across.count, width);
+    for (size_t wave = 0; wave < static_cast<size_t>(down.count); wave++) rows[wave] = lines + wave * width;
     float* weights = task.scratch.take<float>(static_cast<size_t>(down.count));
-    float* line = task.scratch.take<float>(across.stride);
     for (int y = 0; y < task.height; y++) {
-        for (int wave = 0; wave < down.count; wave++) weights[wave] = down.values[static_cast<size_t>(wave) * down.stride + y];
-        weigh_rows(rows, weights, down.count, line, static_cast<size_t>(task.width));
-        std::copy_n(line, task.width, field + static_cast<size_t>(y) * static_cast<size_t>(task.width));
+        for (int wave = 0; wave < down.count; wave++) weights[wave] = down.row(wave)[y];
+        weighted_sum(field + static_cast<size_t>(y) * width, rows, weights, down.count, width);
     }
 }
 
 // A kernel of that sigma or more is wide.
 constexpr double kWide = 8;
 
-float* draw_displacements(const Task& task, double alpha, double sigma) {
-    float* field = task.scratch.take<float>(Random::rounded(task.num_pixels()));
-    if (sigma < kWide)
-        draw_rough(task, sigma, field);
-    else
-        draw_smooth(task, sigma, field);
+// Displacements down and to the right.
+struct Displacements {
+    float *down, *right;
+};
+
+Displacements draw_displacements(const Task& task, double alpha, double sigma) {
+    const Displacements fields{task.scratch.take<float>(Random::rounded(task.num_pixels())),
+                               task.scratch.take<float>(Random::rounded(task.num_pixels()))};
+    if (sigma < kWide) {
+        for (float* field : {fields.down, fields.right}) draw_rough(task, sigma, field);
+    } else {
+        const Waves down = waves_of(task.height, sigma, task.scratch);
+        const Waves across = task.width == task.height ? down : waves_of(task.width, sigma, task.scratch);
+        for (float* field : {fields.down, fields.right}) draw_smooth(task, down, across, field);
+    }
     const float scale = static_cast<float>(alpha);
-    for (size_t i = 0; i < task.num_pixels(); i++) field[i] *= scale;
-    return field;
+    for (float* field : {fields.down, fields.right})
+        for (size_t i = 0; i < task.num_pixels(); i++) field[i] *= scale;
+    return fields;
 }
 
 Sheet make_sheet(const Task& task) {
@@ -175,29 +183,34 @@ void elastic_transform(const Task& task) {
     const double share = std::min(task.height, task.width) / kPublishedSide;
     const Affine affine = draw_affine(task, task.parameters[2] * share);
     const double sigma = task.parameters[1] * share, alpha = task.parameters[0] * share * share;
-    const float* down = draw_displacements(task, alpha, sigma);
-    const float* right = draw_displacements(task, alpha, sigma);
+    const Displacements moved = draw_displacements(task, alpha, sigma);
     const Sheet input = make_sheet(task), drawn = make_sheet(task);
     for (size_t i = 0; i < task.num_pixels(); i++) {
         const uint8_t* pixel = task.input + 3 * i;
         input.pixels[i] = Quad{static_cast<float>(pixel[0]), static_cast<float>(pixel[1]), static_cast<float>(pixel[2]), 0};
     }
-    for (int y = 0; y < task.height; y++) {
-        Quad* line = drawn.pixels + static_cast<size_t>(y) * static_cast<size_t>(task.width);
-        const double x0 = affine.xy * y + affine.x0, y0 = affine.yy * y + affine.y0;
-        for (int x = 0; x < task.width; x++)
-            line[x] = sample<mirrored_once>(input, static_cast<float>(affine.yx * x + y0),
-                                            static_cast<float>(affine.xx * x + x0));
-    }
-    const float rounding = rounding_of(task.clean);
-    for (int y = 0; y < task.height; y++) {
-        for (int x = 0; x < task.width; x++) {
-            const size_t place = static_cast<size_t>(y) * static_cast<size_t>(task.width) + static_cast<size_t>(x);
-            const Quad value = sample<mirrored_twice>(drawn, static_cast<float>(y) + down[place],
-                                                      static_cast<float>(x) + right[place]);
-            for (size_t channel = 0; channel < 3; channel++) task.output[3 * place + channel] = to_byte(value[channel], rounding);
+    const int height = task.height, width = task.width;
+    wide([=]() SHARDTOOLS_INLINE {
+        for (int y = 0; y < height; y++) {
+            Quad* line = drawn.pixels + static_cast<ptrdiff_t>(y) * width;
+            const double x0 = affine.xy * y + affine.x0, y0 = affine.yy * y + affine.y0;
+            for (int x = 0; x < width; x++)
+                line[x] = sample<Border::kMirroredOnce>(input, static_cast<float>(affine.yx * x + y0),
+                                                static_cast<float>(affine.xx * x + x0));
         }
-    }
+    });
+    uint8_t* output = task.output;
+    const float rounding = rounding_of(task.clean);
+    wide([=]() SHARDTOOLS_INLINE {
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++) {
+                const size_t place = static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
+                const Quad value = sample<Border::kMirrored>(drawn, static_cast<float>(y) + moved.down[place],
+                                                          static_cast<float>(x) + moved.right[place]);
+                for (size_t channel = 0; channel < 3; channel++)
+                    output[3 * place + channel] = to_byte(value[channel], rounding);
+            }
+    });
 }
 
 }  // namespace shardtools

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "field.h"
+#include "border.h"
 #include "scratch.h"
 
 namespace shardtools {

@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "curves.h"
-#include "field.h"
+#include "filters.h"
 #include "plasma.h"
 #include "random.h"
 #include "scratch.h"
@@ -27,17 +27,17 @@ struct Style {
     double most_arms;   // a crystal has 2 to as many
     double barb;        // length of the longest barb as a share of the arm
     double bend;        // degrees of the circle an arm bends by, at most
-    // Shares of the ground, of heights, of light and of grain.
-    double ground, height, light, grain;
-    double decay;       // of the ground's detail
+    // Shares of the ground, of the ice between the crystals, of heights, of light and of grain.
+    double ground, ice, height, light, grain;
+    double decay;  // of the ground's detail
 };
 
 constexpr Style kStyles[kNumFrosts] = {
-    {{78, 149, 166}, {27, 16, 15}, 60, 90, 2, 0.25, 70, 1.0, 0.3, 0.45, 0.12, 1.7},
-    {{201, 205, 214}, {21, 22, 23}, 520, 48, 3, 0.22, 20, 0.6, 0.5, 0.8, 0.2, 1.5},
-    {{201, 205, 214}, {21, 22, 23}, 420, 60, 3, 0.18, 25, 0.6, 0.5, 0.8, 0.2, 1.5},
-    {{138, 153, 165}, {28, 28, 30}, 480, 22, 6, 0.35, 10, 0.45, 0.6, 0.8, 0.55, 1.4},
-    {{112, 123, 135}, {44, 43, 42}, 330, 34, 6, 0.40, 12, 0.75, 0.8, 0.5, 0.2, 1.5},
+    {{78, 149, 166}, {27, 16, 15}, 90, 90, 2, 0.25, 70, 1.0, 0.35, 0.2, 0.35, 0.12, 1.7},
+    {{201, 205, 214}, {21, 22, 23}, 1100, 52, 3, 0.26, 20, 0.45, 0.5, 0.3, 0.75, 0.15, 1.5},
+    {{201, 205, 214}, {21, 22, 23}, 900, 64, 3, 0.20, 25, 0.45, 0.5, 0.3, 0.75, 0.15, 1.5},
+    {{138, 153, 165}, {28, 28, 30}, 480, 24, 6, 0.35, 10, 0.4, 0.3, 0.5, 0.75, 0.5, 1.4},
+    {{112, 123, 135}, {44, 43, 42}, 420, 36, 6, 0.40, 12, 0.7, 0.35, 0.75, 0.5, 0.2, 1.5},
 };
 
 size_t wrapped(int y, int x) {
@@ -132,11 +132,14 @@ void draw(uint8_t* picture, int number) {
         for (int x = 0; x < kSide; x++)
             lit[wrapped(y, x)] = heights[wrapped(y, x)] - heights[wrapped(y - 1, x - 2)];
     add(sum, draw_plasma(kSide, style.decay, random, scratch), style.ground);
+    float* ice = scratch.take<float>(kCount);
+    gaussian_blur(heights, ice, kSide, kSide, 1, 4, 3, Border::kWrapped, scratch);
+    add(sum, ice, style.ice);
     add(sum, heights, style.height);
     add(sum, lit, style.light);
     float* grain = scratch.take<float>(kCount);
-    random.normals(grain, kCount);
-    smooth(grain, kSide, kSide, gaussian_kernel(0.7, 3, scratch), Border::kMirrored, scratch);
+    random.normals(lit, kCount);
+    gaussian_blur(lit, grain, kSide, kSide, 1, 0.7, 3, Border::kWrapped, scratch);
     add(sum, grain, style.grain);
     standardize(sum);
     for (size_t i = 0; i < kCount; i++)

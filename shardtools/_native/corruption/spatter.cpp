@@ -6,7 +6,7 @@
 #include "bytes.h"
 #include "corruption.h"
 #include "drops.h"
-#include "field.h"
+#include "filters.h"
 #include "wide.h"
 
 namespace shardtools {
@@ -18,20 +18,42 @@ constexpr float kMud[3] = {63, 42, 20};
 // Mud that covers less than this share of a pixel runs off.
 constexpr float kLeastCover = 0.8f;
 
+float* smoothed(const Task& task, const float* field, double sigma) {
+    float* found = task.scratch.take<float>(task.num_pixels());
+    gaussian_blur(field, found, task.height, task.width, 1, sigma, kTruncate, Border::kRepeated, task.scratch);
+    return found;
+}
+
 // Smoothed normal numbers, nothing below the threshold.
 float* draw_liquid(const Task& task) {
     const size_t count = task.num_pixels();
-    float* liquid = task.scratch.take<float>(Random::rounded(count));
-    task.random.normals(liquid, count);
+    float* drawn = task.scratch.take<float>(Random::rounded(count));
+    task.random.normals(drawn, count);
+    float* liquid = smoothed(task, drawn, task.parameters[2]);
     const float mean = static_cast<float>(task.parameters[0]), deviation = static_cast<float>(task.parameters[1]);
     const float threshold = static_cast<float>(task.parameters[3]);
-    smooth(liquid, task.height, task.width, gaussian_kernel(task.parameters[2], kTruncate, task.scratch),
-           Border::kRepeated, task.scratch);
     for (size_t i = 0; i < count; i++) {
         const float value = mean + deviation * liquid[i];
         liquid[i] = value < threshold ? 0.0f : value;
     }
     return liquid;
+}
+
+// Runs down for one step: each place takes shares of the liquid from one below it to two above.
+void flow(const Task& task, float* liquid) {
+    constexpr float kShares[4] = {0.05f, 0.1f, 0.15f, 0.7f};
+    const ptrdiff_t width = task.width;
+    float* flowed = task.scratch.take<float>(task.num_pixels());
+    for (int y = 0; y < task.height; y++)
+        for (ptrdiff_t x = 0; x < width; x++) {
+            float sum = 0;
+            for (int i = 0; i < 4; i++) {
+                const int from = y + 1 - i;
+                if (from >= 0 && from < task.height) sum += kShares[i] * liquid[from * width + x];
+            }
+            flowed[y * width + x] = sum;
+        }
+    std::copy_n(flowed, task.num_pixels(), liquid);
 }
 
 // Adds cover times a color.
@@ -64,11 +86,10 @@ void splash_mud(const Task& task, float* liquid) {
     const size_t count = task.num_pixels();
     const float threshold = static_cast<float>(task.parameters[3]);
     for (size_t i = 0; i < count; i++) liquid[i] = liquid[i] > threshold ? 1.0f : 0.0f;
-    smooth(liquid, task.height, task.width, gaussian_kernel(task.parameters[4], kTruncate, task.scratch),
-           Border::kRepeated, task.scratch);
+    const float* covers = smoothed(task, liquid, task.parameters[4]);
     const float rounding = rounding_of(task.clean);
     for (size_t i = 0; i < count; i++) {
-        const float cover = liquid[i] < kLeastCover ? 0.0f : liquid[i];
+        const float cover = covers[i] < kLeastCover ? 0.0f : covers[i];
         for (size_t channel = 0; channel < 3; channel++)
             task.output[3 * i + channel] = to_byte(
                 static_cast<float>(task.input[3 * i + channel]) * (1 - cover) + cover * kMud[channel], rounding);
@@ -84,6 +105,13 @@ void spatter(const Task& task) {
         splash_water(task, liquid);
     else
         splash_mud(task, liquid);
+}
+
+// Water alone.
+void spatter_after(const Task& task) {
+    float* liquid = draw_liquid(task);
+    for (int step = 0; step < static_cast<int>(task.parameters[6]); step++) flow(task, liquid);
+    splash_water(task, liquid);
 }
 
 }  // namespace shardtools

@@ -5,7 +5,7 @@
 #include "bytes.h"
 #include "corruption.h"
 #include "curves.h"
-#include "field.h"
+#include "filters.h"
 #include "plasma.h"
 #include "wide.h"
 
@@ -63,51 +63,17 @@ void draw_flakes(const Task& task, float* flakes) {
     }
 }
 
-// Falls along a straight line: pixels that lie behind, with weights of half a Gaussian.
-void fall(const Task& task, float* flakes, double degrees) {
-    const int radius = static_cast<int>(task.parameters[4]), count = 2 * radius + 1, reach = 2 * radius;
-    const size_t stride = padded(static_cast<size_t>(task.width) + 2 * static_cast<size_t>(reach));
-    const size_t num_rows = static_cast<size_t>(task.height) + 2 * static_cast<size_t>(reach);
-    float* field = task.scratch.take<float>(stride * num_rows + padded(1));
-    for (int y = -reach; y < task.height + reach; y++) {
-        const float* source = flakes + static_cast<size_t>(inside(y, task.height, Border::kRepeated)) *
-                                           static_cast<size_t>(task.width);
-        float* target = field + static_cast<size_t>(y + reach) * stride;
-        std::fill(target, target + reach, source[0]);
-        std::copy_n(source, task.width, target + reach);
-        std::fill(target + reach + task.width, target + stride, source[task.width - 1]);
-    }
-    float* weights = task.scratch.take<float>(static_cast<size_t>(count));
-    ptrdiff_t* offsets = task.scratch.take<ptrdiff_t>(static_cast<size_t>(count));
-    const double sigma = task.parameters[5], angle = degrees * kPi / 180;
-    double sum = 0;
-    for (int i = 0; i < count; i++) sum += exponential(-0.5 * i * i / (sigma * sigma));
-    for (int i = 0; i < count; i++) {
-        weights[i] = static_cast<float>(exponential(-0.5 * i * i / (sigma * sigma)) / sum);
-        const double down = std::ceil(i * sine(angle) - 0.5), right = std::ceil(i * cosine(angle) - 0.5);
-        offsets[i] = (static_cast<ptrdiff_t>(down) + reach) * static_cast<ptrdiff_t>(stride) +
-                     static_cast<ptrdiff_t>(right) + reach;
-    }
-    const float** rows = task.scratch.take<const float*>(static_cast<size_t>(count));
-    float* row = task.scratch.take<float>(stride);
-    for (size_t y = 0; y < static_cast<size_t>(task.height); y++) {
-        for (int i = 0; i < count; i++) rows[i] = field + y * stride + offsets[i];
-        weigh_rows(rows, weights, count, row, static_cast<size_t>(task.width));
-        std::copy_n(row, task.width, flakes + y * static_cast<size_t>(task.width));
-    }
-}
-
 // To whole numbers of 255, as a picture in between holds them.
 float whole(float value) { return static_cast<float>(static_cast<int>(value * 255 + 0.5f)); }
 
-}  // namespace
-
-// Flakes and their mirror image over a bleached image; parameters: mean, deviation, enlargement and threshold of the
-// flakes, radius and sigma of their fall, share of the image that is not bleached.
-void snow(const Task& task) {
+// Snow that falls in a direction in degrees, or in one that is drawn.
+void let_snow(const Task& task, const double* told) {
+    float* drawn = task.scratch.take<float>(task.num_pixels());
     float* flakes = task.scratch.take<float>(task.num_pixels());
-    draw_flakes(task, flakes);
-    fall(task, flakes, task.random.uniform(-135, -45));
+    draw_flakes(task, drawn);
+    const double angle = (told == nullptr ? task.random.uniform(-135, -45) : *told) * kPi / 180;
+    motion_blur(drawn, flakes, task.height, task.width, 1, static_cast<int>(task.parameters[4]), task.parameters[5], angle,
+                task.scratch);
     const size_t num_pixels = task.num_pixels(), num_values = task.row_values();
     for (size_t i = 0; i < num_pixels; i++) flakes[i] = task.clean ? flakes[i] * 255 : whole(flakes[i]);
     float* grays = task.scratch.take<float>(num_values);
@@ -135,6 +101,14 @@ void snow(const Task& task) {
     }
 }
 
+}  // namespace
+
+// Flakes and their mirror image over a bleached image; parameters: mean, deviation, enlargement and threshold of the
+// flakes, radius and sigma of their fall, share of the image that is not bleached.
+void snow(const Task& task) { let_snow(task, nullptr); }
+
+void snow_toward(const Task& task) { let_snow(task, task.parameters + 7); }
+
 // A cloud over the image, and the sum darkened to the image's brightest value; parameters: thickness, decay of the
 // cloud's detail. The cloud is the upper left of a square map of 256 pixels or the next power of two.
 void fog(const Task& task) {
@@ -150,7 +124,8 @@ void fog(const Task& task) {
     for (int y = 0; y < task.height; y++) {
         const uint8_t* input = task.input + static_cast<size_t>(y) * num_values;
         uint8_t* output = task.output + static_cast<size_t>(y) * num_values;
-        spread(cloud + static_cast<size_t>(y) * static_cast<size_t>(size), task.width, values);
+        const float* cloud_row = cloud + static_cast<size_t>(y) * static_cast<size_t>(size);
+        for (int x = 0; x < task.width; x++) values[3 * x] = values[3 * x + 1] = values[3 * x + 2] = cloud_row[x];
         wide([=]() SHARDTOOLS_INLINE {
             for (size_t i = 0; i < num_values; i++)
                 output[i] = to_byte(darkening * static_cast<float>(input[i]) + added * values[i], rounding);

@@ -7,6 +7,7 @@ from shardtools.evaluation.predictions.variants import CLEAN, Variant, variants_
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from shardtools.evaluation.predictions.batch_plan import BatchPlan, batches_per_part
     from shardtools.evaluation.predictions.launch import Prediction, predict, require_prediction_libraries
     from shardtools.evaluation.predictions.opening import Predictions, open_predictions, prediction_names
     from shardtools.evaluation.predictions.plan import (
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
         MADE_BY,
         PREDICTIONS_VERSION,
         PredictionPlan,
-        batches_per_part,
     )
     from shardtools.evaluation.predictions.rows import COLUMNS, NO_LABEL, Judged, judge, prediction_table
     from shardtools.evaluation.predictions.writer import (
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
         PredictionWriter,
         claim,
         commit_predictions,
+        is_committed,
         predictions_storage,
+        read_plan,
+        unfinished,
         written,
     )
 else:
@@ -35,6 +38,7 @@ __all__ = [
     "MADE_BY",
     "NO_LABEL",
     "PREDICTIONS_VERSION",
+    "BatchPlan",
     "Done",
     "Judged",
     "PredictOptions",
@@ -47,6 +51,7 @@ __all__ = [
     "batches_per_part",
     "claim",
     "commit_predictions",
+    "is_committed",
     "judge",
     "open_predictions",
     "predict",
@@ -54,7 +59,9 @@ __all__ = [
     "prediction_table",
     "predictions_name",
     "predictions_storage",
+    "read_plan",
     "require_prediction_libraries",
+    "unfinished",
     "variants_of",
     "written",
 ]

@@ -16,7 +16,8 @@ from shardtools.dataset import acquire, open_dataset
 from shardtools.errors import RunError
 from shardtools.evaluation.predictions.opening import open_predictions
 from shardtools.evaluation.predictions.options import PredictOptions, PredictResult
-from shardtools.evaluation.predictions.writer import commit_predictions, predictions_storage, read_plan, written
+from shardtools.evaluation.predictions.plan import PredictionPlan
+from shardtools.evaluation.predictions.writer import is_committed, predictions_storage, unfinished
 from shardtools.execution import (
     CHILD_DECIDES,
     Child,
@@ -28,10 +29,8 @@ from shardtools.execution import (
     network_environment,
     run_in_child,
 )
-from shardtools.extras import ENCODING, require
-from shardtools.overlays import OVERLAY_FILE
+from shardtools.extras import ENCODING, of_encoder, require
 from shardtools.storage import Storage
-from shardtools.words import counted
 
 PREDICTOR = ("-m", "shardtools.pipelines.evaluate.job")
 """What follows the interpreter on the command line of the process that predicts."""
@@ -62,7 +61,10 @@ def require_prediction_libraries(options: PredictOptions) -> None:
     Raises:
         RunError: A library is missing.
     """
-    require(f"predict {options.model.model}", ENCODING, extra="audit")
+    model = options.model.model
+    # What a folder or a file needs beyond that is said when it is read.
+    is_here = os.path.exists(model) or model.startswith(("clip:", "transformers:"))
+    require(f"predict {model}", (*ENCODING, *(() if is_here else of_encoder(model))), extra="eval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,9 @@ class Prediction:
 
     def finish(self, *, stopped: bool) -> tuple[PredictResult, ...]:
         """Commits each dataset's parts if all are there."""
-        left = [storage for storage in self.storages if not _is_committed(storage)]
+        left = [storage for storage in self.storages if not is_committed(storage, PredictionPlan)]
         if left:
-            raise RunError(_unfinished(left[0], stopped=stopped or self._stopped))
+            raise RunError(unfinished(left[0], PredictionPlan, stopped=stopped or self._stopped))
         return tuple(map(self._result, self._options.datasets, self.storages))
 
     def _result(self, dataset: str, storage: Storage) -> PredictResult:
@@ -163,22 +165,3 @@ class Prediction:
             images=self._images,
             seconds=round(self._seconds, 3),
         )
-
-
-def _is_committed(storage: Storage) -> bool:
-    """Whether a folder's predictions are whole, by now."""
-    if read_plan(storage) is None:
-        return storage.exists(OVERLAY_FILE)
-    return commit_predictions(storage) is not None
-
-
-def _unfinished(storage: Storage, *, stopped: bool) -> str:
-    plan = read_plan(storage)
-    if plan is None:
-        return f"stopped before the first batch in {storage.url}: run the same command again"
-    left = len(written(storage).batches_left(plan))
-    how = "stopped" if stopped else "ended"
-    return (
-        f"{how} with {plan.num_batches - left} of {counted(plan.num_batches, 'batch', 'batches')} in {storage.url}: "
-        "run the same command again, it resumes"
-    )

@@ -19,7 +19,7 @@ from shardtools.arrays import Float32s, filled, to_rows
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError
 from shardtools.evaluation.model_facts import ModelFacts
-from shardtools.evaluation.predictions.plan import MADE_BY, PredictionPlan, plan_of
+from shardtools.evaluation.predictions.plan import MADE_BY, PredictionPlan
 from shardtools.evaluation.predictions.rows import ALL_LOGITS, CORRUPTION, KEY, NO_LABEL, SEVERITY
 from shardtools.evaluation.predictions.variants import CLEAN
 from shardtools.overlays import Overlay, find_overlay, open_overlay, overlay_names
@@ -112,7 +112,7 @@ def open_predictions(dataset_url: str | os.PathLike[str], name: str, *, any_vers
         raise DatasetError(
             f"{overlay.url} was made by {overlay.info.made_by}, expected predictions: `shardtools predict` makes them"
         )
-    plan = plan_of(overlay.info, where=overlay.url)
+    plan = PredictionPlan.of_overlay(overlay.info, where=overlay.url)
     small = [column.name for column in overlay.info.columns if column.name != ALL_LOGITS]
     rows = overlay.read(small)
     unread_rows = rows.filter(pc.is_valid(rows["reason"])).select([KEY, "reason"])

@@ -1,8 +1,8 @@
 """Writing predictions: batches in any order by any number of processes, seen as an overlay from the commit on.
 
-Owns the order of writes that `plan.py` draws. A batch exists when its file does, a part when the file with its digest
-does; only then do the part's batches go. Killed anywhere, a run loses the batch that each process had in hand. The
-price of one file a batch: two flushes to the disk, which the caller may leave to a thread.
+Owns the order of writes that `batch_plan.py` draws. A batch exists when its file does, a part when the file with its
+digest does; only then do the batches of the part go. Killed anywhere, a run loses the batch that each process had in
+hand. The price of one file a batch: two flushes to the disk, which the caller may leave to a thread.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,11 +18,14 @@ import pyarrow.parquet as pq
 from shardtools.dataset import Dataset
 from shardtools.documents import FieldError, build, json_bytes, read_json
 from shardtools.errors import DatasetError, NotFoundError, first_line
-from shardtools.evaluation.predictions.plan import MADE_BY, PredictionPlan, plan_of
+from shardtools.evaluation.predictions.batch_plan import BatchPlan
 from shardtools.evaluation.predictions.rows import ALL_LOGITS, KEY
 from shardtools.manifest import digest
 from shardtools.overlays import OVERLAY_FILE, OverlayColumn, OverlayInfo, OverlayPart, overlay_folder
 from shardtools.storage import Storage, open_storage
+from shardtools.words import counted
+
+PlanT = TypeVar("PlanT", bound=BatchPlan)
 
 WORK = "work/"
 _PLAN_FILE = WORK + "plan.json"
@@ -45,11 +49,11 @@ class Done:
     batches: frozenset[int] = frozenset()
     is_committed: bool = False
 
-    def parts_left(self, plan: PredictionPlan) -> list[int]:
+    def parts_left(self, plan: BatchPlan) -> list[int]:
         """Parts that are to be written, rising."""
         return [] if self.is_committed else [part for part in range(plan.num_parts) if part not in self.parts]
 
-    def batches_left(self, plan: PredictionPlan) -> list[int]:
+    def batches_left(self, plan: BatchPlan) -> list[int]:
         """Batches that are to be computed, rising."""
         parts = self.parts_left(plan)
         return [batch for part in parts for batch in plan.batches_of(part) if batch not in self.batches]
@@ -60,7 +64,7 @@ def predictions_storage(dataset: Dataset, name: str, out: str | None = None) -> 
     return open_storage(dataset.storage.object_url(overlay_folder(name)) if out is None else out)
 
 
-def claim(storage: Storage, plan: PredictionPlan, *, replace: bool = False) -> Done:
+def claim(storage: Storage, plan: BatchPlan, *, replace: bool = False) -> Done:
     """Begins a plan or goes on with it; for one process, before the others write.
 
     Args:
@@ -76,7 +80,8 @@ def claim(storage: Storage, plan: PredictionPlan, *, replace: bool = False) -> D
         DatasetError: It holds another overlay.
         AccessError: It cannot be written.
     """
-    committed = _committed_plan(storage, replace=replace)
+    kind = type(plan)
+    committed = _committed_plan(storage, kind, replace=replace)
     if committed is not None and not replace:
         plan.check(committed, where=storage.url)
         # Of a run that was killed after its commit.
@@ -92,26 +97,26 @@ def claim(storage: Storage, plan: PredictionPlan, *, replace: bool = False) -> D
         return written(storage)
     if found != content:
         if not replace:
-            plan.check(PredictionPlan.from_json(found, where=storage.object_url(_PLAN_FILE)), where=storage.url)
+            plan.check(kind.from_json(found, where=storage.object_url(_PLAN_FILE)), where=storage.url)
         clear_predictions(storage)
         storage.write(_PLAN_FILE, content)
     return written(storage)
 
 
-def _committed_plan(storage: Storage, *, replace: bool) -> PredictionPlan | None:
+def _committed_plan(storage: Storage, kind: type[PlanT], *, replace: bool) -> PlanT | None:
     try:
         content = storage.read(OVERLAY_FILE)
     except NotFoundError:
         return None
     where = storage.object_url(OVERLAY_FILE)
     # What is to be replaced need not be intact.
-    return None if replace else plan_of(OverlayInfo.from_json(content, where=where), where=where)
+    return None if replace else kind.of_overlay(OverlayInfo.from_json(content, where=where), where=where)
 
 
-def read_plan(storage: Storage) -> PredictionPlan | None:
+def read_plan(storage: Storage, kind: type[PlanT]) -> PlanT | None:
     """The plan of a run that is not committed; `None` where there is none."""
     try:
-        return PredictionPlan.from_json(storage.read(_PLAN_FILE), where=storage.object_url(_PLAN_FILE))
+        return kind.from_json(storage.read(_PLAN_FILE), where=storage.object_url(_PLAN_FILE))
     except NotFoundError:
         return None
 
@@ -130,7 +135,7 @@ def written(storage: Storage) -> Done:
 class PredictionWriter:
     """Writes batches and parts of one plan; several processes may each have one, for batches and parts of their own."""
 
-    def __init__(self, storage: Storage, plan: PredictionPlan) -> None:
+    def __init__(self, storage: Storage, plan: BatchPlan) -> None:
         self._storage, self.plan = storage, plan
 
     def add_batch(self, batch: int, table: pa.Table) -> None:
@@ -186,13 +191,13 @@ class PredictionWriter:
             ) from None
 
 
-def commit_predictions(storage: Storage) -> OverlayInfo | None:
+def commit_predictions(storage: Storage, kind: type[BatchPlan]) -> OverlayInfo | None:
     """Makes the parts one overlay, if all are there; `None` while some are missing.
 
     Raises:
         DatasetError: No run has begun, or a part is gone.
     """
-    plan = read_plan(storage)
+    plan = read_plan(storage, kind)
     if plan is None:
         raise DatasetError(f"{storage.object_url(_PLAN_FILE)} is gone: run the same command again")
     sizes = {stored.path: stored.num_bytes for stored in storage.list()}
@@ -209,7 +214,7 @@ def commit_predictions(storage: Storage) -> OverlayInfo | None:
         parts.append(file)
     info = OverlayInfo(
         name=plan.name,
-        made_by=MADE_BY,
+        made_by=plan.made_by,
         settings=plan.settings(),
         dataset_sha256=plan.dataset_sha256,
         dataset_num_rows=plan.dataset_num_rows,
@@ -225,6 +230,26 @@ def commit_predictions(storage: Storage) -> OverlayInfo | None:
         if path.startswith("part-") and path.endswith(".parquet") and path not in listed:
             storage.delete(path)
     return info
+
+
+def is_committed(storage: Storage, kind: type[BatchPlan]) -> bool:
+    """Whether the overlay is whole, by now; commits it where all parts are there."""
+    if read_plan(storage, kind) is None:
+        return storage.exists(OVERLAY_FILE)
+    return commit_predictions(storage, kind) is not None
+
+
+def unfinished(storage: Storage, kind: type[BatchPlan], *, stopped: bool) -> str:
+    """What to say of a run that left batches; `stopped` tells whether it was asked to."""
+    plan = read_plan(storage, kind)
+    if plan is None:
+        return f"stopped before the first batch in {storage.url}: run the same command again"
+    left = len(written(storage).batches_left(plan))
+    how = "stopped" if stopped else "ended"
+    return (
+        f"{how} with {plan.num_batches - left} of {counted(plan.num_batches, 'batch', 'batches')} in {storage.url}: "
+        "run the same command again, it resumes"
+    )
 
 
 def clear_predictions(storage: Storage) -> None:

@@ -258,6 +258,23 @@ def test_classes_that_do_not_fit_are_one_line(
     assert not (tmp_path / "predictions" / "overlay.json").exists()
 
 
+def test_several_datasets_are_one_run_and_one_that_does_not_fit_costs_nothing(model: str, tmp_path: Path) -> None:
+    urls = tuple(
+        make_labeled(tmp_path / name, [0, 1] * 4, names=names)
+        for name, names in (("a", WNIDS), ("b", WNIDS[1:]), ("c", ("cat", "dog")))
+    )
+    wanted = replace(options(urls[0], None, model, name="predictions_micro"), datasets=urls[:2])
+    run = Here(wanted)
+    assert run.images == 16
+    one, other = run.launch.finish(stopped=False)
+    assert (one.dataset, one.num_rows, other.dataset, other.num_rows) == (urls[0], 8, urls[1], 8)
+    found = open_predictions(urls[1], "predictions_micro")
+    assert sorted(set(found.labels.tolist())) == [1, 2] and sorted(set(found.dataset_labels.tolist())) == [0, 1]
+    with pytest.raises(PlanMismatchError, match="found none of them: class 0 is cat here"):
+        Here(replace(wanted, datasets=urls, name="predictions_other"))
+    assert not list(tmp_path.glob("*/overlays/predictions_other/**/batch-*"))
+
+
 def test_numbers_are_outputs_where_somebody_says_so(model: str, tmp_path: Path) -> None:
     url = make_labeled(tmp_path / "data", [0, 1, 2], names=("a", "b", "c"))
     run = Here(options(url, tmp_path, model, labels_by="index")).done()

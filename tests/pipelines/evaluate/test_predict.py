@@ -110,13 +110,13 @@ def test_rows_are_the_networks_logits_with_labels_by_wnid(dataset: str, whole: H
 
 
 def test_sql_reads_every_column(dataset: str, model: str) -> None:
-    Here(options(dataset, None, model, name="predictions_micro")).done()
+    Here(options(dataset, None, model, name="predictions_inside")).done()
     rows = query(
         "select p.all_logits[1] as first, p.classes[1] as best, p.predicted_wnid as named from samples s "
-        "join overlays.predictions_micro p using (dataset, key) order by s.key limit 3",
+        "join overlays.predictions_inside p using (dataset, key) order by s.key limit 3",
         (dataset,),
     ).to_pylist()
-    found = open_predictions(dataset, "predictions_micro")
+    found = open_predictions(dataset, "predictions_inside")
     assert {row["named"] for row in rows} <= {*WNIDS}
     order = np.argsort(found.keys.to_pylist())[:3]
     assert [row["best"] for row in rows] == found.classes[order, 0].tolist()
@@ -320,7 +320,7 @@ def test_the_command_starts_processes_and_says_what_was_made(
         "--num-processes",
         "2",
     ]
-    out = ["--out", str(tmp_path / "out"), "--name", "predictions_micro"]
+    out = ["--out", str(tmp_path / "out")]
     run = CliRunner().invoke(command, [*arguments, *out], catch_exceptions=False)
     lines = run.stdout.splitlines()
     assert lines[0].startswith(f"{NUM_IMAGES} images in ")

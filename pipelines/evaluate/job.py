@@ -254,6 +254,7 @@ class Predictor:
             self._labels[images.rows],
             values,
             keep_all=self._plan.keeps_all,
+            output_names=self._plan.model.classes,
             variants=images.variants,
             unread=images.unread,
         )

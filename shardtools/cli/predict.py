@@ -11,14 +11,15 @@ import click
 from shardtools.cli.options import options_of, values_of
 from shardtools.evaluation import ModelOptions
 from shardtools.evaluation.predictions import PredictOptions
-from shardtools.quoting import shell_word
+from shardtools.quoting import quoted_name, shell_word
 from shardtools.words import counted
 
 EPILOG = """\b
 Examples:
   shardtools predict lite0 photos
   shardtools predict fashion-run fashion-real --split test --name predictions_own
-  shardtools sql "select avg((rank = 1)::int) as top1 from overlays.predictions_lite0" photos
+  shardtools predict lite0 photos --corruption none,imagenet-c --severity 1,3,5
+  shardtools query mistakes photos --on predictions=predictions_lite0
 
 \b
 The same command resumes a run that was stopped or killed, also on another number of processes. torchrun, accelerate
@@ -58,26 +59,45 @@ def command(model: str, datasets: tuple[str, ...], as_json: bool, **options: Any
     shown = RunProgress(noun="images", before="loading the model", doing="loading the model")
     results = run_job(shown, alone=lambda progress: predict(wanted, progress=progress), as_rank=as_rank)
     if results is not None:
-        click.echo(json.dumps([asdict(result) for result in results]) if as_json else _summary(results))
+        click.echo(json.dumps([asdict(result) for result in results]) if as_json else _summary(results, wanted))
 
 
-def _summary(results: Any) -> str:
-    images, seconds = results[0].images, results[0].seconds
-    lines = [
-        f"{counted(images, 'image')} in {seconds:.1f} s ({images / max(seconds, 1e-9):.0f}/s)"
-        if images
-        else "nothing left to do"
-    ]
+def _summary(results: Any, wanted: PredictOptions) -> str:
+    lines = []
     for one in results:
-        top1 = (
-            f"top-1 {100 * one.num_top1 / one.num_labeled:.2f} % of {one.num_labeled}"
-            if one.num_labeled
-            else "no labels"
-        )
-        lines.append(f"{one.url}: {counted(one.num_rows, 'row')} of {one.model}, {top1}")
-    place = shell_word(results[0].dataset)
-    lines += [
-        "Next:",
-        f'  shardtools sql "select avg((rank = 1)::int) as top1 from overlays.{results[0].name}" {place}',
-    ]
-    return "\n".join(lines)
+        what = counted(one.num_rows, "prediction")
+        lines.append(f"{what} of {one.model} in {one.url}: {_accuracy(one, has_variants=bool(wanted.corruption))}")
+        if one.num_unread:
+            lines.append(
+                f"{counted(one.num_unread, 'row has', 'rows have')} none, for the image could not be read; `shardtools "
+                f"verify {shell_word(one.dataset)}`"
+            )
+    images, seconds = results[0].images, results[0].seconds
+    speed = f"{counted(images, 'image')} in {seconds:.1f} s ({images / max(seconds, 1e-9):.0f}/s)"
+    return "\n".join([speed if images else "nothing was left to do", *lines, "Next:", *_next(results[0], wanted)])
+
+
+def _accuracy(one: Any, *, has_variants: bool) -> str:
+    """Top-1 with its interval, or why there is none."""
+    if not one.num_labeled:
+        return "no labels"
+    from shardtools.evaluation.metrics import Share
+
+    share = Share(one.num_top1, one.num_labeled)
+    if has_variants:
+        # Variants of one image are no independent samples, which an interval is of.
+        return f"top-1 {100 * share.value:.1f}% over all variants"
+    low, high = share.interval
+    return f"top-1 {100 * share.value:.1f}% ({100 * low:.1f}% to {100 * high:.1f}%) of {one.num_labeled}"
+
+
+def _next(one: Any, wanted: PredictOptions) -> list[str]:
+    """Commands on the first dataset."""
+    place, name = shell_word(one.dataset), one.name if "-" not in one.name else quoted_name(one.name)
+    group = "corruption, severity, " if wanted.corruption else ""
+    sql = f"select {group}avg((rank = 1)::int) as top1, avg((rank <= 5)::int) as top5 from overlays.{name}"
+    sql += " group by all order by all" if group else ""
+    if wanted.out is not None:
+        return [f"  shardtools sql {shell_word(sql)} {place} --overlay {shell_word(one.url)}"]
+    lines = [f"  shardtools sql {shell_word(sql)} {place}"]
+    return [*lines, f"  shardtools query mistakes {place} --on predictions={one.name}"] if one.num_labeled else lines

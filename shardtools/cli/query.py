@@ -17,6 +17,7 @@ Examples:
   shardtools query
   shardtools query classes fashion-sd
   shardtools query duplicates fashion-sd fashion-real --param min_copies=3
+  shardtools query mistakes photos --on predictions=predictions_lite0
   shardtools query failures --show
 """
 
@@ -25,11 +26,19 @@ Examples:
 @click.argument("name", metavar="[NAME]", required=False)
 @click.argument("datasets", metavar="[DATASET...]", nargs=-1)
 @click.option("--show", is_flag=True, help="Print the query's SQL and run nothing.")
+@click.option(
+    "--on",
+    "overlays",
+    metavar="NAME=OVERLAY",
+    multiple=True,
+    help="Ask another overlay than NAME; may be repeated.  [default: NAME, or the only one called NAME_...]",
+)
 @result_options
 def command(
     name: str | None,
     datasets: tuple[str, ...],
     show: bool,
+    overlays: tuple[str, ...],
     params: tuple[str, ...],
     as_json: bool,
     as_csv: bool,
@@ -47,9 +56,18 @@ def command(
         return
     if not datasets:
         raise click.UsageError(f"give a dataset: shardtools query {query.name} DATASET; --show prints its SQL")
+    query = query.with_overlays(datasets, _split_overlays(overlays))
     for note in query.check_overlays(datasets):
         click.echo(note, err=True)
     run(query.sql, datasets, query.bind(split_params(params)), as_json=as_json, as_csv=as_csv, output=output)
+
+
+def _split_overlays(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    wrong = next((text for text, pair in zip(given, pairs, strict=True) if not pair[0] or not pair[2]), None)
+    if wrong is not None:
+        raise click.UsageError(f"--on takes NAME=OVERLAY, found {wrong!r}")
+    return {name: overlay for name, _, overlay in pairs}
 
 
 def _print_list(queries: list[NamedQuery], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError, QueryError
 from shardtools.overlays import overlay_names
+from shardtools.quoting import quoted_name
 
 _PARAMETER_TYPES: dict[str, type] = {"integer": int, "number": float, "text": str}
 _DECLARATION = re.compile(r"--   \$(\w+) \((\w+), default (.+?)\)  +(.+)")
@@ -84,6 +85,42 @@ class NamedQuery:
                 )
             notes += [f"{url} has no overlay {name!r}: {command} makes it" for url in lacking]
         return tuple(notes)
+
+    def with_overlays(self, urls: Sequence[str], given: Mapping[str, str]) -> NamedQuery:
+        """The query on overlays of other names, for one that is written by several models, say.
+
+        Args:
+            urls: The datasets.
+            given: Name in the query -> name of the overlay that it is asked of. A name that is not given, and that no
+                dataset has, is taken for the only overlay whose name begins with it and "_".
+
+        Raises:
+            QueryError: The query names no such overlay, or several begin with a name.
+            DatasetError: There is no dataset.
+        """
+        unknown = next((name for name in given if name not in self.overlays), None)
+        if unknown is not None:
+            reads = f"it reads {', '.join(self.overlays)}" if self.overlays else "it reads none"
+            raise QueryError(f"query {self.name} reads no overlay {unknown!r}: {reads}")
+        chosen = dict(given)
+        there = {name for url in urls for name in overlay_names(open_dataset(url, incomplete=True).storage)}
+        for name in self.overlays:
+            alike = sorted(one for one in there if one.startswith(f"{name}_"))
+            if name in chosen or name in there or not alike:
+                continue
+            if len(alike) > 1:
+                raise QueryError(
+                    f"query {self.name} reads {name}, found {', '.join(alike)}: give --on {name}={alike[0]}, or "
+                    "another of them"
+                )
+            chosen[name] = alike[0]
+        sql = self.sql
+        for name, other in chosen.items():
+            sql = re.sub(
+                rf"\boverlays\.{re.escape(name)}\b", lambda _, other=other: f"overlays.{quoted_name(other)}", sql
+            )
+        overlays = {chosen.get(name, name): command for name, command in self.overlays.items()}
+        return replace(self, sql=sql, overlays=overlays)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Values of all parameters: those given (text is read as the declared type), the defaults otherwise.

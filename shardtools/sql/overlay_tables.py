@@ -11,6 +11,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
+
 from shardtools.dataset import Dataset
 from shardtools.errors import DatasetError, OptionError, QueryError
 from shardtools.overlays import Overlay, check_fits, find_overlay, fits, is_name, open_overlay_at, overlay_names
@@ -128,10 +130,21 @@ class OverlayTables:
         source = local_source(overlay.storage, files)
         if source is None:
             source = f"rows_of_overlay_{len(self.handlers)}"
-            rows, handler = scan_storage(overlay.storage, files, overlay.schema())
+            rows, handler = scan_storage(overlay.storage, files, _readable(overlay.schema()))
             self.handlers.append(handler)
             self._connection.register(source, rows)
         return f"select {quoted_text(place)} as dataset, * from {source}"
+
+
+def _readable(schema: pa.Schema) -> pa.Schema:
+    """The columns as DuckDB takes them from Arrow, which knows float16 in files alone: Arrow widens it."""
+    kinds = {pa.float16(): pa.float32(), pa.list_(pa.float16()): pa.list_(pa.float32())}
+    return pa.schema([field.with_type(kinds.get(_plain_list(field.type), field.type)) for field in schema])
+
+
+def _plain_list(kind: pa.DataType) -> pa.DataType:
+    """A list whatever the name of its elements, which files of Parquet and tables call differently."""
+    return pa.list_(kind.value_type) if pa.types.is_list(kind) else kind
 
 
 def _named(sql: str) -> list[str]:

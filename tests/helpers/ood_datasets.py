@@ -53,7 +53,7 @@ def with_predictions(
     write_overlay(
         url,
         name,
-        [prediction_table(keys, labels, np.asarray(logits, np.float32), keep_all=keep_all)],
+        [prediction_table(keys, labels, np.asarray(logits, np.float32), keep_all=keep_all, output_names=model.classes)],
         made_by=MADE_BY,
         settings=plan.settings(),
         unique=plan.unique,

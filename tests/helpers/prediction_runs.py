@@ -13,7 +13,7 @@ from shardtools.evaluation.predictions import Prediction, PredictOptions
 from shardtools.execution import Ended, Message, ignore
 from shardtools.pipelines.evaluate.job import run_rank
 from shardtools.pipelines.ranks import Rank
-from shardtools.storage import Storage
+from tests.helpers.prediction_files import files
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -81,9 +81,3 @@ class Here:
     def files(self) -> dict[str, bytes]:
         """Content of all files of the first dataset's predictions."""
         return files(self.launch.storages[0])
-
-
-def files(storage: Storage) -> dict[str, bytes]:
-    """Content of all files of an overlay, but the lease."""
-    paths = [stored.path for stored in storage.list() if not stored.path.startswith("lease/")]
-    return {path: storage.read(path) for path in paths}

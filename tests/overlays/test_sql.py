@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -204,3 +205,10 @@ def test_object_stores_give_the_same_rows(s3_environment: S3Server, dataset: str
     both = rows_of("select dataset, sum(class_index)::int as n from overlays.fixes group by all", url, dataset)
     assert {row["dataset"]: row["n"] for row in both} == {url: 15, dataset: 15}
     assert labels_of(options(url, JOINED)) == {"sample0000": 7, "sample0003": 8}
+    half = pa.table({"key": ["sample0000"], "logits": pa.array([[1.5, -2.0]], pa.list_(pa.float16()))})
+    half = half.append_column("one", pa.array(np.array([0.5], np.float16)))
+    for place in (url, dataset):
+        write_overlay(place, "half", [half], made_by="test", settings={})
+        assert rows_of("select key, logits, one from overlays.half", place) == [
+            {"key": "sample0000", "logits": [1.5, -2.0], "one": 0.5}
+        ]

@@ -27,6 +27,7 @@ from shardtools.loader import read_all
 from shardtools.sql import NamedQuery, find_query, named_queries, query
 from shardtools.sql.named import parse_query
 from tests.helpers.feature_datasets import with_features
+from tests.helpers.ood_datasets import model_facts, with_predictions
 from tests.helpers.sql_datasets import WNIDS, fashion_images, make_dataset
 
 NUM_SAMPLES = 12
@@ -73,6 +74,10 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         nearest_classes(NearestOptions(dataset=url))
         measure_dataset(QualityOptions(dataset=url, num_threads=1))
         audit_dataset(LabelAuditOptions(dataset=url, k=10))
+        wnids = query("select wnid from samples where status = 'ok' order by key", (url,))["wnid"].to_pylist()
+        facts = model_facts(sorted(set(WNIDS)))
+        # The network says the first class of every image, so that it is wrong of most.
+        with_predictions(url, facts, [[2.0, 1.0, 0.0]] * len(wnids), name="predictions", wnids=wnids)
         for module, _ in COMMANDS.values():
             if (audit := getattr(import_module(module), "AUDIT", None)) is not None:
                 run_sample_audit(audit, audit.options(dataset=url))
@@ -319,3 +324,28 @@ def test_the_benchmark_counts_every_row(tmp_path: Path) -> None:
     assert reports["plan"]["rows"] == reports["write"]["rows"] == rows
     assert {reports[step]["by_wnid"]["images"] for step in ("count", "plain_duckdb", "pyarrow", "parts")} == {rows}
     assert {reports["count"][name]["images"] for name in COUNTS} == {rows}
+
+
+def test_mistakes_are_asked_of_the_predictions_that_there_are(examined: list[str]) -> None:
+    url = examined[0]
+    rows = ask("mistakes", url)
+    assert {row["predicted_wnid"] for row in rows} == {"n03236735"} and "n03236735" not in {row["wnid"] for row in rows}
+    expected = np.exp(2) / (np.exp(2) + np.exp(1) + 1)
+    assert [row["probability"] for row in rows] == pytest.approx([expected] * len(rows))
+    assert {row["rank"] for row in rows} == {2, 3} and all(row["prompt"] for row in rows)
+    again, asked = examined[2], find_query("mistakes")
+    wnids = query("select wnid from samples where status = 'ok' order by key", (again,))["wnid"].to_pylist()
+    for number, name in enumerate(("predictions_one", "predictions_two")):
+        logits = np.eye(3)[[number] * len(wnids)]
+        with_predictions(again, model_facts(sorted(set(WNIDS))), logits, name=name, wnids=wnids)
+        if number == 0:
+            # The only one is meant; of two somebody has to say which.
+            assert 'overlays."predictions_one"' in asked.with_overlays((again,), {}).sql
+    with pytest.raises(
+        QueryError, match="found predictions_one, predictions_two: give --on predictions=predictions_one"
+    ):
+        asked.with_overlays((again,), {})
+    run = run_cli("query", "mistakes", again, "--on", "predictions=predictions_two", "--json")
+    assert {row["predicted_wnid"] for row in json.loads(run.stdout)} == {"n03595614"}
+    wrong = run_cli("query", "mistakes", again, "--on", "features=x")
+    assert "query mistakes reads no overlay 'features': it reads predictions" in str(wrong.exception or wrong.output)

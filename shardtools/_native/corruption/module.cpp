@@ -31,12 +31,16 @@ constexpr int kMaxParameters = 8;
 // child could find held for ever.
 std::atomic<Scratch*> idle_scratches[64];
 
+// What one huge image needed is not kept.
+constexpr size_t kMostKept = size_t{256} << 20;
+
 struct GiveBack {
     void operator()(Scratch* scratch) const {
-        for (std::atomic<Scratch*>& place : idle_scratches) {
-            Scratch* expected = nullptr;
-            if (place.compare_exchange_strong(expected, scratch)) return;
-        }
+        if (scratch->num_bytes() <= kMostKept)
+            for (std::atomic<Scratch*>& place : idle_scratches) {
+                Scratch* expected = nullptr;
+                if (place.compare_exchange_strong(expected, scratch)) return;
+            }
         delete scratch;
     }
 };

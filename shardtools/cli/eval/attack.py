@@ -42,9 +42,12 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
     from shardtools.cli.progress import RunProgress
     from shardtools.evaluation.attacks import attack, require_attack_libraries
 
+    judged = values_of(ModelOptions, options)
+    if judged["protocol"] is not None and judged["protocol_set"] is None:
+        judged["protocol_set"] = "adversarial"
     wanted = AttackOptions(
         dataset=dataset,
-        model=ModelOptions(model=model, **values_of(ModelOptions, options)),
+        model=ModelOptions(model=model, **judged),
         **values_of(AttackOptions, options),
     )
 

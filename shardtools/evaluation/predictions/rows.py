@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardtools.arrays import Float32s, from_numbers, from_rows, from_texts
+from shardtools.arrays import Bools, Float32s, from_numbers, from_rows, from_texts
 from shardtools.errors import DatasetError, OptionError
 from shardtools.evaluation.predictions.variants import CLEAN
 
@@ -28,6 +28,7 @@ NO_LABEL = -1
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "label": (pa.int32(), "the given label as an output of the model; null where the model has no such class"),
     "classes": (pa.list_(pa.int32()), "the likeliest outputs, likeliest first; of equal ones the lower number"),
+    "predicted_wnid": (pa.string(), "the class of the first of them; null where it is not known what outputs are"),
     "logits": (pa.list_(pa.float32()), "their logits"),
     "probabilities": (pa.list_(pa.float32()), "their softmax over all outputs, 0 to 1"),
     "rank": (pa.int32(), "of the given label among all outputs; 1 is the likeliest"),
@@ -102,6 +103,7 @@ def prediction_table(
     logits: Float32s,
     *,
     keep_all: bool,
+    output_names: Sequence[str] | None = None,
     variants: tuple[Sequence[str], Sequence[int]] | None = None,
     unread: Mapping[int, str] | None = None,
 ) -> pa.Table:
@@ -112,6 +114,7 @@ def prediction_table(
         labels: [N], outputs of the model or `NO_LABEL`.
         logits: float32 [N, C].
         keep_all: Whether all logits are kept, as float16.
+        output_names: Class of each output, "" for none; `None` where they are not known.
         variants: Corruption and severity of each row; `None` for pixels as they are.
         unread: Place -> reason, of images that could not be read; what `logits` has there is not looked at.
 
@@ -137,6 +140,7 @@ def prediction_table(
     values = {
         "label": from_numbers(labels.astype(np.int32), labels >= 0),
         "classes": from_rows(judged.classes, is_read),
+        "predicted_wnid": _names(judged.classes[:, 0], is_read, output_names),
         "logits": from_rows(judged.logits, is_read),
         "probabilities": from_rows(judged.probabilities, is_read),
         "rank": from_numbers(judged.rank, labeled),
@@ -148,6 +152,11 @@ def prediction_table(
     if keep_all:
         columns[ALL_LOGITS] = from_rows(_as_half(logits, keys), is_read)
     return pa.table(columns)
+
+
+def _names(outputs: npt.NDArray[np.int32], is_read: Bools, names: Sequence[str] | None) -> pa.Array:
+    found = [names[output] or None for output in outputs.tolist()] if names is not None else [None] * len(outputs)
+    return pa.array([name if read else None for name, read in zip(found, is_read.tolist(), strict=True)], pa.string())
 
 
 def _likeliest(logits: Float32s, count: int) -> npt.NDArray[np.int32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from shardtools.cli import cli
 from shardtools.cli.predict import command
 from shardtools.corruption import corrupt, sample_seed
 from shardtools.dataset import open_dataset
@@ -26,7 +28,8 @@ from shardtools.sql import query
 from shardtools.storage import open_storage
 from tests.helpers.feature_datasets import make_labeled
 from tests.helpers.model_files import WNIDS, run_folder
-from tests.helpers.prediction_runs import Here, files
+from tests.helpers.prediction_files import files
+from tests.helpers.prediction_runs import Here
 from tests.helpers.rank_runs import RankRun
 from tests.helpers.training_runs import NUM_IMAGES
 
@@ -88,7 +91,7 @@ def logits_of(network: torch.nn.Module, plan: Any, pixels: np.ndarray) -> np.nda
 
 def test_rows_are_the_networks_logits_with_labels_by_wnid(dataset: str, whole: Here, tmp_path: Path) -> None:
     found = open_predictions(dataset, url_of(whole))
-    folder, network = run_folder(tmp_path / "same")
+    _, network = run_folder(tmp_path / "same")
     assert found.model.weights_sha256 == weights_digest(network) and found.model.classes == WNIDS
     assert found.keys.to_pylist() == read_all([dataset]).keys.to_pylist() and len(found) == NUM_IMAGES
     logits = logits_of(network, found.plan, pixels_of(dataset, list(range(NUM_IMAGES))))
@@ -109,11 +112,12 @@ def test_rows_are_the_networks_logits_with_labels_by_wnid(dataset: str, whole: H
 def test_sql_reads_every_column(dataset: str, model: str) -> None:
     Here(options(dataset, None, model, name="predictions_micro")).done()
     rows = query(
-        "select s.wnid, p.rank, p.all_logits[1] as first, p.classes[1] as best from samples s "
+        "select p.all_logits[1] as first, p.classes[1] as best, p.predicted_wnid as named from samples s "
         "join overlays.predictions_micro p using (dataset, key) order by s.key limit 3",
         (dataset,),
     ).to_pylist()
     found = open_predictions(dataset, "predictions_micro")
+    assert {row["named"] for row in rows} <= {*WNIDS}
     order = np.argsort(found.keys.to_pylist())[:3]
     assert [row["best"] for row in rows] == found.classes[order, 0].tolist()
     assert found.logits is not None
@@ -305,7 +309,11 @@ def test_the_command_starts_processes_and_says_what_was_made(
     assert lines[0].startswith(f"{NUM_IMAGES} images in ")
     found = open_predictions(dataset, str(tmp_path / "out"))
     num_right, num_labeled = int((found.rank == 1).sum()), int((found.rank > 0).sum())
-    assert f"{NUM_IMAGES} rows of resnet-micro, top-1 {100 * num_right / num_labeled:.2f} %" in lines[1]
+    assert lines[1].startswith(f"{NUM_IMAGES} predictions of resnet-micro in {tmp_path / 'out'}: top-1 ")
+    assert f"top-1 {100 * num_right / num_labeled:.1f}% (" in lines[1] and lines[1].endswith(f") of {num_labeled}")
+    # The proposed command runs as it is.
+    proposed = CliRunner().invoke(cli, shlex.split(lines[3])[1:], catch_exceptions=False)
+    assert float(proposed.stdout.split()[2]) == pytest.approx(num_right / num_labeled, abs=1e-3)
     assert "all logits are kept, 576 bytes as float16" in run.stderr
     again = CliRunner().invoke(command, [*arguments, *out, "--json"], catch_exceptions=False)
     [result] = json.loads(again.stdout)

@@ -210,6 +210,8 @@ class Predictor:
         with ThreadPoolExecutor(1, "shardtools-predictions") as thread:
             kept: deque[Future[None]] = deque()
             for first, last in neighbors(batches):
+                if self._stop.is_set():
+                    break
                 for images in self._images(first, last):
                     kept.append(thread.submit(self._keep, self._forward(images.images), images))
                     rows += len(images.rows)

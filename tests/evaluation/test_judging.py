@@ -171,7 +171,9 @@ def test_errors_of_own_classes_have_a_plain_mean() -> None:
     assert value(found, "mean_error", how="2 corruptions") == 0.25
     assert value(found, "clean_error") == 0.0
     assert value(found, "error", split="fog/5") == 0.25
-    assert found.notes == ("no mCE: AlexNet's errors, by which it is divided, are of ImageNet's 1,000 classes",)
+    assert found.notes == (
+        "no mCE: AlexNet's errors, by which it is divided, are of the choice among ImageNet's 1,000 classes",
+    )
     severe = replace(view, severity=np.where(view.severity == 5, 6, view.severity))
     refused(OptionError, "severities are 1 to 5, found 1 to 6", TEST_SETS["c"], severe, NO_FILES)
     clean = replace(view, corruption=[""] * len(view))

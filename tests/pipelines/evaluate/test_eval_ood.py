@@ -38,6 +38,8 @@ def test_what_is_missing_is_predicted_and_corrupted_on_the_fly(tmp_path: Path, m
     assert found["imagenet-c", "", "clean_error"].value == pytest.approx(1 - found["photos", "", "top1_accuracy"].value)
     assert ("imagenet-c", "pixelate/5", "error") in found
     assert table.models == ["micro"]
-    assert table.notes == ["c: no mCE: AlexNet's errors, by which it is divided, are of ImageNet's 1,000 classes"]
+    assert table.notes == [
+        "c: no mCE: AlexNet's errors, by which it is divided, are of the choice among ImageNet's 1,000 classes"
+    ]
     assert evaluate_ood(options).results == table.results
     assert done[2:] == [0, 0]

@@ -30,6 +30,8 @@ from shardtools.audits.labels.scores import SCORES, AuditOptions, audit_labels
 from shardtools.audits.labels.scores.linear import fit, log_probabilities, one_hot
 
 NUM_IMAGES = 2000
+FIRST = 30
+"""Labels of the cut that is shown: as many as a person looks at."""
 RATES = (0.05, 0.1, 0.2, 0.4)
 LIKE_PEOPLE = ("margin", "soft margin", "annotators", "weak network", "by instance")
 
@@ -131,9 +133,9 @@ def measure(
     options = AuditOptions(seed=seed)
     if as_probabilities:
         probs = np.exp(out_of_fold(base.features, given, seed + 50))
-        found = audit_labels((), given, probabilities=probs, options=options)
+        found = audit_labels((), given, probabilities=probs, cut_counts=(FIRST,), options=options)
     else:
-        found = audit_labels(base.features, given, options=options)
+        found = audit_labels(base.features, given, cut_counts=(FIRST,), options=options)
     rate = found.noise_rate
     average = {
         score: float(average_precision_score(wrong, np.asarray(found.table[score])))
@@ -141,6 +143,7 @@ def measure(
         if score in found.table.column_names
     }
     order = np.argsort(-np.asarray(found.table["vote"]), kind="stable")
+    first = next(cut for cut in found.cuts if cut.num_samples == FIRST)
     precisions = [float(wrong[order[: cut.num_samples]].mean()) for cut in found.cuts]
     return {
         "base": base.name,
@@ -152,11 +155,15 @@ def measure(
         "high": rate.high,
         "holds": bool(rate.low <= wrong.mean() <= rate.high),
         "factor": rate.high / rate.low,
-        "explained": found.estimators.explained,
+        "told": found.estimators.told,
+        "follows_class": found.estimators.follows_class,
         "average_precision": average,
         "cuts_held": float(
             np.mean([c.precision.low <= p <= c.precision.high for c, p in zip(found.cuts, precisions, strict=True)])
         ),
+        "cuts_width": float(np.mean([cut.precision.high - cut.precision.low for cut in found.cuts])),
+        "first": float(wrong[order[:FIRST]].mean()),
+        "first_low": first.precision.low,
     }
 
 
@@ -183,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(
                     f"{base.name:15} {kind:13} {row['set']:13} true {row['true']:.3f} [{row['low']:.3f} "
                     f"{row['estimate']:.3f} {row['high']:.3f}] {'holds' if row['holds'] else 'MISSES'} vote "
-                    f"{scores['vote']:.3f} best {best} {singles[best]:.3f} cuts {row['cuts_held']:.2f}",
+                    f"{scores['vote']:.3f} best {best} {singles[best]:.3f} cuts {row['cuts_held']:.2f} first {FIRST}: "
+                    f"{row['first']:.2f}, at least {row['first_low']:.2f}",
                     flush=True,
                 )
     print(json.dumps({"summary": summary(rows)}))
@@ -208,7 +216,11 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "sets": len(chosen),
             "hold": float(np.mean([row["holds"] for row in chosen])),
             "widest_factor": max(row["factor"] for row in chosen),
+            "median_factor": float(np.median([row["factor"] for row in chosen])),
             "cuts_held": float(np.mean([row["cuts_held"] for row in chosen])),
+            "cuts_width": float(np.mean([row["cuts_width"] for row in chosen])),
+            "first": float(np.mean([row["first"] for row in chosen])),
+            "first_low": float(np.mean([row["first_low"] for row in chosen])),
             "estimate_off_by": float(np.mean([abs(row["estimate"] - row["true"]) for row in chosen])),
             "vote": float(votes.mean()),
             "best_single_on_average": max(means.items(), key=lambda item: item[1]),

@@ -75,7 +75,7 @@ def test_the_demo_is_what_the_readme_shows() -> None:
     for line in re.findall(r"^\$ (.*)$", shown, re.MULTILINE):
         words = shlex.split(line)
         if any(ELIDED in word for word in words):
-            begin = [word.partition(f" {ELIDED}")[0] for word in words]
+            begin = [word.partition(ELIDED)[0].rstrip() for word in words]
             assert any(
                 len(own) == len(words) and all(one.startswith(two) for one, two in zip(own, begin, strict=True))
                 for own in demo

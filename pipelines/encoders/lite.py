@@ -9,14 +9,13 @@ packages instead of a download: three sizes of five.
 from __future__ import annotations
 
 import importlib
-import pickle
 
 import torch
 from torch import nn
 
-from shardtools.errors import OptionError, first_line
 from shardtools.extras import of_encoder, require
 from shardtools.pipelines.encoders.local_models import Preprocessing
+from shardtools.pipelines.encoders.networks import fill, read_weights
 
 LITE: dict[str, int] = {"lite0": 224, "lite1": 240, "lite2": 260}
 """Name -> side of the square that the network was trained for, in pixels."""
@@ -48,7 +47,7 @@ def load_lite(name: str, weights: str | None = None) -> nn.Module:
 
     Raises:
         RunError: The packages are not installed.
-        OptionError: The file holds other weights.
+        OptionError: The file cannot be read, or holds other weights.
     """
     names = of_encoder(name)
     require(f"model {name}", names, extra="audit" if name == "lite0" else "eval")
@@ -56,12 +55,7 @@ def load_lite(name: str, weights: str | None = None) -> nn.Module:
     files = getattr(package, f"Efficientnet{name.capitalize()}ModelFile")
     path = weights or files.get_model_file_path()
     network: nn.Module = library.EfficientNet.from_name(f"efficientnet-{name}")
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise OptionError(
-            f"weights {path}: expected those of EfficientNet-{name.capitalize()}, found others ({first_line(error)})"
-        ) from None
+    fill(network, read_weights(path), f"weights {path}", f"model {name}")
     return network
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from shardtools.arrays import Int32s
 from shardtools.errors import ShardtoolsError
-from shardtools.evaluation import ModelFacts, ModelOptions, check_resize, image_sizes
+from shardtools.evaluation import ModelFacts, ModelOptions, check_files, check_resize, image_sizes
 from shardtools.evaluation.predictions import NO_LABEL, BatchPlan, Done, claim
 from shardtools.pipelines.ranks import Rank
 from shardtools.storage import Storage
@@ -18,6 +18,7 @@ from shardtools.storage import Storage
 def seen_as(model: ModelOptions, split: str | None, url: str, facts: ModelFacts) -> tuple[ModelFacts, tuple[str, ...]]:
     """The facts with the preprocessing that a dataset gets, and a line where it is not the model's own."""
     sizes = image_sizes(url, split)
+    check_files(model, sizes, where=url)
     seen = check_resize(facts, sizes, where=url, asked=model.asks_resize, force=model.force_resize)
     if seen == facts:
         return facts, ()

@@ -11,6 +11,16 @@ def corrupt(
     num_threads: int,
     /,
 ) -> None: ...
+def warp(
+    kind: str,
+    image: NDArray[np.uint8],
+    matrices: NDArray[np.float64],
+    out: NDArray[np.uint8],
+    top: int,
+    left: int,
+    clean: bool,
+    /,
+) -> None: ...
 def draw(kind: str, seed: int, out: NDArray[np.uint32] | NDArray[np.float32], /) -> None: ...
 def names() -> list[str]: ...
 def simd(name: str | None = None, /) -> str: ...

@@ -86,9 +86,10 @@ def _rate_line(result: LabelAuditResult) -> str:
             f"about {_share(rate)} of {labels} are wrong (confident learning alone: {result.confident_noise_rate:.1%})"
         )
     return (
-        f"between {rate['low']:.1%} and {rate['high']:.1%} of {labels} are wrong: estimators part "
-        f"(mixture {found['mixture']:.1%}, confident learning {found['confident_learning']:.1%}, models disagree with "
-        f"{found['disagreement']:.1%}), for labels that are wrong where the picture is hard look like hard pictures: "
+        f"between {rate['low']:.1%} and {rate['high']:.1%} of {labels} are wrong: estimators part (among clear "
+        f"pictures {found['clear']:.1%}, mixture {found['mixture']:.1%}, confident learning "
+        f"{found['confident_learning']:.1%}, models disagree with {found['disagreement']:.1%}), for labels that are "
+        "wrong where the picture is hard look like hard pictures: "
         "look at some of the most suspect"
     )
 

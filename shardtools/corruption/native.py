@@ -102,13 +102,25 @@ def _parameters_of(name: str, severity: int) -> tuple[float, ...]:
     return corruption.parameters[severity - 1]
 
 
-def _batch_of(images: UInt8s) -> UInt8s:
+def check_images(images: UInt8s) -> None:
+    """Refuses what is no image or batch of images.
+
+    Args:
+        images: uint8 [N, H, W, 3] or [H, W, 3].
+
+    Raises:
+        OptionError: It has another type or shape.
+    """
     is_batch = images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[-1] == 3
     if not is_batch or not all(1 <= side <= _MAX_SIDE for side in images.shape[-3:-1]):
         raise OptionError(
             f"images: expected uint8 [N, H, W, 3] or [H, W, 3] with sides of 1 to {_MAX_SIDE:,} pixels, found "
             f"{_described(images)}"
         )
+
+
+def _batch_of(images: UInt8s) -> UInt8s:
+    check_images(images)
     return np.ascontiguousarray(images if images.ndim == 4 else images[None])
 
 

@@ -13,6 +13,8 @@ from dataclasses import replace
 
 from shardtools.errors import OptionError
 from shardtools.evaluation.model_facts import ModelFacts
+from shardtools.evaluation.model_options import ModelOptions
+from shardtools.evaluation.protocols import PROTOCOLS
 from shardtools.words import counted
 
 Sizes = Mapping[tuple[int, int], int]
@@ -52,6 +54,29 @@ def check_resize(facts: ModelFacts, sizes: Sizes, *, where: str, asked: bool, fo
         "(published figures differ by 1.5 points for that alone): --crop resize takes them whole, --force-resize cuts "
         "them all the same"
     )
+
+
+def check_files(options: ModelOptions, sizes: Sizes, *, where: str) -> None:
+    """Refuses photographs where a protocol takes files as they are: they would be squeezed into its square.
+
+    Args:
+        options: With or without a protocol.
+        sizes: Of the dataset's images.
+        where: Names the dataset in the message.
+
+    Raises:
+        OptionError: An image has another size than the protocol's files, or the protocol does not have the model.
+    """
+    if options.protocol is None or options.protocol_set is None:
+        return
+    side = PROTOCOLS[options.protocol].step(options.model, options.protocol_set).files
+    others = sum(number for size, number in sizes.items() if side is not None and size != (side, side))
+    if others:
+        raise OptionError(
+            f"{where}: protocol {options.protocol} takes the files of {options.protocol_set} as they are, squares of "
+            f"{side} pixels, found {counted(others, 'image')} of {sum(sizes.values())} of another size: leave "
+            "--protocol out, or give the set as it is published"
+        )
 
 
 def image_sizes(dataset: str, split: str | None = None) -> dict[tuple[int, int], int]:

@@ -31,6 +31,7 @@ prompts --prompt "c, d_c"
 recipes
 write photos written
 convert data converted --to imagefolder
+corrupt photos corrupted --whole --corruption fog,elastic_transform --severity 3
 plan-bytes data --images-per-second 100 --sample 2
 describe data
 bench read data --seconds 0.01
@@ -78,6 +79,8 @@ audit    index search data --features own --image photos/cat/1.jpg
 audit    index search data --features own --text "a red shoe"
 eval     predict lite0 data
 eval     predict timm:resnet18 data --pretrained
+eval     eval ood lite0 --on plain=data
+eval     eval attack lite0 data
 generate verify generated --regenerate 1
 generate verify generated --repair
 video    write videos new

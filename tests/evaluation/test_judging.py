@@ -55,6 +55,12 @@ def value(found: Judgement, metric: str, *, how: str | None = None, split: str =
     return figure.value
 
 
+def has_all(found: Judgement, name: str) -> bool:
+    """Whether all is measured that the set says of itself, its first metric first."""
+    metrics = TEST_SETS[name].metrics
+    return set(metrics) <= {one.metric for one in found.figures} and found.figures[0].metric == metrics[0]
+
+
 def refused(kind: type[ShardtoolsError], match: str, *given: Any) -> None:
     with pytest.raises(kind, match=match) as error:
         judge_set(*given)
@@ -68,6 +74,7 @@ def test_imagenet_a_is_judged_among_its_classes_and_among_all() -> None:
     # In the second picture a class that ImageNet-A does not have is likelier.
     logits[1, IMAGENET.index(other)] = 9
     found = judge_set(TEST_SETS["a"], view_of_logits(logits, [inside, inside], IMAGENET), NO_FILES)
+    assert has_all(found, "a")
     assert value(found, "top1_accuracy", how="200 classes") == 1.0
     assert value(found, "top1_accuracy", how="all 1000 classes") == 0.5
     assert value(found, "rms_calibration_error", how="200 classes") == pytest.approx(1 - np.exp(5) / (np.exp(5) + 199))
@@ -105,6 +112,7 @@ def test_real_labels_by_the_key(tmp_path: Path) -> None:
     view = view_of_logits(logits, [IMAGENET[0]] * 2, IMAGENET, keys=keys)
     found = judge_set(TEST_SETS["real"], view, SetInputs(real_labels=str(file)))
     assert value(found, "top1_accuracy") == 1.0
+    assert has_all(found, "real")
     assert found.notes == ("1 picture without a ReaL label left out",)
 
 
@@ -121,6 +129,7 @@ def test_factors_of_annotated_pictures(tmp_path: Path) -> None:
     view = view_of_logits(logits, [IMAGENET[7]] * 5, IMAGENET, keys=keys)
     found = judge_set(TEST_SETS["x"], view, SetInputs(factors=str(file)))
     assert value(found, "top1_accuracy") == 0.75
+    assert has_all(found, "x")
     assert value(found, "error_ratio", split="factor/pose") == 2.0
     assert value(found, "error_ratio", split="factor/style") == 0.0
     assert found.notes == ("1 picture without annotation left out",)
@@ -162,7 +171,9 @@ def test_errors_of_own_classes_have_a_plain_mean() -> None:
     assert value(found, "mean_error", how="2 corruptions") == 0.25
     assert value(found, "clean_error") == 0.0
     assert value(found, "error", split="fog/5") == 0.25
-    assert found.notes == ("no mCE: AlexNet's errors, by which it is divided, are of ImageNet's 1,000 classes",)
+    assert found.notes == (
+        "no mCE: AlexNet's errors, by which it is divided, are of the choice among ImageNet's 1,000 classes",
+    )
     severe = replace(view, severity=np.where(view.severity == 5, 6, view.severity))
     refused(OptionError, "severities are 1 to 5, found 1 to 6", TEST_SETS["c"], severe, NO_FILES)
     clean = replace(view, corruption=[""] * len(view))
@@ -193,6 +204,7 @@ def test_errors_of_imagenet_are_divided_by_alexnets() -> None:
     assert wanted > 0
     assert value(found, "mean_error") == pytest.approx(0.1)
     assert value(found, "clean_error") == pytest.approx(0.05)
+    assert has_all(found, "c")
     assert found.figures[0].metric == "mean_corruption_error" and found.figures[0].is_main
     assert found.notes == ()
 
@@ -214,6 +226,7 @@ def test_flips_of_sequences() -> None:
     assert value(found, "flip_probability", split="gaussian_noise") == pytest.approx(1 / 3)
     assert value(found, "flip_probability", how="2 perturbations") == pytest.approx(1 / 3)
     assert value(found, "top5_distance", split="tilt") > 0
+    assert has_all(found, "p")
     assert value(found, "zipf_distance", split="tilt") > 0
 
 
@@ -237,6 +250,7 @@ def test_shape_bias_names_its_decision_and_counts_what_agrees() -> None:
     for decision in ("max", "mean", "sum"):
         assert value(found, "shape_bias", how=decision) == 0.5
         assert value(found, "cue_accuracy", how=decision) == pytest.approx(2 / 3)
+    assert has_all(found, "cue-conflict")
     assert found.notes == ("1 picture whose shape and texture agree left out",)
     silhouettes = judge_set(TEST_SETS["silhouettes"], view, NO_FILES)
     assert value(silhouettes, "top1_accuracy", how="2 categories, max") == 0.75

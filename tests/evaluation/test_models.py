@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardtools.errors import DatasetError, OptionError
-from shardtools.evaluation import ModelFacts, ModelOptions, check_resize, image_sizes
+from shardtools.evaluation import ModelFacts, ModelOptions, check_files, check_resize, image_sizes
 from shardtools.evaluation.protocols import SEED001
 from tests.helpers.training_runs import NUM_IMAGES, write_drawings
 
@@ -120,6 +120,15 @@ def test_a_second_resize_and_cut_is_refused_unless_forced(
     # What cuts nothing off a square is no trap.
     for harmless in (replace(own, crop="resize"), replace(own, resize=224)):
         assert check_resize(harmless, sizes, where="c", asked=True) == harmless
+
+
+def test_a_protocol_of_files_as_they_are_takes_no_photographs() -> None:
+    wanted = ModelOptions(model="resnet50", protocol="seed001", protocol_set="cue-conflict")
+    check_files(wanted, {(224, 224): 5}, where="cc")
+    with pytest.raises(OptionError, match=r"cc: .*squares of 224 pixels, found 2 images of 7 of another size: leave"):
+        check_files(wanted, {(224, 224): 5, (500, 375): 2}, where="cc")
+    for fine in (replace(wanted, protocol_set="sketch"), ModelOptions(model="lite0")):
+        check_files(fine, {(500, 375): 2}, where="d")
 
 
 def test_sizes_of_a_dataset(tmp_path: Path) -> None:

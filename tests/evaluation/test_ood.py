@@ -10,6 +10,8 @@ from PIL import Image
 
 from shardtools.cli import cli
 from shardtools.errors import DatasetError, OptionError, ShardtoolsError, SourceError
+from shardtools.evaluation.predictions import PredictOptions
+from shardtools.evaluation.published import cue_categories
 from shardtools.evaluation.sets import (
     CUE_OVERLAY,
     CueConflictOptions,
@@ -142,8 +144,6 @@ def test_a_made_set_says_what_each_picture_was_made_of(cues: str) -> None:
 
 def test_a_made_set_is_judged(cues: str, tmp_path: Path) -> None:
     # One class of each of the sixteen categories; every picture is taken for its texture, but one.
-    from shardtools.evaluation.published import cue_categories
-
     categories = list(cue_categories())
     classes = [wnids[0] for wnids in cue_categories().values()]
     keys = sorted(row["key"] for row in query("select key from samples", (cues,)).to_pylist())
@@ -159,20 +159,31 @@ def test_a_made_set_is_judged(cues: str, tmp_path: Path) -> None:
     assert table_of(f"silhouettes={cues}")[0] == ("Silhouettes", "top1_accuracy", "16 categories, max", round(1 / 6, 4))
 
 
-def test_files_of_the_right_size_are_not_resized_again(tmp_path: Path, cues: str) -> None:
-    wanted = prediction_options(
-        "lite0",
-        OodOptions(models=("lite0",), on=(f"edges={cues}",)).requests[0],
-        OodOptions(models=("lite0",), on=(f"edges={cues}",)),
-    )
-    assert (wanted.model.crop, wanted.overlay_name, wanted.labels_by, wanted.logits) == (
-        "resize",
-        "predictions_lite0_as_is",
-        "none",
-        "all",
-    )
-    from shardtools.evaluation.published import cue_categories
+def predicted(on: str, **options: object) -> PredictOptions:
+    wanted = OodOptions(models=("lite0",), on=(on,), **options)  # type: ignore[arg-type]
+    return prediction_options("lite0", wanted.requests[0], wanted)
 
+
+def test_each_set_is_predicted_in_its_own_way() -> None:
+    as_it_is = predicted("edges=x")
+    assert (as_it_is.model.crop, as_it_is.labels_by, as_it_is.logits) == ("resize", "none", "all")
+    assert as_it_is.overlay_name == "predictions_lite0_as_is"
+    cut = predicted("edges=x", force_resize=True)
+    assert (cut.model.crop, cut.model.force_resize, cut.overlay_name) == (None, True, "predictions_lite0_resized")
+    # Photographs are taken as the model takes them, also where they are corrupted on the way.
+    here = predicted("c=x", on_the_fly=True, seed=3)
+    assert (here.model.crop, here.corruption, here.seed) == (None, ("none", "imagenet-c"), 3)
+    assert (predicted("c=x").model.crop, predicted("c=x").corruption) == ("resize", ())
+    assert predicted("imagenet=x", split="val").overlay_name == "predictions_lite0_val"
+    published = predicted("a=x", protocol="seed001")
+    assert (published.model.protocol, published.model.protocol_set) == ("seed001", "a")
+    assert (published.model.crop, published.overlay_name) == (None, "predictions_lite0_seed001_a")
+    with pytest.raises(OptionError, match=r"protocol seed001 has the sets imagenet, a, .* found 'r'") as error:
+        predicted("r=x", protocol="seed001")
+    assert "\n" not in str(error.value)
+
+
+def test_files_of_the_right_size_are_not_resized_again(cues: str) -> None:
     classes = [wnids[0] for wnids in cue_categories().values()]
     twice = model_facts(classes, image_size=32, resize=36)
     with_predictions(cues, twice, np.eye(16)[:6], name="twice", wnids=[None] * 6)

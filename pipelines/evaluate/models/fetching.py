@@ -46,7 +46,8 @@ def _ask(url: str) -> None:
     """Raises an `OSError` where nobody answers; any answer will do."""
     request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS):
+        # An opener of its own: the common one knows the proxies of when it was first used.
+        with urllib.request.build_opener().open(request, timeout=_PATIENCE_SECONDS):
             return
     except urllib.error.HTTPError:
         return

@@ -42,7 +42,7 @@ def network_of_file(path: Path) -> str:
                 return f"{name}.{entry.name}"
     for name in timm.list_models(pretrained=True):
         cfg = timm.models.get_pretrained_cfg(name)
-        if cfg is not None and cfg.url and cfg.url.rpartition("/")[2] == path.name:
+        if cfg is not None and str(cfg.url or "").rpartition("/")[2] == path.name:
             return f"{TIMM}{name}"
     file = shell_word(str(path))
     raise OptionError(

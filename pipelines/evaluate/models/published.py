@@ -8,7 +8,9 @@ tensor: a file of an older release that timm would rename on the way is refused;
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from shardtools.pipelines.evaluate.models.fetching import fetched, hub_url
 from shardtools.pipelines.evaluate.models.opened import Opened
 
 TIMM = "timm:"
+_HUB = "hf-hub:"
 _KINDS = ("bilinear", "bicubic")
 
 
@@ -42,14 +45,18 @@ def open_timm(options: ModelOptions, name: str) -> Opened:
     require(f"model {TIMM}{name}", ("timm",), extra="train")
     import timm  # takes seconds
 
-    if not timm.is_model(name.partition(".")[0]):
+    is_hub = name.startswith(_HUB)
+    if not is_hub and not timm.is_model(name.partition(".")[0]):
         raise _unknown(TIMM + name, [TIMM + known for known in timm.list_models()])
+    if is_hub and not options.pretrained:
+        raise OptionError(f"model {TIMM}{name} lies on the hub: give --pretrained, or the folder that it was copied to")
     if options.pretrained:
-        cfg = timm.models.get_pretrained_cfg(name)
-        url = hub_url(cfg.hf_hub_id) if cfg is not None and cfg.hf_hub_id else None
+        cfg = None if is_hub else timm.models.get_pretrained_cfg(name)
+        hub_id = name.removeprefix(_HUB) if is_hub else cfg.hf_hub_id if cfg is not None else None
+        url = hub_url(hub_id) if hub_id else None
         network = fetched(TIMM + name, url, lambda: _timm_network(name, pretrained=True))
     else:
-        network = fill_timm(_weights(options), lambda **changes: _timm_network(name, **changes), TIMM + name)
+        network = fill_timm(_weights(options), partial(_timm_network, name), TIMM + name)
     return opened_timm(TIMM + name, network)
 
 
@@ -65,7 +72,7 @@ def _timm_network(name: str, **settings: Any) -> nn.Module:
     return network
 
 
-def fill_timm(path: str, make: Any, name: str) -> nn.Module:
+def fill_timm(path: str, make: Callable[..., nn.Module], name: str) -> nn.Module:
     """A network of timm with the weights of a file, and as many outputs as the file has.
 
     Args:
@@ -112,24 +119,24 @@ def opened_timm(name: str, network: nn.Module) -> Opened:
 
 def _timm_classes(network: nn.Module, outputs: int) -> tuple[str, ...] | None:
     """Wnids by timm's own lists, which also know ImageNet-12K, -21K and -22K."""
-    from timm.data import ImageNetInfo, infer_imagenet_subset
+    import timm.data
 
     if outputs == 1000:
         return imagenet_wnids()
-    subset = infer_imagenet_subset(vars(network)["pretrained_cfg"])
+    data: Any = timm.data  # typed in part
+    subset = data.infer_imagenet_subset(vars(network)["pretrained_cfg"])
     if subset is None:
         return None
-    names = ImageNetInfo(subset).label_names()
+    names = data.ImageNetInfo(subset).label_names()
     return tuple(names) if len(names) == outputs else None
 
 
 def _timm_preprocessing(name: str, network: nn.Module) -> Preprocessing:
     """As timm's own evaluation prepares images: at the size of tests, where a network has one."""
-    import math
+    import timm.data
 
-    from timm.data import resolve_data_config
-
-    found: dict[str, Any] = resolve_data_config({}, model=network, use_test_size=True)
+    data: Any = timm.data
+    found: dict[str, Any] = data.resolve_data_config({}, model=network, use_test_size=True)
     size, share, mode = int(found["input_size"][-1]), float(found["crop_pct"]), found["crop_mode"]
     if mode not in ("center", "squash") or (mode == "squash" and share < 1):
         raise OptionError(

@@ -44,14 +44,10 @@ class ZeroShot(nn.Module):
         self.register_buffer("texts", texts)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.tower(images)
         # In float32 under autocast too: a scale of 100 makes the last bits of a cosine differences of logits.
         with torch.autocast(images.device.type, enabled=False):
-            features = functional.normalize(self._features(images).float(), dim=1)
-            return self.scale * functional.linear(features, self.texts) + self.bias
-
-    def _features(self, images: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.tower(images)
-        return features
+            return self.scale * functional.linear(functional.normalize(features.float(), dim=1), self.texts) + self.bias
 
 
 def open_zero_shot(options: ModelOptions, folder: Path) -> Opened:

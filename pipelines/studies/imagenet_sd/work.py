@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -53,7 +53,7 @@ from shardtools.pipelines.studies.imagenet_sd.cells import (
     photographs,
 )
 from shardtools.storage import open_storage
-from shardtools.training import TrainOptions, load_recipe
+from shardtools.training import TrainOptions, load_recipe, write_run_file
 from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.metrics import read_metrics
 
@@ -167,6 +167,8 @@ def train_cell(options: StudyOptions, cell: Cell, report: Progress, stop: thread
     def hear(message: Message) -> None:
         if isinstance(message, TrainingReady):
             begins.append(message)
+            # So that the network can be opened by its folder, as that of any training.
+            write_run_file(open_storage(training.out), training, asdict(message))
         elif isinstance(message, TrainingEnded):
             ends.append(message)
 

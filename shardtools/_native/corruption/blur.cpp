@@ -69,25 +69,32 @@ void stir(uint32_t* pixels, int32_t* moves, int height, int width, int reach, bo
     }
 }
 
-}  // namespace
-
-// Parameters: sigma in pixels.
-void gaussian_blur(const Task& task) {
+void blur_evenly(const Task& task, double sigma, double truncate) {
     const Floats floats = take_floats(task);
-    gaussian_blur(floats.input, floats.output, task.height, task.width, 3, task.parameters[0], kTruncate,
-                  Border::kRepeated, task.scratch);
+    gaussian_blur(floats.input, floats.output, task.height, task.width, 3, sigma, truncate, Border::kRepeated,
+                  task.scratch);
     to_bytes(task.output, floats.output, task.num_values(), rounding_of(task.clean));
 }
 
-// Parameters: radius, sigma. The direction is within 45 degrees of level. ImageMagick, which made the published images,
-// rounds.
-void motion_blur(const Task& task) {
+// ImageMagick, which made the published images, rounds.
+void blur_along(const Task& task, double angle) {
     const Floats floats = take_floats(task);
-    const double angle = task.random.uniform(-kSteepest, kSteepest);
     motion_blur(floats.input, floats.output, task.height, task.width, 3, static_cast<int>(task.parameters[0]),
                 task.parameters[1], angle, task.scratch);
     to_bytes(task.output, floats.output, task.num_values(), rounding_of(true));
 }
+
+}  // namespace
+
+// Parameters: sigma in pixels.
+void gaussian_blur(const Task& task) { blur_evenly(task, task.parameters[0], kTruncate); }
+
+void gaussian_blur_within(const Task& task) { blur_evenly(task, task.parameters[0], task.parameters[1]); }
+
+// Parameters: radius, sigma. The direction is within 45 degrees of level.
+void motion_blur(const Task& task) { blur_along(task, task.random.uniform(-kSteepest, kSteepest)); }
+
+void motion_blur_toward(const Task& task) { blur_along(task, task.parameters[2] * kPi / 180); }
 
 // Parameters: sigma, reach, number of passes.
 void glass_blur(const Task& task) {

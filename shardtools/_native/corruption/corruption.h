@@ -47,6 +47,13 @@ void gaussian_blur(const Task& task);
 void spatter(const Task& task);
 void saturate(const Task& task);
 
+// Frames of a perturbation (shardtools/corruption/sequences.py), which are told what a corruption draws or has fixed. Each
+// takes the parameters of its corruption and one more: the direction in degrees, pixels per sigma, steps of flowing.
+void motion_blur_toward(const Task& task);
+void snow_toward(const Task& task);
+void gaussian_blur_within(const Task& task);
+void spatter_after(const Task& task);
+
 struct Entry {
     const char* name;
     void (*corrupt)(const Task& task);
@@ -55,5 +62,6 @@ struct Entry {
 
 // Ends with an entry without a name. What the parameters mean: shardtools/corruption/registry.py.
 extern const Entry kCorruptions[];
+extern const Entry kFrames[];
 
 }  // namespace shardtools

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "corruption.h"
+#include "warp.h"
 #include "wide.h"
 
 namespace {
@@ -30,12 +31,16 @@ constexpr int kMaxParameters = 8;
 // child could find held for ever.
 std::atomic<Scratch*> idle_scratches[64];
 
+// What one huge image needed is not kept.
+constexpr size_t kMostKept = size_t{256} << 20;
+
 struct GiveBack {
     void operator()(Scratch* scratch) const {
-        for (std::atomic<Scratch*>& place : idle_scratches) {
-            Scratch* expected = nullptr;
-            if (place.compare_exchange_strong(expected, scratch)) return;
-        }
+        if (scratch->num_bytes() <= kMostKept)
+            for (std::atomic<Scratch*>& place : idle_scratches) {
+                Scratch* expected = nullptr;
+                if (place.compare_exchange_strong(expected, scratch)) return;
+            }
         delete scratch;
     }
 };
@@ -80,9 +85,10 @@ bool refuse(const char* name, const char* expected) {
 }
 
 const Entry* find_entry(const char* name) {
-    for (const Entry* entry = kCorruptions; entry->name != nullptr; entry++)
-        if (std::strcmp(entry->name, name) == 0) return entry;
-    refuse("corruption", "one of names()");
+    for (const Entry* table : {kCorruptions, kFrames})
+        for (const Entry* entry = table; entry->name != nullptr; entry++)
+            if (std::strcmp(entry->name, name) == 0) return entry;
+    refuse("corruption", "a name of the tables");
     return nullptr;
 }
 
@@ -193,6 +199,47 @@ PyObject* corrupt(PyObject*, PyObject* args) {
     Py_RETURN_NONE;
 }
 
+PyObject* warp(PyObject*, PyObject* args) {
+    PyObject *image_object, *matrix_object, *output_object;
+    const char* kind;
+    int top, left, clean;
+    if (!PyArg_ParseTuple(args, "sOOOiip", &kind, &image_object, &matrix_object, &output_object, &top, &left, &clean))
+        return nullptr;
+    View image, matrices, outputs;
+    if (!take_images(image, image_object, "image", false) || !take_images(outputs, output_object, "out", true) ||
+        !matrices.take(matrix_object, false))
+        return nullptr;
+    const bool is_affine = std::strcmp(kind, "affine") == 0;
+    if (!is_affine && std::strcmp(kind, "perspective") != 0) {
+        refuse("kind", "affine or perspective");
+        return nullptr;
+    }
+    if (image->shape[0] != 1 || !matrices.has_type("d", 8) || matrices->ndim != 2 || matrices->shape[1] != 9 ||
+        matrices->shape[0] != outputs->shape[0]) {
+        refuse("image, matrices", "one image, and float64 [F, 9] for the F frames of out");
+        return nullptr;
+    }
+    const Size size{static_cast<int>(image->shape[1]), static_cast<int>(image->shape[2])};
+    if (top < 0 || left < 0 || top > kMaxSide || left > kMaxSide) {
+        refuse("top, left", "0 to 65535");
+        return nullptr;
+    }
+    const Window window{top, left, {static_cast<int>(outputs->shape[1]), static_cast<int>(outputs->shape[2])}};
+    const size_t frame_bytes = static_cast<size_t>(outputs->shape[1] * outputs->shape[2] * 3);
+    const uint8_t* input = static_cast<const uint8_t*>(image->buf);
+    const double* matrix = static_cast<const double*>(matrices->buf);
+    uint8_t* output = static_cast<uint8_t*>(outputs->buf);
+    Py_BEGIN_ALLOW_THREADS;
+    for (Py_ssize_t i = 0; i < outputs->shape[0]; i++, output += frame_bytes, matrix += 9) {
+        if (is_affine)
+            warp_affine(input, size, matrix, output, window, clean != 0);
+        else
+            warp_perspective(input, size, matrix, output, window, clean != 0);
+    }
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
 PyObject* names(PyObject*, PyObject*) {
     PyObject* found = PyList_New(0);
     if (found == nullptr) return nullptr;
@@ -249,6 +296,7 @@ PyObject* simd(PyObject*, PyObject* args) {
 PyMethodDef kMethods[] = {
     {"corrupt", corrupt, METH_VARARGS,
      "corrupt(name, parameters, images [N, H, W, 3], out [N, H, W, 3], seeds [N], clean, num_threads)."},
+    {"warp", warp, METH_VARARGS, "warp(kind, image [1, H, W, 3], matrices [F, 9], out [F, h, w, 3], top, left, clean)."},
     {"names", names, METH_NOARGS, "names(): the corruptions that there are, in the table's order."},
     {"draw", draw, METH_VARARGS, "draw(kind, seed, out): random bits, uniforms or normals, for tests."},
     {"simd", simd, METH_VARARGS, "simd(name=None): the instructions in use; with a name, for tests, chooses them."},

@@ -28,12 +28,17 @@ public:
     // Everything that was taken is free again; what was in pieces becomes one block.
     void reset() {
         if (blocks_.size() > 1) {
-            size_t total = 0;
-            for (const Block& block : blocks_) total += block.size;
+            const size_t total = num_bytes();
             blocks_.clear();
             add(total);
         }
         if (!blocks_.empty()) blocks_.back().used = 0;
+    }
+
+    size_t num_bytes() const {
+        size_t total = 0;
+        for (const Block& block : blocks_) total += block.size;
+        return total;
     }
 
 private:

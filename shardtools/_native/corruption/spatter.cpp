@@ -39,6 +39,23 @@ float* draw_liquid(const Task& task) {
     return liquid;
 }
 
+// Runs down for one step: each place takes shares of the liquid from one below it to two above.
+void flow(const Task& task, float* liquid) {
+    constexpr float kShares[4] = {0.05f, 0.1f, 0.15f, 0.7f};
+    const ptrdiff_t width = task.width;
+    float* flowed = task.scratch.take<float>(task.num_pixels());
+    for (int y = 0; y < task.height; y++)
+        for (ptrdiff_t x = 0; x < width; x++) {
+            float sum = 0;
+            for (int i = 0; i < 4; i++) {
+                const int from = y + 1 - i;
+                if (from >= 0 && from < task.height) sum += kShares[i] * liquid[from * width + x];
+            }
+            flowed[y * width + x] = sum;
+        }
+    std::copy_n(flowed, task.num_pixels(), liquid);
+}
+
 // Adds cover times a color.
 void splash(const Task& task, const float* cover, const float* color) {
     const float rounding = rounding_of(task.clean);
@@ -88,6 +105,13 @@ void spatter(const Task& task) {
         splash_water(task, liquid);
     else
         splash_mud(task, liquid);
+}
+
+// Water alone.
+void spatter_after(const Task& task) {
+    float* liquid = draw_liquid(task);
+    for (int step = 0; step < static_cast<int>(task.parameters[6]); step++) flow(task, liquid);
+    splash_water(task, liquid);
 }
 
 }  // namespace shardtools

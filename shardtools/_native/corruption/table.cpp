@@ -25,4 +25,12 @@ const Entry kCorruptions[] = {
     {nullptr, nullptr, 0},
 };
 
+const Entry kFrames[] = {
+    {"motion_blur_toward", motion_blur_toward, 3},
+    {"snow_toward", snow_toward, 8},
+    {"gaussian_blur_within", gaussian_blur_within, 2},
+    {"spatter_after", spatter_after, 7},
+    {nullptr, nullptr, 0},
+};
+
 }  // namespace shardtools

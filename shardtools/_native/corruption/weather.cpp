@@ -66,15 +66,12 @@ void draw_flakes(const Task& task, float* flakes) {
 // To whole numbers of 255, as a picture in between holds them.
 float whole(float value) { return static_cast<float>(static_cast<int>(value * 255 + 0.5f)); }
 
-}  // namespace
-
-// Flakes and their mirror image over a bleached image; parameters: mean, deviation, enlargement and threshold of the
-// flakes, radius and sigma of their fall, share of the image that is not bleached.
-void snow(const Task& task) {
+// Snow that falls in a direction in degrees, or in one that is drawn.
+void let_snow(const Task& task, const double* told) {
     float* drawn = task.scratch.take<float>(task.num_pixels());
     float* flakes = task.scratch.take<float>(task.num_pixels());
     draw_flakes(task, drawn);
-    const double angle = task.random.uniform(-135, -45) * kPi / 180;
+    const double angle = (told == nullptr ? task.random.uniform(-135, -45) : *told) * kPi / 180;
     motion_blur(drawn, flakes, task.height, task.width, 1, static_cast<int>(task.parameters[4]), task.parameters[5], angle,
                 task.scratch);
     const size_t num_pixels = task.num_pixels(), num_values = task.row_values();
@@ -103,6 +100,14 @@ void snow(const Task& task) {
         });
     }
 }
+
+}  // namespace
+
+// Flakes and their mirror image over a bleached image; parameters: mean, deviation, enlargement and threshold of the
+// flakes, radius and sigma of their fall, share of the image that is not bleached.
+void snow(const Task& task) { let_snow(task, nullptr); }
+
+void snow_toward(const Task& task) { let_snow(task, task.parameters + 7); }
 
 // A cloud over the image, and the sum darkened to the image's brightest value; parameters: thickness, decay of the
 // cloud's detail. The cloud is the upper left of a square map of 256 pixels or the next power of two.

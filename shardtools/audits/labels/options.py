@@ -96,8 +96,9 @@ class LabelAuditResult:
         left_out: Reason -> samples without scores.
         noise_rate: Share of wrong labels: "low", "estimate", "high".
         confident_noise_rate: The same as confident learning alone has it.
-        estimators: The same by each estimator: "mixture", "confident_learning", "disagreement". Where they part, the
-            interval of the rate is wide.
+        estimators: The same by each estimator, as in `shardtools.audits.labels.scores.Estimators`: "mixture",
+            "confident_learning", "disagreement", "agreed", "clear", and how much "clear" says: "clear_labels",
+            "unexpected". Where they part, the interval of the rate is wide.
         cuts: What to expect of taking the most suspect, as in `summary.json`.
         suspects: The most suspect, worst first: "key", "given_wnid", "suggested_wnid", "noise_probability".
         vote_weights: Evidence -> its weight in the vote.

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shardtools.arrays import from_int64
+import numpy as np
+import numpy.typing as npt
+
+from shardtools.arrays import Int64s, from_int64
 from shardtools.audits.labels.margins import read_margins
 from shardtools.audits.labels.options import LabelAuditOptions, LabelAuditResult
 from shardtools.audits.labels.probabilities import copies_of, probabilities_of
 from shardtools.audits.labels.rows import AuditRows, choose_rows, features_of
-from shardtools.audits.labels.scores import Audit, audit_labels
+from shardtools.audits.labels.scores import Audit, audit_labels, check_encoder
 from shardtools.audits.labels.summary import SUMMARY_FILE, summary, summary_bytes
 from shardtools.audits.labels.tables import most_suspect, noise_table
-from shardtools.errors import OptionError
+from shardtools.errors import DatasetError, OptionError
 from shardtools.features import FeatureStore, KeyedRows, RowsFile, only_features, open_features, read_rows_file
 from shardtools.manifest import digest
 from shardtools.overlays import ROWS_PER_PART, Overlay, OverlayWriter, open_overlay, open_overlay_at
@@ -119,7 +122,7 @@ def _judge(
         f"{', '.join(names)}"
     )
     return audit_labels(
-        [features_of(store, places) for store, places in encoders],
+        [_features(store, places, rows, options) for store, places in encoders],
         rows.given,
         probabilities=[probabilities_of(table, places, rows) for table, places in models],
         copies=copies_of(*found[0]),
@@ -127,6 +130,19 @@ def _judge(
         training_margins=margins,
         options=options.audit_options(),
     )
+
+
+def _features(
+    store: FeatureStore, places: Int64s, rows: AuditRows, options: LabelAuditOptions
+) -> npt.NDArray[np.floating[Any]]:
+    found = features_of(store, places)
+    # What is wrong with a dataset's own features is no wrong use of the command.
+    if len(rows.audited) >= options.num_folds:
+        try:
+            check_encoder(found, options.audit_options())
+        except OptionError as error:
+            raise DatasetError(f"{store.where}: {error}") from None
+    return found
 
 
 def _write_summary(options: LabelAuditOptions, content: dict[str, Any]) -> str:

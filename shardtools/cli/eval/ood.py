@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardtools.cli.options import options_of
-from shardtools.evaluation.sets.ood_options import OodOptions
+from shardtools.evaluation.sets import OodOptions
 
 if TYPE_CHECKING:
     from shardtools.evaluation.sets import OodTable

@@ -31,6 +31,7 @@ Examples:
   shardtools eval table results.parquet --reference robustbench --on imagenet-c
   shardtools eval table results.csv --reference testbed --model resnet50 --markdown
   shardtools eval table --reference robustbench --parts --metric error --output errors.csv
+  shardtools eval table results.parquet --reference robustbench --severities severities.png
 
 \b
 Shares are printed in percent, and are 0 to 1 in files and JSON. Published networks are judged on the sets that own
@@ -45,12 +46,22 @@ networks have been judged on. Each has its figures by its publisher's protocol, 
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, an object a row, without a limit.")
 @click.option("--output", metavar="FILE", help="Write the rows to FILE.parquet or FILE.csv (path or s3://).")
+@click.option("--severities", metavar="FILE.png", help="Draw errors by corruption and severity instead.")
 def command(
-    results: tuple[str, ...], intervals: bool, as_markdown: bool, as_json: bool, output: str | None, **given: Any
+    results: tuple[str, ...],
+    intervals: bool,
+    as_markdown: bool,
+    as_json: bool,
+    output: str | None,
+    severities: str | None,
+    **given: Any,
 ) -> None:
     """Print the figures of RESULTS (files of `shardtools eval`), with published ones beside them."""
-    if as_markdown + as_json + (output is not None) > 1:
-        raise click.UsageError("--markdown, --json and --output exclude each other; give one")
+    if as_markdown + as_json + (output is not None) + (severities is not None) > 1:
+        raise click.UsageError("--markdown, --json, --output and --severities exclude each other; give one")
+    if severities is not None:
+        _draw(TableOptions(results=results, **{**given, "parts": True}), severities)
+        return
     from shardtools.evaluation.results import compare, join_results, markdown, write_results
 
     options = TableOptions(results=results, **given)
@@ -64,6 +75,15 @@ def command(
         click.echo(markdown(compare(joined, limit=options.limit), intervals=intervals))
     else:
         click.echo("\n".join(text_lines(compare(joined, limit=options.limit), intervals=intervals)))
+
+
+def _draw(options: TableOptions, address: str) -> None:
+    from shardtools.evaluation.results import check_picture, draw_severities, join_results, severity_curves
+
+    check_picture(address)
+    curves = severity_curves(join_results(options))
+    draw_severities(curves, address)
+    click.echo(f"drew {counted(len(curves), 'network')}: {address}", err=True)
 
 
 def json_text(joined: list[Joined]) -> str:

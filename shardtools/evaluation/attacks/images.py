@@ -55,8 +55,8 @@ def add_images(storage: Storage, batch: int, keys: Sequence[str], images: UInt8s
 def write_attacked(storage: Storage, plan: AttackPlan, dataset: Dataset, out: str) -> str:
     """Writes the attacked images of a run whose batches are all there as a dataset; returns its address.
 
-    Images keep their key, split and class. `source_sha256` is the digest of the image that was attacked, `source_path`
-    names it, `corruption` the attack.
+    Images keep their key, split and class. `source_path` is the key of the image that was attacked, `source_sha256` its
+    digest, `corruption` the attack.
 
     Raises:
         DatasetError: Images of a batch are gone.
@@ -112,7 +112,7 @@ def _parents(dataset: Dataset) -> tuple[dict[str, _Parent], list[str]]:
     from shardtools.sql import query
 
     rows = query(
-        "select key, split, class_index, wnid, sha256, source_path from samples where status = 'ok'",
+        "select key, split, class_index, wnid, sha256 from samples where status = 'ok'",
         (dataset.storage.url,),
     ).to_pylist()
     names: dict[int, str] = {}
@@ -125,7 +125,7 @@ def _parents(dataset: Dataset) -> tuple[dict[str, _Parent], list[str]]:
             split=row["split"],
             class_index=number,
             sha256=row["sha256"],
-            source_path=f"{dataset.storage.url}#{row['key']}",
+            source_path=row["key"],
         )
     # A number between two that no image has needs a name too, which no class has.
     return parents, [names.get(number, f"class-{number}") for number in range(max(names, default=-1) + 1)]

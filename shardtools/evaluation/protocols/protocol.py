@@ -7,7 +7,7 @@ refusing what a protocol does not say: a pair that its authors never ran has no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shardtools.errors import OptionError
 
@@ -22,6 +22,7 @@ class ProtocolStep:
         resize: Shorter side of the resized image, with "center".
         interpolation: Of the resize.
         enlarge: Side that the square is enlarged to by bicubic interpolation, after it was cut; `None` for none.
+        files: Side of the square files that it is made for, which nothing is cut off; `None` for pictures of any size.
         mean: Of the pixels, 0 to 1.
         std: Likewise.
     """
@@ -31,6 +32,7 @@ class ProtocolStep:
     resize: int
     interpolation: str
     enlarge: int | None = None
+    files: int | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
@@ -107,13 +109,6 @@ class Protocol:
             )
         said = families[found.family]
         size = said.image_size or found.size
-        return ProtocolStep(
-            crop=said.crop,
-            image_size=size,
-            resize=said.resize or size,
-            interpolation=said.interpolation,
-            # A square of 224 is not enlarged to 224.
-            enlarge=None if said.enlarge is None or found.size == size else found.size,
-            mean=said.mean,
-            std=said.std,
-        )
+        # A square of 224 is not enlarged to 224.
+        enlarge = None if said.enlarge is None or found.size == size else found.size
+        return replace(said, image_size=size, resize=said.resize or size, enlarge=enlarge)

@@ -82,10 +82,10 @@ _SQUARE = ProtocolStep(crop="center", image_size=0, resize=0, interpolation="bic
 
 _BILINEAR = ProtocolStep(crop="center", image_size=224, resize=256, interpolation="bilinear")
 _BICUBIC = ProtocolStep(crop="center", image_size=224, resize=256, interpolation="bicubic")
-_AS_IS = ProtocolStep(crop="resize", image_size=224, resize=224, interpolation="bicubic")
+_AS_IS = ProtocolStep(crop="resize", image_size=224, resize=224, interpolation="bicubic", files=224)
 """Files of 224 pixels, which no resize touches."""
 
-_WHOLE = ProtocolStep(crop="resize", image_size=0, resize=0, interpolation="bicubic")
+_WHOLE = ProtocolStep(crop="resize", image_size=0, resize=0, interpolation="bicubic", files=224)
 _RESNEXT_ONLY = "its script takes the ResNeXt models alone, and no result was ever filled in"
 
 SEED001 = Protocol(

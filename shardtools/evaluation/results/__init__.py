@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.results.joining import Joined, join_results, joined_table
     from shardtools.evaluation.results.references import REFERENCES, Reference, reference_results
     from shardtools.evaluation.results.result import COLUMNS, SCHEMA, Result, results_of, results_table
+    from shardtools.evaluation.results.severity_picture import check_picture, draw_severities, severity_curves
     from shardtools.evaluation.results.text import Block, markdown, remarks, text_blocks
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -30,7 +31,9 @@ __all__ = [
     "Result",
     "TableOptions",
     "cell_text",
+    "check_picture",
     "compare",
+    "draw_severities",
     "join_results",
     "joined_table",
     "markdown",
@@ -39,6 +42,7 @@ __all__ = [
     "remarks",
     "results_of",
     "results_table",
+    "severity_curves",
     "text_blocks",
     "write_results",
 ]

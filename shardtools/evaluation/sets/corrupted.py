@@ -57,7 +57,7 @@ def judge_errors(
 
 def _notes(missing: list[str], *, is_imagenet: bool) -> tuple[str, ...]:
     if not is_imagenet:
-        return ("no mCE: AlexNet's errors, by which it is divided, are of ImageNet's 1,000 classes",)
+        return ("no mCE: AlexNet's errors, by which it is divided, are of the choice among ImageNet's 1,000 classes",)
     if not missing:
         return ()
     more = ", ..." if len(missing) > _NAMED else ""

@@ -113,7 +113,7 @@ def pair(
     pictures = []
     for shape, files in sorted(cutouts.items()):
         for number, file in enumerate(files, start=1):
-            drawn: list[tuple[int, str, str, int]] = []
+            drawn: list[tuple[int, int, str, int]] = []
             for texture in textures:
                 if texture == shape:
                     continue
@@ -164,8 +164,9 @@ def draw_cue(
     y, x = ((length - side) // 2 for length in texture.shape[:2])
     square = Image.fromarray(np.ascontiguousarray(texture[y : y + side, x : x + side]))
     pattern = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC), np.float32)
-    drawn = background + mask[..., None] * (pattern - background)
-    return np.rint(drawn).clip(0, 255).astype(np.uint8)
+    drawn = np.rint(background + mask[..., None] * (pattern - background))
+    picture: npt.NDArray[np.uint8] = drawn.clip(0, 255).astype(np.uint8)
+    return picture
 
 
 def _drawn(pairs: Sequence[CuePicture], options: CueConflictOptions) -> Iterator[npt.NDArray[np.uint8]]:

@@ -127,9 +127,8 @@ def _against(axes: Axes, table: OodTable, column: Column, published: Mapping[tup
         if name == _X and (reference, model, dataset) in published
     ]
     if points:
-        axes.scatter(
-            *zip(*points, strict=True), s=9, color=_FAINT, label=f"{counted(len(points), 'network')}, published"
-        )
+        xs, ys = zip(*points, strict=True)
+        axes.scatter(xs, ys, s=9, color=_FAINT, label=f"{counted(len(points), 'network')}, published")
     for number, model in enumerate(table.models):
         x, y = table.figure(model, first), table.figure(model, column)
         if x is not None and y is not None:

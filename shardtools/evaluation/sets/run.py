@@ -13,7 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from shardtools.evaluation.model_options import ModelOptions
-from shardtools.evaluation.predictions import PredictOptions, open_predictions, predict, predictions_name
+from shardtools.evaluation.predictions import (
+    PredictOptions,
+    open_predictions,
+    predict,
+    predictions_name,
+    require_prediction_libraries,
+)
 from shardtools.evaluation.sets.joining import view_of
 from shardtools.evaluation.sets.judging import SetInputs, judge_set
 from shardtools.evaluation.sets.ood_options import OodOptions, SetRequest
@@ -53,6 +59,7 @@ def evaluate_ood(
     for model in options.models:
         if options.predict:
             for wanted in _runs(model, options):
+                require_prediction_libraries(wanted)
                 report(f"{model} on {', '.join(wanted.datasets)}")
                 with (shown or (lambda: nullcontext(ignore)))() as progress:
                     predict(wanted, progress=progress)

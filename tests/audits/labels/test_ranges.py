@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score
 
-from shardtools.audits.labels.scores import Audit, AuditOptions, Estimators, Interval, audit_labels
+from shardtools.audits.labels.scores import SCORES, Audit, AuditOptions, Estimators, Interval, audit_labels
 from shardtools.audits.labels.scores.calibration import Calibration
+from shardtools.audits.labels.scores.clarity import Clarity, all_against, by_clarity
 from shardtools.audits.labels.scores.evidence import encode, of_groups
 from shardtools.audits.labels.scores.folds import canonical_order
 from shardtools.audits.labels.scores.linear import fit, log_probabilities, one_hot
@@ -74,7 +76,73 @@ def test_noise_by_the_class_keeps_a_narrow_interval() -> None:
     assert rate.estimate == pytest.approx((labels != true).mean(), abs=0.03)
 
 
-def calibration(mean: float, size: int = 1000) -> Calibration:
+@functools.cache
+def on_hard_pictures() -> tuple[Audit, np.ndarray]:
+    """Digits of which the pixels are so noisy that models err three times as often as labels are wrong by class."""
+    features, true = digits()
+    rng = np.random.default_rng(7)
+    blurred = (features + rng.normal(scale=5.0, size=features.shape)).astype(np.float32)
+    labels = np.where(rng.random(len(true)) < 0.08, (true + rng.integers(1, 10, len(true))) % 10, true)
+    return audit_labels(blurred, labels, options=QUICK, cut_counts=(20,)), labels != true
+
+
+def test_noise_by_the_class_on_hard_pictures_has_a_range_about_it_and_useful_cuts() -> None:
+    found, wrong = on_hard_pictures()
+    rate = found.noise_rate
+    assert found.estimators.disagreement > 2 * wrong.mean()
+    assert rate.low <= wrong.mean() <= rate.high < 0.8 * found.estimators.disagreement
+    order = np.argsort(-np.asarray(found.table["vote"]), kind="stable")
+    (first,) = [cut for cut in found.cuts if cut.num_samples == 20]
+    # Clear pictures that are contradicted: what the models would have to err for is far from what they do.
+    assert 0.4 < first.precision.low <= wrong[order[:20]].mean() <= first.precision.high
+
+
+def test_the_vote_is_about_as_good_as_the_best_score_of_the_set() -> None:
+    for found, wrong in ((audited(0.1), np.not_equal(*by_margin(0.1)[1:])), on_hard_pictures()):
+        scores = {
+            name: average_precision_score(wrong, np.asarray(found.table[name]))
+            for name in SCORES
+            if name in found.table.column_names
+        }
+        vote = scores.pop("vote")
+        assert vote > max(value for name, value in scores.items() if name != "noise_probability") - 0.02
+        assert vote > np.mean(list(scores.values())) + 0.05
+
+
+# ---- what clear pictures tell ----
+
+
+def clear_and_unclear(num_samples: int, clear: float) -> np.ndarray:
+    """Probabilities of two classes, the first likelier: half of the samples surely, half hardly."""
+    first = np.where(np.arange(num_samples) % 2 == 0, clear, 0.6)
+    return np.stack([first, 1 - first], axis=1).astype(np.float32)
+
+
+def test_contradictions_are_counted_from_clear_to_unclear() -> None:
+    probabilities = clear_and_unclear(400, 0.99)
+    labels = np.zeros(400, np.int64)
+    # A tenth of the clear ones, half of the unclear ones.
+    labels[::20] = 1
+    labels[1::4] = 1
+    found = by_clarity(probabilities, labels)
+    assert found.contradicted[:2].mean() == pytest.approx(0.1)
+    assert found.contradicted[2:] == pytest.approx([0.5, 0.5], abs=0.03)
+    assert found.expected == pytest.approx([0.01, 0.01, 0.4, 0.4], abs=1e-6)
+    assert found.unexpected == pytest.approx(0.9, abs=1e-6)
+    # Twice the expected errors of 1 % would explain a fifth of what is contradicted; of the unclear ones, all.
+    assert found.wrong[::20] == pytest.approx(np.full(20, 0.8), abs=0.11)
+    assert found.wrong[1::4].max() == 0 and found.wrong[2::20].max() == 0
+
+
+def test_models_agree_where_all_name_the_same_other_class() -> None:
+    labels = np.array([0, 0, 0, 1])
+    one = np.array([[0, 1], [0, 1], [1, 0], [0, 1]], np.float32)
+    two = np.array([[0, 1], [1, 0], [1, 0], [1, 0]], np.float32)
+    assert all_against([one, two], labels) == 0.25
+    assert all_against([one], labels) == 0.5
+
+
+def calibration(mean: float, size: int = 2000) -> Calibration:
     probabilities = np.linspace(0, 2 * mean, size)
     rate = Interval(low=0.9 * mean, estimate=mean, high=1.1 * mean)
     return Calibration(
@@ -84,25 +152,42 @@ def calibration(mean: float, size: int = 1000) -> Calibration:
 
 
 @pytest.mark.parametrize(
-    ("mixture", "disagreement", "ends"),
+    ("quarters", "agreed", "ends"),
     [
-        # The mixture sees none of it: models may have learnt some of the noise.
-        (0.0, 0.1, (0.0456, 0.1777)),
-        # A third: the models' own errors are a part of it.
-        (0.035, 0.1, (0.0245, 0.0889)),
-        # Nearly all: the noise follows the class.
-        (0.09, 0.1, (0.081, 0.1)),
-        (0.0, 0.0, (0.0, 0.003)),
+        # Nothing where pictures are clear: a range about what all models agree on.
+        ((0.0, 0.0, 0.1, 0.3), 0.06, (0.043, 0.168)),
+        ((0.0, 0.0, 0.0, 0.0), 0.0, (0.0, 0.001)),
+        # As much there as anywhere: noise by the class, as planted noise has measured it and as chance allows.
+        ((0.1, 0.1, 0.1, 0.1), 0.1, (0.073, 0.126)),
+        # Some there: at least so much, and up to twice as much.
+        ((0.05, 0.07, 0.17, 0.45), 0.12, (0.032, 0.124)),
     ],
 )
-def test_the_range_by_what_the_mixture_explains(mixture: float, disagreement: float, ends: tuple[float, float]) -> None:
-    votes = np.linspace(-3, 3, 1000)
-    given = Estimators(mixture=mixture, confident_learning=0.05, disagreement=disagreement)
-    found = with_range(calibration(mixture), votes, 1 / (1 + np.exp(-votes)), given)
-    assert (found.noise_rate.low, found.noise_rate.high) == pytest.approx(ends, abs=1e-3)
-    assert found.noise_rate.low <= found.noise_rate.estimate <= found.noise_rate.high
+def test_the_range_by_what_clear_pictures_show(
+    quarters: tuple[float, ...], agreed: float, ends: tuple[float, float]
+) -> None:
+    votes = np.linspace(-3, 3, 2000)
+    contradicted = np.array(quarters)
+    expected = np.minimum(contradicted, [0.001, 0.005, 0.1, 0.4])
+    seen = Clarity(contradicted=contradicted, expected=expected, wrong=(votes > 2.9).astype(np.float64))
+    given = Estimators(
+        mixture=0.08, confident_learning=0.1, disagreement=float(contradicted.mean()), agreed=agreed,
+        clear=seen.noise, clear_labels=seen.noise * 500, unexpected=seen.unexpected,
+    )  # fmt: skip
+    found = with_range(calibration(0.08), votes, 1 / (1 + np.exp(-votes)), given, seen, confidence=0.95)
+    assert (found.noise_rate.low, found.noise_rate.high) == pytest.approx(ends, abs=2e-3)
+    assert found.noise_rate.low <= found.noise_rate.estimate <= found.noise_rate.high < 4 * found.noise_rate.low + 0.002
     assert (found.lows <= found.probabilities).all() and (found.probabilities <= found.highs).all()
     assert (np.diff(found.probabilities) >= -1e-9).all()
+
+
+def test_a_handful_of_labels_tells_nothing_of_all() -> None:
+    given = Estimators(
+        mixture=0.05, confident_learning=0.1, disagreement=0.2, agreed=0.1, clear=0.05, clear_labels=25, unexpected=0.9
+    )
+    assert given.told == 1 and given.follows_class == 0
+    assert replace(given, clear_labels=3).told == 0 and 0 < replace(given, clear_labels=6).told < 1
+    assert replace(given, unexpected=0.4).told == 0 and replace(given, clear=0.19).follows_class == 1
 
 
 @pytest.mark.parametrize("change", [stretched, shifted])

@@ -14,7 +14,7 @@ from shardtools.audits.labels.scores.kernel import LANDMARKS, RIDGES, fit_kernel
 from shardtools.audits.labels.scores.linear import one_hot
 from shardtools.audits.labels.scores.options import AuditOptions
 from shardtools.audits.labels.scores.planting import KINDS, Planted, plant
-from shardtools.audits.labels.scores.voting import learn_vote
+from shardtools.audits.labels.scores.voting import average_precision, blend_votes, learn_vote, lesson, plain_opinions
 from shardtools.errors import OptionError
 
 
@@ -140,6 +140,38 @@ def test_without_evidence_the_vote_stays_at_its_anchor() -> None:
     # Three equal columns share what is learnt; only the anchor keeps more.
     assert (found.weights[:, 1] >= found.weights[:, 0]).all()
     assert (found.weights[:, 1] >= found.weights[:, 2]).all()
+
+
+def test_average_precision_is_the_usual_one_with_weights_and_equal_scores() -> None:
+    rng = np.random.default_rng(2)
+    scores, positive = np.round(rng.random(300), 1), rng.random(300) < 0.2
+    masses = np.where(positive, 1, rng.random(300))
+    expected = average_precision_score(positive, scores, sample_weight=masses)
+    assert average_precision(scores, positive, masses) == pytest.approx(expected)
+
+
+def test_the_plain_opinion_replaces_what_was_learnt_as_far_as_it_is_told() -> None:
+    rng = np.random.default_rng(8)
+    wrong = rng.random(2000) < 0.1
+    tables = [(drawn_evidence(rng, wrong), drawn_evidence(rng, wrong))]
+    planted = planting(rng, 2000, 200)
+    now = wrong.copy()
+    now[planted.rows] = True
+    tables.append((drawn_evidence(rng, now), drawn_evidence(rng, now)))
+    believed = np.where(wrong, 0.8, 0.02)
+    vote = learn_vote(tables[0][0], np.arange(2000) % 4, [planted], [tables[1][0]], believed=believed, anchor=1)
+    good, poor = (
+        plain_opinions([(d[:, kept], m[:, kept]) for d, m in tables], [0], of_margins=1) for kept in ([0], [2])
+    )
+    # Column 2 sees nothing, so all that was learnt is a gain; column 0 and its margins see more than the vote does.
+    assert lesson(vote, poor, [planted], believed) > 0.5 > 0 > lesson(vote, good, [planted], believed)
+    none = blend_votes(vote, vote, good, columns=[0], share=0)
+    assert np.corrcoef(none.votes, vote.votes)[0, 1] == pytest.approx(1)
+    whole = blend_votes(vote, vote, good, columns=[0], share=1)
+    assert np.corrcoef(whole.votes, good[0])[0, 1] == pytest.approx(1)
+    assert np.corrcoef(whole.planted_votes[0], good[1])[0, 1] == pytest.approx(1)
+    assert whole.weights[:, 0].min() > 0 and whole.weights[:, 1:].max() == 0
+    np.testing.assert_allclose(none.weights, vote.weights, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])

@@ -14,13 +14,16 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from shardtools.errors import OptionError, PromptError, RunError, TaxonomyError
 from shardtools.evaluation import ModelFacts, ModelOptions
+from shardtools.features import FeatureOptions
+from shardtools.pipelines.encoders.trained import load_feature_encoder
 from shardtools.pipelines.evaluate.models import Classifier, load_classifier
 from shardtools.taxonomy import load_classes
+from tests.helpers.hub_server import hub_with
 from tests.helpers.model_files import WNIDS, run_folder
 from tests.helpers.text_encoders import clip, siglip
 
@@ -110,6 +113,14 @@ def test_lite_networks_know_photographs(name: str, side: int, expected: int) -> 
         with torch.inference_mode():
             right += int(found(normal).argmax()) == int(path.stem.rpartition("_")[2])
     assert len(photos) == 20 and right == expected
+
+
+def test_a_lite_network_is_the_same_for_features() -> None:
+    features = load_feature_encoder(FeatureOptions(dataset="d", encoder="lite1"))
+    facts = opened("lite1").facts
+    assert (features.facts.feature_dim, features.facts.image_size) == (1280, 240)
+    assert (features.facts.resize, features.facts.mean, features.facts.std) == (facts.resize, facts.mean, facts.std)
+    assert features(images(240, 1)).shape == (1, 1280)
 
 
 def test_a_network_of_timm_is_prepared_as_timm_does(tiny: tuple[nn.Module, Path]) -> None:
@@ -218,6 +229,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
         ("timm:test_vi", {"weights": "x"}, "did you mean timm:test_vi"),
         ("resnet51", {}, "found 'resnet51'; did you mean resnet"),
         ("timm:test_vit", {"weights": "gone.pth"}, "weights gone.pth: expected a local file, found none"),
+        ("timm:hf-hub:a/b", {}, "lies on the hub: give --pretrained, or the folder that it was copied to"),
         ("clip:gone", {}, "expected a folder of transformers with config.json"),
         ("resnet50", {"weights": __file__, "pretrained": True}, "--pretrained fetches weights, and --weights"),
         (__file__, {"pretrained": True}, "is a file of weights: leave --weights and --pretrained out"),
@@ -229,7 +241,7 @@ def test_what_is_no_model_is_one_line(model: str, changes: dict[str, Any], line:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("model", ["timm:resnet18.a1_in1k", "resnet18"])
+@pytest.mark.parametrize("model", ["timm:resnet18.a1_in1k", "timm:hf-hub:timm/resnet18.a1_in1k", "resnet18"])
 def test_published_weights_without_a_network_are_one_line(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,11 +249,26 @@ def test_published_weights_without_a_network_are_one_line(
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # the port of discard, where nobody listens
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("no_proxy", "")
+    # What was asked for before in this process knows the proxies of then.
+    monkeypatch.setattr("urllib.request._opener", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(RunError, match=r"weights cannot be fetched \(URLError: .*refused>\): give --weights") as caught:
         opened(model, pretrained=True)
     assert "\n" not in str(caught.value)
+
+
+def test_published_weights_are_fetched_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    network = timm.create_model("test_resnet").eval()
+    path = "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
+    with hub_with(path, save(network.state_dict()), tmp_path, monkeypatch) as asked:
+        found = opened("timm:test_resnet.r160_in1k", pretrained=True)
+        again = opened("timm:test_resnet.r160_in1k", pretrained=True)
+    with torch.inference_mode():
+        assert torch.equal(found(images(64)), network(images(64)))
+    assert again.facts == found.facts and found.facts.classes == IMAGENET
+    assert [line for line in asked if line.startswith("GET /timm")] == [f"GET {path}"]
 
 
 def test_an_image_size_that_the_network_does_not_take_is_one_line(tiny: tuple[nn.Module, Path]) -> None:
@@ -288,6 +315,13 @@ def test_a_dual_encoder_is_a_classifier_by_its_texts(tmp_path: Path) -> None:
     seen = nn.functional.normalize(getattr(out, "pooler_output", out), dim=1)
     expected = model.logit_scale.exp() * seen @ nn.functional.normalize(torch.stack(texts), dim=1).T
     torch.testing.assert_close(found(pixels), expected.detach(), rtol=1e-4, atol=1e-4)
+
+    # A lower precision is the tower's alone: the cosines are not rounded to a few bits before they are scaled.
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        half = found(pixels)
+    assert half.dtype == torch.float32 and not torch.equal(half, half.bfloat16().float())
+    assert not torch.equal(half, found(pixels))
+    torch.testing.assert_close(half, expected.detach(), rtol=0.1, atol=0.2)
 
     # The texts are part of the model, their order is that of the outputs.
     other = opened(f"clip:{folder}", classes=FASHION, prompt_templates=prompts[:1], lemmas="first")

@@ -356,6 +356,7 @@ def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
     }
     assert report == (out / "table.md").read_text() and "| generated | 2 | 2 | `c, d_c` |" in report
     assert not list(out.glob("runs/*/checkpoints")) and len(list(out.glob("runs/*/model.safetensors"))) == 3
+    assert len(list(out.glob("runs/*/run.json"))) == 3
 
     photographs = query(
         "select count(*) as n, min(width) as w, count(distinct class_index) as c from samples",

@@ -8,7 +8,7 @@ from shardtools.on_demand import on_demand
 if TYPE_CHECKING:
     from shardtools.audits.labels.scores.auditing import SCORES, Audit, audit_labels
     from shardtools.audits.labels.scores.calibration import Calibration, Cut, Interval
-    from shardtools.audits.labels.scores.checking import check_probabilities
+    from shardtools.audits.labels.scores.checking import check_encoder, check_probabilities
     from shardtools.audits.labels.scores.confident import ConfidentJoint, confident_joint, prune_by_noise_rate
     from shardtools.audits.labels.scores.dynamics import area_under_margin
     from shardtools.audits.labels.scores.ranging import Estimators
@@ -26,6 +26,7 @@ __all__ = [
     "Interval",
     "area_under_margin",
     "audit_labels",
+    "check_encoder",
     "check_probabilities",
     "confident_joint",
     "prune_by_noise_rate",

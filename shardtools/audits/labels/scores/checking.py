@@ -76,8 +76,18 @@ def check_dataset(
     return given.astype(np.int64), count
 
 
+def check_encoder(features: Features, options: AuditOptions) -> None:
+    """Refuses what no model can be fitted to.
+
+    Raises:
+        OptionError: No table of finite features, numbers whose squares single precision does not hold, or one row many
+            times.
+    """
+    check_features(features, min_rows=options.num_folds)
+    _check_size(features)
+
+
 def _check_size(features: Features) -> None:
-    """Refuses numbers whose squares single precision does not hold, and a table of one row many times."""
     if all(
         bool((features[start : start + ROWS_PER_BLOCK] == features[0]).all())
         for start in range(0, len(features), ROWS_PER_BLOCK)

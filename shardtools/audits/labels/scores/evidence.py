@@ -18,7 +18,7 @@ from shardtools.arrays import Float32s, Int64s
 from shardtools.audits.labels.scores.kernel import Kernel, fit_kernel
 from shardtools.audits.labels.scores.linear import fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audits.labels.scores.mixing import Mixture, fit_mixture, fit_noisy
-from shardtools.audits.labels.scores.neighbors import vote_log_probabilities
+from shardtools.audits.labels.scores.neighbors import vote_log_probabilities, vote_margins
 from shardtools.audits.labels.scores.prototypes import prototype_cosines
 from shardtools.features.neighbors import Neighbors, knn_graph
 
@@ -86,6 +86,7 @@ class Pass:
         believed: Probability that each label is wrong by the mixture with the larger share of wrong labels, [N]. Of
             much noise the second sees too little, since what it learnt from was corrected by the first.
         doubts: Evidence against each given label, larger is more suspect, [N, E]; columns are `evidence_names`.
+        margins: Largest probability of another class minus the given label's, by each model, -1 to 1, [N, M].
     """
 
     models: list[Float32s]
@@ -97,6 +98,12 @@ class Pass:
     posterior: Float32s
     believed: npt.NDArray[np.float64]
     doubts: Float32s
+    margins: Float32s
+
+    def of_encoders(self) -> list[list[Float32s]]:
+        """The models of each encoder, without those brought."""
+        each = len(_OF_AN_ENCODER) - 1
+        return [self.models[start : start + each] for start in range(0, each * len(self.linear), each)]
 
 
 def evidence_names(num_encoders: int, num_brought: int = 0) -> tuple[str, ...]:
@@ -173,6 +180,7 @@ def run_pass(
         posterior=posterior,
         believed=max((_wrong(posterior, labels), _wrong(second_posterior, labels)), key=np.mean),
         doubts=np.stack(columns, axis=1),
+        margins=np.stack([vote_margins(np.exp(model), labels) for model in models], axis=1),
     )
 
 

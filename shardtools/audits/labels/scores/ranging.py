@@ -1,14 +1,20 @@
-"""The range of the noise rate where estimators part.
+"""The range of the noise rate, and what is said of cuts where estimators part.
 
 Owns what is said of noise that follows the sample. The noise-aware mixture tells noise from ambiguity by the class
-alone, so labels that are wrong because the picture is hard are ambiguity to it: noise planted on hard pictures raises
-its rate by nothing, where the share of labels that the models disagree with rises. That share holds the models' own
-errors too, and where the features let a model learn the wrong labels it falls below the truth. Nothing in the data
-tells these apart, so a range is given, a factor of 3.9 from end to end. Its middle is 0.9 of the disagreement where the
-mixture sees no noise at all, and half of that where it sees a third of the disagreement: then models' errors are a part
-of it. Where it explains two thirds, noise follows the class, and calibration by planted noise is trusted. The rule was
-chosen on made-up human-like noise over digits and Fashion-MNIST and on hand-checked numerals, and measured on other
-draws of it (`benchmarks/audit_ranges.py`). The price: a clean dataset of hard pictures gets a range above its noise.
+alone, so labels that are wrong because the picture is hard are ambiguity to it; the share of labels that models
+disagree with holds the models' own errors; and where the features let a model learn the wrong labels it falls below the
+truth. What is known for certain is how many labels are wrong where pictures are clear (`clarity`). Three cases, and all
+between them:
+
+- Clear pictures are contradicted as often as all are: the noise follows the class, and the interval is a narrow one.
+- They are contradicted less often, but more often than the models err: at least so many are wrong among all. Noise
+  that people make is up to two or three times as frequent among all pictures as among clear ones.
+- They are not: nothing in the data tells noise from the models' errors. A range a factor of 3.9 wide then lies about
+  what all models agree on; of labels that are wrong because the picture is hard that is a little less than there are.
+
+Constants were chosen on made-up noise over digits, Fashion-MNIST in several features and drawn clusters, and measured
+on other data and other noise (`benchmarks/audit_ranges.py`). The price: a clean dataset of hard pictures gets a range
+above its noise.
 """
 
 from __future__ import annotations
@@ -16,45 +22,84 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from shardtools.arrays import Float64s
 from shardtools.audits.labels.scores.calibration import Calibration, Interval, rising_mean
+from shardtools.audits.labels.scores.clarity import Clarity
 
 _WIDTH = 3.9
-"""Upper end over lower end."""
-_MIDDLE = 0.45
-_TURN, _REACH = 0.35, 0.3
-_MUCH, _MUCH_REACH, _MUCH_OVER = 0.2, 0.05, 0.2
-_LEAST_OF_MIXTURE = 0.7
-_AGREE = 0.65
-_PARTED, _FOLLOWED = 0.15, 0.3
-_FEW = 10
-_NONE_SEEN = 3.0
-"""No case among N leaves a rate of at most 3 / N, at 95 %."""
+"""Upper end over lower end, at most."""
+_AGREED, _AGREED_POWER = 1.2, 0.67
+"""Middle of the widest range: times what models agree on to that power and what they disagree with to the rest of 1."""
+_SEEN = (0.06, 0.2)
+_UNEXPECTED = (0.5, 0.75)
+_ENOUGH = (3, 12)
+"""Shares, and a number of labels, at which clear pictures begin to say something of all, and do."""
+_MOST, _LEAST_OF_MOST = 3.4, 2.2
+_FLAT = (0.75, 0.9)
+"""Noise among all over noise among clear pictures, at most; the less where mixtures explain what is contradicted."""
+_FOLLOWS_CLASS = (0.5, 0.65)
+"""Shares of the disagreement that clear pictures show from which on noise follows the class, and does."""
+_EXPLAINED = (0.15, 0.3)
+"""Shares of the disagreement that the mixture takes for noise at which single labels begin to stand out, and do."""
+_BEYOND = 1.15
+_TRACE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimators:
-    """Three opinions of the share of wrong labels.
+    """Opinions of the share of wrong labels.
 
     Attributes:
         mixture: Of the noise-aware mixture of models: noise that follows the class.
         confident_learning: Of the confident joint of the first model brought, or else the first linear one.
         disagreement: Labels that the model with the fewest such does not find likeliest, out of fold.
+        agreed: Labels against which all models name one and the same class.
+        clear: Share of wrong labels among the clearest quarter of the pictures.
+        clear_labels: How many labels that is.
+        unexpected: Share of what is contradicted in the clearer half that is no error of the models, 0 to 1.
     """
 
     mixture: float
     confident_learning: float
     disagreement: float
+    agreed: float
+    clear: float
+    clear_labels: float
+    unexpected: float
+
+    @property
+    def seen(self) -> float:
+        """Share of the disagreement that shows where pictures are clear, 0 to 1."""
+        return min(1.0, self.clear / self.disagreement) if self.disagreement > 0 else 1.0
 
     @property
     def explained(self) -> float:
         """Share of the disagreement that the mixture takes for noise, 0 to 1."""
         return min(1.0, self.mixture / self.disagreement) if self.disagreement > 0 else 1.0
 
+    @property
+    def follows_class(self) -> float:
+        """How far noise follows the class, not the sample: 1 where clear pictures show nearly all of it."""
+        return _part(self.seen, *_FOLLOWS_CLASS)
 
-def with_range(calibration: Calibration, votes: Float64s, doubts: Float64s, estimators: Estimators) -> Calibration:
+    @property
+    def told(self) -> float:
+        """How far clear pictures tell of all: 0 where they show nothing, a few labels, or the models' errors."""
+        shown = _part(self.seen, *_SEEN) * _part(self.unexpected, *_UNEXPECTED)
+        return shown * _part(self.clear_labels, *_ENOUGH)
+
+
+def with_range(
+    calibration: Calibration,
+    votes: Float64s,
+    doubts: Float64s,
+    estimators: Estimators,
+    clarity: Clarity,
+    *,
+    confidence: float,
+) -> Calibration:
     """A calibration whose interval, probabilities and cuts hold what the estimators differ by.
 
     Args:
@@ -62,54 +107,79 @@ def with_range(calibration: Calibration, votes: Float64s, doubts: Float64s, esti
         votes: It is about, [N].
         doubts: How much the models doubt each label on average, 0 to 1, [N].
         estimators: What they say.
+        clarity: Of the pictures.
+        confidence: Of the chance of what is counted.
     """
-    explained = estimators.explained
-    span = _span(estimators, calibration.noise_rate, len(votes))
-    # What all models say of labels with such a vote, stretched to the ends of the range.
+    span = _span(estimators, clarity, calibration.noise_rate, len(votes), confidence)
+    told, by_class = estimators.told, estimators.follows_class
+    # What all models say of labels with such a vote, brought to the middle of the range.
     shape = rising_mean(votes, np.clip(doubts, 0, 1))
-    middle = (span.low * span.high) ** 0.5
-    follow = float(np.clip((_FOLLOWED - explained) / (_FOLLOWED - _PARTED), 0, 1))
-    probabilities = (1 - follow) * calibration.probabilities + follow * (
-        stretched(shape, middle) + shifted(shape, middle)
-    ) / 2
-    # A mean far below the range, of few that the mixture is sure of, is lifted to its low end.
-    if 0 < probabilities.mean() < span.low:
-        probabilities = np.maximum(probabilities, stretched(shape, span.low))
-    lows, highs = calibration.lows, calibration.highs
-    if explained < _AGREE:
-        lows = np.minimum(lows, stretched(shape, span.low))
-        highs = np.maximum(highs, shifted(shape, span.high))
-    estimate = float(np.clip(probabilities.mean(), span.low, span.high))
+    middle = _between(span.low, span.high, 0.5)
+    own = calibration.probabilities
+    target = _between(middle, span.estimate, max(by_class, told / 2))
+    # Planted noise knows which labels stand out, even where it cannot know how many more are wrong.
+    trusted = max(told, _part(estimators.explained, *_EXPLAINED)) if own.any() else 0.0
+    probabilities = trusted * stretched(own, target)
+    probabilities = probabilities + (1 - trusted) * (stretched(shape, middle) + shifted(shape, middle)) / 2
+    if told == 1 and by_class == 1 and calibration.noise_rate.estimate == span.estimate:
+        probabilities = own
+    # At least what is certain of single labels, and as many as the low end says in all.
+    sure = rising_mean(votes, clarity.wrong)
+    lows = np.maximum(sure, stretched(shape, span.low))
+    lows = by_class * np.minimum(calibration.lows, probabilities) + (1 - by_class) * lows
+    highs = by_class * calibration.highs + (1 - by_class) * np.maximum(
+        shifted(shape, span.high), stretched(shape, span.high)
+    )
     return replace(
         calibration,
         probabilities=probabilities,
         lows=np.minimum(lows, probabilities),
         highs=np.maximum(highs, probabilities),
-        noise_rate=Interval(low=span.low, estimate=estimate, high=span.high),
+        noise_rate=replace(span, estimate=float(np.clip(probabilities.mean(), span.low, span.high))),
     )
 
 
-def _span(estimators: Estimators, calibrated: Interval, num_samples: int) -> Interval:
-    share, explained = estimators.disagreement, estimators.explained
-    # Twice as much where the mixture sees none of it: then models have learnt some of the noise.
-    middle = share * _MIDDLE * 2 ** min(abs(explained - _TURN) / _REACH, 1)
-    # Of much disagreement less is the models' own.
-    middle *= 1 + _MUCH_OVER * float(np.clip((share - _MUCH) / _MUCH_REACH, 0, 1))
-    high = middle * _WIDTH**0.5
-    if explained > _TURN:
-        high = min(high, share)
-    high = max(high, _NONE_SEEN / num_samples)
-    low = max(high / _WIDTH, _LEAST_OF_MIXTURE * estimators.mixture)
-    # Where the mixture explains most of it, noise follows the class and planted noise has measured what is missed.
-    if explained > _TURN:
-        trust = min((explained - _TURN) / (_AGREE - _TURN), 1)
-        trusted = float(np.exp((1 - trust) * np.log(low) + trust * np.log(max(calibrated.low, 1e-9))))
-        low = max(calibrated.low if calibrated.low < low else trusted, high / _WIDTH)
-        high = max(high, trust * calibrated.high)
-    if share * num_samples < _FEW:
-        low = min(low, calibrated.low)
-    low = min(low, high)
-    return Interval(low=low, estimate=float(np.clip(calibrated.estimate, low, high)), high=min(1.0, high))
+def _span(
+    estimators: Estimators, clarity: Clarity, calibrated: Interval, num_samples: int, confidence: float
+) -> Interval:
+    least = 0.5 / num_samples
+    disagreement, agreed = max(estimators.disagreement, least), max(estimators.agreed, least)
+    middle = _AGREED * agreed**_AGREED_POWER * disagreement ** (1 - _AGREED_POWER)
+    low, high = middle / _WIDTH**0.5, middle * _WIDTH**0.5
+    if estimators.told > 0:
+        from_clear = _from_clear(estimators, clarity, disagreement, num_samples, confidence)
+        low, high = (_between(one, two, estimators.told) for one, two in zip((low, high), from_clear, strict=True))
+    if high > _WIDTH * low:
+        middle = _between(low, high, 0.5)
+        low, high = middle / _WIDTH**0.5, middle * _WIDTH**0.5
+    high = min(1.0, high)
+    return Interval(low=low, estimate=float(np.clip(calibrated.estimate, low, high)), high=high)
+
+
+def _from_clear(
+    estimators: Estimators, clarity: Clarity, disagreement: float, num_samples: int, confidence: float
+) -> tuple[float, float]:
+    """Both ends, where the clearest quarter tells of all."""
+    found, noise, quarter = float(clarity.contradicted[0]), clarity.noise, num_samples / 4
+    chance = float(special.ndtri((1 + confidence) / 2)) * float(
+        np.sqrt(max(found * (1 - found), 0.5 / quarter) / quarter)
+    )
+    # What the models expect of themselves holds some of the noise where that follows the sample.
+    low = max((noise + found) / 2 - chance, noise / 2)
+    most = _MOST - (_MOST - _LEAST_OF_MOST) * _part(estimators.unexpected, *_FLAT)
+    high = max(min(most * found + chance, _BEYOND * disagreement), noise + chance)
+    # As much noise where pictures are clear as the models disagree with in all: nothing is left to be hidden.
+    closed = max(found, estimators.mixture) + chance
+    return low, max(_between(high, closed, estimators.follows_class), low)
+
+
+def _part(value: float, start: float, end: float) -> float:
+    return float(np.clip((value - start) / (end - start), 0, 1))
+
+
+def _between(one: float, two: float, share: float) -> float:
+    """From the first number (0) to the second (1), in ratios."""
+    return float(np.exp((1 - share) * np.log(max(one, _TRACE)) + share * np.log(max(two, _TRACE))))
 
 
 def stretched(shape: Float64s, rate: float) -> Float64s:

@@ -40,45 +40,90 @@ class Vote:
     planted_votes: list[Float64s]
 
 
-def blend_votes(
-    vote: Vote,
-    wider: Vote,
-    doubts: Float32s,
-    planted_doubts: Sequence[Float32s],
-    *,
-    plain: Sequence[int],
-    share: float,
-) -> Vote:
-    """Two votes and the plain mean of some evidence, which counts the more, the more noise follows the sample.
+def plain_opinions(
+    tables: Sequence[tuple[Float32s, Float32s]], columns: Sequence[int], *, of_margins: float
+) -> list[Float64s]:
+    """What models say without anything learnt: their mean log odds and their mean margin, each in units of its spread.
+
+    Log odds tell doubtful labels apart, margins put those first that another class contradicts for certain.
+
+    Args:
+        tables: Evidence [N, E] and margins [N, M] of the given labels, then of each planting.
+        columns: Of the evidence, that the mean is over.
+        of_margins: Weight of the margins, that of the log odds being 1.
+
+    Returns:
+        Of each table, in units of the first, [N].
+    """
+    chosen = list(columns)
+    means = [(doubts[:, chosen].mean(axis=1), margins.mean(axis=1)) for doubts, margins in tables]
+    spreads = [float(part.std()) + 1e-9 for part in means[0]]
+    return [np.asarray(doubt / spreads[0] + of_margins * margin / spreads[1], np.float64) for doubt, margin in means]
+
+
+def blend_votes(vote: Vote, wider: Vote, opinions: Sequence[Float64s], *, columns: Sequence[int], share: float) -> Vote:
+    """Two votes and the models' plain opinion, which counts the more, the more noise follows the sample.
 
     Noise on hard pictures teaches little even where it is planted, for the models have learnt part of the real one.
-    Their plain mean is about as good there as the best of them, whichever that is.
+    Their plain opinion is about as good there as the best of them, whichever that is.
 
     Args:
         vote: Learnt from noise that follows the class.
         wider: Learnt from noise on hard pictures too; it knows the plantings of `vote`, in the same order, and more.
-        doubts: Evidence against the given labels, [N, E].
-        planted_doubts: Evidence in each planting of `vote`, each [N, E].
-        plain: Columns that the mean is over.
-        share: Of the mean, 0 to 1.
+        opinions: Of `plain_opinions`, of the given labels and of each planting of `vote`.
+        columns: That they are made of.
+        share: Of the opinion, 0 to 1.
     """
-    columns = list(plain)
-    means = [table[:, columns].mean(axis=1, dtype=np.float64) for table in (doubts, *planted_doubts)]
     # Each part in units of its own spread; the whole in that of the first, whose votes are log odds.
     unit = float(vote.votes.std()) + 1e-9
-    of_mean = share * unit / (float(means[0].std()) + 1e-9)
+    of_opinion = share * unit / (float(opinions[0].std()) + 1e-9)
     of_vote = (1 - share) / 2
     of_wider = of_vote * unit / (float(wider.votes.std()) + 1e-9)
     votes, *planted_votes = (
-        of_mean * mean + of_vote * own + of_wider * other
-        for mean, own, other in zip(
-            means, (vote.votes, *vote.planted_votes), (wider.votes, *wider.planted_votes), strict=False
+        of_opinion * opinion + of_vote * own + of_wider * other
+        for opinion, own, other in zip(
+            opinions, (vote.votes, *vote.planted_votes), (wider.votes, *wider.planted_votes), strict=False
         )
     )
-    flat = np.zeros(doubts.shape[1])
-    flat[columns] = doubts[:, columns].std(axis=0, dtype=np.float64) / len(columns)
-    weights = of_mean * flat + of_vote * vote.weights + of_wider * wider.weights
+    flat = np.zeros(vote.weights.shape[1])
+    flat[list(columns)] = share * unit / len(columns)
+    weights = flat + of_vote * vote.weights + of_wider * wider.weights
     return Vote(weights=weights, votes=votes, planted_votes=planted_votes)
+
+
+def lesson(vote: Vote, opinions: Sequence[Float64s], plantings: Sequence[Planted], believed: Float64s) -> float:
+    """Average precision on planted labels that is gained by what was learnt, over the models' plain opinion.
+
+    Args:
+        vote: That was learnt.
+        opinions: Of `plain_opinions`, of the given labels and of each planting.
+        plantings: With known wrong labels.
+        believed: Probability that each given label is wrong before there is a vote, [N].
+    """
+    gains = []
+    for planted, own, opinion in zip(plantings, vote.planted_votes, opinions[1:], strict=True):
+        flipped = np.zeros(len(believed), bool)
+        flipped[planted.rows] = True
+        # What is probably wrong already is no false alarm.
+        masses = np.where(flipped, 1, 1 - believed)
+        gains.append(average_precision(own, flipped, masses) - average_precision(opinion, flipped, masses))
+    return float(np.mean(gains))
+
+
+def average_precision(scores: Float64s, positive: npt.NDArray[np.bool_], masses: Float64s) -> float:
+    """Mean precision over the positive samples, each at its own place, largest score first; equal scores share theirs.
+
+    Args:
+        scores: [N].
+        positive: What is to be found, at least one, [N].
+        masses: How much each sample counts, at least 0, [N].
+    """
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum((masses * positive)[order])
+    all_of_them = np.cumsum(masses[order])
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    found = np.diff(hits[ends], prepend=0.0)
+    return float((found * hits[ends] / np.maximum(all_of_them[ends], 1e-12)).sum() / hits[-1])
 
 
 def learn_vote(

@@ -150,13 +150,13 @@ def batches_per_part(num_rows: int, batch_size: int, row_bytes: int) -> int:
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The fields of a plan, its own before those of the dataclasses in it."""
-    for one in fields(value):
-        if not is_dataclass(getattr(value, one.name)):
-            yield prefix + one.name, getattr(value, one.name)
+    """The fields of a plan, after those of the dataclasses in it, which say more than a name that was made of them."""
     for one in fields(value):
         if is_dataclass(inner := getattr(value, one.name)):
             yield from _flat(inner, f"{prefix}{one.name}.")
+    for one in fields(value):
+        if not is_dataclass(getattr(value, one.name)):
+            yield prefix + one.name, getattr(value, one.name)
 
 
 def _short(value: Any) -> str:

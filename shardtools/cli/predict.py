@@ -100,4 +100,5 @@ def _next(one: Any, wanted: PredictOptions) -> list[str]:
     if wanted.out is not None:
         return [f"  shardtools sql {shell_word(sql)} {place} --overlay {shell_word(one.url)}"]
     lines = [f"  shardtools sql {shell_word(sql)} {place}"]
-    return [*lines, f"  shardtools query mistakes {place} --on predictions={one.name}"] if one.num_labeled else lines
+    asked = shell_word(f"predictions={one.name}")
+    return [*lines, f"  shardtools query mistakes {place} --on {asked}"] if one.num_labeled else lines

@@ -1,4 +1,4 @@
-"""Images made worse in known ways: nineteen corruptions at five severities, as ImageNet-C has them.
+"""Images made worse in known ways: nineteen corruptions (ImageNet-C), fourteen sequences of frames (ImageNet-P).
 
 Pixels, a severity and the sample's seed make pixels, whatever the batch, the threads and the processor. The work is
 done by the native core (`shardtools/_native/corruption`).

@@ -29,9 +29,10 @@ class FeatureOptions:
 
     Attributes:
         dataset: Folder or s3:// address of a finished dataset.
-        encoder: "lite0" (EfficientNet-Lite0 with the weights of its package), a model of torchvision, "timm:NAME",
-            "resnet-micro", the folder of a training run with its model.safetensors, or that of a dual encoder of
-            transformers such as CLIP ("clip:FOLDER" or "transformers:FOLDER" says so).
+        encoder: "lite0" (EfficientNet-Lite0 with the weights of its package; "lite1" and "lite2" are its larger
+            sisters), a model of torchvision, "timm:NAME", "resnet-micro", the folder of a training run with its
+            model.safetensors, or that of a dual encoder of transformers such as CLIP ("clip:FOLDER" or
+            "transformers:FOLDER" says so).
         name: Of the features in the dataset; `None` makes one of the encoder's.
         weights: Local file with the encoder's weights; runs and lite0 bring their own.
         out: A folder for the features alone; `None` puts them into the dataset.

@@ -8,7 +8,7 @@ point so far and its gradient are kept, three images of memory more.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -75,7 +75,7 @@ class _State:
 
     def of(self, kept: torch.Tensor) -> _State:
         """Some of them, by number."""
-        return _State(**{name: getattr(self, name)[kept] for name in self.__slots__})
+        return _State(**{one.name: getattr(self, one.name)[kept] for one in fields(self)})
 
     def advance(self, ball: Ball, momentum: float) -> None:
         """From x(k) to x(k + 1): a step, and a part of the way that was gone before."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from shardtools.errors import RunError
@@ -46,8 +47,12 @@ def ball_around(pixels: torch.Tensor, eps: float) -> Ball:
 
 def noise(pixels: torch.Tensor, eps: float, draws: Draws, operation: str) -> torch.Tensor:
     """Uniform in the ball around zero, float32 of the shape of the images; a function of seed, key and operation."""
-    unit = torch.from_numpy(draws.uniform(operation, pixels[0].numel()))
-    return unit.mul_(2).sub_(1).mul_(eps).float().view(pixels.shape).to(pixels.device)
+    found = torch.empty(pixels.shape, dtype=torch.float32)
+    # One after the other: the numbers are float64, and a batch of large images has a hundred million.
+    for row in range(len(pixels)):
+        unit = torch.from_numpy(draws.for_rows(np.array([row])).uniform(operation, pixels[0].numel()))
+        found[row] = unit.mul_(2).sub_(1).mul_(eps).view(pixels.shape[1:])
+    return found.to(pixels.device)
 
 
 def distances(found: torch.Tensor, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,6 +19,7 @@ Examples:
   shardtools eval attack lite0 photos --attack pgd-seed
   shardtools eval attack lite0 photos --attack apgd --eps 4/255 --steps 20 --every 50
   shardtools eval attack lite0 photos --source lite1 --out photos-attacked
+  shardtools eval attack lite0 in-val --attack pgd-seed --results results.parquet --set imagenet
 
 \b
 The same command resumes a run that was stopped or killed, also on another number of processes. torchrun, accelerate
@@ -32,7 +33,9 @@ launch and srun start it too: torchrun --nproc-per-node 8 -m shardtools eval att
 @options_of(AttackOptions)
 @options_of(ModelOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
+@click.option("--results", metavar="FILE", help="Add the accuracy to a .parquet or .csv file of results.")
+@click.option("--set", "test_set", metavar="NAME", help="Name of the dataset in the results.  [default: its folder's]")
+def command(model: str, dataset: str, as_json: bool, results: str | None, test_set: str | None, **options: Any) -> None:
     """Attack MODEL with the images of DATASET, and write what became of each beside the manifest.
 
     pgd-seed is the attack of seed 001: towards a random class, on every other image. pgd, fgsm and apgd (APGD-CE, then
@@ -40,7 +43,8 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
     """
     from shardtools.cli.launched import run_job
     from shardtools.cli.progress import RunProgress
-    from shardtools.evaluation.attacks import attack, require_attack_libraries
+    from shardtools.evaluation.attacks import attack, attack_result, require_attack_libraries
+    from shardtools.evaluation.sets import add_results
 
     judged = values_of(ModelOptions, options)
     if judged["protocol"] is not None and judged["protocol_set"] is None:
@@ -60,6 +64,9 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
     shown = RunProgress(noun="images", before="loading the model", doing="loading the model")
     result = run_job(shown, alone=lambda progress: attack(wanted, progress=progress), as_rank=as_rank)
     if result is not None:
+        if results is not None:
+            name = test_set or dataset.rstrip("/").rpartition("/")[2]
+            add_results([attack_result(wanted, result, dataset=name)], results)
         click.echo(json.dumps(asdict(result)) if as_json else _summary(result, dataset))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.attacks.images import add_images, write_attacked
     from shardtools.evaluation.attacks.launch import Attacking, attack, require_attack_libraries
     from shardtools.evaluation.attacks.plan import AttackPlan
+    from shardtools.evaluation.attacks.results import attack_result, radius_text
     from shardtools.evaluation.attacks.rows import COLUMNS, Attacked, AttackFigures, attack_table, figures_of
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -40,9 +41,11 @@ __all__ = [
     "Attacking",
     "add_images",
     "attack",
+    "attack_result",
     "attack_settings",
     "attack_table",
     "figures_of",
+    "radius_text",
     "require_attack_libraries",
     "write_attacked",
 ]

@@ -31,6 +31,7 @@ from shardtools.execution import (
 )
 from shardtools.extras import ENCODING, require
 from shardtools.overlays import open_overlay_at
+from shardtools.words import counted
 
 ATTACKER = ("-m", "shardtools.pipelines.evaluate.attack_job")
 """What follows the interpreter on the command line of the process that attacks."""
@@ -139,7 +140,7 @@ class Attacking:
             name=plan.name,
             model=plan.model.name,
             source=(plan.source or plan.model).name,
-            attack=f"{given.attack}, eps {given.eps:.4g}, {given.num_steps} steps of {given.step:.4g}{aim}",
+            attack=f"{given.attack}, eps {given.eps:.4g}, {counted(given.num_steps, 'step')} of {given.step:.4g}{aim}",
             num_rows=overlay.info.num_rows,
             num_attacked=figures.num_attacked,
             clean_accuracy=figures.clean_accuracy,

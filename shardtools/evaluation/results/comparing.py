@@ -7,7 +7,7 @@ each further one, so that no two protocols are mixed up; the first in a file is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -72,7 +72,7 @@ class Line:
     Attributes:
         group: "" for own ones, else the name of the published figures.
         model: Its name.
-        protocol: Of a further line of the same network, how its figures were made; "" in its first.
+        protocol: How its figures were made, where the network has lines by several protocols; else "".
         cells: One a column; `None` where nothing was measured.
     """
 
@@ -90,13 +90,13 @@ class Comparison:
         columns: Test set by test set, and there in the order of `METRICS`.
         lines: Own networks, then published ones in their order.
         left_out: Group -> networks beyond the limit.
-        sources: Group -> publications and protocols of its figures.
+        sources: Group -> where its figures are from -> protocols.
     """
 
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     left_out: dict[str, int]
-    sources: dict[str, tuple[str, ...]]
+    sources: dict[str, dict[str, tuple[str, ...]]]
 
 
 def compare(joined: Iterable[Joined], *, limit: int) -> Comparison:
@@ -155,15 +155,19 @@ def _lines(group: str, model: str, rows: Sequence[Result], columns: Sequence[Col
     by_column: dict[tuple[str, str, str], dict[tuple[str, str], list[Result]]] = {}
     for row in rows:
         by_column.setdefault(column_of(row), {}).setdefault((row.protocol, row.source), []).append(row)
-    # What tells a line from the first: the protocol, or, where that is the same, the run.
-    variants: dict[str, dict[tuple[str, str, str], list[Result]]] = {"": {}}
+    shorter = _shorter({row.protocol for row in rows})
+    first: dict[tuple[str, str, str], list[Result]] = {}
+    firsts: dict[str, None] = {}
+    variants: dict[str, dict[tuple[str, str, str], list[Result]]] = {}
     for column, ways in by_column.items():
-        first, *others = ways.items()
-        variants[""][column] = first[1]
-        for (protocol, source), own in others:
-            name = protocol if protocol != first[0][0] else source
+        (own_protocol, _), first[column] = next(iter(ways.items()))
+        for (protocol, source), own in list(ways.items())[1:]:
+            # What tells a line from the first: the protocol, or, where that is the same, the run.
+            name = shorter[protocol] if protocol != own_protocol else source
             variants.setdefault(name, {})[column] = own
+            firsts[shorter[own_protocol]] = None
     keys = [(column.dataset, column.split, column.metric) for column in columns]
+    # Where there are several, the first line says which ones it has.
     return [
         Line(
             group=group,
@@ -171,8 +175,16 @@ def _lines(group: str, model: str, rows: Sequence[Result], columns: Sequence[Col
             protocol=protocol,
             cells=tuple(_cell(found[key]) if key in found else None for key in keys),
         )
-        for protocol, found in variants.items()
+        for protocol, found in [(" / ".join(firsts), first), *variants.items()]
     ]
+
+
+def _shorter(protocols: Collection[str]) -> dict[str, str]:
+    """Protocols without the parts that all of them have; as they are where nothing would be left of one."""
+    parts = {protocol: protocol.split("; ") for protocol in protocols}
+    common = set.intersection(*map(set, parts.values()))
+    found = {protocol: "; ".join(part for part in own if part not in common) for protocol, own in parts.items()}
+    return found if len(found) > 1 and all(found.values()) else {protocol: protocol for protocol in protocols}
 
 
 def _cell(rows: Sequence[Result]) -> Cell:
@@ -184,9 +196,10 @@ def _cell(rows: Sequence[Result]) -> Cell:
     return Cell(value=row.value, interval=interval)
 
 
-def _sources(rows: Iterable[Joined]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
+def _sources(rows: Iterable[Joined]) -> dict[str, dict[str, tuple[str, ...]]]:
+    found: dict[str, dict[str, dict[str, None]]] = {}
     for one in rows:
-        protocol = f" ({one.result.protocol})" if one.result.protocol else ""
-        found.setdefault(one.group, {})[f"{one.result.source}{protocol}"] = None
-    return {group: tuple(sources) for group, sources in found.items()}
+        protocols = found.setdefault(one.group, {}).setdefault(one.result.source, {})
+        if one.result.protocol:
+            protocols[one.result.protocol] = None
+    return {group: {source: tuple(own) for source, own in sources.items()} for group, sources in found.items()}

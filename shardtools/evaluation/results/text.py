@@ -74,11 +74,16 @@ def remarks(found: Comparison) -> list[str]:
     """Where the figures are from, and what was left out, a line each."""
     lines = []
     for group, sources in found.sources.items():
-        more = f"; {len(sources) - _FEW} more" if len(sources) > _FEW else ""
-        lines.append(f"{group or 'own'}: {'; '.join(sources[:_FEW])}{more}")
+        shown = [f"{source} ({_few(own, ' / ')})" if own else source for source, own in sources.items()]
+        lines.append(f"{group or 'own'}: {_few(shown, ', ')}")
     for group, number in found.left_out.items():
         lines.append(f"{group}: {counted(number, 'more network')}: raise --limit, or choose with --model")
     return lines
+
+
+def _few(texts: Sequence[str], between: str) -> str:
+    more = f"{between}{len(texts) - _FEW} more" if len(texts) > _FEW else ""
+    return between.join(texts[:_FEW]) + more
 
 
 def _names(found: Comparison) -> list[list[str]]:

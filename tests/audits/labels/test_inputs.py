@@ -250,3 +250,11 @@ def test_features_of_another_version_and_damaged_ones(tmp_path: Path) -> None:
     np.save(part, features)
     with pytest.raises(DatasetError, match="the feature of 's0003' is not finite: extract the features again"):
         audit(url, features=("one",))
+
+
+def test_features_that_tell_nothing_are_a_fault_of_the_dataset_not_of_the_command(tmp_path: Path) -> None:
+    url = make_labeled(tmp_path / "animals", [row % 3 for row in range(60)], names=NAMES)
+    with_features(url, np.ones((60, 12), np.float32))
+    with pytest.raises(DatasetError, match="found 60 times the same: extract anew") as stop:
+        audit(url)
+    assert stop.value.exit_code == 1 and "\n" not in str(stop.value) and "/features/own" in str(stop.value)

@@ -7,7 +7,7 @@ import pytest
 
 from shardtools.errors import OptionError
 from shardtools.evaluation import ModelOptions
-from shardtools.evaluation.attacks import DEFAULTS, FIXED, AttackOptions, AttackSettings, attack_settings
+from shardtools.evaluation.attacks import DEFAULTS, FIXED, AttackOptions, AttackSettings, attack_settings, radius_text
 from shardtools.evaluation.attacks.options import fraction
 
 
@@ -54,6 +54,8 @@ def test_what_an_attack_does_not_have_is_refused(given: dict[str, Any], line: st
 
 def test_radii_are_typed_as_they_are_published() -> None:
     assert fraction("4/255", "--eps") == 4 / 255
+    # As published figures are named: RobustBench's, the testbed's, seed 001's.
+    assert [radius_text(eps) for eps in (4 / 255, 0.5 / 255, 0.06)] == ["linf 4/255", "linf 0.5/255", "linf 0.06"]
     assert options(eps="0.06").settings().eps == 0.06
     for text in ("4/0", "four", "", "1/2/3", "inf"):
         with pytest.raises(OptionError, match="--eps is a number like"):

@@ -65,12 +65,21 @@ def test_a_network_is_a_line_and_a_figure_a_column() -> None:
 def test_a_second_protocol_is_a_second_line() -> None:
     found = own(A, WHOLE, MCE)
     assert [(line.protocol, [cell and cell.value for cell in line.cells]) for line in found.lines] == [
-        ("", [0.0412, 0.81]),
+        ("its 200 classes", [0.0412, 0.81]),
         ("all classes", [0.01, None]),
     ]
     # Two runs by one protocol differ by where they are from.
     again = own(A, replace(A, source="other run", value=0.5))
-    assert [line.protocol for line in again.lines] == ["", "other run"]
+    assert [line.protocol for line in again.lines] == ["its 200 classes", "other run"]
+
+
+def test_what_all_protocols_share_is_not_said() -> None:
+    ways = [replace(A, protocol=f"224 bicubic; {how}", value=0.1) for how in ("max", "mean")]
+    edges = [replace(one, dataset="edges", protocol=f"{one.protocol}, 16") for one in ways]
+    assert [line.protocol for line in own(*ways, *edges).lines] == ["max / max, 16", "mean", "mean, 16"]
+    # Nothing is taken away where nothing would be left.
+    whole = own(A, replace(A, protocol=f"{A.protocol}; twice"))
+    assert [line.protocol for line in whole.lines] == ["its 200 classes", "its 200 classes; twice"]
 
 
 def test_seeds_are_one_cell() -> None:
@@ -167,6 +176,6 @@ def test_markdown_and_remarks(file: str) -> None:
     lines = markdown(found, intervals=True).splitlines()
     assert lines[0] == "| from | model | protocol | A top-1 | C mCE |"
     assert lines[1] == "| --- | --- | --- | ---: | ---: |"
-    assert lines[2] == "| own | lite0 |  | 4.12 (3.00 to 5.00) | 81.00 |"
+    assert lines[2] == "| own | lite0 | its 200 classes | 4.12 (3.00 to 5.00) | 81.00 |"
     assert lines[-1] == "- robustbench: 11 more networks: raise --limit, or choose with --model"
-    assert remarks(found)[0] == "own: run (its 200 classes); run (all classes); run (on the fly)"
+    assert remarks(found)[0] == "own: run (its 200 classes / all classes / on the fly)"

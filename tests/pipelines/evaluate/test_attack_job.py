@@ -14,7 +14,8 @@ from shardtools.cli.eval.attack import command
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError, RunError
 from shardtools.evaluation import ModelOptions
 from shardtools.evaluation.attacks import AttackOptions, launch
-from shardtools.execution import Batch, Message, Notice
+from shardtools.evaluation.results import read_results
+from shardtools.execution import Batch, Message
 from shardtools.loader import read_all
 from shardtools.sql import query
 from tests.helpers.attack_runs import AttackHere
@@ -92,7 +93,7 @@ def test_a_stopped_run_goes_on_and_repeats_no_batch(dataset: str, models: tuple[
         return sum(isinstance(one, Batch) for one in heard) == 3
 
     stopped = AttackHere(wanted, stop_at=third)
-    with pytest.raises(RunError, match=r"ended with 3 of 7 batches in .*: run the same command again, it resumes"):
+    with pytest.raises(RunError, match=r"stopped with 3 of 7 batches in .*: run the same command again, it resumes"):
         stopped.done()
     assert stopped.images == 3 * BATCH
 
@@ -189,16 +190,25 @@ def test_logits_that_are_no_numbers_are_one_line(dataset: str, tmp_path: Path) -
 
 
 def test_the_command_prints_the_figures_and_what_to_ask_next(
-    dataset: str, models: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    dataset: str, models: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(launch, "run_in_child", lambda made: AttackHere(made.begin()).done())
     words = [models[0], dataset, "--attack", "fgsm", "--eps", "4/255", "--batch-size", "8", "--device", "cpu"]
-    done = CliRunner().invoke(command, words)
+    file = str(tmp_path / "results.csv")
+    done = CliRunner().invoke(command, [*words, "--results", file, "--set", "imagenet"])
 
     assert done.exit_code == 0, done.output
     assert f"{dataset}/overlays/attacked_one_fgsm: {COUNT} rows of resnet-micro under fgsm, eps 0.01569" in done.output
     assert "20 images attacked: top-1 " in done.output
     assert f"from overlays.attacked_one_fgsm where success group by all' {dataset}" in done.output
+    [row] = read_results([file])
+    assert (row.model, row.dataset, row.split, row.metric) == (
+        models[0],
+        "imagenet",
+        "linf 4/255",
+        "adversarial_accuracy",
+    )
+    assert row.low is not None and row.high is not None and 0 <= row.low <= row.value <= row.high <= 1
+    assert row.protocol == "fgsm, eps 0.01569, 1 step of 0.01569, 20 images"
     refused = CliRunner().invoke(command, [*words, "--steps", "3"])
     assert isinstance(refused.exception, OptionError)
-    assert not [one for one in AttackHere(options(dataset, models[0])).messages if isinstance(one, Notice)][1:]

@@ -19,6 +19,8 @@ from torch import nn
 
 from shardtools.errors import OptionError, PromptError, RunError, TaxonomyError
 from shardtools.evaluation import ModelFacts, ModelOptions
+from shardtools.features import FeatureOptions
+from shardtools.pipelines.encoders.trained import load_feature_encoder
 from shardtools.pipelines.evaluate.models import Classifier, load_classifier
 from shardtools.taxonomy import load_classes
 from tests.helpers.hub_server import hub_with
@@ -111,6 +113,14 @@ def test_lite_networks_know_photographs(name: str, side: int, expected: int) -> 
         with torch.inference_mode():
             right += int(found(normal).argmax()) == int(path.stem.rpartition("_")[2])
     assert len(photos) == 20 and right == expected
+
+
+def test_a_lite_network_is_the_same_for_features() -> None:
+    features = load_feature_encoder(FeatureOptions(dataset="d", encoder="lite1"))
+    facts = opened("lite1").facts
+    assert (features.facts.feature_dim, features.facts.image_size) == (1280, 240)
+    assert (features.facts.resize, features.facts.mean, features.facts.std) == (facts.resize, facts.mean, facts.std)
+    assert features(images(240, 1)).shape == (1, 1280)
 
 
 def test_a_network_of_timm_is_prepared_as_timm_does(tiny: tuple[nn.Module, Path]) -> None:
@@ -242,6 +252,7 @@ def test_published_weights_without_a_network_are_one_line(
     # What was asked for before in this process knows the proxies of then.
     monkeypatch.setattr("urllib.request._opener", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(RunError, match=r"weights cannot be fetched \(URLError: .*refused>\): give --weights") as caught:
         opened(model, pretrained=True)

@@ -110,13 +110,13 @@ def test_rows_are_the_networks_logits_with_labels_by_wnid(dataset: str, whole: H
 
 
 def test_sql_reads_every_column(dataset: str, model: str) -> None:
-    Here(options(dataset, None, model, name="predictions_micro")).done()
+    Here(options(dataset, None, model, name="predictions_inside")).done()
     rows = query(
         "select p.all_logits[1] as first, p.classes[1] as best, p.predicted_wnid as named from samples s "
-        "join overlays.predictions_micro p using (dataset, key) order by s.key limit 3",
+        "join overlays.predictions_inside p using (dataset, key) order by s.key limit 3",
         (dataset,),
     ).to_pylist()
-    found = open_predictions(dataset, "predictions_micro")
+    found = open_predictions(dataset, "predictions_inside")
     assert {row["named"] for row in rows} <= {*WNIDS}
     order = np.argsort(found.keys.to_pylist())[:3]
     assert [row["best"] for row in rows] == found.classes[order, 0].tolist()
@@ -258,6 +258,23 @@ def test_classes_that_do_not_fit_are_one_line(
     assert not (tmp_path / "predictions" / "overlay.json").exists()
 
 
+def test_several_datasets_are_one_run_and_one_that_does_not_fit_costs_nothing(model: str, tmp_path: Path) -> None:
+    urls = tuple(
+        make_labeled(tmp_path / name, [0, 1] * 4, names=names)
+        for name, names in (("a", WNIDS), ("b", WNIDS[1:]), ("c", ("cat", "dog")))
+    )
+    wanted = replace(options(urls[0], None, model, name="predictions_micro"), datasets=urls[:2])
+    run = Here(wanted)
+    assert run.images == 16
+    one, other = run.launch.finish(stopped=False)
+    assert (one.dataset, one.num_rows, other.dataset, other.num_rows) == (urls[0], 8, urls[1], 8)
+    found = open_predictions(urls[1], "predictions_micro")
+    assert sorted(set(found.labels.tolist())) == [1, 2] and sorted(set(found.dataset_labels.tolist())) == [0, 1]
+    with pytest.raises(PlanMismatchError, match="found none of them: class 0 is cat here"):
+        Here(replace(wanted, datasets=urls, name="predictions_other"))
+    assert not list(tmp_path.glob("*/overlays/predictions_other/**/batch-*"))
+
+
 def test_numbers_are_outputs_where_somebody_says_so(model: str, tmp_path: Path) -> None:
     url = make_labeled(tmp_path / "data", [0, 1, 2], names=("a", "b", "c"))
     run = Here(options(url, tmp_path, model, labels_by="index")).done()
@@ -303,7 +320,7 @@ def test_the_command_starts_processes_and_says_what_was_made(
         "--num-processes",
         "2",
     ]
-    out = ["--out", str(tmp_path / "out"), "--name", "predictions_micro"]
+    out = ["--out", str(tmp_path / "out")]
     run = CliRunner().invoke(command, [*arguments, *out], catch_exceptions=False)
     lines = run.stdout.splitlines()
     assert lines[0].startswith(f"{NUM_IMAGES} images in ")

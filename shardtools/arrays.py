@@ -92,7 +92,7 @@ def to_rows(column: pa.Array | pa.ChunkedArray, width: int) -> npt.NDArray[Any]:
 
 
 def _start(column: pa.Array) -> int:
-    return int(column.offset) * np.dtype(_TYPES[column.type]).itemsize
+    return int(column.offset) * int(np.dtype(_TYPES[column.type]).itemsize)
 
 
 def from_int64(values: Int64s) -> pa.Array:

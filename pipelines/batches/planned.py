@@ -8,7 +8,7 @@ number of processes or restarts. The price: the last batch costs as much as a fu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -79,7 +79,7 @@ def evaluation_options(
     )
 
 
-def images_from(batches: DeviceBatches, start: int) -> Iterator[PlannedImages]:
+def images_from(batches: DeviceBatches, start: int) -> Generator[PlannedImages]:
     """The images from a row of the table on, a batch of the loader at a time; to be closed."""
     loader = batches.loader
     loader.load_state(replace(loader.state(), epoch=0, num_delivered=start))

@@ -203,7 +203,7 @@ class Attacker:
     def _images(self, first: int, last: int) -> Iterator[tuple[int, PlannedImages]]:
         """The images of neighboring batches with those in between, until the run is to stop."""
         stream = images_from(self._target.batches, self._plan.rows_of(first).start * self._plan.every)
-        with contextlib.closing(stream):  # type: ignore[type-var]  # it is a generator
+        with contextlib.closing(stream):
             for batch, images in zip(range(first, last + 1), stream, strict=False):
                 if self._stop.is_set():
                     return

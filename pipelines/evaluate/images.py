@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -58,10 +58,10 @@ def decoded_at_once(batch_size: int, num_variants: int) -> int:
     return max(-(-batch_size // num_variants), _LEAST_DECODED) if num_variants else batch_size
 
 
-def plain_batches(batches: DeviceBatches, plan: PredictionPlan, first: int, last: int) -> Iterator[RowImages]:
+def plain_batches(batches: DeviceBatches, plan: PredictionPlan, first: int, last: int) -> Generator[RowImages]:
     """The images of neighboring batches as they are; to be closed."""
     stream = images_from(batches, plan.rows_of(first).start)
-    with contextlib.closing(stream):  # type: ignore[type-var]  # it is a generator
+    with contextlib.closing(stream):
         for batch, found in zip(range(first, last + 1), stream, strict=False):
             rows = np.arange(found.start, found.start + len(found))
             yield RowImages(batch=batch, images=found.images, rows=rows, variants=None, unread=found.unread)
@@ -69,7 +69,7 @@ def plain_batches(batches: DeviceBatches, plan: PredictionPlan, first: int, last
 
 def variant_batches(
     batches: DeviceBatches, plan: PredictionPlan, first: int, last: int, *, device: torch.device, num_threads: int
-) -> Iterator[RowImages]:
+) -> Generator[RowImages]:
     """Every image in all of its variants; to be closed.
 
     Args:
@@ -82,7 +82,7 @@ def variant_batches(
     """
     with ThreadPoolExecutor(num_threads, "shardtools-corrupt") as threads:
         ahead: deque[tuple[RowImages, list[Future[None]]]] = deque()
-        with contextlib.closing(_begun(batches, plan, first, last, threads)) as begun:  # type: ignore[type-var]
+        with contextlib.closing(_begun(batches, plan, first, last, threads)) as begun:
             for one in begun:
                 ahead.append(one)
                 if len(ahead) > _BATCHES_AHEAD:
@@ -93,7 +93,7 @@ def variant_batches(
 
 def _begun(
     batches: DeviceBatches, plan: PredictionPlan, first: int, last: int, threads: ThreadPoolExecutor
-) -> Iterator[tuple[RowImages, list[Future[None]]]]:
+) -> Generator[tuple[RowImages, list[Future[None]]]]:
     """Batches that are being made: their memory, and what fills it."""
     table, count = batches.loader.table, len(plan.variants)
     start = plan.rows_of(first).start // count
@@ -126,8 +126,8 @@ def _begun(
             yield one, made
 
 
-def _decoded(batches: DeviceBatches, start: int) -> Iterator[_Decoded]:
-    with contextlib.closing(images_from(batches, start)) as stream:  # type: ignore[type-var]  # it is a generator
+def _decoded(batches: DeviceBatches, start: int) -> Generator[_Decoded]:
+    with contextlib.closing(images_from(batches, start)) as stream:
         for found in stream:
             pixels = found.images.permute(0, 2, 3, 1).numpy()
             for place in range(len(found)):

@@ -36,6 +36,7 @@ from shardtools.evaluation.predictions import (
     PredictionWriter,
     PredictOptions,
     PredictResult,
+    Variant,
     batches_per_part,
     prediction_table,
     predictions_storage,
@@ -170,8 +171,11 @@ def make_plan(
         keeps_all=keeps_all,
         batch_size=options.batch_size,
         batches_per_part=batches_per_part(num_rows, options.batch_size, row_bytes),
+        variants=variants or (Variant(),),
         has_variants=bool(variants),
-        **({"variants": variants, "seed": options.seed, "clean": options.clean} if variants else {}),
+        # What was said of corruptions decides on nothing where there are none.
+        seed=options.seed if variants else 0,
+        clean=options.clean,
     )
     if options.logits is not None:
         return plan, ()
@@ -230,7 +234,7 @@ class Predictor:
             stream = variant_batches(target.batches, plan, first, last, device=device, num_threads=target.num_threads)
         else:
             stream = plain_batches(target.batches, plan, first, last)
-        with contextlib.closing(stream):  # type: ignore[type-var]  # it is a generator
+        with contextlib.closing(stream):
             for images in stream:
                 if self._stop.is_set():
                     return

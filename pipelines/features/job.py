@@ -136,7 +136,7 @@ class Extractor:
         for first, last in neighbors(parts):
             number, keys, features, skipped = first, list[str](), list[Float32s](), list[Skipped]()
             stream = images_from(self._batches, self._plan.rows_of(first).start)
-            with contextlib.closing(stream):  # type: ignore[type-var]  # it is a generator
+            with contextlib.closing(stream):
                 for batch in stream:
                     if self._stop.is_set():
                         break

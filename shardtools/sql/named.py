@@ -16,7 +16,7 @@ from typing import Any
 
 from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError, QueryError
-from shardtools.overlays import overlay_names
+from shardtools.overlays import check_name, overlay_names
 from shardtools.quoting import quoted_name
 
 _PARAMETER_TYPES: dict[str, type] = {"integer": int, "number": float, "text": str}
@@ -96,6 +96,7 @@ class NamedQuery:
 
         Raises:
             QueryError: The query names no such overlay, or several begin with a name.
+            OptionError: No overlay can have a name that is given.
             DatasetError: There is no dataset.
         """
         unknown = next((name for name in given if name not in self.overlays), None)
@@ -116,9 +117,8 @@ class NamedQuery:
             chosen[name] = alike[0]
         sql = self.sql
         for name, other in chosen.items():
-            sql = re.sub(
-                rf"\boverlays\.{re.escape(name)}\b", lambda _, other=other: f"overlays.{quoted_name(other)}", sql
-            )
+            # Nothing in a quoted name is a backslash, so it is the replacement as it is.
+            sql = re.sub(rf"\boverlays\.{re.escape(name)}\b", f"overlays.{quoted_name(check_name(other))}", sql)
         overlays = {chosen.get(name, name): command for name, command in self.overlays.items()}
         return replace(self, sql=sql, overlays=overlays)
 

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shardtools.arrays import filled
 from shardtools.dataset import acquire, open_dataset
 from shardtools.errors import RunError
-from shardtools.evaluation.predictions.opening import open_predictions
 from shardtools.evaluation.predictions.options import PredictOptions, PredictResult
 from shardtools.evaluation.predictions.plan import PredictionPlan
 from shardtools.evaluation.predictions.writer import is_committed, predictions_storage, unfinished
@@ -30,6 +30,7 @@ from shardtools.execution import (
     run_in_child,
 )
 from shardtools.extras import ENCODING, of_encoder, require
+from shardtools.overlays import open_overlay_at
 from shardtools.storage import Storage
 
 PREDICTOR = ("-m", "shardtools.pipelines.evaluate.job")
@@ -148,20 +149,27 @@ class Prediction:
         return tuple(map(self._result, self._options.datasets, self.storages))
 
     def _result(self, dataset: str, storage: Storage) -> PredictResult:
-        options = self._options
-        found = open_predictions(dataset, options.overlay_name if options.out is None else storage.url)
+        overlay = open_overlay_at(storage.url)
+        plan = PredictionPlan.of_overlay(overlay.info, where=overlay.url)
+        num_unread = num_labeled = num_top1 = 0
+        # A part at a time: of every corruption of ImageNet's training set there are a hundred million rows.
+        for batch in overlay.batches(["rank", "reason"]):
+            ranks, reasons = batch.column("rank"), batch.column("reason")
+            num_unread += len(reasons) - reasons.null_count
+            num_labeled += len(ranks) - ranks.null_count
+            num_top1 += int((filled(ranks, 0) == 1).sum())
         return PredictResult(
             dataset=dataset,
             url=storage.url,
-            name=options.overlay_name,
-            model=found.model.name,
-            fingerprint=found.model.fingerprint,
-            num_rows=found.overlay.info.num_rows,
-            num_unread=len(found.unread),
-            num_labeled=int((found.rank > 0).sum()),
-            num_top1=int((found.rank == 1).sum()),
-            keeps_all=found.plan.keeps_all,
-            num_bytes=sum(part.num_bytes for part in found.overlay.info.parts),
+            name=overlay.info.name,
+            model=plan.model.name,
+            fingerprint=plan.model.fingerprint,
+            num_rows=overlay.info.num_rows,
+            num_unread=num_unread,
+            num_labeled=num_labeled,
+            num_top1=num_top1,
+            keeps_all=plan.keeps_all,
+            num_bytes=sum(part.num_bytes for part in overlay.info.parts),
             images=self._images,
             seconds=round(self._seconds, 3),
         )

@@ -20,7 +20,7 @@ from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError
 from shardtools.evaluation.model_facts import ModelFacts
 from shardtools.evaluation.predictions.plan import MADE_BY, PredictionPlan
-from shardtools.evaluation.predictions.rows import ALL_LOGITS, CORRUPTION, KEY, NO_LABEL, SEVERITY
+from shardtools.evaluation.predictions.rows import ALL_LOGITS, CORRUPTION, KEY, NO_LABEL, SEVERITY, TOP
 from shardtools.evaluation.predictions.variants import CLEAN
 from shardtools.overlays import Overlay, find_overlay, open_overlay, overlay_names
 from shardtools.quoting import shell_word
@@ -117,7 +117,7 @@ def open_predictions(dataset_url: str | os.PathLike[str], name: str, *, any_vers
     rows = overlay.read(small)
     unread_rows = rows.filter(pc.is_valid(rows["reason"])).select([KEY, "reason"])
     rows = rows.filter(pc.is_null(rows["reason"])).combine_chunks()
-    width = min(5, plan.model.num_outputs)
+    width = min(TOP, plan.model.num_outputs)
     count = rows.num_rows
     own_labels, own_classes = _dataset_labels(url, rows[KEY])
     return Predictions(

@@ -7,6 +7,7 @@ them; a reader takes one corruption by its columns. The price: one corruption al
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -16,8 +17,9 @@ from PIL import Image
 
 from shardtools.arrays import UInt8s
 from shardtools.corruption.native import corrupt, load_core
-from shardtools.corruption.options import CorruptOptions
+from shardtools.corruption.options import CorruptOptions, Variant
 from shardtools.corruption.seeds import sample_seed
+from shardtools.corruption.sequences import perturb
 from shardtools.decode import DecodeOptions, Decoder, DecodeStatus, center_windows, whole_crops
 from shardtools.errors import SourceError
 from shardtools.manifest import digest
@@ -59,25 +61,54 @@ class CorruptedSource(Source):
 
     def keys(self, split: str) -> Iterator[str]:
         for key in self.pictures.keys(split):
-            yield from (copy_key(key, name, severity) for name, severity in self.options.variants)
+            yield from (copy_key(key, variant) for variant in self.options.variants)
 
     def close(self) -> None:
         self.pictures.close()
 
-    def _copies(self, sample: Sample, variants: tuple[tuple[str, int], ...]) -> Iterator[Sample]:
+    def _copies(self, sample: Sample, variants: tuple[Variant, ...]) -> Iterator[Sample]:
         parent, pixels = self._view(sample)
-        for name, severity in variants:
-            row = replace(
-                parent,
-                key=copy_key(sample.key, name, severity),
-                provenance={**parent.provenance, "corruption": name, "severity": severity},
-            )
-            if pixels is None:
-                yield row
-                continue
-            seed = sample_seed(self.options.seed, sample.key, name, severity)
-            made = corrupt(pixels, name, severity, seeds=seed, clean=self.options.clean)
-            yield replace(row, image_bytes=self._encoded(made), **_facts(made, is_png=self.options.clean))
+        # A sequence is made whole, also for a range of positions that begins or ends within it.
+        for (name, severity), of_one in itertools.groupby(variants, key=lambda variant: variant[:2]):
+            made = None if pixels is None else self._corrupted(pixels, sample.key, name, severity)
+            for variant in of_one:
+                row = replace(
+                    parent,
+                    key=copy_key(sample.key, variant),
+                    provenance={**parent.provenance, **variant._asdict()},
+                )
+                if made is None:
+                    yield row
+                else:
+                    yield self._with_image(row, made[variant.frame or 0])
+
+    def _corrupted(self, pixels: UInt8s, key: str, name: str, severity: int) -> UInt8s:
+        """The copies of a picture for one severity: the frames of a sequence, or one."""
+        seed, clean = sample_seed(self.options.seed, key, name, severity), self.options.clean
+        if not self.options.is_sequence:
+            return corrupt(pixels[None], name, severity, seeds=seed, clean=clean)
+        size = None if self.options.whole else self.options.image_size
+        return perturb(pixels, name, seed=seed, level=severity, clean=clean, size=size)
+
+    def _with_image(self, row: Sample, pixels: UInt8s) -> Sample:
+        height, width, _ = pixels.shape
+        sink = io.BytesIO()
+        image = Image.fromarray(pixels)
+        # Frames are compared with each other: a JPEG's blocks would move with the picture.
+        is_png = self.options.clean or self.options.is_sequence
+        if is_png:
+            image.save(sink, "PNG", compress_level=_PNG_LEVEL)
+        else:
+            # As ImageNet-C's program saves them.
+            image.save(sink, "JPEG", quality=self.options.quality, optimize=True)
+        return replace(
+            row,
+            image_bytes=sink.getvalue(),
+            image_format="png" if is_png else "jpg",
+            width=width,
+            height=height,
+            mode="RGB",
+        )
 
     def _view(self, sample: Sample) -> tuple[Sample, UInt8s | None]:
         """What all copies of a sample share, and its pixels, uint8 [H, W, 3]; none of a row without an image."""
@@ -111,28 +142,26 @@ class CorruptedSource(Source):
         width, height = sizes[0].tolist()
         if self.options.whole:
             crops, windows = whole_crops(sizes), None
+        elif self.options.is_sequence:
+            # What turns or moves brings in what lies around the center, which is cut out afterwards.
+            self._check_size(sample.key, width, height)
+            crops, full = center_windows(sizes, resize=self.options.resize, size=1)
+            (width, height), windows = full[0, :2].tolist(), None
         else:
-            if min(width, height) < self.options.image_size:
-                raise SourceError(
-                    f"{sample.key!r} of {self.storage.url} has {width} x {height} pixels, fewer than the "
-                    f"{self.options.image_size} that are cut out: give --whole to take each picture as it is, or a "
-                    "smaller --image-size and --resize"
-                )
+            self._check_size(sample.key, width, height)
             width = height = self.options.image_size
             crops, windows = center_windows(sizes, resize=self.options.resize, size=width)
         pixels = np.empty((1, height, width, 3), np.uint8)
         status = DecodeStatus(int(decoder.decode_batch(images, crops, None, pixels, windows=windows)[0]))
         return (pixels[0] if status == DecodeStatus.OK else None), status
 
-    def _encoded(self, pixels: UInt8s) -> bytes:
-        sink = io.BytesIO()
-        image = Image.fromarray(pixels)
-        if self.options.clean:
-            image.save(sink, "PNG", compress_level=_PNG_LEVEL)
-        else:
-            # As ImageNet-C's program saves them.
-            image.save(sink, "JPEG", quality=self.options.quality, optimize=True)
-        return sink.getvalue()
+    def _check_size(self, key: str, width: int, height: int) -> None:
+        if min(width, height) < self.options.image_size:
+            raise SourceError(
+                f"{key!r} of {self.storage.url} has {width} x {height} pixels, fewer than the "
+                f"{self.options.image_size} that are cut out: give --whole to take each picture as it is, or a "
+                "smaller --image-size and --resize"
+            )
 
 
 def open_corrupted(pictures: Source, options: CorruptOptions) -> CorruptedSource:
@@ -159,18 +188,15 @@ def open_corrupted(pictures: Source, options: CorruptOptions) -> CorruptedSource
     )
 
 
-def copy_key(key: str, corruption: str, severity: int) -> str:
+def copy_key(key: str, variant: Variant) -> str:
     """The key of a corrupted copy."""
-    return f"{key}-{corruption}-{severity}"
+    frame = "" if variant.frame is None else f"-{variant.frame:02d}"
+    return f"{key}-{variant.corruption}-{variant.severity}{frame}"
 
 
 def _settings(options: CorruptOptions) -> dict[str, Any]:
     """What decides on the copies, under names of their own, so that a plan that differs is refused by name."""
     free = ("corruption_set", "corruptions", "severities")
     named = {f"corrupt_{name}": value for name, value in asdict(options).items() if name not in free}
-    return {**named, "corruptions": [f"{name} {severity}" for name, severity in options.variants]}
-
-
-def _facts(pixels: UInt8s, *, is_png: bool) -> dict[str, Any]:
-    height, width, _ = pixels.shape
-    return {"image_format": "png" if is_png else "jpg", "width": width, "height": height, "mode": "RGB"}
+    names = dict.fromkeys(f"{name} {severity}" for name, severity, _ in options.variants)
+    return {**named, "corrupt_what": "sequences" if options.is_sequence else "corruptions", "corruptions": list(names)}

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from shardtools.cli import main
-from shardtools.corruption import CORRUPTION_SETS, CorruptOptions, corrupt, open_corrupted, sample_seed
+from shardtools.corruption import CORRUPTION_SETS, CorruptOptions, corrupt, open_corrupted, perturb, sample_seed
 from shardtools.corruption.source import CorruptedSource
 from shardtools.errors import OptionError, SourceError
 from shardtools.sql import query
@@ -98,6 +98,23 @@ def test_the_center_is_cut_out_as_the_published_program_does(tmp_path: Path) -> 
     np.testing.assert_array_equal(pixels(made.image_bytes), corrupt(view, "gaussian_noise", 1, seeds=seed, clean=True))
 
 
+def test_frames_of_a_sequence_follow_each_other(tmp_path: Path) -> None:
+    image = drawing(1).resize((90, 60))
+    source = write_files(tmp_path / "one", {"a/x.png": encode(image, "PNG")})
+    options = CorruptOptions(corruption_set="imagenet-p", corruptions=("shot_noise", "tilt"), resize=40, image_size=32)
+    frames = copies(source, tmp_path / "index", options)
+    found = list(frames.samples("train", 0, frames.splits["train"]))
+    view = np.asarray(image.resize((60, 40), Image.Resampling.BILINEAR))
+    key = found[0].provenance["source_path"]
+    for start, name in ((0, "shot_noise"), (31, "tilt")):
+        made = perturb(view, name, seed=sample_seed(0, key, name, 1), size=32)
+        for number, one in enumerate(found[start : start + 31]):
+            assert one.key == f"{key}-{name}-1-{number:02d}"
+            assert (one.provenance["corruption"], one.provenance["frame"]) == (name, number)
+            np.testing.assert_array_equal(pixels(one.image_bytes), made[number])
+    assert len(found) == 62 and list(frames.samples("train", 20, 40)) == found[20:40]
+
+
 def test_a_picture_smaller_than_the_center_is_refused(pictures: Path, tmp_path: Path) -> None:
     source = copies(pictures, tmp_path / "index", CorruptOptions())
     with pytest.raises(SourceError, match=r"fewer than the 224 that are cut out: give --whole"):
@@ -107,10 +124,12 @@ def test_a_picture_smaller_than_the_center_is_refused(pictures: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"corruptions": ("rain",)}, "--corruption is of gaussian_noise, .*, found 'rain'"),
+        ({"corruptions": ("rain",)}, "--corruption is of gaussian_noise, .* with --set imagenet-c, found 'rain'"),
         ({"severities": ("6",)}, "--severity is of 1 to 5, found '6'"),
-        ({"severities": ()}, "--severity is one or more of 1 to 5, found none"),
-        ({"corruption_set": "imagenet-d"}, "--set is one of imagenet-c, extra, found 'imagenet-d'"),
+        ({"corruption_set": "imagenet-d"}, "--set is one of imagenet-c, extra, imagenet-p, .*, found 'imagenet-d'"),
+        ({"corruption_set": "imagenet-p", "severities": ("4",)}, "--severity is of 1 to 3, found '4'"),
+        ({"corruption_set": "imagenet-p", "severities": ("1", "2")}, "sequences other than noise is 1, found 1,2 with"),
+        ({"corruption_set": "imagenet-p", "corruptions": ("fog",)}, "--corruption is of .*imagenet-p, found 'fog'"),
         ({"image_size": 300}, "--image-size is at most --resize, 256, found 300"),
         ({"quality": 0}, "--quality is 1 to 100, found 0"),
     ],
@@ -123,6 +142,7 @@ def test_options_out_of_range_are_one_line(changes: dict[str, Any], message: str
 def test_imagenet_c_has_75_copies_of_a_picture() -> None:
     assert len(CorruptOptions().variants) == 75
     assert len(CORRUPTION_SETS["extra"]) == 4
+    assert len(CorruptOptions(corruption_set="imagenet-p").variants) == 9 * 31 + 41
 
 
 def test_the_command_refuses_another_seed_for_the_same_folder(

@@ -56,6 +56,7 @@ def hub_with(path: str, content: bytes, cache: Path, monkeypatch: pytest.MonkeyP
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
         template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # as conftest has it
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))

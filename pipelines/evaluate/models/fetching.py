@@ -58,9 +58,11 @@ def _ask(url: str) -> None:
 
 
 def hub_url(hub_id: str) -> str | None:
-    """Address of a model on the hub; `None` where its weights were fetched before."""
+    """Address of a model on the hub; `None` where its weights were fetched before, or nobody is to be asked."""
     import huggingface_hub
 
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return None
     files = ("model.safetensors", "pytorch_model.bin")
     if any(isinstance(huggingface_hub.try_to_load_from_cache(hub_id, file), str) for file in files):
         return None

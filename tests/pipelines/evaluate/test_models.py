@@ -252,6 +252,7 @@ def test_published_weights_without_a_network_are_one_line(
     # What was asked for before in this process knows the proxies of then.
     monkeypatch.setattr("urllib.request._opener", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(RunError, match=r"weights cannot be fetched \(URLError: .*refused>\): give --weights") as caught:
         opened(model, pretrained=True)

@@ -1,6 +1,6 @@
 // How the pictures of frost are drawn: crystals with arms and barbs, raised from a cloudy ground, lit from one corner,
-// with grain. Means and contrasts of the colors are those of the published pictures of frost, which are not copied; of
-// those, five were used, two of them the same but for their compression.
+// with grain. Means and contrasts of the colors are those of crops of the published pictures of frost, which are not
+// copied; of those, five were used, two of them the same but for their compression.
 #include "frost_picture.h"
 
 #include <algorithm>
@@ -33,11 +33,11 @@ struct Style {
 };
 
 constexpr Style kStyles[kNumFrosts] = {
-    {{78, 149, 166}, {27, 16, 15}, 90, 90, 2, 0.25, 70, 1.0, 0.35, 0.2, 0.35, 0.12, 1.7},
-    {{201, 205, 214}, {21, 22, 23}, 1100, 52, 3, 0.26, 20, 0.45, 0.5, 0.3, 0.75, 0.15, 1.5},
-    {{201, 205, 214}, {21, 22, 23}, 900, 64, 3, 0.20, 25, 0.45, 0.5, 0.3, 0.75, 0.15, 1.5},
-    {{138, 153, 165}, {28, 28, 30}, 480, 24, 6, 0.35, 10, 0.4, 0.3, 0.5, 0.75, 0.5, 1.4},
-    {{112, 123, 135}, {44, 43, 42}, 420, 36, 6, 0.40, 12, 0.7, 0.35, 0.75, 0.5, 0.2, 1.5},
+    {{77, 148, 164}, {28, 16, 15}, 90, 90, 2, 0.25, 70, 1.0, 0.35, 0.2, 0.35, 0.12, 1.7},
+    {{198, 202, 211}, {20, 21, 22}, 1100, 52, 3, 0.26, 20, 0.45, 0.5, 0.3, 0.75, 0.15, 1.5},
+    {{198, 202, 211}, {20, 21, 22}, 900, 64, 3, 0.20, 25, 0.45, 0.5, 0.3, 0.75, 0.15, 1.5},
+    {{144, 159, 172}, {27, 27, 28}, 480, 24, 6, 0.35, 10, 0.4, 0.3, 0.5, 0.75, 0.5, 1.4},
+    {{101, 113, 125}, {38, 37, 36}, 420, 36, 6, 0.40, 12, 0.7, 0.35, 0.75, 0.5, 0.2, 1.5},
 };
 
 size_t wrapped(int y, int x) {

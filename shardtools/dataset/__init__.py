@@ -6,7 +6,6 @@ from shardtools.dataset.appends import (
     current_commit,
     discard_append,
     num_rows_planned,
-    read_appends,
 )
 from shardtools.dataset.belonging import check_belongs, check_rows
 from shardtools.dataset.commit import commit_dataset
@@ -46,7 +45,6 @@ __all__ = [
     "list_parts",
     "num_rows_planned",
     "open_dataset",
-    "read_appends",
     "read_contents",
     "read_part",
     "read_plan_file",

@@ -16,7 +16,6 @@ from shardtools.dataset import (
     PlanFile,
     commit_path,
     num_rows_planned,
-    read_appends,
     read_plan_file,
 )
 from shardtools.dataset.plan_file import PLAN_FILE, fingerprint
@@ -92,14 +91,11 @@ class State:
         return {shard.path: shard for shard in self.info.shards if shard.path in paths}
 
     def plan_ids(self) -> frozenset[str]:
-        """Plans that its parts were made for; empty where one of them cannot be read, which is a problem of its own."""
-        # A plan.json that is not the commit's is one finding (`_compare`), not one a part.
-        if self.plan is None or (self.info is not None and self.info.plan_id != self.plan.plan_id):
+        """Plans that parts without a commit may be of; empty for any."""
+        # A commit has the digest of each part. Versions of another dataset take over parts as they are.
+        if self.info is not None or self.plan is None or self.plan.kind == "derived":
             return frozenset()
-        try:
-            return frozenset({self.plan.plan_id, *(append.plan.plan_id for append in read_appends(self.storage))})
-        except DatasetError:
-            return frozenset()
+        return frozenset({self.plan.plan_id})
 
     def other_files(self) -> set[str]:
         """Files that no part speaks for and that belong here: indexes, and what earlier commits list."""

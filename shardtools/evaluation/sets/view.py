@@ -70,8 +70,8 @@ class SetView:
         """
         if self.logits is None:
             raise DatasetError(
-                f"{self.source} has the five likeliest classes alone, and this set needs all logits: predict again with "
-                f"the same options and --logits all --replace --name {shell_word(self.source.rpartition('/')[2])}"
+                f"{self.source} has the five likeliest classes alone, and this set needs all logits: predict again "
+                f"with the same options and --logits all --replace --name {shell_word(self.source.rpartition('/')[2])}"
             )
         return self.logits
 

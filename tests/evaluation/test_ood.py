@@ -177,6 +177,9 @@ def test_each_set_is_predicted_in_its_own_way() -> None:
     assert (predicted("c=x").model.crop, predicted("c=x").corruption) == ("resize", ())
     assert predicted("imagenet=x", split="val").overlay_name == "predictions_lite0_val"
     assert predicted("imagenet=x", split="Held-out A").overlay_name == "predictions_lite0_held_out_a"
+    assert predicted("imagenet=x", replace=True).replace and not predicted("imagenet=x").replace
+    with pytest.raises(OptionError, match="--replace makes predictions anew and --no-predict makes none"):
+        predicted("imagenet=x", replace=True, predict=False)
     published = predicted("a=x", protocol="seed001")
     assert (published.model.protocol, published.model.protocol_set) == ("seed001", "a")
     assert (published.model.crop, published.overlay_name) == (None, "predictions_lite0_seed001_a")

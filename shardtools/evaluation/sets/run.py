@@ -114,6 +114,7 @@ def prediction_options(model: str, request: SetRequest, options: OodOptions) -> 
         threads=options.threads,
         compute_threads=options.compute_threads,
         device=options.device,
+        replace=options.replace,
     )
 
 

@@ -188,6 +188,12 @@ def test_each_set_is_predicted_in_its_own_way() -> None:
     assert "\n" not in str(error.value)
 
 
+def test_models_of_one_name_have_predictions_of_their_own() -> None:
+    wanted = OodOptions(models=("runs/one/best", "runs/two/best", "runs/other"), on=("imagenet=x",))
+    names = [prediction_options(model, wanted.requests[0], wanted).overlay_name for model in wanted.models]
+    assert names == ["predictions_one_best", "predictions_two_best", "predictions_other"]
+
+
 def test_what_was_written_corrupted_is_not_corrupted_again(tmp_path: Path) -> None:
     url = str(tmp_path / "fogged")
     grey = np.full((8, 8, 3), 128, np.uint8)

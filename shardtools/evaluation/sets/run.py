@@ -90,7 +90,9 @@ def prediction_options(model: str, request: SetRequest, options: OodOptions) -> 
     # Of a protocol's own sets each may be prepared in its own way.
     protocol = () if options.protocol is None else (options.protocol, test_set.name.replace("-", "_"))
     own = ("as_is",) if as_is else ("resized",) if options.force_resize else ()
-    name = "_".join((predictions_name(model, corruption), *protocol, *own, *_of_split(options.split)))
+    name = "_".join(
+        (predictions_name(_called(model, options.models), corruption), *protocol, *own, *_of_split(options.split))
+    )
     return PredictOptions(
         datasets=(request.dataset,),
         model=ModelOptions(
@@ -116,6 +118,12 @@ def prediction_options(model: str, request: SetRequest, options: OodOptions) -> 
         device=options.device,
         replace=options.replace,
     )
+
+
+def _called(model: str, models: tuple[str, ...]) -> str:
+    """What predictions are named after: the model, with its folder where another one has its name."""
+    is_alone = [predictions_name(one) for one in models].count(predictions_name(model)) == 1
+    return model if is_alone else "_".join(Path(model).parts[-2:])
 
 
 def _of_split(split: str | None) -> tuple[str, ...]:

@@ -231,6 +231,9 @@ class Attacker:
         """What becomes of the images at `places`; their pixels are made durable where they are kept."""
         settings, names = self._plan.attack, [keys[place] for place in places.tolist()]
         if not names:
+            if self._plan.keeps_images:
+                none = np.empty((0, *pixels.shape[2:], 3), np.uint8)
+                add_images(self._target.storage, batch, [], none)
             return _nobody(keeps_images=self._plan.keeps_images, aims=settings.target == "random")
         clean = pixels[torch.from_numpy(places).to(pixels.device)]
         images = prepare(self._victim, clean.float().div_(255), labels[places].tolist(), names, settings)

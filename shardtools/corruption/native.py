@@ -65,7 +65,8 @@ def corrupt(
 
 
 _MAX_THREADS = 1024
-_MAX_SIDE = 65535
+_MAX_SIDE = 65500
+"""What libjpeg takes, which one of the corruptions is."""
 
 
 @functools.cache
@@ -99,7 +100,7 @@ def _parameters_of(name: str, severity: int) -> tuple[float, ...]:
     corruption = find_corruption(name)
     if severity not in SEVERITIES:
         raise OptionError(f"severity of {name}: expected a whole number from 1 to 5, found {severity!r}")
-    return corruption.parameters[severity - 1]
+    return corruption.parameters[SEVERITIES.index(severity)]
 
 
 def check_images(images: UInt8s) -> None:

@@ -108,18 +108,23 @@ class CorruptOptions:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the corruptions, or of the sequences."""
-        return self.corruptions or (CORRUPTION_SETS | SEQUENCE_SETS)[self.corruption_set]
+        return tuple(dict.fromkeys(self.corruptions)) or (CORRUPTION_SETS | SEQUENCE_SETS)[self.corruption_set]
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """The copies of a picture, corruption by corruption."""
         if not self.is_sequence:
-            severities = tuple(map(int, self.severities)) or SEVERITIES
+            severities = self._levels or SEVERITIES
             return tuple(Variant(name, severity, None) for name in self.names for severity in severities)
-        levels = tuple(map(int, self.severities)) or (1,)
+        levels = self._levels or (1,)
         return tuple(
             Variant(name, level, frame)
             for name in self.names
             for level in levels
             for frame in range(PERTURBATIONS[name].num_frames)
         )
+
+    @property
+    def _levels(self) -> tuple[int, ...]:
+        """The severities, each once: a copy that came twice would have the key of another."""
+        return tuple(map(int, dict.fromkeys(self.severities)))

@@ -25,7 +25,7 @@ from shardtools.execution import (
     run_in_child,
 )
 from shardtools.extras import ENCODING, of_encoder, require
-from shardtools.features.features_file import PLAN_FILE, FeaturePlan, FeaturesInfo
+from shardtools.features.features_file import FEATURES_FILE, PLAN_FILE, FeaturePlan, FeaturesInfo
 from shardtools.features.options import FeatureOptions, FeatureResult
 from shardtools.features.writer import clear_features, commit_features, features_storage, parts_done
 from shardtools.storage import Storage
@@ -115,7 +115,9 @@ class Extraction:
 
     def begin(self) -> Job:
         """What is done already."""
-        if self._options.replace:
+        # Parts without a plan are of another one, whose removal was killed halfway: no later run may go on with them.
+        is_rest = not self.storage.exists(PLAN_FILE) and not self.storage.exists(FEATURES_FILE)
+        if self._options.replace or is_rest:
             clear_features(self.storage)
         done = parts_done(self.storage) if self.storage.exists(PLAN_FILE) else frozenset()
         return Job(options=self._options, done=done)

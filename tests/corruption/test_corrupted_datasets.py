@@ -139,6 +139,11 @@ def test_options_out_of_range_are_one_line(changes: dict[str, Any], message: str
         CorruptOptions(**changes)
 
 
+def test_what_is_asked_for_twice_is_made_once() -> None:
+    assert len(CorruptOptions(corruptions=("fog", "snow", "fog"), severities=("3", "1", "3")).variants) == 4
+    assert len(CorruptOptions(corruption_set="imagenet-p", corruptions=("tilt", "tilt")).variants) == 31
+
+
 def test_imagenet_c_has_75_copies_of_a_picture() -> None:
     assert len(CorruptOptions().variants) == 75
     assert len(CORRUPTION_SETS["extra"]) == 4

@@ -91,6 +91,19 @@ def test_no_images_are_no_error(name: str) -> None:
     assert corrupt(np.empty((0, 8, 8, 3), np.uint8), name, 1, seeds=seeds(0)).shape == (0, 8, 8, 3)
 
 
+@pytest.mark.parametrize("size", [(2, 3), (1, 300)])
+def test_the_elastic_transform_of_a_strip_is_no_single_color(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    for severity in SEVERITIES:
+        found = corrupt(image, "elastic_transform", severity, seeds=3)
+        assert len(np.unique(found.reshape(-1, 3), axis=0)) > 1
+
+
+def test_a_severity_may_be_any_number_that_equals_it() -> None:
+    expected = corrupt(IMAGE, "fog", 2, seeds=1)
+    assert (corrupt(IMAGE, "fog", np.float64(2), seeds=1) == expected).all()  # type: ignore[arg-type]
+
+
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
@@ -101,7 +114,8 @@ IMAGE = np.zeros((4, 4, 3), np.uint8)
         (IMAGE, "gaussian_noise", 6, {}, "severity of gaussian_noise: expected a whole number from 1 to 5, found 6"),
         (IMAGE.astype(np.float32), "gaussian_noise", 1, {}, "images: expected uint8 [N, H, W, 3] or [H, W, 3]"),
         (IMAGE[:, :, :1], "gaussian_noise", 1, {}, "found uint8 [4, 4, 1]"),
-        (IMAGE[:0], "gaussian_noise", 1, {}, "sides of 1 to 65,535 pixels"),
+        (IMAGE[:0], "gaussian_noise", 1, {}, "sides of 1 to 65,500 pixels"),
+        (np.zeros((65_501, 1, 3), np.uint8), "jpeg_compression", 1, {}, "found uint8 [65501, 1, 3]"),
         (IMAGE, "gaussian_noise", 1, {"seeds": -1}, "seeds: expected numbers from 0 to 2**64 - 1, found -1"),
         (IMAGE, "gaussian_noise", 1, {"seeds": [1, 2]}, "seeds: expected one for each of 1 images, found [2]"),
         (IMAGE, "gaussian_noise", 1, {"num_threads": 0}, "num_threads: expected 1 to 1,024, found 0"),

@@ -24,6 +24,7 @@ from shardtools.evaluation.sets.run import prediction_options, shown_names
 from shardtools.overlays import open_overlay
 from shardtools.sql import query
 from shardtools.taxonomy import load_classes
+from shardtools.writing import write_samples
 from tests.helpers.feature_datasets import make_labeled
 from tests.helpers.ood_datasets import as_is, model_facts, with_predictions
 
@@ -175,12 +176,30 @@ def test_each_set_is_predicted_in_its_own_way() -> None:
     assert (here.model.crop, here.corruption, here.seed) == (None, ("none", "imagenet-c"), 3)
     assert (predicted("c=x").model.crop, predicted("c=x").corruption) == ("resize", ())
     assert predicted("imagenet=x", split="val").overlay_name == "predictions_lite0_val"
+    assert predicted("imagenet=x", split="Held-out A").overlay_name == "predictions_lite0_held_out_a"
+    assert predicted("imagenet=x", replace=True).replace and not predicted("imagenet=x").replace
+    with pytest.raises(OptionError, match="--replace makes predictions anew and --no-predict makes none"):
+        predicted("imagenet=x", replace=True, predict=False)
     published = predicted("a=x", protocol="seed001")
     assert (published.model.protocol, published.model.protocol_set) == ("seed001", "a")
     assert (published.model.crop, published.overlay_name) == (None, "predictions_lite0_seed001_a")
     with pytest.raises(OptionError, match=r"protocol seed001 has the sets imagenet, a, .* found 'r'") as error:
         predicted("r=x", protocol="seed001")
     assert "\n" not in str(error.value)
+
+
+def test_models_of_one_name_have_predictions_of_their_own() -> None:
+    wanted = OodOptions(models=("runs/one/best", "runs/two/best", "runs/other"), on=("imagenet=x",))
+    names = [prediction_options(model, wanted.requests[0], wanted).overlay_name for model in wanted.models]
+    assert names == ["predictions_one_best", "predictions_two_best", "predictions_other"]
+
+
+def test_what_was_written_corrupted_is_not_corrupted_again(tmp_path: Path) -> None:
+    url = str(tmp_path / "fogged")
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    write_samples([grey], [0], url, keys=["a-fog-1"], provenance={"corruption": ["fog"]}, num_processes=1)
+    with pytest.raises(DatasetError, match=r"'a-fog-1' is corrupted already \(fog\): leave --on-the-fly out"):
+        evaluate_ood(OodOptions(models=("lite0",), on=(f"c={url}",), on_the_fly=True))
 
 
 def test_files_of_the_right_size_are_not_resized_again(cues: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,21 @@ def test_a_plan_that_differs_is_refused_by_name(dataset: str, tmp_path: Path) ->
     assert claim(storage, other, replace=True) == Done()
     with pytest.raises(DatasetError, match="batch 5 of predictions_toy: expected 3 rows, found 4"):
         PredictionWriter(storage, other).add_batch(5, table_of(plan, 0))
+
+
+@pytest.mark.parametrize("lives", range(5))
+def test_a_replacement_that_is_killed_leaves_nothing_to_a_later_plan(dataset: str, tmp_path: Path, lives: int) -> None:
+    plan = plan_of(dataset)
+    storage = predictions_storage(open_dataset(dataset), plan.name, str(tmp_path))
+    claim(storage, plan)
+    writer = PredictionWriter(storage, plan)
+    for batch in (0, 1, 2):
+        writer.add_batch(batch, table_of(plan, batch))
+    writer.finish_part(0)
+    other = replace(plan, model=replace(FACTS, weights_sha256="1" * 64))
+    with contextlib.suppress(Killed):
+        claim(Mortal(storage, lives), other, replace=True)
+    assert claim(storage, other, replace=True) == Done()
 
 
 def test_names_of_corruptions_and_severities() -> None:

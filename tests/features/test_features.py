@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from shardtools.dataset import open_dataset
 from shardtools.documents import build
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, PlanMismatchError
+from shardtools.execution import ignore
 from shardtools.features import (
     EncoderFacts,
     FeatureOptions,
@@ -28,7 +29,8 @@ from shardtools.features import (
     remove_features,
     write_features,
 )
-from shardtools.features.features_file import rows_per_part
+from shardtools.features.features_file import PLAN_FILE, rows_per_part
+from shardtools.features.launch import Extraction
 from shardtools.features.writer import commit_features, features_storage, parts_done
 from shardtools.loader import read_all
 from tests.helpers.feature_datasets import encoder, make_labeled, with_features
@@ -284,3 +286,17 @@ def test_parts_of_a_writing_that_was_killed_do_not_stay_with_other_numbers(tmp_p
     Path(url, "features", "own", "features.json").unlink()
     write_features(url, "own", first * 2, keys, encoder=facts)
     assert np.array_equal(open_features(url, "own").array(), first * 2)
+
+
+def test_parts_that_a_killed_removal_left_are_nobodys(dataset: str, values: np.ndarray, tmp_path: Path) -> None:
+    wanted = FeatureOptions(dataset=dataset, encoder="lite0", out=str(tmp_path))
+    plan = make_plan(open_dataset(dataset), "own", encoder(DIM), num_rows=NUM_ROWS, batch_size=8)
+    launch = Extraction(wanted, ignore)
+    rows = plan.rows_of(0)
+    keys = read_all([dataset]).keys.to_pylist()[rows.start : rows.stop]
+    FeatureWriter(launch.storage, plan).add(0, keys, values[rows.start : rows.stop])
+    assert launch.begin().done == {0}
+    launch.storage.delete(PLAN_FILE)
+    assert launch.begin().done == frozenset()
+    # Nor do they come back when another plan is there.
+    assert parts_done(launch.storage) == frozenset()

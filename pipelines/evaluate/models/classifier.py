@@ -1,8 +1,7 @@
 """A network with a classifier, ready to be judged.
 
 Owns what every forward pass of an evaluation does alike: logits are float32, and what they stand for lies beside them.
-The price of checking logits where they are read and not in `forward`: an attack, which asks for thousands of gradients,
-waits for no GPU; who writes predictions calls `check`.
+The price of checking logits where they are read and not in `forward`: who reads them has to refuse what is no number.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from shardtools.errors import RunError
 from shardtools.evaluation import ModelFacts
 
 
@@ -53,23 +51,3 @@ class Classifier(nn.Module):
             found = functional.interpolate(found, size=size, mode="bicubic", antialias=True)
             found = torch.maximum(torch.minimum(found, self.highest), self.lowest)
         return found
-
-    def check(self, logits: torch.Tensor, first_key: str) -> None:
-        """Refuses logits that are no numbers.
-
-        Args:
-            logits: Of a batch, [N, C].
-            first_key: Key of the batch's first image, for the message.
-
-        Raises:
-            RunError: One is infinite or not a number.
-        """
-        if bool(torch.isfinite(logits).all()):
-            return
-        wrong = int((~torch.isfinite(logits)).any(dim=1).nonzero()[0])
-        is_full = self.facts.precision == "fp32"
-        advice = "are the weights whole?" if is_full else "take --precision fp32, or look at the weights"
-        raise RunError(
-            f"{self.facts.name}: expected logits that are numbers, found others in image {wrong} of the batch that "
-            f"begins with {first_key}: {advice}"
-        )

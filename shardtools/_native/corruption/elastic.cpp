@@ -58,14 +58,15 @@ struct Affine {
     double xx, xy, x0, yx, yy, y0;
 };
 
-// The map that takes three points to three others; nothing is moved where the first three lie on one line.
+// The map that takes three points to three others; nothing is moved where either three lie on one line.
 Affine affine_of(const Point* from, const Point* to) {
     const double ax = from[1].x - from[0].x, ay = from[1].y - from[0].y;
     const double bx = from[2].x - from[0].x, by = from[2].y - from[0].y;
     const double area = ax * by - ay * bx;
-    if (std::fabs(area) < 1e-9) return {1, 0, 0, 0, 1, 0};
     const double ux = to[1].x - to[0].x, uy = to[1].y - to[0].y;
     const double vx = to[2].x - to[0].x, vy = to[2].y - to[0].y;
+    // The latter in images less than three pixels high or wide, which would come out as one color.
+    if (std::fabs(area) < 1e-9 || std::fabs(ux * vy - uy * vx) < 1e-9) return {1, 0, 0, 0, 1, 0};
     const double xx = (ux * by - vx * ay) / area, xy = (vx * ax - ux * bx) / area;
     const double yx = (uy * by - vy * ay) / area, yy = (vy * ax - uy * bx) / area;
     return {xx, xy, to[0].x - xx * from[0].x - xy * from[0].y, yx, yy, to[0].y - yx * from[0].x - yy * from[0].y};

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shardtools.corruption import CORRUPTIONS, SEVERITIES
+from shardtools.corruption import CORRUPTION_SETS, CORRUPTIONS, SEVERITIES
 from shardtools.errors import OptionError
 
 CLEAN = "none"
 """`corruption` of pixels as they are, with severity 0, in an overlay that has corrupted ones beside them."""
-
-IMAGENET_C, EXTRA = "imagenet-c", "extra"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +46,11 @@ def variants_of(corruptions: Sequence[str], severities: Sequence[int]) -> tuple[
     return tuple(found)
 
 
-def _names(given: str) -> list[str]:
-    groups = {
-        IMAGENET_C: [name for name, one in CORRUPTIONS.items() if one.group != "extra"],
-        EXTRA: [name for name, one in CORRUPTIONS.items() if one.group == "extra"],
-    }
-    if given in groups:
-        return groups[given]
+def _names(given: str) -> tuple[str, ...]:
+    if given in CORRUPTION_SETS:
+        return CORRUPTION_SETS[given]
     if given != CLEAN and given not in CORRUPTIONS:
         raise OptionError(
-            f"--corruption is {IMAGENET_C}, {EXTRA}, {CLEAN} or one of {', '.join(CORRUPTIONS)}, found {given!r}"
+            f"--corruption is {', '.join(CORRUPTION_SETS)}, {CLEAN} or one of {', '.join(CORRUPTIONS)}, found {given!r}"
         )
-    return [given]
+    return (given,)

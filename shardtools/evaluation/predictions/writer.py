@@ -93,8 +93,10 @@ def claim(storage: Storage, plan: BatchPlan, *, replace: bool = False) -> Done:
     try:
         found = storage.read(_PLAN_FILE)
     except NotFoundError:
+        # Batches without a plan are of another one, whose removal was killed halfway.
+        clear_predictions(storage)
         storage.write(_PLAN_FILE, content)
-        return written(storage)
+        return Done()
     if found != content:
         if not replace:
             plan.check(kind.from_json(found, where=storage.object_url(_PLAN_FILE)), where=storage.url)

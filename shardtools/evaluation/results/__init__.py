@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.results.files import read_results, write_results
     from shardtools.evaluation.results.joining import Joined, join_results, joined_table
     from shardtools.evaluation.results.references import REFERENCES, Reference, reference_results
-    from shardtools.evaluation.results.result import COLUMNS, SCHEMA, Result, results_of, results_table
+    from shardtools.evaluation.results.result import COLUMNS, KEY, SCHEMA, Result, results_of, results_table
     from shardtools.evaluation.results.severity_picture import check_picture, draw_severities, severity_curves
     from shardtools.evaluation.results.text import Block, markdown, remarks, text_blocks
 else:
@@ -18,6 +18,7 @@ else:
 
 __all__ = [
     "COLUMNS",
+    "KEY",
     "REFERENCES",
     "REFERENCE_NAMES",
     "SCHEMA",

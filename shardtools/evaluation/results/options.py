@@ -74,6 +74,6 @@ class TableOptions:
             raise OptionError(f"--reference is one of {', '.join(REFERENCE_NAMES)}, found {unknown[0]!r}")
         if not self.results and not self.references:
             raise OptionError(
-                "a table needs results: give a file that `shardtools eval ood --out` wrote, or --reference with one of "
-                f"{', '.join(REFERENCE_NAMES)}"
+                "a table needs results: give a file that `shardtools eval ood --results` wrote, or --reference with "
+                f"one of {', '.join(REFERENCE_NAMES)}"
             )

@@ -75,6 +75,22 @@ def view_of(predictions: Predictions, test_set: TestSet, *, force: bool = False)
     )
 
 
+def check_not_corrupted(dataset: str) -> None:
+    """Refuses to corrupt pictures on the way that were written corrupted: what comes of it is of no published kind.
+
+    Raises:
+        DatasetError: There is one.
+    """
+    found = query(
+        "select key, corruption from samples where corruption <> $clean limit 1", (dataset,), {"clean": CLEAN}
+    )
+    for row in found.to_pylist():
+        raise DatasetError(
+            f"{dataset}: {row['key']!r} is corrupted already ({row['corruption']}): leave --on-the-fly out, or give "
+            "the pictures as they were"
+        )
+
+
 def _cues(predictions: Predictions, keys: Sequence[str]) -> list[tuple[str, str]]:
     """Shape and texture of each picture: as the overlay beside it says, or else its name."""
     if find_overlay(open_dataset(predictions.dataset), CUE_OVERLAY) is None:

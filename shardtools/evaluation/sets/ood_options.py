@@ -48,6 +48,7 @@ class OodOptions:
         corruption: What is done to them then, as `PredictOptions.corruption` takes it.
         seed: Of these corruptions.
         predict: Whether predictions that are missing are made; else they must be there.
+        replace: Whether predictions of another state of the model, or made otherwise, are written anew.
         protocol: A published protocol that prepares the images of each set; see `ModelOptions`.
         weights: Of the model, a local file; with one model.
         pretrained: Whether weights that timm or torchvision publishes are fetched.
@@ -87,6 +88,7 @@ class OodOptions:
     predict: bool = field(
         default=True, metadata=option("Take the predictions that are there; make none.", flag="--no-predict")
     )
+    replace: bool = same(PredictOptions, "replace")
     protocol: str | None = same(ModelOptions, "protocol")
     weights: str | None = same(ModelOptions, "weights")
     pretrained: bool = same(ModelOptions, "pretrained")
@@ -122,6 +124,8 @@ class OodOptions:
         for option_name in ("name", "weights"):
             if getattr(self, option_name) is not None and len(self.models) > 1:
                 raise OptionError(f"--{option_name} is of one model, found {len(self.models)} models: leave it out")
+        if self.replace and not self.predict:
+            raise OptionError("--replace makes predictions anew and --no-predict makes none: leave one of them out")
         if self.on_the_fly and not any(one.test_set.kind == "corrupted" for one in requests):
             raise OptionError("--on-the-fly corrupts the pictures of c, found no c in --on: give --on c=DATASET")
 

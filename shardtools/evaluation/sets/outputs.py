@@ -10,11 +10,8 @@ import os
 from collections.abc import Iterable
 
 from shardtools.errors import NotFoundError
-from shardtools.evaluation.results import Result, read_results, write_results
+from shardtools.evaluation.results import KEY, Result, read_results, write_results
 from shardtools.storage import open_storage
-
-KEY = ("study", "model", "dataset", "split", "protocol", "metric", "seed", "source")
-"""Columns that tell two figures apart."""
 
 
 def add_results(results: Iterable[Result], address: str | os.PathLike[str]) -> int:

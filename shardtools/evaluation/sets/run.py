@@ -7,6 +7,7 @@ loads the model to compare its weights with those of predictions that are there;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -20,7 +21,7 @@ from shardtools.evaluation.predictions import (
     predictions_name,
     require_prediction_libraries,
 )
-from shardtools.evaluation.sets.joining import view_of
+from shardtools.evaluation.sets.joining import check_not_corrupted, view_of
 from shardtools.evaluation.sets.judging import SetInputs, judge_set
 from shardtools.evaluation.sets.ood_options import OodOptions, SetRequest
 from shardtools.evaluation.sets.rows import ModelOnSet, OodTable, with_gaps
@@ -55,6 +56,9 @@ def evaluate_ood(
         DatasetError: A dataset, or predictions of it, are not what a set needs.
         RunError: The run was stopped; called again it goes on.
     """
+    for request in options.requests:
+        if options.on_the_fly and request.test_set.kind == "corrupted":
+            check_not_corrupted(request.dataset)
     pairs: list[ModelOnSet] = []
     for model in options.models:
         if options.predict:
@@ -86,7 +90,9 @@ def prediction_options(model: str, request: SetRequest, options: OodOptions) -> 
     # Of a protocol's own sets each may be prepared in its own way.
     protocol = () if options.protocol is None else (options.protocol, test_set.name.replace("-", "_"))
     own = ("as_is",) if as_is else ("resized",) if options.force_resize else ()
-    name = "_".join((predictions_name(model, corruption), *protocol, *own, *filter(None, (options.split,))))
+    name = "_".join(
+        (predictions_name(_called(model, options.models), corruption), *protocol, *own, *_of_split(options.split))
+    )
     return PredictOptions(
         datasets=(request.dataset,),
         model=ModelOptions(
@@ -110,7 +116,20 @@ def prediction_options(model: str, request: SetRequest, options: OodOptions) -> 
         threads=options.threads,
         compute_threads=options.compute_threads,
         device=options.device,
+        replace=options.replace,
     )
+
+
+def _called(model: str, models: tuple[str, ...]) -> str:
+    """What predictions are named after: the model, with its folder where another one has its name."""
+    is_alone = [predictions_name(one) for one in models].count(predictions_name(model)) == 1
+    return model if is_alone else "_".join(Path(model).parts[-2:])
+
+
+def _of_split(split: str | None) -> tuple[str, ...]:
+    """What the name of predictions says of a split, in letters that it may have: "val" of "Val"."""
+    plain = re.sub(r"[^a-z0-9]+", "_", (split or "").lower()).strip("_")
+    return (plain,) if plain else ()
 
 
 def shown_names(models: tuple[str, ...]) -> dict[str, str]:

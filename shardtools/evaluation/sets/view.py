@@ -71,8 +71,7 @@ class SetView:
         if self.logits is None:
             raise DatasetError(
                 f"{self.source} has the five likeliest classes alone, and this set needs all logits: predict again "
-                f"with `shardtools predict {shell_word(self.model.name)} {shell_word(self.dataset)} --logits all "
-                "--replace`"
+                f"with the same options and --logits all --replace --name {shell_word(self.source.rpartition('/')[2])}"
             )
         return self.logits
 

@@ -164,6 +164,15 @@ def test_attacked_images_become_a_dataset(dataset: str, models: tuple[str, str],
     assert not [path for path in AttackHere(wanted).files() if path.startswith("work/")]
 
 
+def test_a_batch_without_any_image_to_attack_is_no_hindrance(models: tuple[str, str], tmp_path: Path) -> None:
+    # The model does not know the class of the second batch.
+    url = make_labeled(tmp_path / "data", [number % 3 for number in range(BATCH)] + [3] * BATCH, names=NAMES)
+    result = AttackHere(options(url, models[0], name="own", out=str(tmp_path / "attacked"))).done()
+    assert (result.num_rows, result.num_attacked) == (2 * BATCH, BATCH)
+    assert result.out is not None
+    assert query("select count(*) as n from samples", (result.out,)).to_pylist() == [{"n": BATCH}]
+
+
 def test_what_does_not_fit_is_one_line(dataset: str, models: tuple[str, str], tmp_path: Path) -> None:
     AttackHere(options(dataset, models[0], name="own")).done()
     with pytest.raises(PlanMismatchError, match=r"holds other results: attack\.eps is 0\.03\d+ there, 0\.06 here"):

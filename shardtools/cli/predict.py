@@ -73,7 +73,7 @@ def _summary(results: Any, wanted: PredictOptions) -> str:
                 f"verify {shell_word(one.dataset)}`"
             )
     images, seconds = results[0].images, results[0].seconds
-    speed = f"{counted(images, 'image')} in {seconds:.1f} s ({images / max(seconds, 1e-9):.0f}/s)"
+    speed = f"{counted(images, 'image')} in {seconds:.1f} s ({images / max(seconds, 1e-9):.3g}/s)"
     return "\n".join([speed if images else "nothing was left to do", *lines, "Next:", *_next(results[0], wanted)])
 
 

@@ -52,6 +52,8 @@ def command(
     The SQL is DuckDB's; it may hold parameters as $name. A dataset is a folder or an s3:// address, and one that is
     still being made can be asked too. Statements that write are refused: nothing here changes a dataset.
     """
+    if not datasets and not result_files:
+        raise click.UsageError("SQL needs at least one dataset, or --results: give its folder or s3:// address")
     tables = None
     if result_files:
         from shardtools.evaluation.results import joined_table

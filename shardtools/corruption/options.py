@@ -85,7 +85,7 @@ class CorruptOptions:
         for name in self.corruptions:
             if name not in known:
                 raise OptionError(
-                    f"--corruption is of {', '.join(known)} with --set {self.corruption_set}, found {name!r}"
+                    f"--corruption is one of {', '.join(known)} with --set {self.corruption_set}, found {name!r}"
                 )
         levels = set(map(str, LEVELS if self.is_sequence else SEVERITIES))
         for severity in self.severities:

@@ -124,12 +124,12 @@ def test_a_picture_smaller_than_the_center_is_refused(pictures: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"corruptions": ("rain",)}, "--corruption is of gaussian_noise, .* with --set imagenet-c, found 'rain'"),
+        ({"corruptions": ("rain",)}, "--corruption is one of gaussian_noise, .* with --set imagenet-c, found 'rain'"),
         ({"severities": ("6",)}, "--severity is of 1 to 5, found '6'"),
         ({"corruption_set": "imagenet-d"}, "--set is one of imagenet-c, extra, imagenet-p, .*, found 'imagenet-d'"),
         ({"corruption_set": "imagenet-p", "severities": ("4",)}, "--severity is of 1 to 3, found '4'"),
         ({"corruption_set": "imagenet-p", "severities": ("1", "2")}, "sequences other than noise is 1, found 1,2 with"),
-        ({"corruption_set": "imagenet-p", "corruptions": ("fog",)}, "--corruption is of .*imagenet-p, found 'fog'"),
+        ({"corruption_set": "imagenet-p", "corruptions": ("fog",)}, "--corruption is one of .*imagenet-p, found 'fog'"),
         ({"image_size": 300}, "--image-size is at most --resize, 256, found 300"),
         ({"quality": 0}, "--quality is 1 to 100, found 0"),
     ],

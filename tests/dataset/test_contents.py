@@ -70,7 +70,8 @@ def test_many_classes_and_names_of_others() -> None:
         rejected=(),
         folder_order=None,
     )
-    assert made_lines(found, {"ok": 9}) == [f"7 classes (a, b?[31m, {'c' * 57}..., d, e, ...); each image has a label"]
+    names = f"a, b\\x1b[31m, {'c' * 57}..., d, e, ..."
+    assert made_lines(found, {"ok": 9}) == [f"7 classes ({names}); each image has a label"]
     none = Contents(num_classes=0, class_names=(), num_unlabeled=3, rejected=(), folder_order=None)
     assert made_lines(none, {"ok": 3}) == ["no classes; 3 images without a label"]
 

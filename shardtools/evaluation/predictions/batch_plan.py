@@ -30,6 +30,8 @@ _PARTS_WANTED = 64
 _MIN_BATCHES_PER_PART = 2
 _MAX_ROWS_PER_PART = 8192
 _MAX_PART_BYTES = 64 << 20
+_MAX_SHOWN = 60
+"""Characters of a value in a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ class BatchPlan(Document):
         """
         there, here = dict(_flat(found)), dict(_flat(self))
         differences = [
-            f"{name} is {_short(there.get(name))} there, {_short(here.get(name))} here"
+            _difference(name, there.get(name), here.get(name))
             for name in here | there
             if there.get(name) != here.get(name)
         ]
@@ -159,8 +161,15 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + one.name, getattr(value, one.name)
 
 
+def _difference(name: str, there: Any, here: Any) -> str:
+    if any(isinstance(value, tuple) and len(repr(value)) > _MAX_SHOWN for value in (there, here)):
+        # A thousand pairs of numbers say nothing, and differ somewhere behind the first few.
+        return f"{name} are others there than here"
+    return f"{name} is {_short(there)} there, {_short(here)} here"
+
+
 def _short(value: Any) -> str:
     if isinstance(value, str) and len(value) == 64:
         return f"{value[:8]}..."
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

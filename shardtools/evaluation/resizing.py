@@ -49,8 +49,8 @@ def check_resize(facts: ModelFacts, sizes: Sizes, *, where: str, asked: bool, fo
         return facts
     side = max(squares, key=lambda side: squares[side])
     raise OptionError(
-        f"{where}: {counted(squares[side], 'image has', 'images have')} {side} x {side} pixels, of {total}, so they "
-        f"were cut out already, and {facts.name} would enlarge them to {facts.resize} and cut {facts.image_size} out again "
+        f"{where}: {counted(squares[side], 'image')} of {total} are {side} x {side} pixels, so they were cut out "
+        f"already, and {facts.name} would enlarge them to {facts.resize} and cut {facts.image_size} out again "
         "(published figures differ by 1.5 points for that alone): --crop resize takes them whole, --force-resize cuts "
         "them all the same"
     )

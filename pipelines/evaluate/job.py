@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from shardtools.arrays import Float32s
+from shardtools.corruption import CORRUPTION_VERSION
 from shardtools.dataset import Dataset, open_dataset
 from shardtools.evaluation import ModelFacts
 from shardtools.evaluation.predictions import (
@@ -176,6 +177,7 @@ def make_plan(
         # What was said of corruptions decides on nothing where there are none.
         seed=options.seed if variants else 0,
         clean=options.clean,
+        corruption_version=CORRUPTION_VERSION if variants else 0,
     )
     if options.logits is not None:
         return plan, ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shardtools.corruption.options import CORRUPTION_SETS, CorruptOptions
 from shardtools.corruption.perturbations import LEVELS, PERTURBATIONS, Perturbation
-from shardtools.corruption.registry import CORRUPTIONS, SEVERITIES, Corruption
+from shardtools.corruption.registry import CORRUPTION_VERSION, CORRUPTIONS, SEVERITIES, Corruption
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ else:
 __all__ = [
     "CORRUPTIONS",
     "CORRUPTION_SETS",
+    "CORRUPTION_VERSION",
     "LEVELS",
     "PERTURBATIONS",
     "SEVERITIES",

@@ -14,6 +14,10 @@ Group = Literal["noise", "blur", "weather", "digital", "extra"]
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
+CORRUPTION_VERSION = 1
+"""Of the pixels: to be raised with every change of the native core that makes others, so that a dataset or predictions
+that were begun before are refused instead of mixed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corruption:

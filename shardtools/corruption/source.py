@@ -18,6 +18,7 @@ from PIL import Image
 from shardtools.arrays import UInt8s
 from shardtools.corruption.native import corrupt, load_core
 from shardtools.corruption.options import CorruptOptions, Variant
+from shardtools.corruption.registry import CORRUPTION_VERSION
 from shardtools.corruption.seeds import sample_seed
 from shardtools.corruption.sequences import perturb
 from shardtools.decode import DecodeOptions, Decoder, DecodeStatus, center_windows, whole_crops
@@ -199,4 +200,5 @@ def _settings(options: CorruptOptions) -> dict[str, Any]:
     free = ("corruption_set", "corruptions", "severities")
     named = {f"corrupt_{name}": value for name, value in asdict(options).items() if name not in free}
     names = dict.fromkeys(f"{name} {severity}" for name, severity, _ in options.variants)
+    named["corrupt_version"] = CORRUPTION_VERSION
     return {**named, "corrupt_what": "sequences" if options.is_sequence else "corruptions", "corruptions": list(names)}

@@ -32,6 +32,7 @@ class PredictionPlan(BatchPlan):
         has_variants: Whether rows name their corruption and severity.
         seed: Of the corruptions.
         clean: Whether the corruptions leave out the accidents of the published program.
+        corruption_version: Of the native core's pixels; 0 where it makes none.
     """
 
     format: ClassVar[Format] = Format(
@@ -48,6 +49,7 @@ class PredictionPlan(BatchPlan):
     has_variants: bool = False
     seed: int = 0
     clean: bool = False
+    corruption_version: int = 0
 
     @property
     def num_rows(self) -> int:

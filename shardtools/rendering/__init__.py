@@ -11,15 +11,23 @@ from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues
 
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
+    from shardtools.rendering.opengl import Renderer, require_renderer
+    from shardtools.rendering.scene import RENDERING_VERSION, SceneOptions, build_scene, projected_span
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CANONICAL_HUE",
     "FACTORS",
+    "RENDERING_VERSION",
     "FactorValues",
     "Mesh",
     "MeshPart",
+    "Renderer",
+    "SceneOptions",
+    "build_scene",
+    "projected_span",
     "read_mesh",
+    "require_renderer",
     "write_mesh",
 ]

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from shardtools.on_demand import on_demand
 from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues
+from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
+    from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
+    from shardtools.rendering.meshes.making import MeshResult, make_catalogue
     from shardtools.rendering.opengl import Renderer, require_renderer
     from shardtools.rendering.scene import RENDERING_VERSION, SceneOptions, build_scene, projected_span
 else:
@@ -19,13 +22,20 @@ else:
 __all__ = [
     "CANONICAL_HUE",
     "FACTORS",
+    "FURNITURE_SOURCE",
     "RENDERING_VERSION",
     "FactorValues",
     "Mesh",
+    "MeshCatalogue",
+    "MeshObject",
+    "MeshOptions",
     "MeshPart",
+    "MeshResult",
     "Renderer",
     "SceneOptions",
     "build_scene",
+    "make_catalogue",
+    "open_catalogue",
     "projected_span",
     "read_mesh",
     "require_renderer",

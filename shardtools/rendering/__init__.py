@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shardtools.on_demand import on_demand
 from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues, as_seen
-from shardtools.rendering.options import GRIDS, RenderOptions
+from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
@@ -21,6 +21,7 @@ __all__ = [
     "CANONICAL_HUE",
     "FACTORS",
     "GRIDS",
+    "RENDERED",
     "FactorValues",
     "Mesh",
     "MeshPart",

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from shardtools.errors import OptionError
 from shardtools.options import check_options, option
 
+RENDERED = "rendered"
+"""Kind of a rendered dataset, and the `source` of its rows."""
+
 CANONICAL, SINGLE, PAIRS, ALL = "canonical", "single", "pairs", "all"
 GRIDS = {
     CANONICAL: "each object once, every factor canonical",

@@ -8,7 +8,7 @@ access and no table. The price is some ten hashes a draw.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations, product
@@ -58,11 +58,11 @@ def spaced(low: float, high: float, count: int) -> tuple[float, ...]:
     return tuple(float(first + span * Fraction(place, count - 1)) for place in range(count))
 
 
-def varied_cells(axes: Axes, num_varied: int) -> tuple[Cell, ...]:
-    """The cells of all sets of so many factors, the others canonical: 4 V + B for one factor at a time."""
+def varied_cells(axes: Axes, varying: Sequence[str], num_varied: int) -> tuple[Cell, ...]:
+    """The cells of all sets of so many of some factors, the others canonical: 4 V + B for one of all at a time."""
     return tuple(
         _cell(axes, factors, chosen)
-        for factors in combinations(FACTORS, num_varied)
+        for factors in combinations(varying, num_varied)
         for chosen in product(*(axes.values[factor] for factor in factors))
     )
 

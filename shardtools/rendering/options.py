@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
 from shardtools.options import check_options, option
+from shardtools.rendering.factors import FACTORS
 
 RENDERED = "rendered"
 """Kind of a rendered dataset, and the `source` of its rows."""
@@ -35,11 +36,13 @@ class RenderOptions:
 
     Attributes:
         grids: Some of `GRIDS`; the order they are named in changes nothing.
+        factors: Those that the grids "single" and "pairs" vary, some of `FACTORS`; "all" varies all.
         values: Values of each of pose, size, position and hue where one factor varies alone, at even distances from
             one end of its range to the other, both included; 2 to `MAX_VALUES`.
         pair_values: Likewise where several vary.
         draws: Combinations of each object in the grid "all", no two alike.
-        pair_photos: Photographs of each type where several factors vary: the first ones.
+        photos: Photographs of each type where background varies alone: the first ones; `None` for all.
+        pair_photos: Likewise where several factors vary.
         objects: Of each class, the first in an order that the seed draws.
         at_least: Classes with fewer objects are left out, and those with fewer than `objects` give what they have;
             `None` refuses a class with fewer than `objects`.
@@ -65,12 +68,23 @@ class RenderOptions:
         default=(CANONICAL, SINGLE),
         metadata=option(f"Some of {', '.join(GRIDS)}, with commas.", flag="--grid", commas=True),
     )
+    factors: tuple[str, ...] = field(
+        default=FACTORS, metadata=option(f"Those that {SINGLE} and {PAIRS} vary, with commas.", commas=True)
+    )
     values: int = field(
         default=101, metadata=option("Values of a factor that varies alone; odd ones hold the middle of the range.")
     )
     pair_values: int = field(default=11, metadata=option("Values of each factor where several vary."))
     draws: int = field(
         default=1000, metadata=option("Combinations of an object in the grid all.", bounds=(1, 2**31 - 1))
+    )
+    photos: int | None = field(
+        default=None,
+        metadata=option(
+            "Photographs of each type where background varies alone: the first ones.",
+            bounds=(1, 2**31 - 1),
+            unset="all",
+        ),
     )
     pair_photos: int = field(
         default=2, metadata=option("Photographs of each type where several factors vary.", bounds=(1, 1000))
@@ -121,6 +135,14 @@ class RenderOptions:
         unknown = next((name for name in self.grids if name not in GRIDS), None)
         if unknown is not None or not self.grids:
             raise OptionError(f"--grid is some of {', '.join(GRIDS)}, found {unknown if self.grids else 'none'!r}")
+        unknown = next((name for name in self.factors if name not in FACTORS), None)
+        if unknown is not None or not self.factors:
+            found = unknown if self.factors else "none"
+            raise OptionError(f"--factors is some of {', '.join(FACTORS)}, found {found!r}")
+        if PAIRS in self.grids and len(set(self.factors)) < 2:
+            raise OptionError(
+                f"--grid {PAIRS} varies two of the --factors, found {self.factors[0]}: name two, or leave it out"
+            )
         for flag, number in (("--values", self.values), ("--pair-values", self.pair_values)):
             if not 2 <= number <= MAX_VALUES:
                 raise OptionError(
@@ -131,6 +153,11 @@ class RenderOptions:
         _check_range("--size-range", self.size_range, (0.01, 10))
         _check_range("--position-range", self.position_range, (-2, 2))
         _check_range("--hue-range", self.hue_range, (0, 1))
+
+    @property
+    def ordered_factors(self) -> tuple[str, ...]:
+        """The factors, each once, in the order of plans."""
+        return tuple(name for name in FACTORS if name in self.factors)
 
     @property
     def ordered_grids(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from shardtools.errors import OptionError, PlanError, ShardError
@@ -92,10 +92,10 @@ class RenderPlan:
     @property
     def photos(self) -> tuple[str, ...]:
         """Names of the photographs that any picture has."""
-        varying = set(self.num_images_of) - {CANONICAL}
-        axes = ([self.single] if SINGLE in varying else []) + ([self.several] if varying - {SINGLE} else [])
-        names = (name for one in axes for name in one.values["background"])
-        return tuple(dict.fromkeys([self.single.canonical.background, *names]))
+        cells = (cell for table in self.tables.values() for cell in table)
+        drawn = self.several.values["background"] if ALL in self.num_images_of else ()
+        named = (self.single.canonical.background, *(cell.values.background for cell in cells), *drawn)
+        return tuple(dict.fromkeys(named))
 
     def images(self, start: int, stop: int) -> Iterator[PlannedImage]:
         """The pictures at 0-based positions `start` to `stop` (exclusive)."""
@@ -144,8 +144,13 @@ def make_plan(names: Iterable[ObjectName], photos: Sequence[PhotoName], options:
     choice = choose_objects(names, options)
     canonical = _canonical(photos, options)
     grids = options.ordered_grids
-    single = _axes(canonical, options, options.values, [photo.name for photo in photos])
-    of_pairs = _first_photos(photos, options) if {PAIRS, ALL} & set(grids) else [canonical.background]
+    alone = [photo.name for photo in photos]
+    if options.photos is not None and SINGLE in grids:
+        alone = _first_photos(photos, options.photos, "--photos")
+    single = _axes(canonical, options, options.values, alone)
+    of_pairs = [canonical.background]
+    if {PAIRS, ALL} & set(grids):
+        of_pairs = _first_photos(photos, options.pair_photos, "--pair-photos")
     several = _axes(canonical, options, options.pair_values, of_pairs)
     if ALL in grids and options.draws > several.num_combinations:
         raise OptionError(
@@ -153,8 +158,8 @@ def make_plan(names: Iterable[ObjectName], photos: Sequence[PhotoName], options:
             "give more --pair-values, or fewer draws"
         )
     tables: dict[str, tuple[Cell, ...]] = {CANONICAL: (Cell((), canonical),)} if CANONICAL in grids else {}
-    tables |= {SINGLE: varied_cells(single, 1)} if SINGLE in grids else {}
-    tables |= {PAIRS: varied_cells(several, 2)} if PAIRS in grids else {}
+    tables |= {SINGLE: varied_cells(single, options.ordered_factors, 1)} if SINGLE in grids else {}
+    tables |= {PAIRS: varied_cells(several, options.ordered_factors, 2)} if PAIRS in grids else {}
     plan = RenderPlan(
         objects=choice.objects,
         wnids=choice.wnids,
@@ -162,11 +167,11 @@ def make_plan(names: Iterable[ObjectName], photos: Sequence[PhotoName], options:
         seed=options.seed,
         single=single,
         several=several,
-        notes=(*choice.notes, *_off_grid(canonical, single, several, grids)),
+        notes=choice.notes,
         tables=tables,
     )
     _check_keys(plan)
-    return plan
+    return replace(plan, notes=(*plan.notes, *_off_grid(plan)))
 
 
 def _canonical(photos: Sequence[PhotoName], options: RenderOptions) -> FactorValues:
@@ -201,35 +206,43 @@ def _axes(canonical: FactorValues, options: RenderOptions, count: int, backgroun
     return Axes(canonical=canonical, values=dict(zip(FACTORS, [*scalars, tuple(backgrounds)], strict=True)))
 
 
-def _first_photos(photos: Sequence[PhotoName], options: RenderOptions) -> list[str]:
+def _first_photos(photos: Sequence[PhotoName], count: int, flag: str) -> list[str]:
+    """The first photographs of each type.
+
+    Raises:
+        OptionError: A type has fewer.
+    """
     by_type: dict[str, list[str]] = {}
     for photo in photos:
         by_type.setdefault(photo.type, []).append(photo.name)
     for name, of_type in by_type.items():
-        if len(of_type) < options.pair_photos:
+        if len(of_type) < count:
             raise OptionError(
-                f"backgrounds of type {name}: {counted(len(of_type), 'photograph')}, the grids {PAIRS} and {ALL} take "
-                f"{options.pair_photos} of each type: add some, or give --pair-photos {len(of_type)}"
+                f"backgrounds of type {name}: {counted(len(of_type), 'photograph')}, expected the {count} of each type "
+                f"that {flag} takes: add some, or give {flag} {len(of_type)}"
             )
-    return [name for of_type in by_type.values() for name in of_type[: options.pair_photos]]
+    return [name for of_type in by_type.values() for name in of_type[:count]]
 
 
-def _off_grid(canonical: FactorValues, single: Axes, several: Axes, grids: Sequence[str]) -> Iterator[str]:
+def _off_grid(plan: RenderPlan) -> Iterator[str]:
     """Lines on canonical values that a grid does not hold, so that no picture of it is canonical there."""
-    used = {"--values": single} if SINGLE in grids else {}
-    used |= {"--pair-values": several} if {PAIRS, ALL} & set(grids) else {}
-    for flag, axes in used.items():
-        values = {"pose": canonical.pose, "size": canonical.size, "position": canonical.position}
-        # White is no hue: that no grid holds it is no accident.
-        values |= {} if canonical.hue is None else {"lighting": canonical.hue}
+    canonical = plan.single.canonical
+    values = {"pose": canonical.pose, "size": canonical.size, "position": canonical.position}
+    # White is no hue: that no grid holds it is no accident.
+    values |= {} if canonical.hue is None else {"lighting": canonical.hue}
+    several = set(plan.num_images_of) - {CANONICAL, SINGLE}
+    used = {"--values": (plan.single, plan.tables[SINGLE])} if SINGLE in plan.num_images_of else {}
+    used |= {"--pair-values": (plan.several, plan.tables.get(PAIRS))} if several else {}
+    for flag, (axes, table) in used.items():
+        varied = set(FACTORS) if table is None or ALL in several else {name for cell in table for name in cell.varied}
         for factor, value in values.items():
-            if value not in axes.values[factor]:
+            if factor in varied and value not in axes.values[factor]:
                 count, low, high = len(axes.values[factor]), axes.values[factor][0], axes.values[factor][-1]
                 yield (
                     f"the {count} values of {factor} from {low:g} to {high:g} do not hold the canonical {value:g}: "
                     f"another {flag} may"
                 )
-        if canonical.background not in axes.values["background"]:
+        if "background" in varied and canonical.background not in axes.values["background"]:
             yield f"the photographs of {flag} do not hold the canonical {canonical.background}"
 
 

@@ -191,6 +191,8 @@ def test_only_the_classes_that_are_named() -> None:
     [
         ({"grids": ("double",)}, "--grid is some of canonical, single, pairs, all, found 'double'"),
         ({"grids": ()}, "--grid is some of canonical, .*, found 'none'"),
+        ({"factors": ("yaw",)}, "--factors is some of pose, size, position, lighting, background, found 'yaw'"),
+        ({"factors": ("pose",), "grids": ("pairs",)}, "--grid pairs varies two of the --factors, found pose: name two"),
         ({"values": 1}, "--values is 2 to 10001, found 1: a factor of one value does not vary"),
         ({"pair_values": 1}, "--pair-values is 2 to 10001, found 1"),
         ({"size_range": (1.2, 0.2)}, "--size-range is two numbers of 0.01 to 10 .*, the lower first, found 1.2,0.2"),
@@ -213,8 +215,9 @@ def test_options_out_of_range_are_one_line(changes: dict[str, Any], message: str
          "city/0 say"),
         (PHOTOS, {"canonical_background": "home/9"}, "--canonical-background is a photograph .*home/0 say, found "
          "'home/9'"),
-        (PHOTOS[:6], {"grids": ("pairs",)}, "backgrounds of type city: 1 photograph, the grids pairs and all take 2 "
-         ".* give --pair-photos 1"),
+        (PHOTOS[:6], {"grids": ("pairs",)}, "backgrounds of type city: 1 photograph, expected the 2 of each type that "
+         "--pair-photos takes: add some, or give --pair-photos 1"),
+        (PHOTOS, {"photos": 6}, "backgrounds of type home: 5 photographs, expected the 6 .* --photos 5"),
         (PHOTOS, {"grids": ("all",), "pair_values": 2}, "--draws is at most the 160 combinations of the grid all, "
          "found 1000"),
     ],
@@ -242,6 +245,18 @@ def test_a_canonical_value_that_a_grid_does_not_hold_is_said() -> None:
 def test_an_object_whose_name_can_be_no_key_is_refused() -> None:
     with pytest.raises(PlanError, match=r"object 'a\.b' of n1 names no sample: a key has no '\.'"):
         make_plan([ObjectName("n1", "a.b")], PHOTOS, RenderOptions(objects=1))
+
+
+def test_only_some_factors_and_photographs() -> None:
+    turned = plan_of(1, grids=("canonical", "single"), factors=("pose",), values=5)
+    assert turned.num_images_of == {"canonical": 1, "single": 5}
+    assert {one.varied for one in turned.images(1, 6)} == {("pose",)} and turned.photos == ("home/0",)
+    few = plan_of(1, grids=("single", "pairs"), factors=("background", "size"), values=5, pair_values=3, photos=1)
+    assert few.num_images_of == {"single": 5 + 5, "pairs": 3 * 10}
+    assert [one.values.background for one in few.images(5, 10)] == [f"{kind}/0" for kind in TYPES]
+    assert [one.varied for one in few.images(10, 11)] == [("size", "background")]
+    # Of what is not varied nothing is said.
+    assert plan_of(1, grids=("single",), factors=("lighting",), values=4).notes == ()
 
 
 def test_only_photographs_of_the_grids_are_needed() -> None:

@@ -230,11 +230,8 @@ def _off_grid(plan: RenderPlan) -> Iterator[str]:
     values = {"pose": canonical.pose, "size": canonical.size, "position": canonical.position}
     # White is no hue: that no grid holds it is no accident.
     values |= {} if canonical.hue is None else {"lighting": canonical.hue}
-    several = set(plan.num_images_of) - {CANONICAL, SINGLE}
-    used = {"--values": (plan.single, plan.tables[SINGLE])} if SINGLE in plan.num_images_of else {}
-    used |= {"--pair-values": (plan.several, plan.tables.get(PAIRS))} if several else {}
-    for flag, (axes, table) in used.items():
-        varied = set(FACTORS) if table is None or ALL in several else {name for cell in table for name in cell.varied}
+    for flag, axes, grids in (("--values", plan.single, (SINGLE,)), ("--pair-values", plan.several, (PAIRS, ALL))):
+        varied = {factor for grid in grids for factor in _varied(plan, grid)}
         for factor, value in values.items():
             if factor in varied and value not in axes.values[factor]:
                 count, low, high = len(axes.values[factor]), axes.values[factor][0], axes.values[factor][-1]
@@ -244,6 +241,13 @@ def _off_grid(plan: RenderPlan) -> Iterator[str]:
                 )
         if "background" in varied and canonical.background not in axes.values["background"]:
             yield f"the photographs of {flag} do not hold the canonical {canonical.background}"
+
+
+def _varied(plan: RenderPlan, grid: str) -> set[str]:
+    """The factors that a grid of the plan varies."""
+    if grid == ALL and ALL in plan.num_images_of:
+        return set(FACTORS)
+    return {factor for cell in plan.tables.get(grid, ()) for factor in cell.varied}
 
 
 def _check_keys(plan: RenderPlan) -> None:

@@ -50,9 +50,7 @@ def describe_shape(mesh: Mesh) -> Shape:
     middle = points - (points.min(axis=0) + points.max(axis=0)) / 2
     flat = np.hypot(middle[:, 0], middle[:, 2])
     measures = (pairs, np.linalg.norm(middle, axis=1), middle[:, 1] + 0.5, flat)
-    return Shape(
-        histograms=np.stack([_cumulative(values) for values in measures]), num_triangles=len(mesh.triangles)
-    )
+    return Shape(histograms=np.stack([_cumulative(values) for values in measures]), num_triangles=len(mesh.triangles))
 
 
 def shape_distance(one: Shape, other: Shape) -> float:
@@ -97,7 +95,8 @@ def _surface_points(mesh: Mesh, random: np.random.Generator) -> Float64s:
     along, across = random.random((2, _POINTS, 1))
     folded = along + across > 1
     along, across = np.where(folded, 1 - along, along), np.where(folded, 1 - across, across)
-    return corners[chosen, 0] + along * sides[chosen, 0] + across * sides[chosen, 1]
+    points: Float64s = corners[chosen, 0] + along * sides[chosen, 0] + across * sides[chosen, 1]
+    return points
 
 
 def _cumulative(values: Float64s) -> Float64s:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from shardtools.on_demand import on_demand
 from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues, as_seen
+from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
 from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
 from shardtools.rendering.scene_options import SceneOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
+    from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
+    from shardtools.rendering.meshes.making import MeshResult, make_catalogue
     from shardtools.rendering.objects import ObjectName
     from shardtools.rendering.opengl import Renderer, require_renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
@@ -24,12 +27,17 @@ else:
 __all__ = [
     "CANONICAL_HUE",
     "FACTORS",
+    "FURNITURE_SOURCE",
     "GRIDS",
     "RENDERED",
     "RENDERING_VERSION",
     "FactorValues",
     "Mesh",
+    "MeshCatalogue",
+    "MeshObject",
+    "MeshOptions",
     "MeshPart",
+    "MeshResult",
     "ObjectName",
     "PhotoName",
     "PlannedImage",
@@ -42,7 +50,9 @@ __all__ = [
     "build_scene",
     "describe_renderer",
     "image_key",
+    "make_catalogue",
     "make_plan",
+    "open_catalogue",
     "open_rendered",
     "projected_span",
     "read_mesh",

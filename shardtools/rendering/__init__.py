@@ -8,29 +8,58 @@ from typing import TYPE_CHECKING
 
 from shardtools.on_demand import on_demand
 from shardtools.rendering.backgrounds.options import BackgroundOptions
-from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues
+from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues, as_seen
+from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
+from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.backgrounds.catalogue import Backgrounds, Photo, open_backgrounds
-    from shardtools.rendering.backgrounds.making import LeftOut, MadeBackgrounds, make_backgrounds, notices
+    from shardtools.rendering.backgrounds.making import MadeBackgrounds, make_backgrounds
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
+    from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
+    from shardtools.rendering.meshes.making import MeshResult, make_catalogue
+    from shardtools.rendering.objects import ObjectName
+    from shardtools.rendering.opengl import Renderer, require_renderer
+    from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
+    from shardtools.rendering.scene import RENDERING_VERSION, SceneOptions, build_scene, projected_span
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CANONICAL_HUE",
     "FACTORS",
+    "FURNITURE_SOURCE",
+    "GRIDS",
+    "RENDERED",
+    "RENDERING_VERSION",
     "BackgroundOptions",
     "Backgrounds",
     "FactorValues",
-    "LeftOut",
     "MadeBackgrounds",
     "Mesh",
+    "MeshCatalogue",
+    "MeshObject",
+    "MeshOptions",
     "MeshPart",
+    "MeshResult",
+    "ObjectName",
     "Photo",
+    "PhotoName",
+    "PlannedImage",
+    "RenderOptions",
+    "RenderPlan",
+    "Renderer",
+    "SceneOptions",
+    "as_seen",
+    "build_scene",
+    "image_key",
     "make_backgrounds",
-    "notices",
+    "make_catalogue",
+    "make_plan",
     "open_backgrounds",
+    "open_catalogue",
+    "projected_span",
     "read_mesh",
+    "require_renderer",
     "write_mesh",
 ]

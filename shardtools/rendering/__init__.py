@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shardtools.rendering.objects import ObjectName
     from shardtools.rendering.opengl import Renderer, require_renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
-    from shardtools.rendering.scene import RENDERING_VERSION, SceneOptions, build_scene, projected_span
+    from shardtools.rendering.scene import RENDERING_VERSION, build_scene, projected_span
     from shardtools.rendering.source import RenderedSource, describe_renderer, open_rendered
 else:
     __getattr__, __dir__ = on_demand(__name__)

@@ -11,17 +11,19 @@ from shardtools.rendering.backgrounds.options import BackgroundOptions
 from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues, as_seen
 from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
 from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
+from shardtools.rendering.scene_options import SceneOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.backgrounds.catalogue import Backgrounds, Photo, open_backgrounds
-    from shardtools.rendering.backgrounds.making import MadeBackgrounds, make_backgrounds
+    from shardtools.rendering.backgrounds.making import LeftOut, MadeBackgrounds, make_backgrounds, notices
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
     from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
     from shardtools.rendering.meshes.making import MeshResult, make_catalogue
     from shardtools.rendering.objects import ObjectName
     from shardtools.rendering.opengl import Renderer, require_renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
-    from shardtools.rendering.scene import RENDERING_VERSION, SceneOptions, build_scene, projected_span
+    from shardtools.rendering.scene import RENDERING_VERSION, build_scene, projected_span
+    from shardtools.rendering.source import RenderedSource, describe_renderer, open_rendered
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -35,6 +37,7 @@ __all__ = [
     "BackgroundOptions",
     "Backgrounds",
     "FactorValues",
+    "LeftOut",
     "MadeBackgrounds",
     "Mesh",
     "MeshCatalogue",
@@ -48,16 +51,20 @@ __all__ = [
     "PlannedImage",
     "RenderOptions",
     "RenderPlan",
+    "RenderedSource",
     "Renderer",
     "SceneOptions",
     "as_seen",
     "build_scene",
+    "describe_renderer",
     "image_key",
     "make_backgrounds",
     "make_catalogue",
     "make_plan",
+    "notices",
     "open_backgrounds",
     "open_catalogue",
+    "open_rendered",
     "projected_span",
     "read_mesh",
     "require_renderer",

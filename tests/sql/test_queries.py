@@ -297,7 +297,7 @@ def test_names_are_forgiving_and_unknown_ones_get_a_hint() -> None:
     assert find_query("real-vs-generated") is find_query("real_vs_generated.sql")
     with pytest.raises(QueryError, match="did you mean classes"):
         find_query("clases")
-    with pytest.raises(QueryError, match="there are class_imbalance, classes, "):
+    with pytest.raises(QueryError, match="there are background_gap, class_imbalance, "):
         find_query("xyzzy")
 
 
@@ -309,7 +309,7 @@ def test_without_a_name_the_questions_are_listed() -> None:
     assert [line.split()[0] for line in lines[1 : 1 + len(named_queries())]] == list(named_queries())
     records = json.loads(run_cli("query", "--json").stdout)
     assert [record["name"] for record in records] == list(named_queries())
-    assert records[0]["parameters"][0]["name"] == "split"
+    assert records[0]["parameters"][0]["name"] == "wnid"
 
 
 def test_show_prints_the_file() -> None:

@@ -16,7 +16,7 @@ from shardtools.rendering.factors import CANONICAL_HUE, FactorValues
 from shardtools.rendering.mesh import Mesh
 from shardtools.rendering.meshes.catalogue import MeshObject
 from shardtools.rendering.opengl import Renderer
-from shardtools.rendering.scene import SceneOptions
+from shardtools.rendering.scene_options import SceneOptions
 from shardtools.storage import Storage
 from shardtools.taxonomy import find_synset
 

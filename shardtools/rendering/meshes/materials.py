@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,12 +75,25 @@ def material_of(name: str, visual: Any, missing: set[str]) -> Material:
     # In .mtl files a picture replaces the color where the color is black.
     if picture is not None and values[:3].max() <= 0:
         values[:3] = 1
+    if not linear:
+        values[3] *= _opacity(getattr(material, "kwargs", None) or {})
     opaque = linear and (getattr(material, "alphaMode", None) or "OPAQUE") == "OPAQUE"
     if opaque:
         values[3] = 1
     red, green, blue, opacity = np.clip(np.nan_to_num(values), 0, 1).tolist()
     encoded = None if picture is None else _encoded(name, picture, missing, opaque=opaque)
     return Material(color=(red, green, blue, opacity), picture=encoded)
+
+
+def _opacity(said: Mapping[str, Any]) -> float:
+    """Of a .mtl material, whose lines trimesh keeps as they are: "d 0.3", or "Tr 0.7" for the rest of it."""
+    for name, turned in (("d", False), ("tr", True)):
+        try:
+            value = float(said[name][-1])
+        except (KeyError, IndexError, TypeError, ValueError):
+            continue
+        return 1 - value if turned else value
+    return 1.0
 
 
 def _unit(color: Any) -> Float64s:

@@ -115,8 +115,8 @@ def _picked(one: Surface, vertices: Int64s, triangles: Int64s, normals: Float64s
 def _with_normals(one: Surface) -> Surface:
     """Normals of a surface without any: means over the faces about a vertex that are joined by smooth edges."""
     corners = one.positions[one.triangles]
-    weighted = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    facing = np.asarray(_unit(weighted), np.float64)
+    areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    facing = np.asarray(_unit(areas), np.float64)
     # Files repeat a vertex for each of its places in a picture; edges are those of places in space.
     _, place = np.unique(one.positions, axis=0, return_inverse=True)
     number = np.arange(3 * len(one.triangles)).reshape(-1, 3)
@@ -126,9 +126,12 @@ def _with_normals(one: Surface) -> Surface:
         shape=(number.size, number.size),
     )
     _, group = connected_components(links, directed=False)
-    sums = np.zeros((int(group.max()) + 1, 3))
-    for side in range(3):
-        sums[:, side] = np.bincount(group, weights=np.repeat(weighted[:, side], 3), minlength=len(sums))
+    # By the angle at the corner, so that it does not matter how a face was cut into triangles.
+    ahead, behind = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
+    lengths = np.linalg.norm(areas, axis=1)[:, None]
+    angles = np.where(lengths > 0, np.arctan2(lengths, np.einsum("ijk,ijk->ij", ahead, behind)), 0)
+    shares = (facing[:, None] * angles[..., None]).reshape(-1, 3)
+    sums = np.stack([np.bincount(group, weights=shares[:, side]) for side in range(3)], axis=1)
     pairs = group.astype(np.int64) * len(one.positions) + one.triangles.reshape(-1)
     kept, triangles = np.unique(pairs, return_inverse=True)
     vertices, groups = kept % len(one.positions), kept // len(one.positions)

@@ -99,7 +99,8 @@ def _allowed(one: int, other: int) -> float:
 def _stretched(mesh: Mesh) -> Float64s:
     """Vertices with their box stretched to a cube whose diagonal is 1; what is flat stays flat."""
     extents = np.ptp(mesh.positions, axis=0).astype(np.float64)
-    return mesh.positions / np.maximum(extents, 1e-2 * extents.max()) / np.sqrt(3)
+    stretched: Float64s = mesh.positions / np.maximum(extents, 1e-2 * extents.max()) / np.sqrt(3)
+    return stretched
 
 
 def _surface_points(positions: Float64s, triangles: npt.NDArray[np.uint32], random: np.random.Generator) -> Float64s:

@@ -29,7 +29,6 @@ from shardtools.rendering.factors import FactorValues
 from shardtools.rendering.mesh import Mesh
 from shardtools.rendering.scene import (
     Scene,
-    SceneOptions,
     build_scene,
     light_box,
     shadow_of,
@@ -37,6 +36,7 @@ from shardtools.rendering.scene import (
     turned,
     window_of,
 )
+from shardtools.rendering.scene_options import SceneOptions
 from shardtools.rendering.shaders import CUT_DEPTH_SHADERS, GROUND_SHADERS, OBJECT_SHADERS, SOLID_DEPTH_SHADERS
 
 _SHADOW_MAP = 384
@@ -116,7 +116,7 @@ class Renderer:
         import moderngl
 
         try:
-            self._context = moderngl.create_context(standalone=True, backend="egl", require=330)
+            self._context: Any = moderngl.create_context(standalone=True, backend="egl", require=330)
         except Exception as error:  # glcontext raises bare Exceptions
             raise _no_opengl(str(error)) from None
         context = self._context
@@ -230,7 +230,8 @@ class Renderer:
         step, side = self._options.supersampling, self._options.image_size
         # OpenGL counts rows from below.
         box = (columns.start, side - rows.stop, columns.stop - columns.start, rows.stop - rows.start)
-        samples = tuple(value * step for value in box)
+        left, below, width, height = (value * step for value in box)
+        samples = (left, below, width, height)
         self._target.use()
         self._target.scissor = samples
         self._target.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
@@ -271,11 +272,11 @@ class Renderer:
         program["shadow_map"].value = 1
         self._ground_array.render()
 
-    def _read(self, samples: tuple[int, ...], attachment: int) -> UInt8s:
+    def _read(self, samples: tuple[int, int, int, int], attachment: int) -> UInt8s:
         """One picture's samples, averaged to pixels, uint8 [h, w, 4]."""
         content = self._target.read(samples, components=4, attachment=attachment, alignment=1)
         # Four bands without a meaning: Pillow would divide those of RGBA by opacity.
-        image = Image.frombuffer("CMYK", samples[2:4], content, "raw", "CMYK", 0, -1)
+        image = Image.frombuffer("CMYK", (samples[2], samples[3]), content, "raw", "CMYK", 0, -1)
         return np.asarray(image.reduce(self._options.supersampling))
 
 
@@ -310,5 +311,5 @@ def _over(color: np.ndarray, opacity: UInt8s, photo: UInt8s) -> UInt8s:
     """
     # Exact division by 255 with rounding; where opacity is 0 the photograph's value comes back.
     behind = photo * (255 - opacity.astype(np.uint16)) + np.uint16(128)
-    behind = (behind + (behind >> 8)) >> 8
-    return np.minimum(behind + color, 255).astype(np.uint8)
+    over: UInt8s = np.minimum(((behind + (behind >> 8)) >> 8) + color, 255).astype(np.uint8)
+    return over

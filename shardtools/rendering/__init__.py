@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
     from shardtools.rendering.meshes.making import MeshResult, make_catalogue
     from shardtools.rendering.objects import ObjectName
-    from shardtools.rendering.opengl import Renderer, require_renderer
+    from shardtools.rendering.opengl import Renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
     from shardtools.rendering.scene import RENDERING_VERSION, build_scene, projected_span
     from shardtools.rendering.source import RenderedSource, describe_renderer, open_rendered
@@ -66,6 +66,5 @@ __all__ = [
     "open_rendered",
     "projected_span",
     "read_mesh",
-    "require_renderer",
     "write_mesh",
 ]

@@ -53,7 +53,7 @@ def folder_candidates(storage: Storage) -> list[Candidate]:
         SourceError: There is none, a type has none, two have one name, or the table says what cannot be.
     """
     found = storage.list()
-    photos = [one for one in found if one.path.count("/") == 1 and _extension(one.path) in EXTENSIONS]
+    photos = [one for one in found if _is_photo(one.path)]
     _check_types(storage, found, photos)
     _check_names(storage, photos)
     known = {one.path: one for one in photos}
@@ -171,5 +171,8 @@ def _stem(path: str) -> str:
     return path.rpartition(".")[0] if "." in path.rpartition("/")[2] else path
 
 
-def _extension(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[2].lower()
+def _is_photo(path: str) -> bool:
+    folders, _, name = path.rpartition("/")
+    # Hidden files are no photos: other systems leave "._IMG_1.jpg" beside IMG_1.jpg.
+    is_direct = folders != "" and "/" not in folders
+    return is_direct and not name.startswith(".") and name.rpartition(".")[2].lower() in EXTENSIONS

@@ -59,6 +59,7 @@ class MadeBackgrounds:
         left_out: Photographs that were not taken.
         small: Names of photographs whose square has fewer pixels than a picture: they will be enlarged.
         unlicensed: Names of photographs of which nobody says a license.
+        notes: What a person should know of these, a line each.
     """
 
     out: str
@@ -66,6 +67,7 @@ class MadeBackgrounds:
     left_out: tuple[LeftOut, ...]
     small: tuple[str, ...]
     unlicensed: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def make_backgrounds(
@@ -120,12 +122,14 @@ def make_backgrounds(
     for path in stale - kept:
         target.delete(path)
     num_photos = {name: sum(one.type == name for one in taken) for name in dict.fromkeys(one.type for one in taken)}
+    unlicensed = tuple(one.name for one in taken if one.license is None)
     return MadeBackgrounds(
         out=target.url,
         num_photos=num_photos,
         left_out=tuple(left_out),
         small=tuple(small),
-        unlicensed=tuple(one.name for one in taken if one.license is None),
+        unlicensed=unlicensed,
+        notes=tuple(_notes(left_out, small, unlicensed, options.image_size)),
     )
 
 
@@ -209,19 +213,18 @@ def _left_out_table(left_out: Iterable[LeftOut]) -> bytes:
     return sink.getvalue().encode()
 
 
-def notices(made: MadeBackgrounds, options: BackgroundOptions) -> Iterator[str]:
-    """What a person should know of a catalogue, a line each."""
-    if made.left_out:
-        first = made.left_out[0]
-        yield f"{counted(len(made.left_out), 'photo')} left out ({LEFT_OUT}), first {first.path}: {first.reason}"
-    if made.small:
+def _notes(left_out: Sequence[LeftOut], small: Sequence[str], unlicensed: Sequence[str], size: int) -> Iterator[str]:
+    if left_out:
+        first = left_out[0]
+        yield f"{counted(len(left_out), 'photo')} left out ({LEFT_OUT}), first {first.path}: {first.reason}"
+    if small:
         yield (
-            f"{counted(len(made.small), 'photo')} with less than {options.image_size} pixels a side, which rendering "
-            f"enlarges: {_named(made.small)}"
+            f"{counted(len(small), 'photo')} with less than {size} pixels a side, which rendering enlarges: "
+            f"{_named(small)}"
         )
-    if made.unlicensed:
+    if unlicensed:
         yield (
-            f"{counted(len(made.unlicensed), 'photo')} without a license: {_named(made.unlicensed)}; say it in "
+            f"{counted(len(unlicensed), 'photo')} without a license: {_named(unlicensed)}; say it in "
             f"SOURCE/{CATALOGUE} (type,name,license,author,source)"
         )
 

@@ -15,7 +15,7 @@ from shardtools.rendering.scene_options import SceneOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.backgrounds.catalogue import Backgrounds, Photo, open_backgrounds
-    from shardtools.rendering.backgrounds.making import LeftOut, MadeBackgrounds, make_backgrounds, notices
+    from shardtools.rendering.backgrounds.making import LeftOut, MadeBackgrounds, make_backgrounds
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
     from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
     from shardtools.rendering.meshes.making import MeshResult, make_catalogue
@@ -61,7 +61,6 @@ __all__ = [
     "make_backgrounds",
     "make_catalogue",
     "make_plan",
-    "notices",
     "open_backgrounds",
     "open_catalogue",
     "open_rendered",

@@ -79,6 +79,13 @@ METRICS: dict[str, MetricFacts] = {
     "background_gap": MetricFacts(
         short="BG-gap", better="lower", meaning="accuracy on backgrounds of the class less that on random ones"
     ),
+    "variation_gap": MetricFacts(
+        short="gap", meaning="accuracy where a factor varies less that on canonical pictures of the same objects"
+    ),
+    "class_gap": MetricFacts(
+        short="unseen - seen",
+        meaning="variation gap of classes not seen varying less that of those seen varying",
+    ),
     "pearson": MetricFacts(short="Pearson", is_share=False, better="", meaning="linear correlation"),
     "spearman": MetricFacts(short="Spearman", is_share=False, better="", meaning="correlation of ranks"),
     "slope": MetricFacts(short="slope", is_share=False, better="", meaning="points of one accuracy a point of another"),

@@ -1,5 +1,8 @@
 -- Which images occur more than once, within a dataset or across datasets?
 --
+-- What a grid of rendered pictures shows twice by design (poses of -180 and 180 degrees, the canonical picture) counts
+-- once.
+--
 -- Parameters:
 --   $min_copies (integer, default 2)  only images that occur at least this often
 -- Returns:
@@ -19,7 +22,19 @@ with images as (
         wnid,
         num_bytes
     from samples
-    where sha256 is not null
+    where sha256 is not null and source is distinct from 'rendered'
+    union all
+    select
+        dataset,
+        min(key) as key,
+        sha256,
+        wnid,
+        min(num_bytes) as num_bytes
+    from samples
+    where sha256 is not null and source = 'rendered'
+    group by
+        dataset, split, sha256, wnid, mesh_sha256, pose_axis, camera, pose - 360 * floor(pose / 360),
+        size, position, hue - floor(hue), background_sha256
 ),
 
 repeated as (

@@ -74,6 +74,7 @@ def _json_object(result: DuplicatesResult) -> dict[str, Any]:
         "num_images": result.num_images,
         "num_without_hash": result.num_without_hash,
         "num_without_feature": result.num_without_feature,
+        "num_by_design": result.num_by_design,
         "num_pairs": len(result.pairs),
         "num_groups": _num_groups(result),
         "num_leaks": len(result.leaks),
@@ -101,6 +102,11 @@ def _lines(result: DuplicatesResult) -> list[str]:
         )
     if result.num_without_feature:
         lines[0] += f"; {counted(result.num_without_feature, 'image has', 'images have')} no feature"
+    if result.num_by_design:
+        lines.append(
+            f"{counted(result.num_by_design, 'pair')} of one rendered object left out: a grid's own (the ends of a "
+            "circle, a canonical picture in several grids, a view beside the next)"
+        )
     if len(result.pairs):
         cells = [
             [kind, f"{_shown(split_a)} of {_shown(a)}", f"{_shown(split_b)} of {_shown(b)}", str(count)]

@@ -109,8 +109,9 @@ def _value(of: Field[Any], declared: Option) -> dict[str, Any]:
         inner = bare[len("tuple[") :].partition(",")[0]
         if not declared.commas:
             return {**found, "type": _TYPES[inner], "multiple": True}
-        text = ",".join(map(str, default)) if default is not MISSING else ""
-        split = _split_integers if inner == "int" else _split
+        parts = () if default is MISSING else default
+        text = ",".join(f"{one:g}" if inner == "float" else str(one) for one in parts)
+        split = {"int": _split_integers, "float": _split_numbers}.get(inner, _split)
         return {**found, "type": str, "default": text, "show_default": bool(text), "callback": split}
     if declared.unit is not None:
         return {**found, "type": float, **_scaled(default, declared.unit)}
@@ -128,6 +129,14 @@ def _split_integers(ctx: click.Context, param: click.Parameter, text: str) -> tu
         return tuple(map(int, _split(ctx, param, text)))
     except ValueError:
         raise click.BadParameter(f"expected whole numbers with commas between them, found {text!r}") from None
+
+
+def _split_numbers(ctx: click.Context, param: click.Parameter, text: str) -> tuple[float, ...]:
+    """As `_split`, of numbers; one that comes twice stays."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise click.BadParameter(f"expected numbers with commas between them, found {text!r}") from None
 
 
 def _scaled(default: Any, unit: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from shardtools.shards import LAYOUT_NAMES, check_split, parse_part_path
 from shardtools.storage import check_path
 
 DATASET_FILE = "dataset.json"
-KINDS = ("generated", "real", "derived")
+KINDS = ("generated", "real", "rendered", "derived")
 _LENGTHS = {"parts": "num_rows", "compact": "num_rows", "shards": "num_bytes", "index_files": "num_bytes"}
 _MAX_SCALE = 2**31 - 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -46,7 +46,7 @@ class DatasetInfo(Document):
     """The commit of a dataset.
 
     Attributes:
-        kind: "generated" or "real".
+        kind: One of `KINDS`.
         plan_id: Fingerprint of the plan the dataset was made from.
         scale: Number of clones of a generated dataset, 1 otherwise.
         parent: Digest of the `dataset.json` that this one was derived from, if any.

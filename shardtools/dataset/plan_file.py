@@ -30,7 +30,7 @@ class PlanFile(Document):
     """The content of `plan.json`.
 
     Attributes:
-        kind: "generated" or "real".
+        kind: One of `KINDS`.
         plan_id: Fingerprint over `settings`.
         settings: Option name -> JSON value: all that changes the result, and nothing else.
         notes: Facts that do not change the result and are taken from the first run (the model's name, say).

@@ -30,7 +30,7 @@ class DatasetStatus:
 
     Attributes:
         url: Where it is.
-        kind: "generated" or "real".
+        kind: One of `KINDS`.
         committed: Whether `dataset.json` is there and lists every part.
         num_shards: Committed shards.
         num_shards_planned: Shards that make it whole; `None` where only the source's end tells.

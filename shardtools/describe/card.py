@@ -52,6 +52,7 @@ def card(info: DatasetInfo, facts: DatasetFacts, options: DescribeOptions, *, na
         _contents_section(info, facts),
         _classes_section(facts),
         _origin_section(info, facts),
+        _credits_section(facts),
         reading_section(info, facts),
         _about_section(options),
     ]
@@ -118,7 +119,7 @@ def _tags(info: DatasetInfo, facts: DatasetFacts) -> Iterator[str]:
     yield "croissant"
     if info.layout == "tar":
         yield "webdataset"
-    if "generated" in (facts.settings.get("source") or ()):
+    if {"generated", "rendered"} & set(facts.settings.get("source") or ()):
         yield "synthetic"
 
 
@@ -175,6 +176,34 @@ def _origin_section(info: DatasetInfo, facts: DatasetFacts) -> str:
     if info.parent is not None:
         rows.append(("parent: sha256 of the dataset.json it was derived from", info.parent))
     return f"## Where the images come from\n\n{table(('', ''), rows)}"
+
+
+def _credits_section(facts: DatasetFacts) -> str:
+    """Who made the meshes and the photographs, which licenses that ask for attribution want named."""
+    if not facts.credits:
+        return ""
+    lines = ["## Credits\n", "The images show meshes and photographs of others:\n"]
+    header = ("what", "license", "author", "works", "images")
+    rows = [
+        (
+            one.what,
+            one.license or "not stated",
+            one.author or "not stated",
+            one.num_names,
+            one.num_images,
+        )
+        for one in facts.credits
+    ]
+    lines.append(table(header, rows))
+    for one in facts.credits:
+        more = f", and {one.num_names - len(one.names)} more" if one.num_names > len(one.names) else ""
+        by = f" by {cell(one.author)}" if one.author else ""
+        lines.append(f"- {one.what}{by}, {cell(one.license or 'no license stated')}: {_named(one.names)}{more}")
+    return "\n".join([*lines, ""])
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(cell(name) for name in names)
 
 
 def _about_section(options: DescribeOptions) -> str:

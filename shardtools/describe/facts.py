@@ -7,7 +7,7 @@ of counts, which a description of a large dataset waits for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from shardtools.taxonomy import find_synset
 MAX_VALUES = 20
 """Different values of such a column that are kept; a column with more is no setting."""
 
+MAX_NAMES = 100
+"""Objects and photographs of one author that are named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCount:
@@ -27,6 +30,27 @@ class ClassCount:
     class_index: int | None
     wnid: str | None
     name: str
+    num_images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """Who made what rendered images show.
+
+    Attributes:
+        what: "mesh" or "photograph".
+        license: `None` where the catalogue says none.
+        author: Likewise.
+        names: Of the objects or photographs, the first `MAX_NAMES` in sorted order.
+        num_names: All of them.
+        num_images: Images that show one.
+    """
+
+    what: str
+    license: str | None
+    author: str | None
+    names: tuple[str, ...]
+    num_names: int
     num_images: int
 
 
@@ -44,6 +68,7 @@ class DatasetFacts:
         heights: Smallest and largest height (pixels).
         settings: Column -> its different values in sorted order, those of `SETTING_COLUMNS` that have any; `None`
             for a column with more than `MAX_VALUES`.
+        credits: Of rendered images, by license and author.
     """
 
     statuses: Mapping[tuple[str, str], int]
@@ -54,6 +79,7 @@ class DatasetFacts:
     widths: tuple[int, int] | None
     heights: tuple[int, int] | None
     settings: Mapping[str, tuple[Any, ...] | None]
+    credits: tuple[Credit, ...]
 
     @property
     def is_labeled_once(self) -> bool:
@@ -92,6 +118,10 @@ def count_rows(dataset: Dataset) -> DatasetFacts:
             widths=None if sizes["w0"] is None else (sizes["w0"], sizes["w1"]),
             heights=None if sizes["h0"] is None else (sizes["h0"], sizes["h1"]),
             settings={name: values for name in SETTING_COLUMNS if (values := _values(session, name)) != ()},
+            credits=(
+                *_credits(session, "mesh", "object_id", "mesh"),
+                *_credits(session, "photograph", "background", "background"),
+            ),
         )
 
 
@@ -102,6 +132,18 @@ def _shards(session: Session, known: Set[str]) -> dict[str, tuple[str, int]]:
         "select shard, split, count(*) as num from samples where status = 'ok' group by shard, split order by shard"
     )
     return {row["shard"]: (row["split"], row["num"]) for row in rows if row["shard"] in known}
+
+
+def _credits(session: Session, what: str, name: str, prefix: str) -> Iterator[Credit]:
+    """By the columns `prefix`_license and `prefix`_author, of images that show something of that name."""
+    rows = session.rows(
+        f"select {prefix}_license as license, {prefix}_author as author, count(*) as num_images, "
+        f"count(distinct {name}) as num_names, list_sort(list(distinct {name}))[1:{MAX_NAMES}] as names "
+        f"from samples where status = 'ok' and {name} is not null group by all "
+        "order by license nulls last, author nulls last"
+    )
+    for row in rows:
+        yield Credit(what=what, **{**row, "names": tuple(row["names"])})
 
 
 def _values(session: Session, column: str) -> tuple[Any, ...] | None:

@@ -7,19 +7,32 @@ is rendered is a source, so `writing` makes an ordinary dataset of it.
 from typing import TYPE_CHECKING
 
 from shardtools.on_demand import on_demand
-from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues
+from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues, as_seen
+from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
+    from shardtools.rendering.objects import ObjectName
+    from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CANONICAL_HUE",
     "FACTORS",
+    "GRIDS",
+    "RENDERED",
     "FactorValues",
     "Mesh",
     "MeshPart",
+    "ObjectName",
+    "PhotoName",
+    "PlannedImage",
+    "RenderOptions",
+    "RenderPlan",
+    "as_seen",
+    "image_key",
+    "make_plan",
     "read_mesh",
     "write_mesh",
 ]

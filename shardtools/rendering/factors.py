@@ -5,7 +5,7 @@ Owns names and units, no ranges: those are options of a plan.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FACTORS = ("pose", "size", "position", "lighting", "background")
 """Names, in the order of plans and tables. The manifest's columns: `pose`, `size`, `position`, `hue`, `background`."""
@@ -31,3 +31,13 @@ class FactorValues:
     position: float
     hue: float | None
     background: str
+
+
+def as_seen(values: FactorValues) -> FactorValues:
+    """The values of the same picture in one form: poses of -180 and 180 degrees are one, as are hues of 0 and 1.
+
+    Pictures whose values are then equal are the same by design: a grid's twins.
+    """
+    # Only what is out of range is reduced, so that no value inside of it loses its last digits.
+    pose = values.pose if -180 < values.pose <= 180 else 180 - (180 - values.pose) % 360
+    return replace(values, pose=pose, hue=None if values.hue is None else values.hue % 1)

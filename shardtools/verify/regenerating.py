@@ -24,6 +24,7 @@ from shardtools.execution import Batch, Planned, Progress, ignore
 from shardtools.generation import generator_settings
 from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings
 from shardtools.manifest import Part, digest
+from shardtools.rendering import RENDERED
 from shardtools.sample import Sample
 from shardtools.storage import Storage, open_storage
 from shardtools.verify.options import RegenerateOptions
@@ -229,8 +230,9 @@ def _generate_rows(
 
 def _plan_file(state: State) -> PlanFile:
     if state.kind != "generated":
+        what = RENDERED if state.kind == RENDERED else "real"
         raise DatasetError(
-            f"{state.storage.url} holds real images, which no model made: --regenerate is for gen-sd datasets"
+            f"{state.storage.url} holds {what} images, which no model made: --regenerate is for gen-sd datasets"
         )
     if state.plan is None:
         raise DatasetError(f"{state.storage.url} has no plan.json, which says how its images are encoded: restore it")

@@ -18,6 +18,7 @@ from shardtools.errors import DatasetBusyError, DatasetError, PlanError
 from shardtools.execution import EventLog, Progress
 from shardtools.generation import generator_settings, rebuild_plan
 from shardtools.generation.plan import TEMPLATE_SETTING, GeneratorSettings, Plan
+from shardtools.rendering import RENDERED
 from shardtools.shards import parse_part_path
 from shardtools.storage import open_storage
 from shardtools.verify.checks import verify_parts
@@ -206,6 +207,11 @@ class _Repair:
 
 
 def _refuse_real(state: State) -> None:
+    if state.kind == RENDERED:
+        raise DatasetError(
+            f"{state.storage.url} holds rendered images: remove the bad shards with their parts in manifest/, and run "
+            "the same shardtools render again, it makes those alone and the same bytes"
+        )
     if state.kind != "generated":
         raise DatasetError(
             f"{state.storage.url} holds real images, which cannot be made again: restore the bad files from a copy, or "

@@ -75,7 +75,7 @@ class VerifyReport:
 
     Attributes:
         url: The dataset.
-        kind: "generated" or "real".
+        kind: "generated", "real", "rendered" or "derived".
         finished: Whether a commit lists everything that the plan asks for.
         num_parts: Manifest parts that were read.
         num_shards: Shards whose every byte was read (0 with `sample`).

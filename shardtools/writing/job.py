@@ -15,6 +15,7 @@ from shardtools.dataset import PlanFile, list_parts
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.encoding import EncodingOptions
 from shardtools.errors import OptionError
+from shardtools.rendering import RENDERED
 from shardtools.shards import parse_part_path
 from shardtools.sources import Source, has_pattern
 from shardtools.storage import Storage
@@ -95,7 +96,7 @@ def plan_file(source: Source, options: WriteOptions) -> PlanFile:
         **options.encoding.settings(),
     }
     return PlanFile(
-        kind="real" if source.parent is None else "derived",
+        kind=_kind(source),
         plan_id=fingerprint(settings),
         settings=settings,
         notes={},
@@ -103,6 +104,13 @@ def plan_file(source: Source, options: WriteOptions) -> PlanFile:
         num_shards=len(plan_tasks(source, options.samples_per_shard, {})),
         num_rows=sum(source.splits.values()),
     )
+
+
+def _kind(source: Source) -> str:
+    """The dataset's kind: one of `dataset.commit_file.KINDS`."""
+    if source.parent is not None:
+        return "derived"
+    return RENDERED if source.kind == RENDERED else "real"
 
 
 def make_job(

@@ -26,6 +26,7 @@ from shardtools.dataset import (
 from shardtools.errors import DatasetError, NotFoundError, OptionError, SourceError
 from shardtools.hashes import hash_texts
 from shardtools.manifest import digest
+from shardtools.rendering import RENDERED
 from shardtools.shards import joined_path, parse_part_path, part_path
 from shardtools.sources import Source
 from shardtools.storage import Storage, open_storage
@@ -118,6 +119,11 @@ class AppendTarget:
         if info.kind == "generated":
             raise OptionError(
                 f"{self._storage.url} holds generated images: it grows by gen-sd --scale; write the others apart"
+            )
+        if info.kind == RENDERED:
+            raise OptionError(
+                f"{self._storage.url} holds rendered images, of one plan: render or write the others apart; sql and "
+                "train take several datasets"
             )
         if any(shard.path == joined_path(split) for shard in info.shards for split in info.splits):
             raise OptionError(

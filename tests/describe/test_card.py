@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shardtools.describe import DescribeOptions
 from shardtools.describe.card import cell, scalar, table
 from shardtools.describe.facts import MAX_VALUES
+from shardtools.sample import Sample
 from tests.helpers.described_datasets import SAID, described, front_matter, make, sample
 
 
@@ -76,6 +77,29 @@ def test_the_card_of_a_generated_dataset(tmp_path: Path) -> None:
         assert line in lines
     assert "synthetic" in front_matter(files["README.md"])["tags"]
     assert not any("not listed" in line for line in lines)
+
+
+def test_the_card_of_a_rendered_dataset_names_who_made_what_it_shows(tmp_path: Path) -> None:
+    def rendered(number: int, **facts: str | None) -> Sample:
+        known = {"object_id": f"chair{number}", "mesh_license": "CC-BY-4.0", "mesh_author": "A. Maker", "grid": "all"}
+        photo = {"background": f"sky/{number % 2}", "background_license": "CC0-1.0", "background_author": "<b>"}
+        return sample(number, source="rendered", provenance={**known, **photo, **facts})
+
+    samples = [rendered(0), rendered(1), rendered(2, mesh_license=None, mesh_author=None)]
+    make(tmp_path, {("train", 0): samples}, kind="rendered")
+    _, files = described(tmp_path)
+    lines = files["README.md"].decode().splitlines()
+    for line in (
+        "| mesh | CC-BY-4.0 | A. Maker | 2 | 2 |",
+        "| mesh | not stated | not stated | 1 | 1 |",
+        "| photograph | CC0-1.0 | &lt;b&gt; | 2 | 3 |",
+        "- mesh by A. Maker, CC-BY-4.0: chair0, chair1",
+        "- mesh, no license stated: chair2",
+        "- photograph by &lt;b&gt;, CC0-1.0: sky/0, sky/1",
+        "| grid | all |",
+    ):
+        assert line in lines
+    assert "synthetic" in front_matter(files["README.md"])["tags"]
 
 
 def test_a_dataset_without_an_image(tmp_path: Path) -> None:

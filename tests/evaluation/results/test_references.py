@@ -173,6 +173,8 @@ def test_seed_002_has_the_rows_of_its_catalogue() -> None:
     rows = reference_results("seed002")
     assert {row.model for row in rows} == set(SEED002.models) == set(SEED002_TRAINING)
     assert len(rows) == 2 * 11 * 7 + 11 * 5
-    pose = [row.value for row in rows if row.split == "factor/pose" and row.protocol == "linear"]
+    pose = [row.value for row in rows if row.split == "pose" and row.protocol == "linear"]
     assert fmean(pose) == pytest.approx(-0.4203, abs=1.1e-4)
-    assert figure("seed002", "iBot-21k", "rendered", "class_gap", "factor/pose") == pytest.approx(-0.6785)
+    assert figure(
+        "seed002", "iBot-21k", "rendered", "variation_gap", "classes/pose/difference/pose"
+    ) == pytest.approx(-0.6785)

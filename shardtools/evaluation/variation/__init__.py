@@ -1,0 +1,31 @@
+"""Natural variation: how models hold when one factor of a rendered picture varies, and what variation seen helps."""
+
+from typing import TYPE_CHECKING
+
+from shardtools.evaluation.variation.options import SETTINGS, VariationOptions
+from shardtools.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from shardtools.evaluation.variation.gaps import Estimate
+    from shardtools.evaluation.variation.result import (
+        STUDY,
+        ModelVariation,
+        SimilarityPoint,
+        VariationFigure,
+        VariationResult,
+    )
+    from shardtools.evaluation.variation.run import measure
+else:
+    __getattr__, __dir__ = on_demand(__name__)
+
+__all__ = [
+    "SETTINGS",
+    "STUDY",
+    "Estimate",
+    "ModelVariation",
+    "SimilarityPoint",
+    "VariationFigure",
+    "VariationOptions",
+    "VariationResult",
+    "measure",
+]

@@ -155,9 +155,7 @@ def list_worlds(options: StudyOptions, wnids: tuple[str, ...]) -> list[World]:
     size = {"image_size": options.image_size}
     worlds = [World(name=MAIN, render=RenderOptions(**shared), scene=SceneOptions(**size))]
     worlds += [
-        World(
-            name=axis, render=RenderOptions(**shared, factors=(POSE,)), scene=SceneOptions(**size, pose_axis=axis)
-        )
+        World(name=axis, render=RenderOptions(**shared, factors=(POSE,)), scene=SceneOptions(**size, pose_axis=axis))
         for axis in options.axes
     ]
     if options.draws:

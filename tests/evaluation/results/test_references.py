@@ -175,6 +175,6 @@ def test_seed_002_has_the_rows_of_its_catalogue() -> None:
     assert len(rows) == 2 * 11 * 7 + 11 * 5
     pose = [row.value for row in rows if row.split == "pose" and row.protocol == "linear"]
     assert fmean(pose) == pytest.approx(-0.4203, abs=1.1e-4)
-    assert figure(
-        "seed002", "iBot-21k", "rendered", "variation_gap", "classes/pose/difference/pose"
-    ) == pytest.approx(-0.6785)
+    assert figure("seed002", "iBot-21k", "rendered", "variation_gap", "classes/pose/difference/pose") == pytest.approx(
+        -0.6785
+    )

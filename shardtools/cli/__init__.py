@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "text-features": ("shardtools.cli.text_features", "Write one feature vector a class, of its name and definition."),
     "predict": ("shardtools.cli.predict", "Write what a model says of every image."),
     "index": ("shardtools.cli.index", "Find neighbours among features."),
+    "meshes": ("shardtools.cli.meshes", "Prepare meshes of WordNet classes to be rendered."),
     "nearest": ("shardtools.cli.nearest", "Say which class each sample and each class is nearest to."),
     "analyze": ("shardtools.cli.analyze", "Measure features: sparsity, distance within classes, redundancy, coding."),
     "audit": ("shardtools.cli.audit", "Score every label: which are likely wrong, and what they may be."),

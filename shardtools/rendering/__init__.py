@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from shardtools.on_demand import on_demand
 from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues, as_seen
+from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
 from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
+    from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
+    from shardtools.rendering.meshes.making import MeshResult, make_catalogue
     from shardtools.rendering.objects import ObjectName
     from shardtools.rendering.opengl import Renderer, require_renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
@@ -22,12 +25,17 @@ else:
 __all__ = [
     "CANONICAL_HUE",
     "FACTORS",
+    "FURNITURE_SOURCE",
     "GRIDS",
     "RENDERED",
     "RENDERING_VERSION",
     "FactorValues",
     "Mesh",
+    "MeshCatalogue",
+    "MeshObject",
+    "MeshOptions",
     "MeshPart",
+    "MeshResult",
     "ObjectName",
     "PhotoName",
     "PlannedImage",
@@ -38,7 +46,9 @@ __all__ = [
     "as_seen",
     "build_scene",
     "image_key",
+    "make_catalogue",
     "make_plan",
+    "open_catalogue",
     "projected_span",
     "read_mesh",
     "require_renderer",

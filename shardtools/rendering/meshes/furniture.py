@@ -1,0 +1,95 @@
+"""Debian's furniture (sweethome3d-furniture): which of its models are objects of which class, and their files.
+
+Owns the reading of the package. The choice is a table of this package, `furniture.csv`, made by eye, class by class;
+licenses and authors are the package's own. The models stay where they are: none is shipped with shardtools.
+"""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from shardtools.errors import SourceError
+from shardtools.rendering.meshes.outside import OutsideMesh
+
+FURNITURE = Path("/usr/share/sweethome3d/furniture")
+PACKAGE = "sweethome3d-furniture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A row of the table."""
+
+    wnid: str
+    object_id: str
+    archive: str
+    path: str
+    license: str
+    author: str
+    turn: str
+
+
+def models() -> list[Model]:
+    """The table's rows in order of class and name."""
+    text = (resources.files("shardtools.rendering.meshes") / "furniture.csv").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return sorted((Model(**row) for row in csv.DictReader(lines)), key=lambda row: (row.wnid, row.object_id))
+
+
+def list_furniture(folder: Path = FURNITURE) -> list[OutsideMesh]:
+    """The table's objects.
+
+    Raises:
+        SourceError: The package is not installed.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"sweethome3d's furniture is not in {folder}: apt-get install {PACKAGE}")
+    members: dict[str, list[str]] = {}
+    found = []
+    for model in models():
+        if model.archive not in members:
+            members[model.archive] = _members(folder / f"{model.archive}.sh3f")
+        top = posixpath.dirname(model.path)
+        found.append(
+            OutsideMesh(
+                wnid=model.wnid,
+                object_id=model.object_id,
+                path=posixpath.basename(model.path),
+                files={
+                    posixpath.relpath(name, top): f"{model.archive}.sh3f!{name}"
+                    for name in members[model.archive]
+                    if name.startswith(f"{top}/")
+                },
+                license=model.license,
+                author=model.author,
+                source=f"Debian {PACKAGE}: {model.archive}.sh3f/{model.path}",
+                turn=tuple(float(value) for value in model.turn.split()) if model.turn else None,
+            )
+        )
+    return found
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{path} cannot be read ({error}): apt-get install --reinstall {PACKAGE}") from None
+
+
+def read_member(folder: Path, place: str, max_bytes: int) -> bytes:
+    """A file of an archive, "Scopia.sh3f!scopia/bed1/bed1.obj".
+
+    Raises:
+        SourceError: It is larger than `max_bytes` when unpacked.
+    """
+    archive_name, _, member = place.partition("!")
+    with zipfile.ZipFile(folder / archive_name) as archive:
+        size = archive.getinfo(member).file_size
+        if size > max_bytes:
+            raise SourceError(f"{folder / archive_name}: {member} unpacks to {size:,} bytes, at most {max_bytes:,}")
+        return archive.read(member)

@@ -41,7 +41,7 @@ class Linear:
 
     def predict(self, features: Features) -> Int64s:
         """The likeliest class, int64 [N]; of equal ones the lower."""
-        return self.logits(features).argmax(axis=1).astype(np.int64)
+        return np.asarray(self.logits(features).argmax(axis=1), np.int64)
 
 
 def fit(

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from shardtools.evaluation.variation.result import (
         STUDY,
         ModelVariation,
+        SimilarityBin,
         SimilarityPoint,
         VariationFigure,
         VariationResult,
     )
     from shardtools.evaluation.variation.run import measure
+    from shardtools.evaluation.variation.text import TextTable, text_tables
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -23,9 +25,12 @@ __all__ = [
     "STUDY",
     "Estimate",
     "ModelVariation",
+    "SimilarityBin",
     "SimilarityPoint",
+    "TextTable",
     "VariationFigure",
     "VariationOptions",
     "VariationResult",
     "measure",
+    "text_tables",
 ]

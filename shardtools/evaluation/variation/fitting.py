@@ -20,6 +20,7 @@ from shardtools.evaluation.variation.gaps import CANONICAL_COLUMN, Counts
 from shardtools.evaluation.variation.splitting import Split
 from shardtools.evaluation.variation.training_sets import Pool, training_set
 from shardtools.evaluation.variation.world import World
+from shardtools.execution import Batch, Doing, Progress
 
 _MAX_BLOCK = 4096
 _MAX_LOGITS = 8_000_000
@@ -76,7 +77,7 @@ def answer_trials(
     *,
     images: int,
     C: float,
-    report: Callable[[str], None],
+    progress: Progress,
 ) -> list[Answers]:
     """Fits every trial in every fold, and counts the answers.
 
@@ -86,13 +87,13 @@ def answer_trials(
         trials: In the order of the answers. One starts from the one before it where both vary the same.
         images: Pictures an object.
         C: Of the classifier, as scikit-learn defines it.
-        report: Called with a line a fold.
+        progress: Told of every classifier.
     """
     world = table.world
     size = len(world.objects), len(world.sets)
+    progress(Doing(text=f"{table.name}: fitting", total=split.num_folds * len(trials), noun="classifiers"))
     found = [Answers(trial=trial, counts=Counts.none(*size), trained=Counts.none(*size)) for trial in trials]
     for fold in range(split.num_folds):
-        report(f"{table.name}: fold {fold + 1} of {split.num_folds}, {len(trials)} classifiers")
         trained = split.trained(fold)
         scale = _scale(table, world.canonical_row[trained])
         models: list[Linear] = []
@@ -102,8 +103,9 @@ def answer_trials(
             is_next = number and (before.varied, before.repeat) == (trial.varied, trial.repeat)
             start = models[-1] if is_next else models[0] if models else None
             models.append(_fit(table, trial, trained, answers, images, C, scale, start))
+            progress(Batch(rows=1))
         shown = [_unscaled(model, scale) for model in models]
-        rows, columns = _judged_rows(world, split.held_out(fold))
+        rows, columns = judged_rows(world, split.held_out(fold))
         _count(table, shown, rows, columns, [one.counts for one in found])
         rows = world.canonical_row[trained]
         _count(table, shown, rows, np.full(len(rows), CANONICAL_COLUMN), [one.trained for one in found])
@@ -145,7 +147,7 @@ def _unscaled(model: Linear, scale: float) -> Linear:
     return Linear(weights=np.asarray(model.weights / scale, np.float32), intercept=model.intercept)
 
 
-def _judged_rows(world: World, held_out: Bools) -> tuple[Int64s, Int64s]:
+def judged_rows(world: World, held_out: Bools) -> tuple[Int64s, Int64s]:
     """Pictures of held-out objects, and the column that each counts in.
 
     The canonical picture of an object stands in its own column, and once more in a set whose grid holds it.

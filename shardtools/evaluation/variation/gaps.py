@@ -60,7 +60,9 @@ class Counts:
 
         def value(weights: Float64s) -> Float64s:
             of = weights @ self.of[:, column]
-            return np.divide(weights @ self.right[:, column], of, out=np.full(len(of), np.nan), where=of > 0)
+            found: Float64s = np.full(len(of), np.nan)
+            np.divide(weights @ self.right[:, column], of, out=found, where=of > 0)
+            return found
 
         return value
 

@@ -20,6 +20,10 @@ SLOPE, SPEARMAN = "slope", "spearman"
 
 TRAIN, AVERAGE, OTHERS, OWN = "train", "average", "others", "own"
 SEEN, UNSEEN, DIFFERENCE = "seen", "unseen", "difference"
+SIMILARITY = "similarity"
+
+_ERRORS = 1.96
+"""Standard errors to either side in an interval of 95 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,27 @@ class SimilarityPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarityBin:
+    """Points of like similarity.
+
+    Attributes:
+        varied: The factor; "" for all.
+        least: Similarity.
+        greatest: Similarity.
+        gap: Mean of the points' gaps.
+        standard_error: Of that mean, points taken as independent; `None` of one point.
+        num_points: How many.
+    """
+
+    varied: str
+    least: float
+    greatest: float
+    gap: float
+    standard_error: float | None
+    num_points: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVariation:
     """Everything that was measured of one model.
 
@@ -81,6 +106,7 @@ class ModelVariation:
         protocol: How, in words.
         figures: In the order of a table.
         points: In the setting `classes`, a point a class that was not seen varying, factor and draw.
+        bins: Mean gaps of them, by similarity.
         similarity: What their similarity is, in words; "" where there are no points.
         notes: What a reader should know, a line each.
     """
@@ -90,6 +116,7 @@ class ModelVariation:
     protocol: str
     figures: tuple[VariationFigure, ...]
     points: tuple[SimilarityPoint, ...] = ()
+    bins: tuple[SimilarityBin, ...] = ()
     similarity: str = ""
     notes: tuple[str, ...] = ()
 
@@ -148,5 +175,21 @@ class VariationResult:
                 seed=self.seed,
                 low=one.estimate.low,
                 high=one.estimate.high,
+                source=model.source,
+            )
+        for bin_ in model.bins:
+            error = bin_.standard_error
+            between = f"{SIMILARITY} {bin_.least:.2f} to {bin_.greatest:.2f}"
+            yield Result(
+                study=STUDY,
+                model=model.model,
+                dataset=self.dataset,
+                split=f"{self.setting}/{bin_.varied or AVERAGE}/{UNSEEN}/{between}",
+                protocol=model.protocol,
+                metric=GAP,
+                value=bin_.gap,
+                seed=self.seed,
+                low=None if error is None else bin_.gap - _ERRORS * error,
+                high=None if error is None else bin_.gap + _ERRORS * error,
                 source=model.source,
             )

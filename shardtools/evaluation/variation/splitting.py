@@ -45,7 +45,7 @@ class Split:
 
     def held_out(self, fold: int) -> Bools:
         """Objects that are judged in a fold, bool [O]."""
-        return self.fold_of == fold
+        return np.asarray(self.fold_of == fold)
 
     def trained(self, fold: int) -> Bools:
         """Objects that are learnt from in a fold: neither held out nor the near-duplicate of one that is; bool [O]."""

@@ -1,16 +1,14 @@
-"""What each setting trains on, and which figures are made of the answers.
+"""Figures of one model's answers: accuracies, gaps, their change, slopes.
 
-Owns the list of settings of seed 002: section 4 (nothing varies), 5.1 samples, 5.2 instances, 5.3 all factors, 5.4
-classes. The first trial of each is the model that sees no variation, which the others are held against.
+Owns what each setting is summed up by. Every figure is held against the model without variation, which is the first of
+the answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
-from shardtools.errors import DatasetError, OptionError
-from shardtools.evaluation.variation.fitting import Answers, Trial
+from shardtools.evaluation.variation.fitting import Answers
 from shardtools.evaluation.variation.gaps import (
     CANONICAL_COLUMN,
     Counts,
@@ -21,7 +19,6 @@ from shardtools.evaluation.variation.gaps import (
     slope_of,
     sum_of,
 )
-from shardtools.evaluation.variation.options import VariationOptions
 from shardtools.evaluation.variation.result import (
     ACCURACY,
     AVERAGE,
@@ -37,106 +34,9 @@ from shardtools.evaluation.variation.result import (
     UNSEEN,
     VariationFigure,
 )
-from shardtools.evaluation.variation.training_sets import (
-    half_of_classes,
-    make_pool,
-    varying_classes,
-    varying_instances,
-    varying_samples,
-)
-from shardtools.evaluation.variation.world import ALL, CANONICAL, World
-from shardtools.quoting import shell_word
+from shardtools.evaluation.variation.world import CANONICAL, World
 
 Figures = Iterator[VariationFigure]
-
-
-def trials_of(world: World, options: VariationOptions) -> list[Trial]:
-    """What is fitted in a setting, the model without variation first.
-
-    Raises:
-        DatasetError: The grid that the setting needs is not there.
-        OptionError: A factor is none, or does not vary.
-    """
-    if not world.factors:
-        raise DatasetError(
-            f"{world.where}: no factor varies alone, so there is no gap to measure: render `shardtools render MESHES "
-            "--grid single` and give that dataset too"
-        )
-    return [Trial(), *_VARYING[options.setting](world, options)]
-
-
-def _canonical(_world: World, _options: VariationOptions) -> Iterator[Trial]:
-    yield from ()
-
-
-def _samples(world: World, options: VariationOptions) -> Iterator[Trial]:
-    for name, repeat in _draws(varied_factors(world, options), options.repeats):
-        yield from _sample_trials(world, name, repeat, options)
-
-
-def _all(world: World, options: VariationOptions) -> Iterator[Trial]:
-    if ALL not in world.sets:
-        raise DatasetError(
-            f"{world.where}: no picture varies in all factors: render `shardtools render MESHES --grid all` and give "
-            f"that dataset too (`shardtools eval variation {' '.join(map(shell_word, world.datasets))} ALL ...`)"
-        )
-    for repeat in range(options.repeats):
-        yield from _sample_trials(world, ALL, repeat, options)
-
-
-def _sample_trials(world: World, name: str, repeat: int, options: VariationOptions) -> Iterator[Trial]:
-    pool = make_pool(world, name, seed=options.seed, repeat=repeat)
-    for share in options.shares:
-        varying = varying_samples(world, share / 100, options.images)
-        yield Trial(varied=name, share=share, repeat=repeat, pool=pool, varying=lambda _, varying=varying: varying)
-
-
-def _instances(world: World, options: VariationOptions) -> Iterator[Trial]:
-    for name, repeat in _draws(varied_factors(world, options), options.repeats):
-        pool = make_pool(world, name, seed=options.seed, repeat=repeat)
-        for share in options.shares:
-            varying = partial(
-                varying_instances, world, share=share / 100, images=options.images, seed=options.seed, repeat=repeat
-            )
-            yield Trial(varied=name, share=share, repeat=repeat, pool=pool, varying=varying)
-
-
-def _classes(world: World, options: VariationOptions) -> Iterator[Trial]:
-    for name, repeat in _draws(varied_factors(world, options), options.halves):
-        pool = make_pool(world, name, seed=options.seed, repeat=repeat)
-        seen = half_of_classes(world, seed=options.seed, repeat=repeat)
-        varying = partial(varying_classes, world, seen=seen, images=options.images, seed=options.seed, repeat=repeat)
-        yield Trial(varied=name, share=HALF, repeat=repeat, pool=pool, varying=varying, seen=seen)
-
-
-HALF = 50
-
-_VARYING: dict[str, Callable[[World, VariationOptions], Iterator[Trial]]] = {
-    "canonical": _canonical,
-    "samples": _samples,
-    "instances": _instances,
-    "all": _all,
-    "classes": _classes,
-}
-"""Setting -> what is fitted beside the model without variation."""
-
-
-def varied_factors(world: World, options: VariationOptions) -> tuple[str, ...]:
-    """Factors that vary in training, in their order.
-
-    Raises:
-        OptionError: One does not vary in the datasets.
-    """
-    lost = [name for name in options.factors if name not in world.factors]
-    if lost:
-        raise OptionError(f"{world.where} varies {', '.join(world.factors)}, found --factors {lost[0]}: give those")
-    return tuple(name for name in world.factors if not options.factors or name in options.factors)
-
-
-def _draws(names: Sequence[str], repeats: int) -> Iterator[tuple[str, int]]:
-    for name in names:
-        for repeat in range(repeats):
-            yield name, repeat
 
 
 class Figuring:
@@ -151,8 +51,9 @@ class Figuring:
     def canonical(self) -> Figures:
         """Accuracies and gaps of the model without variation (table 1)."""
         of_training = self._answers[0].trained
-        trained = Resampling.plain(of_training.accuracy(CANONICAL_COLUMN), len(self._world.objects))
-        yield VariationFigure(metric=ACCURACY, estimate=trained, measured=TRAIN)
+        if of_training.of.any():
+            trained = Resampling.plain(of_training.accuracy(CANONICAL_COLUMN), len(self._world.objects))
+            yield VariationFigure(metric=ACCURACY, estimate=trained, measured=TRAIN)
         yield from self._figure(ACCURACY, self.baseline.accuracy(CANONICAL_COLUMN), measured=CANONICAL)
         yield from self._sets(self.baseline, varied="", share=None)
 

@@ -10,6 +10,7 @@ from shardtools.on_demand import on_demand
 from shardtools.rendering.factors import CANONICAL_HUE, FACTORS, FactorValues, as_seen
 from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
 from shardtools.rendering.options import GRIDS, RENDERED, RenderOptions
+from shardtools.rendering.scene_options import SceneOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from shardtools.rendering.objects import ObjectName
     from shardtools.rendering.opengl import Renderer, require_renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
-    from shardtools.rendering.scene import RENDERING_VERSION, SceneOptions, build_scene, projected_span
+    from shardtools.rendering.scene import RENDERING_VERSION, build_scene, projected_span
+    from shardtools.rendering.source import RenderedSource, describe_renderer, open_rendered
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -41,14 +43,17 @@ __all__ = [
     "PlannedImage",
     "RenderOptions",
     "RenderPlan",
+    "RenderedSource",
     "Renderer",
     "SceneOptions",
     "as_seen",
     "build_scene",
+    "describe_renderer",
     "image_key",
     "make_catalogue",
     "make_plan",
     "open_catalogue",
+    "open_rendered",
     "projected_span",
     "read_mesh",
     "require_renderer",

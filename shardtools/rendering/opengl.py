@@ -23,7 +23,8 @@ from shardtools.errors import RunError
 from shardtools.extras import require
 from shardtools.rendering.factors import FactorValues
 from shardtools.rendering.mesh import Mesh
-from shardtools.rendering.scene import Scene, SceneOptions, build_scene, light_box, shadow_corners
+from shardtools.rendering.scene import Scene, build_scene, light_box, shadow_corners
+from shardtools.rendering.scene_options import SceneOptions
 from shardtools.rendering.shaders import DEPTH_SHADERS, GROUND_SHADERS, OBJECT_SHADERS
 
 _SHADOW_MAP = 512

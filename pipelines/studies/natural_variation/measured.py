@@ -129,8 +129,7 @@ def store(storage: Storage, name: str, world: str, result: VariationResult) -> N
         "models": [asdict(model) for model in result.models],
         # The main world's rows have the name that published ones have, so that both stand side by side.
         "results": [
-            asdict(replace(row, dataset="rendered" if world == MAIN else f"rendered {world}"))
-            for row in result.results
+            asdict(replace(row, dataset="rendered" if world == MAIN else f"rendered {world}")) for row in result.results
         ],
     }
     storage.write(f"{MEASURED_FOLDER}{name}.json", (json.dumps(content, indent=1) + "\n").encode())

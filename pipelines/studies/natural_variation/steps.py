@@ -21,7 +21,6 @@ from shardtools.features import FeatureOptions, extract_features, feature_names
 from shardtools.overlays import overlay_names
 from shardtools.pipelines.studies.natural_variation.measured import has_measured, store
 from shardtools.pipelines.studies.natural_variation.plan import (
-    ALL,
     MAIN,
     StudyOptions,
     Training,
@@ -30,6 +29,7 @@ from shardtools.pipelines.studies.natural_variation.plan import (
     list_trainings,
     list_worlds,
 )
+from shardtools.pipelines.studies.natural_variation.repeats import overlay_name
 from shardtools.pipelines.studies.natural_variation.trainings import run_folder, run_training
 from shardtools.rendering import (
     BackgroundOptions,
@@ -39,7 +39,6 @@ from shardtools.rendering import (
     make_catalogue,
     open_catalogue,
 )
-from shardtools.rendering.backgrounds import DEFAULT_SET
 from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
 from shardtools.writing import write_rendered
@@ -64,7 +63,7 @@ class Step:
     run: Callable[[], object]
 
 
-def run_step(storage: Storage, step: Step, show: Callable[[str], None]) -> None:
+def run_step(options: StudyOptions, step: Step, show: Callable[[str], None]) -> None:
     """Runs a step unless it is done, and notes what it took, CPU seconds of child processes included."""
     if step.is_done():
         return
@@ -76,8 +75,7 @@ def run_step(storage: Storage, step: Step, show: Callable[[str], None]) -> None:
         "seconds": round(time.monotonic() - started, 1),
         "cpu_seconds": round(_cpu_seconds() - before, 1),
     }
-    path = storage.local_path(STEPS_FILE)
-    with open(path, "a", encoding="utf-8") as file:
+    with (options.folder / STEPS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     show(f"{step.name}: {line['seconds']} s, {line['cpu_seconds']} CPU seconds")
 
@@ -93,7 +91,7 @@ def catalogue_steps(options: StudyOptions) -> Iterator[Step]:
     yield Step(
         name="catalogue of photographs",
         is_done=lambda: open_storage(backgrounds).exists("backgrounds.csv"),
-        run=lambda: make_backgrounds(options.backgrounds or DEFAULT_SET, backgrounds, BackgroundOptions()),
+        run=lambda: make_backgrounds(options.backgrounds, backgrounds, BackgroundOptions()),
     )
 
 
@@ -142,7 +140,7 @@ def training_steps(options: StudyOptions, storage: Storage) -> Iterator[Step]:
     if trainings:
         judged = VariationOptions(
             datasets=(options.dataset(MAIN),),
-            predictions=tuple(_overlay(one) for one in trainings),
+            predictions=tuple(overlay_name(one) for one in trainings),
             num_folds=options.folds,
             fold=0,
         )
@@ -217,23 +215,17 @@ def _predict_step(options: StudyOptions, training: Training) -> Step:
             PredictOptions(
                 datasets=(options.dataset(MAIN),),
                 model=ModelOptions(model=str(run_folder(options, training))),
-                name=_overlay(training),
+                name=overlay_name(training),
                 num_processes=options.processes,
                 device="cpu",
             )
         )
 
-    return Step(
-        name=f"predictions of {training.name}", is_done=lambda: _is_predicted(options, training), run=run
-    )
-
-
-def _overlay(training: Training) -> str:
-    return f"predictions_{training.name}".replace("-", "_")
+    return Step(name=f"predictions of {training.name}", is_done=lambda: _is_predicted(options, training), run=run)
 
 
 def _is_predicted(options: StudyOptions, training: Training) -> bool:
-    return _overlay(training) in overlay_names(open_storage(options.dataset(MAIN)))
+    return overlay_name(training) in overlay_names(open_storage(options.dataset(MAIN)))
 
 
 def _cpu_seconds() -> float:

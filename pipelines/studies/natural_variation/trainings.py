@@ -10,8 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shardtools.errors import RunError
-from shardtools.evaluation.variation.splitting import Split, split_objects
-from shardtools.evaluation.variation.world import World, open_world
+from shardtools.evaluation.variation import Split, World, open_world, split_objects
 from shardtools.pipelines.studies.natural_variation.plan import FINE_TUNED, MAIN, StudyOptions, Training
 from shardtools.training import TrainOptions, load_recipe, train
 

@@ -60,6 +60,7 @@ __all__ = [
     "make_backgrounds",
     "make_catalogue",
     "make_plan",
+    "notices",
     "open_backgrounds",
     "open_catalogue",
     "open_rendered",

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from shardtools.dataset import PlanFile, ShardWriter, commit_dataset, store_plan_file
-from shardtools.rendering import FACTORS
+from shardtools.evaluation.variation.world import World
+from shardtools.rendering import FACTORS, ObjectName
 from shardtools.sample import Sample
 from shardtools.shards import part_path
 from shardtools.storage import open_storage
@@ -28,9 +32,13 @@ VALUES: dict[str, tuple[Any, ...]] = {
 COLUMN_OF = dict(zip(FACTORS, CANONICAL, strict=True))
 
 
+WNIDS = ("n02818832", "n03001627", "n04256520", "n04379243")
+"""Bed, chair, sofa, table."""
+
+
 def object_names(num_classes: int, num_objects: int) -> list[tuple[str, str]]:
-    """(wnid, object id) of classes of equally many objects."""
-    return [(f"n{number:08d}", f"o{place}") for number in range(1, num_classes + 1) for place in range(num_objects)]
+    """(wnid, object id) of the first of `WNIDS`, with equally many objects each."""
+    return [(wnid, f"o{place}") for wnid in WNIDS[:num_classes] for place in range(num_objects)]
 
 
 def rows_of(objects: Sequence[tuple[str, str]], grid: str, values: dict[str, Any] = VALUES) -> Iterator[dict[str, Any]]:
@@ -97,3 +105,28 @@ def make_rendered(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
         writer.commit()
     commit_dataset(storage, **facts, part_paths=[part_path("train", 0)])
     return str(folder)
+
+
+def objects_only(sizes: Sequence[int], meshes: dict[int, str] | None = None) -> World:
+    """A world of objects without pictures.
+
+    Args:
+        sizes: Objects of each class.
+        meshes: Number of an object -> digest of its mesh; the others' are unknown.
+    """
+    objects = [(f"n{number + 1:08d}", f"o{place}") for number, size in enumerate(sizes) for place in range(size)]
+    empty = np.empty(0, np.int64)
+    return World(
+        datasets=("here",),
+        wnids=tuple(f"n{number + 1:08d}" for number in range(len(sizes))),
+        objects=tuple(ObjectName(*name) for name in objects),
+        sets=(),
+        class_of=np.repeat(np.arange(len(sizes)), sizes),
+        mesh_of=tuple((meshes or {}).get(number, "") for number in range(len(objects))),
+        canonical_row=np.zeros(len(objects), np.int64),
+        dataset_of=empty,
+        keys=pa.array([], pa.large_string()),
+        object_of=empty,
+        set_of=empty,
+        is_canonical=np.empty(0, bool),
+    )

@@ -1,4 +1,4 @@
-"""Small catalogues of meshes and photographs in memory, and a renderer without graphics."""
+"""Small catalogues of meshes and photographs, in memory and on disk, and a renderer without graphics."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ import numpy as np
 
 from shardtools.arrays import UInt8s
 from shardtools.errors import SourceError
+from shardtools.manifest import digest
 from shardtools.rendering import (
     FactorValues,
     Mesh,
+    MeshObject,
     MeshPart,
     ObjectName,
+    Photo,
     PhotoName,
     RenderedSource,
     RenderOptions,
     SceneOptions,
     make_plan,
     open_rendered,
+    write_mesh,
 )
+from shardtools.rendering.backgrounds.catalogue import write_catalogue
+from shardtools.rendering.meshes.catalogue import write_listing
 from shardtools.storage import Storage, open_storage
+from tests.helpers.pictures import drawing, encode
 
 SIDE = 64
 TYPES = ("home", "city")
@@ -144,3 +151,22 @@ def painted(
     catalogue = Catalogue(open_storage(folder), lost)
     facts = {"renderer": DRAWN_WITH, "make_renderer": Painter} | changes
     return open_rendered(catalogue, works, catalogue, photos, plan=plan, options=options, scene=scene, **facts)
+
+
+def make_catalogues(folder: Path | str, *sizes: int) -> tuple[str, str]:
+    """So many objects of each class and two photographs of each type, as prepared catalogues; their addresses."""
+    meshes, backgrounds = open_storage(f"{folder}/meshes"), open_storage(f"{folder}/backgrounds")
+    listed = []
+    for (wnid, object_id), work in objects(*sizes).items():
+        path, content = f"{wnid}/{object_id}.mesh", write_mesh(triangle(int(work.sha256[:8], 16)))
+        meshes.write(path, content)
+        listed.append(MeshObject(wnid=wnid, object_id=object_id, path=path, sha256=digest(content), license="CC0-1.0"))
+    write_listing(meshes, listed, ())
+    photos = []
+    for number, (name, work) in enumerate(photographs().items()):
+        content = encode(drawing(number), "JPEG", quality=90)
+        backgrounds.write(f"{name}.jpg", content)
+        facts = {"license": "CC0-1.0", "author": None, "source": None, "width": 64, "height": 48}
+        photos.append(Photo(name=name, type=work.kind, path=f"{name}.jpg", sha256=digest(content), **facts))
+    backgrounds.write("backgrounds.csv", write_catalogue(photos))
+    return meshes.url, backgrounds.url

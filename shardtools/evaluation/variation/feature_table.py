@@ -91,8 +91,8 @@ def _only(world: World, has: np.ndarray, table: FeatureTable) -> World:
     kept = world.only(has)
     without = np.flatnonzero(kept.canonical_row < 0)
     if len(without):
+        name = "/".join(world.objects[int(without[0])])
         raise DatasetError(
-            f"{table.source} has no feature of the canonical picture of {world.objects[int(without[0])]}: extract the "
-            "features again with --replace"
+            f"{table.source} has no feature of the canonical picture of {name}: extract them again with --replace"
         )
     return replace(kept, notes=(*kept.notes, f"{table.name}: {counted(lost, 'picture')} without a feature left out"))

@@ -39,7 +39,7 @@ class VariationOptions:
         repeats: How often pictures and objects are drawn, in the other settings.
         C: Of the classifier, as scikit-learn defines it, an object counting as one sample.
         seed: Of the split by object and of all draws.
-        twins: A .csv of pairs of near-duplicate meshes: wnid, object_id, twin_wnid, twin_object_id.
+        twins: A folder of prepared meshes, whose `twins.csv` names pairs of near-duplicates, or such a file.
         text_features: A folder that `shardtools text-features` wrote, for the similarity of classes; `None` takes
             WordNet's tree.
         bins: Of similarity, in `classes`.
@@ -81,7 +81,7 @@ class VariationOptions:
     seed: int = field(default=0, metadata=option("Of split and draws.", bounds=(0, 2**63 - 1)))
     twins: str | None = field(
         default=None,
-        metadata=option("Pairs of near-duplicate meshes, kept on one side of the split.", metavar="FILE.csv"),
+        metadata=option("Pairs of near-duplicate meshes, kept on one side of the split.", metavar="MESHES"),
     )
     text_features: str | None = field(
         default=None,

@@ -17,14 +17,16 @@ import numpy as np
 
 from shardtools.arrays import Bools, Int64s
 from shardtools.errors import DatasetError, OptionError, SourceError
-from shardtools.evaluation.variation.world import ObjectName, World
+from shardtools.evaluation.variation.world import World
+from shardtools.rendering import ObjectName
 from shardtools.storage import open_storage
 from shardtools.words import counted
 
 NEVER = -1
 """Fold of an object that is held out in none."""
 
-_TWIN_COLUMNS = ("wnid", "object_id", "twin_wnid", "twin_object_id")
+_TWINS = "twins.csv"
+_TWIN_COLUMNS = ("first", "second")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,30 +122,36 @@ def read_twins(address: str | os.PathLike[str], world: World) -> list[tuple[Obje
     """Pairs of near-duplicates out of a file; those of objects that are not in the world are left out.
 
     Args:
-        address: A .csv with the columns wnid, object_id, twin_wnid, twin_object_id.
+        address: A folder of prepared meshes, whose `twins.csv` is read; or such a .csv, with the columns first and
+            second, each "wnid/object".
         world: The objects.
 
     Raises:
         NotFoundError: There is no such file.
         SourceError: It lacks a column, or is no text.
     """
-    folder, slash, name = os.fspath(address).rpartition("/")
+    where = os.fspath(address)
+    folder, slash, name = where.rpartition("/") if where.lower().endswith(".csv") else (where, "", _TWINS)
     content = open_storage(folder or slash or ".").read(name)
     try:
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
         missing = [column for column in _TWIN_COLUMNS if column not in (rows.fieldnames or ())]
         if missing:
-            raise SourceError(
-                f"{os.fspath(address)} lacks the column {', '.join(missing)}: expected {', '.join(_TWIN_COLUMNS)}"
-            )
-        there = set(world.objects)
-        pairs = [
-            (ObjectName(row["wnid"], row["object_id"]), ObjectName(row["twin_wnid"], row["twin_object_id"]))
-            for row in rows
-        ]
+            raise SourceError(f"{where} lacks the column {', '.join(missing)}: expected {' and '.join(_TWIN_COLUMNS)}")
+        pairs = [tuple(_named(row[column] or "", where) for column in _TWIN_COLUMNS) for row in rows]
     except UnicodeDecodeError as error:
-        raise SourceError(f"{os.fspath(address)} is no text ({error}): give a .csv in UTF-8") from None
-    return [pair for pair in pairs if there.issuperset(pair)]
+        raise SourceError(f"{where} is no text ({error}): give a .csv in UTF-8") from None
+    there = set(world.objects)
+    return [(one, other) for one, other in pairs if one in there and other in there]
+
+
+def _named(text: str, where: str) -> ObjectName:
+    wnid, slash, object_id = text.partition("/")
+    if not slash or not wnid or not object_id:
+        raise SourceError(
+            f"{where} names an object {text!r}, expected wnid/object: `shardtools meshes` writes such a file"
+        )
+    return ObjectName(wnid, object_id)
 
 
 def _groups(world: World, twins: Iterable[tuple[ObjectName, ObjectName]]) -> Int64s:
@@ -165,27 +173,29 @@ def _shuffled_groups(world: World, own: Int64s, group_of: Int64s, seed: int) -> 
     """The groups of a class, objects by number, in the order of hashes."""
     groups = [own[group_of[own] == group] for group in np.unique(group_of[own])]
     # Named by its own first object, not by a twin in another class: a class more moves nothing.
-    return sorted(groups, key=lambda group: draw(seed, "split", world.objects[int(group[0])]))
+    return sorted(groups, key=lambda group: draw(seed, "split", *world.objects[int(group[0])]))
 
 
 def _deal(groups: list[Int64s], count: int, folds: int, fold_of: Int64s) -> None:
     """Fold after fold takes groups until it has `count` objects; one that is too large for what is left waits."""
     left = list(groups)
     for fold in range(folds):
-        room = count
-        for group in list(left):
+        room, waiting = count, []
+        for group in left:
             if len(group) <= room:
                 fold_of[group] = fold
                 room -= len(group)
-                left.remove(group)
-        if room == count and left:
-            fold_of[left.pop(0)] = fold
+            else:
+                waiting.append(group)
+        if room == count and waiting:
+            fold_of[waiting.pop(0)] = fold
+        left = waiting
 
 
 def _notes(world: World, group_of: Int64s) -> tuple[str, ...]:
     numbers, counts = np.unique(group_of, return_counts=True)
     return tuple(
         "near-duplicates on one side of the split: "
-        + ", ".join(str(world.objects[int(one)]) for one in np.flatnonzero(group_of == number))
+        + ", ".join("/".join(world.objects[int(one)]) for one in np.flatnonzero(group_of == number))
         for number in numbers[counts > 1]
     )

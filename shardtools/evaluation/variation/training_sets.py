@@ -148,4 +148,4 @@ def _by_class(world: World, trained: Bools) -> Iterator[tuple[str, Int64s]]:
 
 
 def _drawn_order(world: World, own: Int64s, seed: int, repeat: int) -> list[int]:
-    return sorted(own.tolist(), key=lambda number: draw(seed, "instances", repeat, world.objects[number]))
+    return sorted(own.tolist(), key=lambda number: draw(seed, "instances", repeat, *world.objects[number]))

@@ -17,7 +17,7 @@ import pyarrow as pa
 from shardtools.arrays import Bools, Int64s, from_int64
 from shardtools.errors import DatasetError
 from shardtools.quoting import shell_word
-from shardtools.rendering import FACTORS
+from shardtools.rendering import FACTORS, ObjectName
 from shardtools.sql import query
 from shardtools.words import counted
 
@@ -27,17 +27,6 @@ ALL = "all"
 
 _NO_SET = -1
 _COLUMNS = "key, wnid, object_id, grid, varied, is_canonical, mesh_sha256"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectName:
-    """An object, which is unique within its class."""
-
-    wnid: str
-    object_id: str
-
-    def __str__(self) -> str:
-        return f"{self.wnid}/{self.object_id}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,10 +153,10 @@ def _check(world: World) -> None:
     """Refuses a world in which an object has no canonical picture, or a class too few objects."""
     missing = np.flatnonzero(world.canonical_row < 0)
     if len(missing):
+        name = "/".join(world.objects[int(missing[0])])
         raise DatasetError(
             f"{world.where}: {counted(len(missing), 'object')} of {len(world.objects)} without a canonical picture "
-            f"({world.objects[int(missing[0])]}): render it (`shardtools render MESHES --grid canonical`) and "
-            "give that dataset too"
+            f"({name}): render it (`shardtools render MESHES --grid canonical`) and give that dataset too"
         )
     if len(world.wnids) < 2:
         raise DatasetError(f"{world.where} has one class, {world.wnids[0]}: a classifier needs two at least")

@@ -92,6 +92,16 @@ class StudyOptions:
         """Where everything lies."""
         return Path(self.out).absolute()
 
+    @property
+    def meshes_folder(self) -> str:
+        """Catalogue of objects, with the near-duplicates among them."""
+        return str(self.folder / "meshes")
+
+    @property
+    def backgrounds_folder(self) -> str:
+        """Catalogue of photographs."""
+        return str(self.folder / "backgrounds")
+
     def dataset(self, world: str) -> str:
         """Folder of a world."""
         return str(self.folder / "datasets" / world)
@@ -152,7 +162,7 @@ def list_worlds(options: StudyOptions, wnids: tuple[str, ...]) -> list[World]:
         "values": options.values,
         "photos": options.photos,
     }
-    size = {"image_size": options.image_size}
+    size: dict[str, Any] = {"image_size": options.image_size}
     worlds = [World(name=MAIN, render=RenderOptions(**shared), scene=SceneOptions(**size))]
     worlds += [
         World(name=axis, render=RenderOptions(**shared, factors=(POSE,)), scene=SceneOptions(**size, pose_axis=axis))
@@ -204,6 +214,7 @@ def _measurement(options: StudyOptions, world: str, worlds: tuple[str, ...], set
             shares=shares,
             images=options.images,
             num_folds=options.folds,
+            twins=options.meshes_folder,
             halves=options.halves,
         ),
     )

@@ -43,7 +43,6 @@ from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
 from shardtools.writing import write_rendered
 
-MESHES, BACKGROUNDS = "meshes", "backgrounds"
 STEPS_FILE = "steps.jsonl"
 _SHARD = 500
 
@@ -82,7 +81,7 @@ def run_step(options: StudyOptions, step: Step, show: Callable[[str], None]) -> 
 
 def catalogue_steps(options: StudyOptions) -> Iterator[Step]:
     """Meshes and photographs."""
-    meshes, backgrounds = (str(options.folder / name) for name in (MESHES, BACKGROUNDS))
+    meshes, backgrounds = options.meshes_folder, options.backgrounds_folder
     yield Step(
         name="catalogue of meshes",
         is_done=lambda: open_storage(meshes).exists("meshes.csv"),
@@ -101,7 +100,7 @@ def choose_classes(options: StudyOptions) -> tuple[str, ...]:
     Raises:
         PlanError: Too few classes have enough objects.
     """
-    catalogue: MeshCatalogue = open_catalogue(str(options.folder / MESHES))
+    catalogue: MeshCatalogue = open_catalogue(options.meshes_folder)
     counts: dict[str, int] = {}
     for one in catalogue.objects:
         counts[one.wnid] = counts.get(one.wnid, 0) + 1
@@ -142,6 +141,7 @@ def training_steps(options: StudyOptions, storage: Storage) -> Iterator[Step]:
             datasets=(options.dataset(MAIN),),
             predictions=tuple(overlay_name(one) for one in trainings),
             num_folds=options.folds,
+            twins=options.meshes_folder,
             fold=0,
         )
         yield _measure_step(storage, TRAINED, MAIN, judged)
@@ -162,8 +162,8 @@ def _render_step(options: StudyOptions, world: World) -> Step:
         name=f"pictures of {world.name}",
         is_done=lambda: open_storage(out).exists("dataset.json"),
         run=lambda: write_rendered(
-            str(options.folder / MESHES),
-            str(options.folder / BACKGROUNDS),
+            options.meshes_folder,
+            options.backgrounds_folder,
             out,
             world.render,
             world.scene,

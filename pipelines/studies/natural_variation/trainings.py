@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shardtools.errors import RunError
-from shardtools.evaluation.variation import Split, World, open_world, split_objects
+from shardtools.evaluation.variation import Split, World, open_world, read_twins, split_objects
 from shardtools.pipelines.studies.natural_variation.plan import FINE_TUNED, MAIN, StudyOptions, Training
 from shardtools.training import TrainOptions, load_recipe, train
 
@@ -34,7 +34,8 @@ def held_out_condition(world: World, split: Split) -> str:
 def training_options(options: StudyOptions, training: Training) -> TrainOptions:
     """What `shardtools train` is asked for."""
     world = open_world((options.dataset(MAIN),))
-    split = split_objects(world, held_out=None, num_folds=options.folds, seed=0)
+    twins = read_twins(options.meshes_folder, world)
+    split = split_objects(world, held_out=None, num_folds=options.folds, seed=0, twins=twins)
     where = held_out_condition(world, split)
     is_trained = split.trained(0)[world.object_of]
     num_canonical = int((is_trained & (world.set_of < 0)).sum())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         VariationResult,
     )
     from shardtools.evaluation.variation.run import measure
-    from shardtools.evaluation.variation.splitting import Split, split_objects
+    from shardtools.evaluation.variation.splitting import Split, read_twins, split_objects
     from shardtools.evaluation.variation.text import TextTable, text_tables
     from shardtools.evaluation.variation.world import World, open_world
 else:
@@ -37,6 +37,7 @@ __all__ = [
     "World",
     "measure",
     "open_world",
+    "read_twins",
     "split_objects",
     "text_tables",
 ]

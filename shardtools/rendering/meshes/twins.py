@@ -50,9 +50,7 @@ def describe_shape(mesh: Mesh) -> Shape:
     middle = points - (points.min(axis=0) + points.max(axis=0)) / 2
     flat = np.hypot(middle[:, 0], middle[:, 2])
     measures = (pairs, np.linalg.norm(middle, axis=1), middle[:, 1] + 0.5, flat)
-    return Shape(
-        histograms=np.stack([_cumulative(values) for values in measures]), num_triangles=len(mesh.triangles)
-    )
+    return Shape(histograms=np.stack([_cumulative(values) for values in measures]), num_triangles=len(mesh.triangles))
 
 
 def shape_distance(one: Shape, other: Shape) -> float:

@@ -30,7 +30,8 @@ import torch
 from shardtools.evaluation import ModelOptions
 from shardtools.evaluation.predictions import PredictOptions
 from shardtools.execution import Ended, Message, Ready
-from shardtools.pipelines.evaluate.job import AUTOCAST, run_rank
+from shardtools.pipelines.batches.on_device import AUTOCAST
+from shardtools.pipelines.evaluate.job import run_rank
 from shardtools.pipelines.evaluate.models import load_classifier
 from shardtools.pipelines.ranks import Rank
 

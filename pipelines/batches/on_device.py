@@ -19,6 +19,9 @@ from shardtools.loader import LoaderOptions, LoaderState
 from shardtools.pipelines.batches.gpu_batches import GpuBatches
 from shardtools.pipelines.batches.torch_batches import Images, TorchBatches, to_tensors
 
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precision of a forward pass -> the type that `torch.autocast` computes in."""
+
 _PREFETCH = 3
 
 

@@ -57,6 +57,7 @@ from shardtools.pipelines.batches.on_device import DeviceBatches
 from shardtools.pipelines.batches.planned import PlannedImages, evaluation_options, images_from, neighbors, share
 from shardtools.pipelines.evaluate.attacks import ATTACKS, Victim, check_inside, distances, prepare, to_bytes
 from shardtools.pipelines.evaluate.attacks.contract import succeeds
+from shardtools.pipelines.evaluate.attacks.losses import check_outputs
 from shardtools.pipelines.evaluate.attacks.pixels import PixelNetwork
 from shardtools.pipelines.evaluate.labels import map_labels
 from shardtools.pipelines.evaluate.models import Classifier, load_classifier
@@ -84,6 +85,8 @@ def run_rank(options: AttackOptions, world: Rank, report: Progress, stop: thread
         ShardtoolsError: A model cannot be loaded or does not fit, the storage fails, or a logit is not finite.
     """
     model = load_classifier(options.model)
+    # Of a second loss that is found out after hours with the first.
+    check_outputs(options.settings(), model.facts.num_outputs)
     source = None
     if options.source is not None:
         source = load_classifier(

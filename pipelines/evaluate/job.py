@@ -60,7 +60,7 @@ from shardtools.execution import (
     stop_on_sigterm,
 )
 from shardtools.manifest import digest
-from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
+from shardtools.pipelines.batches.on_device import AUTOCAST, DeviceBatches, Normalizer
 from shardtools.pipelines.batches.planned import (
     evaluation_options,
     neighbors,
@@ -74,7 +74,6 @@ from shardtools.pipelines.evaluate.targets import first_claims, output_of_rows, 
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
 from shardtools.words import rough_size
 
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BATCHES_BESIDE = 2
 _ROW_BYTES = 128
 """Of a row without all of its logits, roughly."""

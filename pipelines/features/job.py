@@ -52,7 +52,7 @@ from shardtools.features import (
     make_plan,
 )
 from shardtools.loader import LoaderOptions
-from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
+from shardtools.pipelines.batches.on_device import AUTOCAST, DeviceBatches, Normalizer
 from shardtools.pipelines.batches.planned import (
     PlannedImages,
     evaluation_options,
@@ -63,8 +63,6 @@ from shardtools.pipelines.batches.planned import (
 )
 from shardtools.pipelines.encoders.trained import FeatureEncoder, load_feature_encoder
 from shardtools.pipelines.ranks import Rank, count_ranks, device_type, join_run, launched_world_size
-
-_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def run_rank(job: Job, world: Rank, report: Progress, stop: threading.Event) -> None:
@@ -158,7 +156,7 @@ class Extractor:
 
     def _features(self, batch: PlannedImages) -> Float32s:
         pixels = padded(batch.images, self._plan.batch_size)
-        kind = _AUTOCAST[self._encoder.facts.precision]
+        kind = AUTOCAST[self._encoder.facts.precision]
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=kind, enabled=kind is not None):
             found = self._encoder(self._normalize.one(pixels))[: len(batch)]
         values: Float32s = found.float().cpu().numpy()

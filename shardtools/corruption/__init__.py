@@ -6,7 +6,7 @@ done by the native core (`shardtools/_native/corruption`).
 
 from typing import TYPE_CHECKING
 
-from shardtools.corruption.options import CORRUPTION_SETS, CorruptOptions
+from shardtools.corruption.options import CORRUPTION_SETS, IMAGENET_C, SEQUENCE_SETS, CorruptOptions
 from shardtools.corruption.perturbations import LEVELS, PERTURBATIONS, Perturbation
 from shardtools.corruption.registry import CORRUPTION_VERSION, CORRUPTIONS, SEVERITIES, Corruption
 from shardtools.on_demand import on_demand
@@ -23,8 +23,10 @@ __all__ = [
     "CORRUPTIONS",
     "CORRUPTION_SETS",
     "CORRUPTION_VERSION",
+    "IMAGENET_C",
     "LEVELS",
     "PERTURBATIONS",
+    "SEQUENCE_SETS",
     "SEVERITIES",
     "CorruptOptions",
     "CorruptedSource",

@@ -56,6 +56,11 @@ def corrupt(
         )
     if np.may_share_memory(batch, target):
         batch = batch.copy()
+    if corruption == "fog" and max(batch.shape[1:3]) > _MAX_FOG_SIDE:
+        raise OptionError(
+            f"fog: expected sides of at most {_MAX_FOG_SIDE:,} pixels, found {_described(images)}: its cloud is a "
+            "square of the longer one; reduce the picture, or leave fog out"
+        )
     if not 1 <= num_threads <= _MAX_THREADS:
         raise OptionError(f"num_threads: expected 1 to {_MAX_THREADS:,}, found {num_threads}")
     load_core().corrupt(
@@ -65,6 +70,9 @@ def corrupt(
 
 
 _MAX_THREADS = 1024
+_MAX_FOG_SIDE = 8192
+"""Half a gigabyte of cloud; of 65,500 pixels it would be 34."""
+
 _MAX_SIDE = 65500
 """What libjpeg takes, which one of the corruptions is."""
 

@@ -22,7 +22,7 @@ from shardtools.corruption.registry import CORRUPTION_VERSION
 from shardtools.corruption.seeds import sample_seed
 from shardtools.corruption.sequences import perturb
 from shardtools.decode import DecodeOptions, Decoder, DecodeStatus, center_windows, whole_crops
-from shardtools.errors import SourceError
+from shardtools.errors import OptionError, SourceError
 from shardtools.manifest import digest
 from shardtools.sample import STATUS_OK, Sample
 from shardtools.sources import Source
@@ -87,7 +87,10 @@ class CorruptedSource(Source):
         """The copies of a picture for one severity: the frames of a sequence, or one."""
         seed, clean = sample_seed(self.options.seed, key, name, severity), self.options.clean
         if not self.options.is_sequence:
-            return corrupt(pixels[None], name, severity, seeds=seed, clean=clean)
+            try:
+                return corrupt(pixels[None], name, severity, seeds=seed, clean=clean)
+            except OptionError as error:
+                raise SourceError(f"{key!r} of {self.storage.url}: {error}") from None
         size = None if self.options.whole else self.options.image_size
         return perturb(pixels, name, seed=seed, level=severity, clean=clean, size=size)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardtools.errors import DatasetError, FormatVersionError, first_line
-from shardtools.manifest.schema import COLUMNS, FORMAT_VERSION, SCHEMA
+from shardtools.manifest.schema import ADDED_COLUMNS, COLUMNS, FORMAT_VERSION, SCHEMA
 
 _PREFIX = b"shardtools."
 _ORIGIN = _PREFIX + b"origin"
@@ -156,13 +156,23 @@ def decode_part(content: bytes, *, where: str) -> Part:
     while (entry := metadata.get(_PREFIX + b"shard%d" % len(shards))) is not None:
         sha256, num_bytes, path = _fields(entry, _SHARD_FIELD, f"{where}, field shard{len(shards)}")
         shards.append(ShardFile(path=path, num_bytes=int(num_bytes), sha256=sha256))
-    bare = table.replace_schema_metadata(None)
+    bare = _with_added(table.replace_schema_metadata(None))
     if bare.schema != SCHEMA:
         raise DatasetError(
             f"{where} lacks the manifest's columns of format version {FORMAT_VERSION}{_differing(bare.schema)}: "
             "restore it, or run the job again"
         )
     return Part(table=bare, shards=tuple(shards), origin=_origin(metadata, where))
+
+
+def _with_added(table: pa.Table) -> pa.Table:
+    """The table with nulls in the columns that came later, in the order of the schema; another table as it is."""
+    if table.schema.names != [name for name in SCHEMA.names if name not in ADDED_COLUMNS]:
+        return table
+    for place, field in enumerate(SCHEMA):
+        if field.name in ADDED_COLUMNS:
+            table = table.add_column(place, field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def _origin(metadata: Mapping[bytes, bytes], where: str) -> PartOrigin | None:

@@ -91,6 +91,9 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 
 SCHEMA = pa.schema([pa.field(name, arrow_type) for name, (arrow_type, _) in COLUMNS.items()])
 
+ADDED_COLUMNS = frozenset(tuple(COLUMNS)[tuple(COLUMNS).index("object_id") : tuple(COLUMNS).index("source_sha256")])
+"""Those that parts of this version lack where they were written before there were rendered images: null there."""
+
 PROVENANCE_COLUMNS = tuple(COLUMNS)[tuple(COLUMNS).index("source_path") :]
 """Columns that say where an image comes from; a `Sample.provenance` may hold exactly these."""
 

@@ -15,7 +15,7 @@ from shardtools.rendering.scene_options import SceneOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.backgrounds.catalogue import Backgrounds, Photo, open_backgrounds
-    from shardtools.rendering.backgrounds.making import MadeBackgrounds, make_backgrounds
+    from shardtools.rendering.backgrounds.making import LeftOut, MadeBackgrounds, make_backgrounds, notices
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
     from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
     from shardtools.rendering.meshes.making import MeshResult, make_catalogue
@@ -37,6 +37,7 @@ __all__ = [
     "BackgroundOptions",
     "Backgrounds",
     "FactorValues",
+    "LeftOut",
     "MadeBackgrounds",
     "Mesh",
     "MeshCatalogue",

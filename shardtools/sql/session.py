@@ -93,6 +93,15 @@ class Rows:
             yield batch
 
 
+_KINDS = {"int8": "tinyint", "int16": "smallint", "int32": "integer", "int64": "bigint"}
+"""Arrow's integers in DuckDB, whose int8 has 8 bytes; all other types of the manifest are called the same."""
+
+_NO_ROWS = "select {} where false".format(
+    ", ".join(f"null::{_KINDS.get(str(field.type), field.type)} as {field.name}" for field in SCHEMA)
+)
+"""All columns of the manifest."""
+
+
 class Session:
     """Datasets as SQL tables.
 
@@ -228,8 +237,11 @@ class Session:
     def _samples_branch(self, number: int) -> str:
         dataset = self._datasets[number]
         files = _find_files(dataset)
-        source = local_source(dataset.storage, files)
-        if source is None:
+        source = local_source(dataset.storage, files, by_name=True)
+        if source is not None:
+            # Parts of before lack the columns that came later, in any mixture after `append`.
+            source = f"({_NO_ROWS} union all by name from {source})"
+        else:
             source = f"samples_of_dataset_{number}"
             rows, handler = scan_storage(dataset.storage, files, SCHEMA)
             self._handlers.append(handler)

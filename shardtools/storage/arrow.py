@@ -82,10 +82,17 @@ def scan_storage(
     return pads.FileSystemDataset(fragments, schema, parquet, file_system), handler
 
 
-def local_source(storage: Storage, files: Sequence[StoredObject]) -> str | None:
-    """The files as DuckDB's SQL names them; `None` where it must be given `scan_storage` instead."""
+def local_source(storage: Storage, files: Sequence[StoredObject], *, by_name: bool = False) -> str | None:
+    """The files as DuckDB's SQL names them; `None` where it must be given `scan_storage` instead.
+
+    Args:
+        storage: Where they are.
+        files: Parquet files of it.
+        by_name: Whether some may lack columns, which are null in their rows; then all are opened at once.
+    """
     local_paths = [storage.local_path(file.path) for file in files]
     # DuckDB would take a folder called "run[1]" for a pattern and read "run1" instead.
     if not files or any(path is None or glob.has_magic(str(path)) for path in local_paths):
         return None
-    return f"read_parquet([{', '.join(quoted_text(str(path)) for path in local_paths)}], hive_partitioning = false)"
+    names = ", ".join(quoted_text(str(path)) for path in local_paths)
+    return f"read_parquet([{names}], hive_partitioning = false, union_by_name = {str(by_name).lower()})"

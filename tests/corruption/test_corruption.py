@@ -116,6 +116,7 @@ IMAGE = np.zeros((4, 4, 3), np.uint8)
         (IMAGE.astype(np.float32), "gaussian_noise", 1, {}, "images: expected uint8 [N, H, W, 3] or [H, W, 3]"),
         (IMAGE[:, :, :1], "gaussian_noise", 1, {}, "found uint8 [4, 4, 1]"),
         (IMAGE[:0], "gaussian_noise", 1, {}, "sides of 1 to 65,500 pixels"),
+        (np.zeros((1, 8193, 3), np.uint8), "fog", 1, {}, "sides of at most 8,192 pixels"),
         (np.zeros((65_501, 1, 3), np.uint8), "jpeg_compression", 1, {}, "found uint8 [65501, 1, 3]"),
         (IMAGE, "gaussian_noise", 1, {"seeds": -1}, "seeds: expected numbers from 0 to 2**64 - 1, found -1"),
         (IMAGE, "gaussian_noise", 1, {"seeds": [1, 2]}, "seeds: expected one for each of 1 images, found [2]"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,9 @@ from shardtools.errors import (
 )
 from shardtools.execution import EventLog, read_events
 from shardtools.manifest import COLUMNS, SCHEMA, ShardFile, decode_part, encode_part, rows_to_table
+from shardtools.manifest.schema import ADDED_COLUMNS
 from shardtools.sample import Sample
+from shardtools.sql import query
 from shardtools.storage import Storage, open_storage
 
 
@@ -205,16 +209,32 @@ def test_any_bytes_as_a_commit(tmp_path_factory: pytest.TempPathFactory, content
 def test_parts_of_other_versions_are_refused() -> None:
     content = encode_part(rows_to_table([{"key": "a"}]), [])
     table = decode_part(content, where="p").table
-    import io
-
-    import pyarrow.parquet as pq
-
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({b"shardtools.format_version": b"3"}), sink)
     with pytest.raises(FormatVersionError, match="p has format version 3"):
         decode_part(sink.getvalue(), where="p")
     with pytest.raises(DatasetError, match="no intact Parquet file"):
         decode_part(content[:-9], where="p")
+
+
+def test_parts_of_before_rendered_images_are_read(storage: Storage) -> None:
+    write_shard(storage, 0, [sample(0)])
+    write_shard(storage, 1, [sample(1)])
+    path = "manifest/train-000000.parquet"
+    now = pq.ParquetFile(io.BytesIO(storage.read(path))).read()
+    before = now.drop_columns(sorted(ADDED_COLUMNS))
+    sink = io.BytesIO()
+    pq.write_table(before, sink)
+    storage.write(path, sink.getvalue())
+    assert decode_part(sink.getvalue(), where="part").table == now.replace_schema_metadata(None)
+    # Beside a part of now, and alone.
+    both = query("select key, object_id, seed from samples order by key", (storage.url,))
+    assert both.to_pylist() == [{"key": f"key-{number}", "object_id": None, "seed": None} for number in range(2)]
+    storage.delete("manifest/train-000001.parquet")
+    assert query("select count(object_id) as n from samples", (storage.url,)).to_pylist() == [{"n": 0}]
+    pq.write_table(before.drop_columns(["key"]), sink := io.BytesIO())
+    with pytest.raises(DatasetError, match="key is missing"):
+        decode_part(sink.getvalue(), where="part")
 
 
 def test_rows_have_only_known_columns() -> None:

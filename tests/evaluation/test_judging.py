@@ -132,7 +132,7 @@ def test_factors_of_annotated_pictures(tmp_path: Path) -> None:
     assert has_all(found, "x")
     assert value(found, "error_ratio", split="factor/pose") == 2.0
     assert value(found, "error_ratio", split="factor/style") == 0.0
-    assert found.notes == ("1 picture without annotation left out",)
+    assert found.notes == ("the worst factor is pose, with 50.0 %", "1 picture without annotation left out")
     refused(OptionError, "--imagenet-x FILE", TEST_SETS["x"], view, NO_FILES)
 
 

@@ -1,6 +1,7 @@
 """`eval ood` on predictions that are there, and a cue-conflict set made of cut-outs: from files to the table."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from shardtools.cli import cli
 from shardtools.errors import DatasetError, OptionError, ShardtoolsError, SourceError
-from shardtools.evaluation.predictions import PredictOptions
+from shardtools.evaluation.predictions import PredictOptions, predictions_name
 from shardtools.evaluation.published import cue_categories
 from shardtools.evaluation.sets import (
     CUE_OVERLAY,
@@ -99,6 +100,24 @@ def test_what_does_not_fit_is_one_line(photos: str, tmp_path: Path) -> None:
         with pytest.raises(kind, match=match) as error:
             table_of(on)
         assert "\n" not in str(error.value)
+
+
+def test_sets_of_other_weights_are_not_one_model(photos: str, tmp_path: Path) -> None:
+    other = make_labeled(tmp_path / "other", [0, 1], names=A[:2])
+    facts = replace(model_facts(A[:2]), weights_sha256="f" * 64)
+    with_predictions(other, facts, np.eye(2), name="predictions_lite0", wnids=A[:2])
+    with pytest.raises(DatasetError, match=r"was made with other weights.*both are taken for lite0: predict again"):
+        table_of(f"a={photos}", f"plain:Other={other}")
+
+
+def test_long_names_of_predictions_stay_apart() -> None:
+    options = OodOptions(models=("lite0",), on=("plain=d",), split="x" * 70)
+    names = {
+        prediction_options("timm:" + "resnet" * 9 + end, options.requests[0], options).overlay_name for end in "abc"
+    }
+    names |= {predictions_name("n" * 70 + end) for end in "abc"}
+    assert len(names) == 6 and {len(name) for name in names} == {64}
+    assert predictions_name("lite0") == "predictions_lite0"
 
 
 def cutout(path: Path, size: tuple[int, int] = (30, 40)) -> None:

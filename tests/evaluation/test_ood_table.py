@@ -29,10 +29,10 @@ def pair(
 ) -> ModelOnSet:
     """Main figures (metric, value, how) of a model on a set, and one that is no main figure."""
     main = [
-        Figure(metric=metric, value=value, how=how, interval=(value - 0.1, value + 0.1), num_samples=10, is_main=True)
+        Figure(metric=metric, value=value, how=how, interval=(value - 0.1, value + 0.1), is_main=True)
         for metric, value, how in figures
     ]
-    beside = Figure(metric="error", value=0.5, split="fog/1", num_samples=10)
+    beside = Figure(metric="error", value=0.5, split="fog/1")
     return ModelOnSet(
         model=model,
         request=SetRequest(test_set=TEST_SETS[name], part=part, dataset=f"/data/{name}"),

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from shardtools.errors import OptionError
+from shardtools.evaluation.attacks import AttackSettings
 from shardtools.pipelines.evaluate.attacks.contract import Images, LossFunction
 
 
@@ -27,7 +28,7 @@ def aimed_cross_entropy(logits: torch.Tensor, images: Images) -> torch.Tensor:
 
 def ratio(logits: torch.Tensor, images: Images) -> torch.Tensor:
     """-(z_y - max_{i != y} z_i) / (z_1 - z_3), z_1 >= z_2 >= z_3 the largest logits (equation 6)."""
-    _require_classes(logits, 3)
+    _require_classes(logits.shape[1], 3, "dlr")
     top = logits.topk(3, dim=1).values
     of_label = _at(logits, images.labels)
     others = logits.scatter(1, images.labels[:, None], -torch.inf).amax(1)
@@ -36,7 +37,7 @@ def ratio(logits: torch.Tensor, images: Images) -> torch.Tensor:
 
 def aimed_ratio(logits: torch.Tensor, images: Images) -> torch.Tensor:
     """-(z_y - z_t) / (z_1 - (z_3 + z_4) / 2), t the target (equation 7)."""
-    _require_classes(logits, 4)
+    _require_classes(logits.shape[1], 4, "dlr")
     top = logits.topk(4, dim=1).values
     spread = top[:, 0] - (top[:, 2] + top[:, 3]) / 2
     return (_at(logits, images.targets) - _at(logits, images.labels)) / spread.clamp_min(_LEAST)
@@ -57,6 +58,17 @@ def _at(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     return logits.gather(1, classes[:, None])[:, 0]
 
 
-def _require_classes(logits: torch.Tensor, least: int) -> None:
-    if logits.shape[1] < least:
-        raise OptionError(f"this loss compares {least} logits, found a network of {logits.shape[1]}: take --loss ce")
+def check_outputs(settings: AttackSettings, num_outputs: int) -> None:
+    """Refuses a loss that compares more logits than a network has.
+
+    Raises:
+        OptionError: It has fewer.
+    """
+    least = 3 if settings.target == "none" else 4
+    if "dlr" in settings.losses:
+        _require_classes(num_outputs, least, settings.loss)
+
+
+def _require_classes(num_outputs: int, least: int, loss: str) -> None:
+    if num_outputs < least:
+        raise OptionError(f"--loss {loss} compares {least} logits, found a network of {num_outputs}: take --loss ce")

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from shardtools.pipelines.batches.on_device import AUTOCAST
 from shardtools.pipelines.evaluate.models import Classifier
-
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PixelNetwork(nn.Module):

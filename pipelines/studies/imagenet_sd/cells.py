@@ -56,6 +56,8 @@ class StudyOptions:
         seeds: Repetitions of the table, at least 1; a finished study can be given more.
         sweep_seeds: Repetitions of the two sweeps, of which nothing is decided; `seeds` at the most.
         processes: Trainings (or datasets) at a time, of one thread each; does not change the results.
+        only: Trains this augmentation alone, and makes what it needs; `None` for all. The rest is made by a run
+            without it, and does not differ.
         images_per_class: Pictures of each class in a clone, and in the photographs to train on.
         test_per_class: Test photographs of each class; `None` for all, 1,000.
         epochs: Passes over one clone; more clones get fewer, so that all trainings have as many steps.
@@ -76,6 +78,7 @@ class StudyOptions:
     seeds: int = 6
     sweep_seeds: int = 3
     processes: int = 2
+    only: str | None = None
     images_per_class: int = 50
     test_per_class: int | None = None
     epochs: int = 40
@@ -99,13 +102,15 @@ class StudyOptions:
         unknown = set(self.augmentations) - set(RECIPES)
         if unknown or not self.augmentations:
             raise OptionError(f"augmentations are of {', '.join(RECIPES)}, found {self.augmentations}")
+        if self.only is not None and self.only not in self.augmentations:
+            raise OptionError(f"only is one of {', '.join(self.augmentations)}, found {self.only!r}")
         for scale in self.scales:
             if scale < 1 or self.epochs % scale:
                 raise OptionError(f"epochs are a multiple of every scale, found {self.epochs} epochs, scale {scale}")
 
     def settings(self) -> dict[str, Any]:
         """What a study's folder holds to: all that changes a result."""
-        free = ("out", "data", "seeds", "sweep_seeds", "processes")
+        free = ("out", "data", "seeds", "sweep_seeds", "processes", "only")
         return {"protocol": PROTOCOL, **{name: value for name, value in asdict(self).items() if name not in free}}
 
 
@@ -234,7 +239,8 @@ def _parts(options: StudyOptions) -> Iterator[list[Cell]]:
         (_sweep_cells, min(options.seeds, options.sweep_seeds)),
     ):
         for seed in range(seeds):
-            part = {cell.name: cell for cell in cells_of_seed(options, seed) if cell.name not in seen}
+            cells = [cell for cell in cells_of_seed(options, seed) if options.only in (None, cell.augmentation)]
+            part = {cell.name: cell for cell in cells if cell.name not in seen}
             seen.update(part)
             yield list(part.values())
 

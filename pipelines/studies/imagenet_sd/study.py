@@ -22,7 +22,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,9 @@ def _work(
         # The child ended well, but a task may have waited for a dataset that never came.
         if any(name not in done for name in cells):
             raise RunError(f"{out}: not all trainings ended and none said why: run the same command again")
-    return [done[name] for name in cells]
+    # Also what runs of other augmentations, or of more seeds, left here.
+    every = list_cells(replace(options, only=None))
+    return [done[cell.name] for cell in every if cell.name in done]
 
 
 def _times(seconds: float, started: float, clock: Clock) -> str:
@@ -226,6 +228,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[StudyOptions, bool]:
     parser.add_argument("--out", help="folder for everything (study, or study-short)")
     parser.add_argument("--short", action="store_true", help="five trainings on 200 images, one seed: minutes")
     parser.add_argument("--seeds", type=int, help="repetitions; a finished study can be given more")
+    parser.add_argument("--only", help="train plain or multi-crop alone, the rest in another run; no result differs")
     parser.add_argument("--report", action="store_true", help="print the tables of what OUT holds, and make nothing")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="tasks at a time")
     parser.add_argument("--data", default=StudyOptions(out="").data, help="folder with Fashion-MNIST's idx files")
@@ -234,7 +237,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[StudyOptions, bool]:
     if given.seeds is not None:
         sizes["seeds"] = given.seeds
     out = given.out or ("study-short" if given.short else "study")
-    return StudyOptions(out=out, data=given.data, processes=given.processes, **sizes), given.report
+    return StudyOptions(out=out, data=given.data, processes=given.processes, only=given.only, **sizes), given.report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

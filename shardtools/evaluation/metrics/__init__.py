@@ -7,10 +7,8 @@ from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.evaluation.metrics.accuracy import (
-        accuracy_by_group,
         background_gap,
         top_k_accuracy,
-        worst_groups_accuracy,
     )
     from shardtools.evaluation.metrics.calibration import (
         Calibration,
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from shardtools.evaluation.metrics.factors import error_ratio, error_ratios, factor_shares, worst_factor
     from shardtools.evaluation.metrics.intervals import Share, bootstrap_interval, wilson_interval
     from shardtools.evaluation.metrics.sequences import (
-        NOISES,
         PERTURBATIONS,
         flip_probability,
         mean_normalized,
@@ -46,13 +43,11 @@ else:
 __all__ = [
     "DECISIONS",
     "METRICS",
-    "NOISES",
     "PERTURBATIONS",
     "Calibration",
     "MetricFacts",
     "ShapeBias",
     "Share",
-    "accuracy_by_group",
     "aurra",
     "background_gap",
     "bootstrap_interval",
@@ -82,6 +77,5 @@ __all__ = [
     "top_k_accuracy",
     "wilson_interval",
     "worst_factor",
-    "worst_groups_accuracy",
     "zipf_distance",
 ]

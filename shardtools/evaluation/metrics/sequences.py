@@ -13,25 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardtools.corruption import SEQUENCE_SETS
 from shardtools.errors import OptionError
 from shardtools.evaluation.metrics.logits import checked_logits
 
-PERTURBATIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "brightness",
-    "translate",
-    "rotate",
-    "tilt",
-    "scale",
-)
+PERTURBATIONS = SEQUENCE_SETS["imagenet-p"]
 """The ten of ImageNet-P's means."""
-
-NOISES = ("gaussian_noise", "shot_noise", "speckle_noise")
-"""Whose frames are compared with the first, because each is noise of its own."""
 
 _TOP = 5
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shardtools.evaluation.predictions.options import PredictOptions, PredictResult, predictions_name
+from shardtools.evaluation.predictions.options import PredictOptions, PredictResult, predictions_name, shortened
 from shardtools.evaluation.predictions.variants import CLEAN, Variant, variants_of
 from shardtools.on_demand import on_demand
 
@@ -61,6 +61,7 @@ __all__ = [
     "predictions_storage",
     "read_plan",
     "require_prediction_libraries",
+    "shortened",
     "unfinished",
     "variants_of",
     "written",

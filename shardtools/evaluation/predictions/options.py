@@ -5,6 +5,7 @@ Owns the names. What decides on a row goes into `PredictionPlan`; processes, thr
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from shardtools.overlays import check_name
 
 LOGITS = ("all", "top")
 LABELS_BY = ("wnid", "index", "none")
+MAX_NAME_LENGTH = 64
+"""Characters of an overlay's name."""
+
+_DIGITS = 8
 _COUNTS = ("batch_size", "num_processes", "threads", "compute_threads")
 
 
@@ -151,4 +156,12 @@ def predictions_name(model: str, corruption: Sequence[str] = ()) -> str:
     """Name of an overlay of predictions: the model's and the corruptions' in letters that SQL takes without quotes."""
     parts = [model.rstrip("/").rpartition("/")[2] or "model", *(name for name in corruption if name != CLEAN)]
     plain = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in parts]
-    return "_".join(["predictions", *filter(None, plain)])[:64].rstrip("_")
+    return shortened("_".join(["predictions", *filter(None, plain)]))
+
+
+def shortened(name: str) -> str:
+    """A name that an overlay may have: of a longer one its begin and a digest, so that no two are cut to the same."""
+    if len(name) <= MAX_NAME_LENGTH:
+        return name
+    end = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
+    return f"{name[: MAX_NAME_LENGTH - _DIGITS - 1].rstrip('_')}_{end}"

@@ -13,23 +13,9 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-CORRUPTIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
+from shardtools.corruption import CORRUPTION_SETS, IMAGENET_C
+
+CORRUPTIONS = CORRUPTION_SETS[IMAGENET_C]
 """The 15 of ImageNet-C's mean (Hendrycks and Dietterich 2019, section 4.1), in the order of its table."""
 
 SEVERITIES = ("1", "2", "3", "4", "5")

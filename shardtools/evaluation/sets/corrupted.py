@@ -19,15 +19,12 @@ from shardtools.words import counted
 _NAMED = 3
 
 
-def judge_errors(
-    errors: Mapping[str, Float64s], clean_error: float | None, num_samples: int, *, is_imagenet: bool
-) -> Judgement:
+def judge_errors(errors: Mapping[str, Float64s], clean_error: float | None, *, is_imagenet: bool) -> Judgement:
     """Figures out of the errors of each corruption.
 
     Args:
         errors: Corruption -> errors at severities 1 to 5, float64 [5], 0 to 1; at least one.
         clean_error: Of the pictures as they were, 0 to 1; `None` where it was not measured.
-        num_samples: Corrupted pictures that were judged.
         is_imagenet: Whether they are of ImageNet's 1,000 classes, as AlexNet's were.
     """
     missing = [name for name in CORRUPTIONS if name not in errors]
@@ -42,13 +39,10 @@ def judge_errors(
     values["mean_error"] = mean_error(meant)
     if clean_error is not None:
         values["clean_error"] = clean_error
-    figures = [
-        Figure(metric=metric, value=value, how=how, num_samples=num_samples, is_main=True)
-        for metric, value in values.items()
-    ]
+    figures = [Figure(metric=metric, value=value, how=how, is_main=True) for metric, value in values.items()]
     order = [*(name for name in CORRUPTIONS if name in errors), *(name for name in errors if name not in CORRUPTIONS)]
     figures += [
-        Figure(metric="error", value=float(value), split=f"{name}/{severity}", num_samples=num_samples)
+        Figure(metric="error", value=float(value), split=f"{name}/{severity}")
         for name in order
         for severity, value in enumerate(errors[name], start=1)
     ]

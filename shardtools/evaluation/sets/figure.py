@@ -15,7 +15,6 @@ class Figure:
         split: Part of the set, "" for the whole: "gaussian_noise/3".
         how: What is particular about it, for its protocol: the classes it is restricted to, the decision.
         interval: Ends of its interval of 95 %; `None` where there is none.
-        num_samples: Pictures that it is of.
         is_main: Whether tables show it where nothing else is asked for.
     """
 
@@ -24,7 +23,6 @@ class Figure:
     split: str = ""
     how: str = ""
     interval: tuple[float, float] | None = None
-    num_samples: int
     is_main: bool = False
 
 

@@ -25,6 +25,7 @@ from shardtools.evaluation.metrics import (
     measure_calibration,
     shape_bias,
     top_k_accuracy,
+    worst_factor,
 )
 from shardtools.evaluation.published import cue_categories
 from shardtools.evaluation.sets.backgrounds import VARIANTS, group_of, output_groups, read_map
@@ -121,9 +122,10 @@ def _factors(test_set: TestSet, view: SetView, files: SetInputs, _part: str) -> 
             figures.append(_share("top1_accuracy", share, split=f"factor/{name}", how=how))
         ratio = ratios[name]
         if ratio is not None:
-            figures.append(
-                Figure(metric="error_ratio", value=ratio, split=f"factor/{name}", how=how, num_samples=share.of)
-            )
+            figures.append(Figure(metric="error_ratio", value=ratio, split=f"factor/{name}", how=how))
+    if any(on_any.any() for on_any in columns.values()):
+        name, accuracy = worst_factor(right, columns)
+        notes = (*notes, f"the worst factor is {name}, with {100 * accuracy:.1f} %")
     left_out = int((~known).sum())
     if left_out:
         notes = (*notes, f"{counted(left_out, 'picture')} without annotation left out")
@@ -163,9 +165,7 @@ def _corrupted(test_set: TestSet, view: SetView, _files: SetInputs, _part: str) 
     # A sample of the pictures will do, as RobustBench's 5,000 do: what counts is among which classes the model chose.
     imagenet = {one.wnid for one in load_classes("imagenet-1k")}
     is_imagenet = set(view.model.output_of) == imagenet >= {view.wnids[row] for row in rows}
-    found = judge_errors(
-        errors, 1 - float(clean.mean()) if len(clean) else None, int(is_corrupted.sum()), is_imagenet=is_imagenet
-    )
+    found = judge_errors(errors, 1 - float(clean.mean()) if len(clean) else None, is_imagenet=is_imagenet)
     return Judgement(figures=found.figures, notes=(*notes, *found.notes))
 
 
@@ -187,10 +187,9 @@ def _cues(_test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> J
     for decision in DECISIONS:
         decided = decide_category(view.all_logits, outputs, decision)
         counts = shape_bias(decided, positions(shapes, categories, "shape"), positions(textures, categories, "texture"))
-        num_decided = counts.num_shape + counts.num_texture
-        for metric, value, interval, of in (
-            ("shape_bias", counts.bias, counts.interval, num_decided),
-            ("cue_accuracy", counts.accuracy, None, num_decided + counts.num_other),
+        for metric, value, interval in (
+            ("shape_bias", counts.bias, counts.interval),
+            ("cue_accuracy", counts.accuracy, None),
         ):
             if value is not None:
                 figures.append(
@@ -199,7 +198,6 @@ def _cues(_test_set: TestSet, view: SetView, _files: SetInputs, _part: str) -> J
                         value=value,
                         how=decision,
                         interval=interval,
-                        num_samples=of,
                         is_main=metric == "shape_bias",
                     )
                 )
@@ -270,7 +268,7 @@ def _accuracies(rank: Int64s, confidence: Float64s, how: str) -> tuple[Figure, .
     for one in fields(Calibration):
         value = getattr(calibration, one.name)
         if value is not None:
-            figures.append(Figure(metric=one.name, value=value, how=how, num_samples=len(rank)))
+            figures.append(Figure(metric=one.name, value=value, how=how))
     return tuple(figures)
 
 
@@ -281,7 +279,6 @@ def _share(metric: str, share: Share, *, split: str = "", how: str = "", is_main
         split=split,
         how=how,
         interval=share.interval,
-        num_samples=share.of,
         is_main=is_main,
     )
 

@@ -116,7 +116,6 @@ def with_gaps(pairs: Sequence[ModelOnSet]) -> tuple[ModelOnSet, ...]:
                     metric="background_gap",
                     value=background_gap(same.value, rand.value),
                     how=same.how,
-                    num_samples=same.num_samples + rand.num_samples,
                     is_main=True,
                 )
                 figures = (*pair.judgement.figures, gap)

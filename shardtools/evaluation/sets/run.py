@@ -2,7 +2,8 @@
 
 Owns the order, and how each set's files reach the model: those that have the size at which they are to be judged go in
 as they are, all others as the model's own preprocessing has it. The price of asking `predict` about every model: it
-loads the model to compare its weights with those of predictions that are there; `--no-predict` does without.
+loads the model to compare its weights with those of predictions that are there; `--no-predict` does without, and holds
+the predictions of all sets to the same weights instead.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from shardtools.errors import DatasetError
 from shardtools.evaluation.model_options import ModelOptions
 from shardtools.evaluation.predictions import (
+    Predictions,
     PredictOptions,
     open_predictions,
     predict,
     predictions_name,
     require_prediction_libraries,
+    shortened,
 )
 from shardtools.evaluation.sets.joining import check_not_corrupted, view_of
 from shardtools.evaluation.sets.judging import SetInputs, judge_set
@@ -31,11 +35,8 @@ from shardtools.options import default_of
 _ALL_LOGITS = frozenset({"cues", "categories", "sequences"})
 """Kinds that need every logit, as restriction does."""
 
-MAX_NAME_LENGTH = 64
-"""Characters of an overlay's name."""
-
-_OTHER_LABELS = frozenset({"cues", "categories", "backgrounds"})
-"""Kinds whose classes are no classes of a model."""
+_OTHER_LABELS = frozenset({"cues", "categories", "backgrounds", "sequences"})
+"""Kinds whose classes are no classes of a model, or are not asked for."""
 
 
 def evaluate_ood(
@@ -105,7 +106,7 @@ def prediction_options(model: str, request: SetRequest, options: OodOptions) -> 
             precision=options.precision,
             force_resize=options.force_resize,
         ),
-        name=options.name or name[:MAX_NAME_LENGTH],
+        name=options.name or shortened(name),
         split=options.split,
         labels_by="none" if test_set.kind in _OTHER_LABELS else "wnid",
         corruption=corruption,
@@ -154,9 +155,17 @@ def _judged(model: str, options: OodOptions) -> Iterator[ModelOnSet]:
         prototypes=options.imagenet_x_prototypes,
         in9_map=options.in9_map,
     )
+    first: Predictions | None = None
     for request in options.requests:
         wanted = prediction_options(model, request, options)
         predictions = open_predictions(request.dataset, wanted.overlay_name)
+        first = first or predictions
+        if predictions.model.weights_sha256 != first.model.weights_sha256:
+            raise DatasetError(
+                f"{predictions.overlay.url} was made with other weights ({predictions.model.name}) than "
+                f"{first.overlay.url} ({first.model.name}), and both are taken for {model}: predict again without "
+                "--no-predict, with --replace"
+            )
         view = view_of(predictions, request.test_set, force=options.force_resize)
         yield ModelOnSet(
             model=shown_names(options.models)[model],

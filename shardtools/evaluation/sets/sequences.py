@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shardtools.arrays import Int64s
+from shardtools.corruption import PERTURBATIONS
 from shardtools.errors import DatasetError
-from shardtools.evaluation.metrics import NOISES, flip_probability, top5_distance, zipf_distance
+from shardtools.evaluation.metrics import flip_probability, top5_distance, zipf_distance
 from shardtools.evaluation.sets.figure import Figure
 from shardtools.words import counted
 
@@ -77,26 +78,25 @@ def judge_sequences(rows: Mapping[str, Int64s], classes: Int64s, logits: npt.NDA
     """
     values: dict[str, dict[str, float]] = {"flip_probability": {}, "top5_distance": {}, "zipf_distance": {}}
     for name, order in rows.items():
-        is_noise = name.partition("/")[0] in NOISES
+        known = PERTURBATIONS.get(name.partition("/")[0])
+        is_noise = known is not None and known.is_noise
         values["flip_probability"][name] = flip_probability(classes[order][..., 0], is_noise=is_noise)
         if classes.shape[1] == TOP:
             values["top5_distance"][name] = top5_distance(classes[order], is_noise=is_noise)
         if logits is not None:
             values["zipf_distance"][name] = zipf_distance(logits[order], is_noise=is_noise)
-    num_samples = sum(order.size for order in rows.values())
     figures = [
         Figure(
             metric=metric,
             value=float(np.mean(list(found.values()))),
             how=counted(len(found), "perturbation"),
-            num_samples=num_samples,
             is_main=metric == "flip_probability",
         )
         for metric, found in values.items()
         if found
     ]
     figures += [
-        Figure(metric=metric, value=value, split=name, num_samples=rows[name].size)
+        Figure(metric=metric, value=value, split=name)
         for metric, found in values.items()
         for name, value in found.items()
     ]

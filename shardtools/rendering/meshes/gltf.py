@@ -80,6 +80,5 @@ def _corners(primitive: dict[str, Any], accessors: list[dict[str, Any]]) -> int:
     vertices = int(accessors[primitive["attributes"]["POSITION"]]["count"])
     # A triangle strip has nearly a triangle a corner.
     strip = 3 if primitive.get("mode", 4) == 5 else 1
-    return max(
-        vertices, strip * (int(accessors[primitive["indices"]]["count"]) if "indices" in primitive else vertices)
-    )
+    indices = int(accessors[primitive["indices"]]["count"]) if "indices" in primitive else vertices
+    return max(vertices, strip * indices)

@@ -61,10 +61,10 @@ def material_of(name: str, visual: Any, missing: set[str]) -> Material:
     Raises:
         SourceError: A picture has more pixels than are read.
     """
-    material = getattr(visual, "material", None)
+    material: Any = getattr(visual, "material", None)
     picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
     linear = hasattr(material, "baseColorFactor")
-    color = material.baseColorFactor if linear else getattr(material, "diffuse", None)
+    color = getattr(material, "baseColorFactor" if linear else "diffuse", None)
     if color is None and material is None:
         color = getattr(visual, "main_color", None)
     values = np.ones(4) if color is None else _unit(np.asarray(color))

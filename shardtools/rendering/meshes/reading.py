@@ -135,7 +135,7 @@ def _of_normals(linear: Float64s) -> Float64s:
 def _resolver(name: str, folder: str, files: Mapping[str, Callable[[], bytes]]) -> Any:
     from trimesh.resolvers import Resolver
 
-    class OwnFiles(Resolver):  # type: ignore[misc]  # trimesh's classes are untyped
+    class OwnFiles(Resolver):
         """Reads the object's own files, `MAX_BYTES` together; notes what is refused and what is missing."""
 
         def __init__(self) -> None:

@@ -180,4 +180,5 @@ def _normalized(name: str, positions: Float64s, turn: Float64s, scale: float) ->
             f"{_MAX_EXTENT:g} is read"
         )
     centered = (positions - (low + high) / 2) @ turn.T
-    return (scale * centered / (2 * np.linalg.norm(centered, axis=1).max())).astype(np.float32)
+    places: Float32s = (scale * centered / (2 * np.linalg.norm(centered, axis=1).max())).astype(np.float32)
+    return places

@@ -95,7 +95,8 @@ def _surface_points(mesh: Mesh, random: np.random.Generator) -> Float64s:
     along, across = random.random((2, _POINTS, 1))
     folded = along + across > 1
     along, across = np.where(folded, 1 - along, along), np.where(folded, 1 - across, across)
-    return corners[chosen, 0] + along * sides[chosen, 0] + across * sides[chosen, 1]
+    points: Float64s = corners[chosen, 0] + along * sides[chosen, 0] + across * sides[chosen, 1]
+    return points
 
 
 def _cumulative(values: Float64s) -> Float64s:

@@ -101,6 +101,15 @@ def test_more_seeds_are_more_work_and_leave_what_is_done() -> None:
     )
 
 
+def test_one_augmentation_is_trained_alone_and_added_to() -> None:
+    whole, crops = list_cells(FULL), list_cells(replace(FULL, only="multi-crop"))
+    assert crops == [cell for cell in whole if cell.augmentation == "multi-crop"] and len(crops) == 66
+    datasets = {task.name for task in list_tasks(replace(FULL, only="multi-crop")) if isinstance(task, GeneratedSet)}
+    assert datasets == {name for cell in crops for name in cell.needs}
+    assert replace(FULL, only="multi-crop").settings() == FULL.settings()
+    assert parse(["--only", "multi-crop"])[0].only == "multi-crop"
+
+
 def test_scales_are_read_from_one_dataset_and_take_the_same_steps() -> None:
     scaled = [
         cell for cell in list_cells(replace(FULL, seeds=1)) if cell.dataset is not None and cell.dataset.clones > 1

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from shardtools.errors import OptionError, PlanError, PlanMismatchError, RunError
 from shardtools.evaluation.predictions import PredictOptions
-from shardtools.evaluation.results import read_results
+from shardtools.evaluation.results import read_results, reference_results
 from shardtools.evaluation.variation import Estimate, VariationOptions, VariationResult, measure
 from shardtools.execution import ignore
 from shardtools.features import FeatureOptions
@@ -215,7 +215,7 @@ def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     done = [json.loads(line)["step"] for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     # What was done before is not done again.
     assert done[: len(begun)] == begun and len(set(done)) == len(done)
-    assert run_study(options) == report == (tmp_path / "table.md").read_text()
+    assert report == (tmp_path / "table.md").read_text()
     for name in figure_names():
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
     assert (tmp_path / "sheet_factors.jpg").exists() and (tmp_path / "sheet_objects.jpg").exists()
@@ -241,13 +241,9 @@ def check_results(options: StudyOptions) -> None:
     """Rows join with the published ones, and a training saw no object that it is judged on."""
     rows = read_results([str(options.folder / "results.parquet")])
     assert {row.dataset for row in rows} == {"rendered", "rendered pitch"}
-    published = query(
-        "select count(*) as n from results as own join results as other using (split, metric, dataset) "
-        "where own.reference is null and other.reference = 'seed002'",
-        [],
-        results=[str(options.folder / "results.parquet"), "seed002"],
-    )
-    assert published["n"][0].as_py() > 0
+    keys = {(row.dataset, row.split, row.metric) for row in rows}
+    published = {(row.dataset, row.split, row.metric) for row in reference_results("seed002")}
+    assert len(keys & published) == 2 + 2 * 5
     wanted: Any = trainings.training_options(options, next(list_trainings(options)))
     [seen] = query(
         f"select count(distinct object_id || wnid) as n, count(*) as rows from samples where {wanted.where}",

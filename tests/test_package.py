@@ -61,7 +61,7 @@ def test_wheel_holds_every_module(wheel: Path) -> None:
     assert "shardtools/pipelines/generate/job.py" in names
 
 
-@pytest.mark.parametrize("folder", ["evaluation", "models", "queries", "taxonomy", "prompts", "training"])
+@pytest.mark.parametrize("folder", ["evaluation", "models", "queries", "taxonomy", "prompts", "rendering", "training"])
 def test_wheel_holds_every_data_file(wheel: Path, folder: str) -> None:
     expected = _tracked(folder, "*")
 

@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "write": ("shardtools.cli.write", "Write real images as shards with a manifest."),
     "convert": ("shardtools.cli.convert", "Copy a dataset, or any source, into another format."),
     "corrupt": ("shardtools.cli.corrupt", "Write copies of a dataset with noise, blur, weather, digital damage."),
+    "backgrounds": ("shardtools.cli.backgrounds", "Prepare photographs that objects are rendered before."),
+    "render": ("shardtools.cli.render", "Render meshes before photographs, every factor known, as a dataset."),
     "plan-bytes": ("shardtools.cli.plan_bytes", "Say which image size and quality reach a decoding speed."),
     "describe": ("shardtools.cli.describe", "Write what other tools read: card, Croissant, wids and DALI indexes."),
     "bench": ("shardtools.cli.bench", "Measure what this machine reads of a dataset, and what would help."),

@@ -9,58 +9,23 @@ from __future__ import annotations
 
 import colorsys
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from shardtools.arrays import Float32s, Float64s
-from shardtools.options import check_options, option
 from shardtools.rendering.factors import FactorValues
+from shardtools.rendering.scene_options import SceneOptions
 
 RENDERING_VERSION = 1
 """Raised by a change that makes other pixels; it stands in plans."""
 
-POSE_AXES = ("roll", "pitch", "yaw")
-
 _TOWARDS_LIGHT = np.array([0.55, 1.0, 0.75])  # upper right front
 _NEAR, _FAR = 0.05, 20.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneOptions:
-    """Camera, light and picture; what no factor varies.
-
-    Attributes:
-        image_size: Side of the picture in pixels.
-        supersampling: Samples along each side of a pixel.
-        elevation: Of the camera above the horizon, degrees.
-        base_yaw: The object's turn about the vertical in its canonical pose, degrees: a three-quarter view.
-        field_of_view: Vertical angle that the picture shows, degrees.
-        span: Part of the frame's height that the bounding sphere takes at size 1.
-        ambient: Part of the light that comes from everywhere, and is white.
-        saturation: Of the key light where a hue is asked for; its value is 1.
-        shadow: Opacity of the shadow on the photograph.
-        pose_axis: What a pose turns the object about: the view axis, the picture's horizontal, or the vertical.
-    """
-
-    image_size: int = field(default=224, metadata=option("Side of the picture, pixels.", bounds=(16, 4096)))
-    supersampling: int = field(default=2, metadata=option("Samples along each side of a pixel.", bounds=(1, 4)))
-    elevation: float = field(default=15.0, metadata=option("Of the camera above the horizon, degrees.", bounds=(0, 85)))
-    base_yaw: float = field(default=30.0, metadata=option("Canonical turn of the object, degrees.", bounds=(-180, 180)))
-    field_of_view: float = field(default=35.0, metadata=option("Of the camera, vertical, degrees.", bounds=(5, 120)))
-    span: float = field(
-        default=0.62, metadata=option("Part of the frame that the bounding sphere takes at size 1.", bounds=(0.05, 1))
-    )
-    ambient: float = field(default=0.45, metadata=option("Light from everywhere, white.", bounds=(0, 1)))
-    saturation: float = field(default=0.85, metadata=option("Of colored light.", bounds=(0, 1)))
-    shadow: float = field(default=0.45, metadata=option("Opacity of the shadow on the photograph.", bounds=(0, 1)))
-    pose_axis: str = field(
-        default="roll",
-        metadata=option("What a pose turns about: roll, in the picture's plane; pitch; yaw.", choices=POSE_AXES),
-    )
-
-    def __post_init__(self) -> None:
-        check_options(self)
+# Of the light's box in a diameter of the bounding sphere.
+_BOX_STEPS = 64
+# Pixels around a window: the blur of a shadow's edge reaches that far.
+_ROOM = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,40 +96,77 @@ def turn_of(options: SceneOptions, pose: float) -> Float64s:
     return _rotation(axis, pose) @ _rotation(np.array([0.0, 1.0, 0.0]), options.base_yaw)
 
 
-def light_box(turned: Float32s, towards_light: Float64s) -> Float64s:
-    """From the turned object to the box that light sees it in, coordinates -1 to 1, [4, 4].
+def turned(points: Float32s, turn: Float64s) -> Float32s:
+    """Points after a turn, [3, V].
+
+    Sums in a fixed order, unlike a product of matrices, whose last bits differ between processors: what is found from
+    them (ground, light box) decides on pixels.
 
     Args:
-        turned: Vertices, [V, 3].
+        points: [3, V].
+        turn: [3, 3].
+    """
+    x, y, z = points
+    rows = turn.astype(np.float32)
+    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in rows])
+
+
+def light_box(points: Float32s, towards_light: Float64s) -> Float64s:
+    """From the turned object to the box that light sees it in, coordinates 0 to 1, [4, 4].
+
+    Args:
+        points: Of the turned object, [3, V].
         towards_light: Unit vector, [3].
     """
     right = np.cross([0.0, 1.0, 0.0], towards_light)
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(towards_light, right), -towards_light])
-    seen = turned @ axes.T.astype(np.float32)
-    low, high = seen.min(axis=0).astype(np.float64), seen.max(axis=0).astype(np.float64)
-    # A margin, so that the outline's blur stays inside; a flat object has no extent along an axis.
-    margin = 0.04 * max(float((high - low).max()), 1e-3)
-    low, high = low - margin, high + margin
+    seen = turned(points, axes)
+    # A margin, so that the outline's blur stays inside; to whole steps, so that no last bit moves the box.
+    low = np.floor(seen.min(axis=1) * _BOX_STEPS - 1.5).astype(np.float64) / _BOX_STEPS
+    high = np.ceil(seen.max(axis=1) * _BOX_STEPS + 1.5).astype(np.float64) / _BOX_STEPS
     matrix = np.eye(4)
-    matrix[:3, :3] = axes * (2 / (high - low))[:, None]
-    matrix[:3, 3] = -(high + low) / (high - low)
+    matrix[:3, :3] = axes / (high - low)[:, None]
+    matrix[:3, 3] = -low / (high - low)
     return matrix
 
 
-def shadow_corners(to_light: Float64s, towards_light: Float64s, ground: float) -> Float32s:
-    """Corners of the light's box on the ground, as a triangle strip, [4, 3].
+def to_clip_of_light(to_light: Float64s) -> Float64s:
+    """The same box in clip coordinates, -1 to 1, [4, 4]."""
+    matrix = 2 * to_light
+    matrix[:3, 3] -= 1
+    matrix[3] = to_light[3]
+    return matrix
+
+
+def shadow_of(points: Float32s, towards_light: Float64s, ground: float) -> Float32s:
+    """Where points cast their shadow on the ground, [3, V]."""
+    x, y, z = points
+    steps = (y - np.float32(ground)) / np.float32(towards_light[1])
+    along = towards_light.astype(np.float32)
+    return np.stack([x - steps * along[0], np.full_like(y, ground), z - steps * along[2]])
+
+
+def window_of(options: SceneOptions, to_clip: Float64s, points: Float32s) -> tuple[slice, slice] | None:
+    """Rows and columns of the picture that points can touch; `None` where they are out of the frame.
 
     Args:
-        to_light: Of `light_box`.
-        towards_light: Unit vector, [3].
-        ground: Height of the ground.
+        options: The picture.
+        to_clip: Of the scene.
+        points: Of the turned object or of its shadow, [3, V].
     """
-    inverse = np.linalg.inv(to_light)
-    corners = np.array([[x, y, 0.0, 1.0] for y in (-1, 1) for x in (-1, 1)])
-    points = (corners @ inverse.T)[:, :3]
-    steps = (ground - points[:, 1]) / towards_light[1]
-    return (points + steps[:, None] * towards_light).astype(np.float32)
+    side = options.image_size
+    x, y, _, w = to_clip.astype(np.float32)
+    depth = w[0] * points[0] + w[1] * points[1] + w[2] * points[2] + w[3]
+    if depth.min() <= _NEAR:
+        return slice(0, side), slice(0, side)
+    across = (x[0] * points[0] + x[1] * points[1] + x[2] * points[2] + x[3]) / depth
+    up = (y[0] * points[0] + y[1] * points[1] + y[2] * points[2] + y[3]) / depth
+    left, right = ((float(value) + 1) / 2 * side for value in (across.min(), across.max()))
+    top, bottom = ((1 - float(value)) / 2 * side for value in (up.max(), up.min()))
+    rows = slice(max(0, math.floor(top) - _ROOM), min(side, math.ceil(bottom) + _ROOM))
+    columns = slice(max(0, math.floor(left) - _ROOM), min(side, math.ceil(right) + _ROOM))
+    return None if rows.start >= rows.stop or columns.start >= columns.stop else (rows, columns)
 
 
 def _projection(options: SceneOptions, position: float) -> Float64s:

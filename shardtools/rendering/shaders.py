@@ -16,7 +16,7 @@ void main() {
     place = turn * in_position;
     normal = turn * in_normal;
     uv = in_uv;
-    light_place = (to_light * vec4(place, 1.0)).xyz * 0.5 + 0.5;
+    light_place = (to_light * vec4(place, 1.0)).xyz;
     gl_Position = to_clip * vec4(place, 1.0);
 }
 """
@@ -28,13 +28,13 @@ uniform sampler2DShadow shadow_map;
 uniform vec4 color;
 uniform vec3 eye;
 uniform vec3 towards_light;
-uniform vec3 light_color;
 uniform float ambient;
 in vec3 place;
 in vec3 normal;
 in vec3 light_place;
 in vec2 uv;
-out vec4 result;
+layout(location = 0) out vec4 plain;
+layout(location = 1) out vec4 keyed;
 void main() {
     vec4 own = texture(picture, uv) * color;
     // Leaves and fences are cut out of their pictures.
@@ -53,23 +53,26 @@ void main() {
         float bias = 0.004 + 0.012 * (1.0 - incidence);
         lit = incidence * texture(shadow_map, vec3(light_place.xy, light_place.z - bias));
     }
-    vec3 light = vec3(ambient) + (1.0 - ambient) * lit * light_color;
-    result = vec4(own.rgb * light * own.a, own.a);
+    plain = vec4(own.rgb * (ambient * own.a), own.a);
+    keyed = vec4(own.rgb * ((1.0 - ambient) * lit * own.a), own.a);
 }
 """
 
 OBJECT_SHADERS = {"vertex_shader": _OBJECT_VERTEX, "fragment_shader": _OBJECT_FRAGMENT}
-"""Draws the object; color times opacity."""
+"""Draws the object in two pictures of color times opacity: under the light from everywhere, under a white key light.
+Their sum, with the key light's color on the second, is the object under both lights; so a hue costs no drawing."""
 
 _GROUND_VERTEX = """
 #version 330
 uniform mat4 to_clip;
 uniform mat4 to_light;
-in vec3 in_position;
+uniform float height;
+in vec2 in_place;
 out vec3 light_place;
 void main() {
-    light_place = (to_light * vec4(in_position, 1.0)).xyz * 0.5 + 0.5;
-    gl_Position = to_clip * vec4(in_position, 1.0);
+    vec4 place = vec4(in_place.x, height, in_place.y, 1.0);
+    light_place = (to_light * place).xyz;
+    gl_Position = to_clip * place;
 }
 """
 
@@ -78,7 +81,8 @@ _GROUND_FRAGMENT = """
 uniform sampler2DShadow shadow_map;
 uniform float opacity;
 in vec3 light_place;
-out vec4 result;
+layout(location = 0) out vec4 plain;
+layout(location = 1) out vec4 keyed;
 void main() {
     // The ground lies behind all that casts a shadow, beyond the light's box.
     float depth = min(light_place.z - 0.004, 1.0);
@@ -86,7 +90,7 @@ void main() {
     for (int y = -1; y <= 1; y++)
         for (int x = -1; x <= 1; x++)
             shade += 1.0 - texture(shadow_map, vec3(light_place.xy + vec2(x, y) / 340.0, depth));
-    result = vec4(0.0, 0.0, 0.0, opacity * shade / 9.0);
+    plain = keyed = vec4(0.0, 0.0, 0.0, opacity * shade / 9.0);
 }
 """
 
@@ -114,5 +118,23 @@ void main() {
 }
 """
 
-DEPTH_SHADERS = {"vertex_shader": _DEPTH_VERTEX, "fragment_shader": _DEPTH_FRAGMENT}
-"""Draws what the light sees, its depth alone."""
+CUT_DEPTH_SHADERS = {"vertex_shader": _DEPTH_VERTEX, "fragment_shader": _DEPTH_FRAGMENT}
+"""Draws the depth that the light sees, of parts that are cut out of their pictures."""
+
+_SOLID_DEPTH_VERTEX = """
+#version 330
+uniform mat4 to_light;
+in vec3 in_position;
+void main() {
+    gl_Position = to_light * vec4(in_position, 1.0);
+}
+"""
+
+_SOLID_DEPTH_FRAGMENT = """
+#version 330
+void main() {
+}
+"""
+
+SOLID_DEPTH_SHADERS = {"vertex_shader": _SOLID_DEPTH_VERTEX, "fragment_shader": _SOLID_DEPTH_FRAGMENT}
+"""The same of solid parts: a third less time than with a look at the picture."""

@@ -9,6 +9,10 @@ from shardtools.cli.lazy import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "ood": ("shardtools.cli.eval.ood", "Judge models on test sets; predict what is missing, print one table."),
     "attack": ("shardtools.cli.eval.attack", "Attack a model with the images of a dataset."),
+    "variation": (
+        "shardtools.cli.eval.variation",
+        "Measure how models hold when factors of rendered pictures vary.",
+    ),
     "table": ("shardtools.cli.eval.table", "Print figures, own and published, side by side."),
     "make-cue-conflict": ("shardtools.cli.eval.make_cue_conflict", "Fill cut-outs with textures of other categories."),
 }

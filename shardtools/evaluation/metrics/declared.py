@@ -79,6 +79,15 @@ METRICS: dict[str, MetricFacts] = {
     "background_gap": MetricFacts(
         short="BG-gap", better="lower", meaning="accuracy on backgrounds of the class less that on random ones"
     ),
+    "variation_gap": MetricFacts(
+        short="gap",
+        meaning="accuracy where a factor varies less that on canonical pictures of the same held-out objects",
+    ),
+    "variation_gap_change": MetricFacts(short="gap change", meaning="the gap less that of the model without variation"),
+    "variation_gap_from_baseline": MetricFacts(
+        short="gap from no variation",
+        meaning="accuracy where a factor varies less the canonical accuracy of the model without variation",
+    ),
     "pearson": MetricFacts(short="Pearson", is_share=False, better="", meaning="linear correlation"),
     "spearman": MetricFacts(short="Spearman", is_share=False, better="", meaning="correlation of ranks"),
     "slope": MetricFacts(short="slope", is_share=False, better="", meaning="points of one accuracy a point of another"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import posixpath
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -85,11 +86,17 @@ def read_member(folder: Path, place: str, max_bytes: int) -> bytes:
     """A file of an archive, "Scopia.sh3f!scopia/bed1/bed1.obj".
 
     Raises:
-        SourceError: It is larger than `max_bytes` when unpacked.
+        SourceError: It is larger than `max_bytes` when unpacked, damaged or gone.
     """
     archive_name, _, member = place.partition("!")
-    with zipfile.ZipFile(folder / archive_name) as archive:
-        size = archive.getinfo(member).file_size
-        if size > max_bytes:
-            raise SourceError(f"{folder / archive_name}: {member} unpacks to {size:,} bytes, at most {max_bytes:,}")
-        return archive.read(member)
+    try:
+        with zipfile.ZipFile(folder / archive_name) as archive:
+            size = archive.getinfo(member).file_size
+            if size > max_bytes:
+                raise SourceError(f"{folder / archive_name}: {member} unpacks to {size:,} bytes, at most {max_bytes:,}")
+            # No more is unpacked than the archive announces, whatever the bytes hold.
+            return archive.read(member)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise SourceError(
+            f"{folder / archive_name}: {member} cannot be unpacked ({error}): apt-get install --reinstall {PACKAGE}"
+        ) from None

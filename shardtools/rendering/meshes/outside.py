@@ -11,7 +11,7 @@ import io
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from shardtools.errors import SourceError
 from shardtools.storage import Storage
@@ -19,7 +19,7 @@ from shardtools.words import counted
 
 SUFFIXES = (".glb", ".gltf", ".obj")
 LISTING = "meshes.csv"
-MAX_BYTES = 512 * 2**20
+MAX_BYTES = 256 * 2**20
 """Of one object's files together."""
 
 
@@ -38,6 +38,7 @@ class OutsideMesh:
         up: The file's axis that points up, "x", "y" or "z", with a minus before it where it points down.
         front: The axis that points to the viewer.
         turn: A further rotation, nine numbers row by row; `None` for none.
+        scale: Diameter of the bounding sphere, more than 0 and at most 1.
     """
 
     wnid: str
@@ -50,6 +51,7 @@ class OutsideMesh:
     up: str = "y"
     front: str = "z"
     turn: tuple[float, ...] | None = None
+    scale: float = 1.0
 
 
 def list_folder(storage: Storage) -> list[OutsideMesh]:
@@ -61,6 +63,7 @@ def list_folder(storage: Storage) -> list[OutsideMesh]:
     paths = sorted(entry.path for entry in storage.list())
     said = _read_listing(storage) if LISTING in paths else {}
     named = {row["path"]: row for row in said.values() if row.get("path")}
+    _check_named(named, set(paths), storage)
     found: dict[tuple[str, str], list[str]] = {}
     for path in paths:
         parts = PurePosixPath(path).parts
@@ -73,7 +76,23 @@ def list_folder(storage: Storage) -> list[OutsideMesh]:
             f"{storage.url} holds no meshes: expected <wnid>/<object>/**/*.glb, .gltf or .obj, with WordNet ids as "
             f"n03001627 or 03001627; found {counted(len(paths), 'file')}"
         )
+    for key in said:
+        if key not in found:
+            raise SourceError(f"{storage.object_url(LISTING)} names {'/'.join(key)}, of which there is no mesh")
     return [_of_folder(key, files, paths, said, named, storage) for key, files in sorted(found.items())]
+
+
+def _check_named(named: Mapping[str, Mapping[str, str]], paths: set[str], storage: Storage) -> None:
+    for path, row in named.items():
+        parts = PurePosixPath(path).parts
+        object_id = PurePosixPath(path).stem if len(parts) == 2 else parts[1] if len(parts) > 2 else ""
+        if path not in paths or PurePosixPath(path).suffix.lower() not in SUFFIXES:
+            raise SourceError(f"{storage.object_url(LISTING)} names {path}, which is no .glb, .gltf or .obj file there")
+        if (_wnid(parts[0]), object_id) != (_wnid(row["wnid"]), row["object"]):
+            raise SourceError(
+                f"{storage.object_url(LISTING)} gives {path} to {row['wnid']}/{row['object']}: it lies in the "
+                f"folder of {parts[0]}/{object_id}"
+            )
 
 
 def _of_folder(
@@ -107,7 +126,22 @@ def _of_folder(
         source=row.get("source", "") or path,
         up=row.get("up", "") or "y",
         front=row.get("front", "") or "z",
+        scale=_scale(row, storage),
     )
+
+
+def _scale(row: Mapping[str, str], storage: Storage) -> float:
+    written = row.get("scale", "") or "1"
+    try:
+        scale = float(written)
+    except ValueError:
+        scale = 0.0
+    if not 0 < scale <= 1:
+        raise SourceError(
+            f"{storage.object_url(LISTING)}: scale {written!r} of {row['wnid']}/{row['object']} is no part of the unit "
+            "sphere, more than 0 and at most 1"
+        )
+    return scale
 
 
 def _read_listing(storage: Storage) -> dict[tuple[str, str], dict[str, str]]:
@@ -120,7 +154,7 @@ def _read_listing(storage: Storage) -> dict[tuple[str, str], dict[str, str]]:
     if missing:
         raise SourceError(
             f"{storage.object_url(LISTING)} has no column {' and '.join(sorted(missing))}: expected "
-            "wnid,object and any of path,license,author,source,up,front"
+            "wnid,object and any of path,license,author,source,up,front,scale"
         )
     rows = {}
     for row in reader:
@@ -136,9 +170,3 @@ def _read_listing(storage: Storage) -> dict[tuple[str, str], dict[str, str]]:
 def _wnid(name: str) -> str | None:
     digits = name.removeprefix("n")
     return f"n{digits}" if len(digits) == 8 and digits.isascii() and digits.isdecimal() else None
-
-
-def local_folder(storage: Storage) -> Path | None:
-    """Where a local storage lies."""
-    probe = storage.local_path("probe")
-    return None if probe is None else probe.parent

@@ -4,7 +4,7 @@
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install pyvista==0.49.1 pyrender==0.1.45 pillow
     python -m benchmarks.render --meshes /tmp/meshes --peers-python /tmp/peers/bin/python --json
 
-Hardware: one core, no GPU (llvmpipe); Debian's furniture. Time: about two minutes, `--images 5000` five. Expected: at
+Hardware: one core, no GPU (llvmpipe); Debian's furniture. Time: about two minutes, `--images 5000` one. Expected: at
 least 20 images per CPU second, shadow and JPEG (quality 95, 4:4:4) included, as the median over 20 objects, under 400
 MiB. The last line is one JSON object.
 
@@ -27,7 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ SIDE = 224
 BARS = {"images_per_cpu_second": 20.0, "peak_mib": 400.0}
 PEERS = ("pyvista", "pyrender")
 
+Values = tuple[float, float, float, float | None]
+"""Pose, size, position, hue."""
+
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -53,7 +56,7 @@ def chosen(meshes: Path, count: int) -> list[Path]:
     return files[:count]
 
 
-def drawn_values(count: int, seed: int) -> list[tuple[float, float, float, float]]:
+def drawn_values(count: int, seed: int) -> list[Values]:
     """Pose, size, position, hue."""
     rng = np.random.default_rng([224, seed])
     return [
@@ -61,7 +64,7 @@ def drawn_values(count: int, seed: int) -> list[tuple[float, float, float, float
     ]
 
 
-def single_values(count: int) -> list[tuple[float, float, float, float | None]]:
+def single_values(count: int) -> list[Values]:
     """One factor after the other, as a grid has them: a quarter each of poses, sizes, positions, hues."""
     steps = np.linspace(0, 1, count // 4, endpoint=False)
     return [
@@ -83,9 +86,7 @@ def photos() -> list[np.ndarray]:
     ]
 
 
-def our_pictures(
-    renderer: Renderer, mesh: Mesh, values: list[tuple[float, float, float, float]], behind: list[np.ndarray]
-) -> dict[str, Any]:
+def our_pictures(renderer: Renderer, mesh: Mesh, values: Sequence[Values], behind: list[np.ndarray]) -> dict[str, Any]:
     """CPU seconds of a picture and of its file, and how many pictures differ."""
     begun = time.process_time()
     renderer.render(mesh, FactorValues(pose=1.0, size=1.0, position=0.0, hue=None, background=""), behind[0])

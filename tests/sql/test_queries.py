@@ -28,9 +28,12 @@ from shardtools.sql import NamedQuery, find_query, named_queries, query
 from shardtools.sql.named import parse_query
 from tests.helpers.feature_datasets import with_features
 from tests.helpers.ood_datasets import model_facts, with_predictions
+from tests.helpers.rendered_datasets import VALUES, make_rendered, object_names, rows_of
 from tests.helpers.sql_datasets import WNIDS, fashion_images, make_dataset
 
 NUM_SAMPLES = 12
+ABOUT_FACTORS = ("background_gaps", "factor_values", "worst_poses")
+"""Questions about rendered objects."""
 FOLDER = Path(__file__).parents[2] / "queries"
 
 
@@ -85,6 +88,24 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return urls
 
 
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two objects of two classes in all values of each factor; a model is wrong of the second where any varies."""
+    names = object_names(2, 2)
+    rows = [*rows_of(names, "canonical"), *rows_of(names, "single")]
+    wnids = sorted({wnid for wnid, _ in names})
+    for row in rows:
+        row["background_type"] = row["background"].partition("/")[0]
+        row["pose_axis"] = "roll"
+    url = make_rendered(tmp_path_factory.mktemp("rendered") / "world", rows)
+    by_key = {row["key"]: row for row in rows}
+    order = query("select key from samples order by key", (url,))["key"].to_pylist()
+    is_first = [by_key[key]["wnid"] == wnids[0] or not by_key[key]["is_canonical"] for key in order]
+    logits = [[1.0, 0.0] if first else [0.0, 1.0] for first in is_first]
+    with_predictions(url, model_facts(wnids), logits, name="predictions", wnids=[by_key[key]["wnid"] for key in order])
+    return url
+
+
 def ask(name: str, *urls: str, **parameters: Any) -> list[dict[str, Any]]:
     asked = find_query(name)
     return list(query(asked.sql, urls, asked.bind(parameters)).to_pylist())
@@ -98,9 +119,10 @@ def run_cli(*arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("asked", named_queries().values(), ids=lambda asked: asked.name)
-def test_a_query_returns_what_its_header_says(asked: NamedQuery, examined: list[str]) -> None:
-    result = query(asked.sql, examined, asked.bind({}))
-    assert len(asked.check_overlays(examined)) == len(asked.overlays)
+def test_a_query_returns_what_its_header_says(asked: NamedQuery, examined: list[str], rendered: str) -> None:
+    urls = [rendered, examined[2]] if asked.name in ABOUT_FACTORS else examined
+    result = query(asked.sql, urls, asked.bind({}))
+    assert len(asked.check_overlays(urls)) == len(asked.overlays)
     assert result.schema.names == list(asked.columns)
     assert result.num_rows > 0
     assert asked.question.endswith("?")
@@ -349,3 +371,27 @@ def test_mistakes_are_asked_of_the_predictions_that_there_are(examined: list[str
     assert {row["predicted_wnid"] for row in json.loads(run.stdout)} == {"n03595614"}
     wrong = run_cli("query", "mistakes", again, "--on", "features=x")
     assert "query mistakes reads no overlay 'features': it reads predictions" in str(wrong.exception or wrong.output)
+
+
+def test_questions_about_factors(rendered: str) -> None:
+    rows = ask("factor_values", rendered)
+    assert [(row["factor"], row["value"]) for row in rows if row["factor"] == "pose"] == [
+        ("pose", "-90.0"),
+        ("pose", "0.0"),
+        ("pose", "90.0"),
+    ]
+    assert len(rows) == sum(map(len, VALUES.values()))
+    assert {(row["num_images"], row["accuracy"], row["canonical_accuracy"], row["gap"]) for row in rows} == {
+        (4, 0.5, 1.0, -0.5),
+        (4, 1.0, 1.0, 0.0),
+    }
+    assert {row["factor"] for row in ask("factor_values", rendered, factor="size")} == {"size"}
+    worst = ask("worst_poses", rendered)
+    first, second = sorted({row["wnid"] for row in worst})
+    assert [(row["wnid"], row["pose"], row["accuracy"], row["taken_for"]) for row in worst[:2]] == [
+        (second, -90.0, 0.0, first),
+        (second, 90.0, 0.0, first),
+    ]
+    assert ask("worst_poses", rendered, wnid=second, min_images=3) == []
+    types = {row["background_type"]: (row["num_images"], row["gap"]) for row in ask("background_gaps", rendered)}
+    assert types == {"home": (4, 0.0), "sky": (4, -0.5)}

@@ -68,7 +68,7 @@ class StudyOptions:
     halves: int = 6
     fine_tuned: str = "lite0"
     scratch_seeds: int = 3
-    epochs: tuple[int, int] = (30, 60)
+    epochs: tuple[int, int] = (40, 120)
     processes: int = 1
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """Trainings of the study: which pictures a network sees, and by which recipe.
 
 Owns the choice of pictures, as an SQL condition that names the objects held out by the first fold, so that a run's own
-file says what it was trained on. Trainings on varied pictures see more of them; they take as many steps, so that more
-steps are not what helps.
+file says what it was trained on. Trainings on varied pictures see more of them in fewer passes, one at least: about as
+many steps, so that more steps are not what helps.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def training_options(options: StudyOptions, training: Training) -> TrainOptions:
     if not training.varied:
         where += " and grid = 'canonical'"
     is_fine = training.how == FINE_TUNED
-    # As many images are seen in all, whatever there are.
-    epochs = max(2, round(options.epochs[0 if is_fine else 1] * num_canonical / num_images))
+    # About as many images are seen in all, whatever there are.
+    epochs = max(1, round(options.epochs[0 if is_fine else 1] * num_canonical / num_images))
     batch = min(_BATCH[is_fine], num_images)
     sizes = _fine_sizes(options) if is_fine else _micro_sizes()
     changes = {**sizes, "encoder": training.encoder, "epochs": str(epochs), "batch_size": str(batch)}

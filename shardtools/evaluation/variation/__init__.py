@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         VariationFigure,
         VariationResult,
     )
-    from shardtools.evaluation.variation.run import measure
+    from shardtools.evaluation.variation.run import measure, save_training_sets
     from shardtools.evaluation.variation.text import TextTable, text_tables
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -32,5 +32,6 @@ __all__ = [
     "VariationOptions",
     "VariationResult",
     "measure",
+    "save_training_sets",
     "text_tables",
 ]

@@ -9,19 +9,23 @@ packages instead of a download: three sizes of five.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import torch
 from torch import nn
 
 from shardtools.extras import of_encoder, require
 from shardtools.pipelines.encoders.local_models import Preprocessing
-from shardtools.pipelines.encoders.networks import fill, read_weights
+from shardtools.pipelines.encoders.weights import fill, read_weights
 
 LITE: dict[str, int] = {"lite0": 224, "lite1": 240, "lite2": 260}
 """Name -> side of the square that the network was trained for, in pixels."""
 
 LITE_DIM = 1280
 """Dimensions of a feature of each of the three."""
+
+LITE_HEAD = "_fc"
+"""What its library calls the classifier."""
 
 _BORDER = 32
 
@@ -49,14 +53,52 @@ def load_lite(name: str, weights: str | None = None) -> nn.Module:
         RunError: The packages are not installed.
         OptionError: The file cannot be read, or holds other weights.
     """
+    path = weights or lite_weights(name)
+    network = _from_library(name)
+    fill(network, read_weights(path), f"weights {path}", f"model {name}")
+    return network
+
+
+def make_lite(name: str) -> nn.Module:
+    """The network for training, without its classifier, with first weights that its library draws.
+
+    Float images [N, 3, H, W] to features [N, 1280].
+
+    Args:
+        name: One of `LITE`.
+
+    Raises:
+        RunError: The packages are not installed.
+    """
+    network = _from_library(name)
+    # What drops out belongs to the classifier, as it does in networks of torchvision.
+    network._dropout, network._fc = nn.Identity(), nn.Identity()
+    return network
+
+
+def lite_weights(name: str) -> str:
+    """The file of weights that a package brings.
+
+    Raises:
+        RunError: The packages are not installed.
+    """
+    _, package = _packages(name)
+    files = getattr(package, f"Efficientnet{name.capitalize()}ModelFile")
+    path: str = files.get_model_file_path()
+    return path
+
+
+def _from_library(name: str) -> nn.Module:
+    library, _ = _packages(name)
+    network: nn.Module = library.EfficientNet.from_name(f"efficientnet-{name}")
+    return network
+
+
+def _packages(name: str) -> tuple[Any, Any]:
     names = of_encoder(name)
     require(f"model {name}", names, extra="audit" if name == "lite0" else "eval")
     library, package = map(importlib.import_module, names)
-    files = getattr(package, f"Efficientnet{name.capitalize()}ModelFile")
-    path = weights or files.get_model_file_path()
-    network: nn.Module = library.EfficientNet.from_name(f"efficientnet-{name}")
-    fill(network, read_weights(path), f"weights {path}", f"model {name}")
-    return network
+    return library, package
 
 
 def lite_preprocessing(name: str) -> Preprocessing:

@@ -8,20 +8,17 @@ head otherwise is refused.
 from __future__ import annotations
 
 import difflib
-import pickle
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 
 from shardtools.errors import OptionError, first_line
 from shardtools.extras import require
-from shardtools.words import counted
+from shardtools.pipelines.encoders.lite import LITE, LITE_DIM, LITE_HEAD, make_lite
+from shardtools.pipelines.encoders.weights import fill, read_weights
 
 MICRO = "resnet-micro"
 _TIMM = "timm:"
@@ -36,13 +33,6 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
-_PREFIXES = ("", "module.", "network.", "encoder.", "encoder.network.")
-"""What may stand before a name in a file: nothing, DDP's, this module's, and a saved `Classifier`'s."""
-
-_CONVERT = (
-    "save the model's state_dict() (where you trust the file: torch.save(torch.load(FILE, weights_only=False)"
-    ".state_dict(), NEW))"
-)
 
 
 class Encoder(nn.Module):
@@ -115,7 +105,7 @@ def make_encoder(name: str, *, weights: str | None = None) -> Encoder:
     """A network without its classifier, with first weights drawn from torch's generator.
 
     Args:
-        name: A classification model of torchvision ("resnet50"), "timm:NAME", or "resnet-micro".
+        name: A classification model of torchvision ("resnet50"), "timm:NAME", "resnet-micro", or one of `LITE`.
         weights: Local file to take the weights from, safetensors or a state dict that torch saved: of the plain
             network, with or without its classifier, or of a `Classifier` around it. Nothing is downloaded.
 
@@ -125,6 +115,8 @@ def make_encoder(name: str, *, weights: str | None = None) -> Encoder:
     if name == MICRO:
         network: nn.Module = MicroResNet()
         encoder, removed = Encoder(network, MicroResNet.feature_dim), tuple(HEADS)
+    elif name in LITE:
+        encoder, removed = Encoder(make_lite(name), LITE_DIM), (LITE_HEAD,)
     elif name.startswith(_TIMM):
         encoder, removed = _from_timm(name.removeprefix(_TIMM))
     else:
@@ -205,72 +197,3 @@ def _load(network: nn.Module, path: str, name: str, removed: tuple[str, ...]) ->
         OptionError: The file cannot be read, lacks a tensor, or has others than the network and its classifier.
     """
     fill(network, read_weights(path), f"weights {path}", f"encoder {name}", removed)
-
-
-def fill(
-    network: nn.Module, found: Mapping[str, torch.Tensor], where: str, name: str, removed: tuple[str, ...] = ()
-) -> None:
-    """Fills a network with the tensors of a file, all of it.
-
-    Args:
-        network: What is filled.
-        found: Names and tensors; before each name may stand what DDP or a wrapper puts there.
-        where: Names the file in messages.
-        name: Names the network.
-        removed: Parts that the file may have beyond those of the network.
-
-    Raises:
-        OptionError: A tensor is missing, of another shape, or unknown.
-    """
-    wanted = network.state_dict()
-    prefix = prefix_of(found, wanted)
-    own = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
-    # What a batch norm counts is in no file of older releases, and changes nothing.
-    missing = [key for key in wanted if key not in own and not key.endswith("num_batches_tracked")]
-    strange = [key for key in own if key not in wanted and not key.startswith(tuple(f"{part}." for part in removed))]
-    unlike = [key for key in wanted if key in own and own[key].shape != wanted[key].shape]
-    kind = name.partition(" ")[0]
-    for what, keys in (("lacks", missing), ("has, beyond those of the network,", strange)):
-        if keys:
-            raise OptionError(
-                f"{where} do not fit {name}: the file {what} {counted(len(keys), 'tensor')}, first {keys[0]}: "
-                f"give the {kind} that the file was made with"
-            )
-    if unlike:
-        key = unlike[0]
-        raise OptionError(
-            f"{where} do not fit {name}: {key} is {list(wanted[key].shape)} in the network, found "
-            f"{list(own[key].shape)} in the file: give the {kind} that the file was made with"
-        )
-    network.load_state_dict({key: own.get(key, tensor) for key, tensor in wanted.items()})
-
-
-def prefix_of(found: Mapping[str, torch.Tensor], wanted: Iterable[str]) -> str:
-    """What stands before a network's names in a file: that under which most of the network is found."""
-    wanted = list(wanted)
-    return max(_PREFIXES, key=lambda prefix: sum(prefix + key in found for key in wanted))
-
-
-def read_weights(path: str) -> Mapping[str, torch.Tensor]:
-    """Names and tensors of a file; torch's own may hold them under "state_dict" or "model".
-
-    Raises:
-        OptionError: There is none, or it holds other things than tensors; code in a pickle is not run.
-    """
-    if not Path(path).is_file():
-        raise OptionError(f"weights {path}: expected a local file, found none: check the path")
-    try:
-        if path.endswith(".safetensors"):
-            stored: dict[str, torch.Tensor] = safetensors.torch.load_file(path)
-            return stored
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-        raise OptionError(
-            f"weights {path}: expected tensors as safetensors or a state dict of torch without other objects, found "
-            f"neither ({type(error).__name__}): {_CONVERT}"
-        ) from error
-    if isinstance(loaded, Mapping):
-        loaded = next((loaded[key] for key in ("state_dict", "model") if isinstance(loaded.get(key), Mapping)), loaded)
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise OptionError(f"weights {path}: expected names with tensors, found other values: {_CONVERT}")
-    return cast(Mapping[str, torch.Tensor], loaded)

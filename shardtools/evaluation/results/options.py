@@ -16,6 +16,7 @@ REFERENCE_NAMES = (
     "timm",
     "imagenet-x",
     "cue-conflict",
+    "seed002",
 )
 """Shipped sets of published figures; `shardtools.evaluation.results.REFERENCES` says what each is."""
 

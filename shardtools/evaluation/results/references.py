@@ -22,8 +22,14 @@ from shardtools.evaluation.metrics import (
 )
 from shardtools.evaluation.published import cue_counts, read_rows, robustbench_errors
 from shardtools.evaluation.results.result import Result
+from shardtools.rendering import FACTORS
 
 STUDY = "ood"
+
+AVERAGE = "Average"
+"""Printed rows of the tables of seed 002 that are no network's."""
+
+SEED002_PROTOCOLS = {"linear": "linear", "finetune": "fine-tuned"}
 
 SEED001 = "eminorhan/ood-benchmarks [210e27d]"
 
@@ -210,6 +216,35 @@ def _cue_conflict() -> Iterator[Result]:
         yield _row(model, "cue-conflict", "cue_accuracy", found.accuracy, **facts)
 
 
+def _seed002() -> Iterator[Result]:
+    """Rows of tables 1 and 3, their gaps by the splits of own ones; averages are not rows, as anybody can take them."""
+    facts: dict[str, Any] = {
+        "study": "natural-variation",
+        "dataset": "rendered",
+        "source": "Ibrahim et al. 2023 (arXiv 2210.13604)",
+    }
+    for row in read_rows("seed002_table1"):
+        if row["model"] != AVERAGE:
+            how = SEED002_PROTOCOLS[row["mode"]]
+            for column, split in (("train_acc", "train"), ("heldout_acc", "canonical")):
+                value = float(row[column]) / 100
+                yield _row(row["model"], metric="top1_accuracy", value=value, split=split, protocol=how, **facts)
+            for factor in FACTORS:
+                gap = float(row[f"{factor}_gap"]) / 100
+                yield _row(row["model"], metric="variation_gap", value=gap, split=factor, protocol=how, **facts)
+    for row in read_rows("seed002_table3"):
+        if row["model"] != AVERAGE:
+            for factor in FACTORS:
+                yield _row(
+                    row["model"],
+                    metric="variation_gap",
+                    value=float(row[f"{factor}_gap"]) / 100,
+                    split=f"classes/{factor}/difference/{factor}",
+                    protocol=SEED002_PROTOCOLS["finetune"],
+                    **facts,
+                )
+
+
 REFERENCES: dict[str, Reference] = {
     "seed001": Reference(what="27 networks on A, Sketch, cue conflict and attacked (E. Orhan, 2020)", rows=_seed001),
     "robustbench": Reference(what="12 networks on ImageNet-C, by severity", rows=_robustbench),
@@ -220,6 +255,9 @@ REFERENCES: dict[str, Reference] = {
     "imagenet-x": Reference(what="four networks: calibration; ResNet-50 by factor", rows=_imagenet_x),
     "cue-conflict": Reference(
         what="shape bias of 11 networks and ten people (Geirhos et al., 2019)", rows=_cue_conflict
+    ),
+    "seed002": Reference(
+        what="gaps of 11 networks by factor, linear and fine-tuned (Ibrahim et al., 2023)", rows=_seed002
     ),
 }
 """Name -> figures, in the order of `REFERENCE_NAMES`."""
@@ -243,6 +281,7 @@ def _row(
     value: float,
     *,
     source: str,
+    study: str = STUDY,
     split: str = "",
     protocol: str = "",
     low: float | None = None,
@@ -250,7 +289,7 @@ def _row(
 ) -> Result:
     assert metric in METRICS
     return Result(
-        study=STUDY,
+        study=study,
         model=model,
         dataset=dataset,
         split=split,

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
         VariationResult,
     )
     from shardtools.evaluation.variation.run import measure, save_training_sets
+    from shardtools.evaluation.variation.splitting import Split, read_twins, split_objects
     from shardtools.evaluation.variation.text import TextTable, text_tables
+    from shardtools.evaluation.variation.world import World, open_world
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -27,11 +29,16 @@ __all__ = [
     "ModelVariation",
     "SimilarityBin",
     "SimilarityPoint",
+    "Split",
     "TextTable",
     "VariationFigure",
     "VariationOptions",
     "VariationResult",
+    "World",
     "measure",
+    "open_world",
+    "read_twins",
     "save_training_sets",
+    "split_objects",
     "text_tables",
 ]

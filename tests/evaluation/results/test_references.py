@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from importlib import resources
+from statistics import fmean
 
 import pytest
 
 from shardtools.evaluation.metrics import METRICS, ShapeBias
+from shardtools.evaluation.protocols import SEED002, SEED002_TRAINING
 from shardtools.evaluation.published import CORRUPTIONS, read_rows
 from shardtools.evaluation.results import REFERENCE_NAMES, REFERENCES, reference_results
 from shardtools.evaluation.results.joining import column_of
+from shardtools.evaluation.results.references import AVERAGE
+from shardtools.rendering import FACTORS
 from shardtools.taxonomy import load_classes
 
 DATA = resources.files("shardtools.evaluation.published") / "data"
@@ -52,10 +56,10 @@ def test_files_are_whole(file: str) -> None:
 def test_rows_are_figures_by_known_names(name: str) -> None:
     rows = reference_results(name)
     assert rows and {row.metric for row in rows} <= set(METRICS)
-    keys = [(row.model, *column_of(row)) for row in rows]
+    keys = [(row.model, row.protocol, *column_of(row)) for row in rows]
     assert len(set(keys)) == len(keys), "a figure that stands twice"
     for row in rows:
-        if METRICS[row.metric].is_share and "corruption" not in row.metric:
+        if METRICS[row.metric].is_share and "corruption" not in row.metric and "gap" not in row.metric:
             assert 0 <= row.value <= 1
 
 
@@ -143,3 +147,34 @@ def test_classes_of_the_cue_conflict_are_imagenets() -> None:
     wnids = {one.wnid for one in load_classes("imagenet-1k")}
     assert {row["wnid"] for row in read_rows("cue_conflict_categories")} <= wnids
     assert {row["corruption"] for row in read_rows("robustbench_imagenet_c")} == set(CORRUPTIONS)
+
+
+def test_every_average_of_seed_002_is_recomputed() -> None:
+    """Rows over the five factors, columns over the 11 networks, of tables 1 (both halves) and 3."""
+    table = read_rows("seed002_table1")
+    blocks = {mode: [row for row in table if row["mode"] == mode] for mode in ("linear", "finetune")}
+    blocks["table 3"] = read_rows("seed002_table3")
+    num_checked = 0
+    for rows in blocks.values():
+        *networks, printed = rows
+        assert len(networks) == 11 and printed["model"] == AVERAGE
+        for row in rows:
+            recomputed = fmean(float(row[f"{factor}_gap"]) for factor in FACTORS)
+            assert abs(recomputed - float(row["average_gap"])) <= 0.011
+            num_checked += 1
+        for column in set(printed) - {"mode", "model"}:
+            recomputed = fmean(float(row[column]) for row in networks)
+            assert abs(recomputed - float(printed[column])) <= 0.011
+            num_checked += 1
+    assert num_checked == 3 * 12 + 2 * 8 + 6
+
+
+def test_seed_002_has_the_rows_of_its_catalogue() -> None:
+    rows = reference_results("seed002")
+    assert {row.model for row in rows} == set(SEED002.models) == set(SEED002_TRAINING)
+    assert len(rows) == 2 * 11 * 7 + 11 * 5
+    pose = [row.value for row in rows if row.split == "pose" and row.protocol == "linear"]
+    assert fmean(pose) == pytest.approx(-0.4203, abs=1.1e-4)
+    assert figure("seed002", "iBot-21k", "rendered", "variation_gap", "classes/pose/difference/pose") == pytest.approx(
+        -0.6785
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from shardtools.errors import AlreadyExistsError
 from shardtools.evaluation.variation import VariationOptions, save_training_sets
-from shardtools.loader import Loader, LoaderOptions
+from shardtools.loader import Loader, LoaderOptions, OrderOptions
 from shardtools.sql import query
 from tests.helpers.planted_gaps import planted_rows
 from tests.helpers.rendered_datasets import make_rendered
@@ -31,7 +31,7 @@ def test_training_sets_are_views_of_the_dataset(tmp_path: Path) -> None:
     held = [{row["key"][:12] for row in rows if row["fold"] == fold} for fold in (0, 1)]
     assert not held[0] & held[1]
     view = "select key, weight from overlays.shares where fold = 0 and varied = 'pose' and share = 50"
-    wanted = LoaderOptions(datasets=(url,), view=view, shuffle="weighted", batch_size=6)
+    wanted = LoaderOptions(datasets=(url,), view=view, order=OrderOptions(shuffle="weighted"), batch_size=6)
     with Loader(wanted) as loader:
         keys = {key for batch in loader.epoch(0) for key in batch.keys}
     assert keys <= {row["key"] for row in rows if (row["fold"], row["share"]) == (0, 50)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from shardtools.errors import OptionError
+from shardtools.pipelines.encoders.lite import load_lite
+from shardtools.pipelines.encoders.trained import initial_weights
 from shardtools.pipelines.train.models import (
     Classifier,
     CosineSoftmax,
@@ -43,6 +46,35 @@ def pixels(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 # ---- encoders ----
+
+
+def test_lite_starts_from_its_packages_weights() -> None:
+    path = initial_weights("lite0", "lite0")
+    encoder = make_encoder("lite0", weights=path)
+    images = pixels(1, 3, 64, 64)
+    expected = load_lite("lite0").eval().extract_features(images).mean((2, 3))  # type: ignore[operator]
+    assert encoder.feature_dim == 1280 and all(one.requires_grad for one in encoder.parameters())
+    assert torch.equal(encoder.eval()(images), expected)
+    drawn = make_encoder("lite0").state_dict()
+    assert not torch.equal(drawn["network._conv_stem.weight"], encoder.state_dict()["network._conv_stem.weight"])
+
+
+def test_a_run_is_started_from(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    before = build_classifier(RECIPE, 3, seed=1)
+    with pytest.raises(OptionError, match=r"expected the folder of a training run with run\.json"):
+        initial_weights("resnet-micro", str(run))
+    (run / "run.json").write_text(json.dumps({"options": {"recipe": asdict(RECIPE)}}))
+    with pytest.raises(OptionError, match=r"has no model\.safetensors yet"):
+        initial_weights("resnet-micro", str(run))
+    save_file(before.state_dict(), run / "model.safetensors")
+    after = build_classifier(RECIPE, 5, seed=2, weights=initial_weights("resnet-micro", str(run)))
+    assert torch.equal(after.encoder.network.stem.weight, before.encoder.network.stem.weight)  # type: ignore[union-attr]
+    with pytest.raises(OptionError, match="is a run of encoder resnet-micro, the recipe has lite0: give --set enc"):
+        initial_weights("lite0", str(run))
+    with pytest.raises(OptionError, match="--init lite0 are weights of another network than the recipe's encoder"):
+        initial_weights("resnet-micro", "lite0")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,186 @@
+"""Objects whose factors are known: how far networks hold when pose, size, position, light or background varies.
+
+    python -m shardtools.pipelines.studies.natural_variation --out study           (docs/study_natural_variation.md)
+    python -m shardtools.pipelines.studies.natural_variation --short --out study   (some 3,500 pictures: minutes)
+
+Hardware: one CPU core or more. Time and metric: docs/study_natural_variation.md. Needs Debian's sweethome3d-furniture
+for the objects, the packages of `shardtools backgrounds`, OpenGL without a screen, and the packages of the encoders.
+
+    OUT/meshes, OUT/backgrounds     catalogues, with licenses
+    OUT/datasets/*                  pictures with every factor in the manifest; features and predictions beside them
+    OUT/runs/*                      trainings
+    OUT/measured/*.json             figures with intervals over objects; results.parquet has all of them for SQL
+    OUT/table.md, *.png             what the seed found beside what is found here
+
+Owns the order. Every step is skipped once what it makes is there, so the same command goes on after a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shardtools.dataset import acquire
+from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError, RunError, ShardtoolsError
+from shardtools.extras import require
+from shardtools.pipelines.studies.natural_variation.figures import draw_figures
+from shardtools.pipelines.studies.natural_variation.findings import findings_table, judge
+from shardtools.pipelines.studies.natural_variation.measured import Measured, read_measured, write_table
+from shardtools.pipelines.studies.natural_variation.plan import SHORT, StudyOptions
+from shardtools.pipelines.studies.natural_variation.sheets import draw_sheets
+from shardtools.pipelines.studies.natural_variation.steps import (
+    Step,
+    catalogue_steps,
+    choose_classes,
+    measure_steps,
+    measured_names,
+    run_step,
+    training_steps,
+    world_steps,
+)
+from shardtools.pipelines.studies.natural_variation.tables import make_tables
+from shardtools.storage import Storage, open_storage
+from shardtools.training.run_file import changed_settings
+
+SETTINGS_FILE, TABLE_FILE, LOG_FILE = "study.json", "table.md", "errors.log"
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+def run_study(options: StudyOptions, *, show: Callable[[str], None] = _say_nothing) -> str:
+    """Makes all that is not there yet.
+
+    Args:
+        options: The study.
+        show: Called with lines about what is done.
+
+    Returns:
+        The report as Markdown, also in `table.md`; the figures lie beside it.
+
+    Raises:
+        ShardtoolsError: The folder holds another study, is in use, or a step failed; what is done stays.
+    """
+    storage = open_storage(str(options.folder))
+    storage.check_writable()
+    with acquire(storage, purpose="study") as lease:
+        hold_to_settings(storage, options)
+
+        def do(step: Step) -> None:
+            if lease.lost:
+                raise RunError(f"{options.folder} was taken over by another run: look at that one")
+            _logged(options, step, show)
+
+        for step in catalogue_steps(options):
+            do(step)
+        wnids = choose_classes(options)
+        for steps in (world_steps(options, wnids), measure_steps(options, storage), training_steps(options, storage)):
+            for step in steps:
+                do(step)
+        report = make_report(options, storage)
+        storage.write(TABLE_FILE, report.encode())
+    return report
+
+
+def make_report(options: StudyOptions, storage: Storage) -> str:
+    """Tables, figures and sheets of what was measured; the tables as Markdown."""
+    names = measured_names(options)
+    found = read_measured(storage, names)
+    write_table(storage, options.folder, names)
+    draw_figures(options.folder, options, found)
+    draw_sheets(options.folder, options)
+    return "\n".join([*make_tables(options, found), findings_table(judge(options, found)), *_notes(found)])
+
+
+def _notes(found: Measured) -> list[str]:
+    return [f"- {note}" for note in found.notes]
+
+
+def _logged(options: StudyOptions, step: Step, show: Callable[[str], None]) -> None:
+    """Runs a step; the trace of an error that nobody expected goes to a file."""
+    try:
+        run_step(options, step, show)
+    except ShardtoolsError:
+        raise
+    except Exception as error:
+        path = options.folder / LOG_FILE
+        with path.open("a", encoding="utf-8") as log:
+            log.write(f"{step.name}\n")
+            traceback.print_exc(file=log)
+        raise RunError(f"{step.name}: {type(error).__name__}: {error} (trace in {path}); what is done stays") from error
+
+
+def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
+    """Writes what the study was asked, or compares it with what its folder was begun with.
+
+    Raises:
+        PlanMismatchError: The folder holds a study of other sizes.
+        DatasetError: The file is damaged.
+    """
+    wanted = options.settings()
+    try:
+        found = json.loads(storage.read(SETTINGS_FILE))
+    except NotFoundError:
+        storage.write(SETTINGS_FILE, (json.dumps(wanted, indent=1) + "\n").encode())
+        return
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise DatasetError(
+            f"{storage.object_url(SETTINGS_FILE)}: expected a study's settings, found another content: give another "
+            "--out"
+        )
+    changes = changed_settings(found, wanted)
+    if changes:
+        raise PlanMismatchError(
+            f"{storage.url} holds a study of other sizes ({'; '.join(changes[:3])}): give another --out"
+        )
+
+
+def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
+    """The options of a command line."""
+    standard = StudyOptions(out="")
+    parser = argparse.ArgumentParser(
+        prog="python -m shardtools.pipelines.studies.natural_variation",
+        description="Renders objects whose factors are known, and measures how far networks hold when one varies.",
+    )
+    parser.add_argument("--out", help="folder for everything (natural-variation, or natural-variation-short)")
+    parser.add_argument("--short", action="store_true", help="12 classes of 9 objects, one encoder: minutes")
+    parser.add_argument("--meshes", default=standard.meshes, help="source of objects, as `shardtools meshes` takes it")
+    parser.add_argument("--backgrounds", help="source of photographs, as `shardtools backgrounds` takes it")
+    parser.add_argument("--classes", type=int, help="classes, those with the most objects")
+    parser.add_argument("--objects", type=int, help="objects of each")
+    parser.add_argument("--encoder", action="append", help="as `shardtools features` takes it, or NAME=WEIGHTS")
+    parser.add_argument("--no-training", action="store_true", help="linear classifiers alone")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="processes of each job")
+    given = parser.parse_args(arguments)
+    changes = dict(SHORT) if given.short else {}
+    for name in ("classes", "objects", "backgrounds"):
+        if getattr(given, name) is not None:
+            changes[name] = getattr(given, name)
+    if given.encoder:
+        changes["encoders"] = tuple(given.encoder)
+    if given.no_training:
+        changes |= {"fine_tuned": "", "scratch_seeds": 0}
+    out = given.out or ("natural-variation-short" if given.short else "natural-variation")
+    return StudyOptions(out=out, meshes=given.meshes, processes=given.processes, **changes)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    try:
+        options = parse(arguments)
+        require("the study", ("moderngl", "trimesh"), extra="render")
+        require("the study", ("torch", "matplotlib"), extra="train")
+        report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
+    except ShardtoolsError as error:
+        print(f"study: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    print(report)
+    print(f"{Path(options.out)} holds catalogues, datasets, runs, results, table and figures")

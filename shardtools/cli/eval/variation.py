@@ -10,6 +10,7 @@ import click
 
 from shardtools.cli.options import options_of
 from shardtools.evaluation.variation import VariationOptions
+from shardtools.words import counted
 
 if TYPE_CHECKING:
     from shardtools.evaluation.variation import VariationResult
@@ -21,6 +22,7 @@ Examples:
   shardtools eval variation rooms rooms-all --features lite0 --folds 5 --setting all
   shardtools eval variation rooms --features lite0 --folds 5 --setting classes --text-features texts
   shardtools eval variation rooms --predictions predictions_clip
+  shardtools eval variation rooms --setting classes --folds 5 --training-sets halves
 
 \b
 DATASET is what `shardtools render` made; several (one a grid, say) are taken as one. Gaps are points of accuracy:
@@ -31,18 +33,32 @@ held-out objects with a factor varied less the same objects canonical, by the sa
 @click.command("variation", epilog=EPILOG)
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @options_of(VariationOptions, first=("features", "setting", "predictions"))
+@click.option("--training-sets", metavar="NAME", help="Write what is trained on as an overlay, for `shardtools train`.")
+@click.option("--replace", is_flag=True, help="Write that overlay anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object: all figures, points and notes.")
 @click.option("--results", "--out", "results", metavar="FILE", help="Add all figures to a .parquet or .csv of results.")
-def command(datasets: tuple[str, ...], as_json: bool, results: str | None, **options: Any) -> None:
+def command(
+    datasets: tuple[str, ...],
+    training_sets: str | None,
+    replace: bool,
+    as_json: bool,
+    results: str | None,
+    **options: Any,
+) -> None:
     """Measure the gaps of models when pose, size, position, lighting or background of DATASET's objects varies.
 
     Linear classifiers are fitted to --features in a setting of seed 002; --predictions are judged as they are.
     """
     from shardtools.cli.progress import RunProgress
     from shardtools.evaluation.sets import add_results
-    from shardtools.evaluation.variation import measure
+    from shardtools.evaluation.variation import measure, save_training_sets
 
     wanted = VariationOptions(datasets=datasets, **options)
+    if training_sets is not None:
+        num_rows = save_training_sets(wanted, training_sets, replace=replace)
+        click.echo(f"wrote {counted(num_rows, 'row')} to overlay {training_sets}", err=True)
+        if not wanted.features and not wanted.predictions:
+            return
     with RunProgress(noun="classifiers", doing="reading the manifest") as progress:
         result = measure(wanted, progress=progress)
     if results is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         VariationFigure,
         VariationResult,
     )
-    from shardtools.evaluation.variation.run import measure
+    from shardtools.evaluation.variation.run import measure, save_training_sets
     from shardtools.evaluation.variation.splitting import Split, read_twins, split_objects
     from shardtools.evaluation.variation.text import TextTable, text_tables
     from shardtools.evaluation.variation.world import World, open_world
@@ -38,6 +38,7 @@ __all__ = [
     "measure",
     "open_world",
     "read_twins",
+    "save_training_sets",
     "split_objects",
     "text_tables",
 ]

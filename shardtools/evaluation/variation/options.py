@@ -46,7 +46,7 @@ class VariationOptions:
         fold: Only objects that are held out in this fold, in judging predictions; `None` takes all objects.
 
     Raises:
-        OptionError: A value is out of range, or neither features nor predictions are named.
+        OptionError: A value is out of range, or a name comes twice.
     """
 
     datasets: tuple[str, ...]
@@ -101,11 +101,8 @@ class VariationOptions:
             if isinstance(given, str) or len(set(given)) < len(given):
                 raise OptionError(f"{name} is a tuple of different names, found {given!r}")
         check_options(self)
-        if not self.datasets or not (self.features or self.predictions):
-            raise OptionError(
-                "a measurement needs a dataset, and features or predictions of it: give --features NAME (`shardtools "
-                "features` makes them) or --predictions NAME"
-            )
+        if not self.datasets:
+            raise OptionError("a measurement needs a dataset: name one")
         if self.predictions and self.setting != "canonical":
             raise OptionError(
                 f"predictions are of trained models, so nothing is fitted for --setting {self.setting}: "

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shardtools.errors import TaxonomyError
+from shardtools.errors import OptionError, TaxonomyError
 from shardtools.evaluation.variation.feature_table import FeatureTable
 from shardtools.evaluation.variation.figuring import Figuring
 from shardtools.evaluation.variation.fitting import Answers, answer_trials
@@ -33,6 +33,7 @@ from shardtools.evaluation.variation.similarity import (
     similarity_points,
 )
 from shardtools.evaluation.variation.splitting import Split, read_twins, split_objects
+from shardtools.evaluation.variation.training_overlay import write_training_sets
 from shardtools.evaluation.variation.trials import trials_of
 from shardtools.evaluation.variation.world import World, open_world
 from shardtools.execution import Progress, ignore
@@ -52,14 +53,12 @@ def measure(options: VariationOptions, *, progress: Progress = ignore) -> Variat
         OptionError: A factor is none, or an option does not fit.
         PlanMismatchError: The datasets' features are of different encoders.
     """
-    world = open_world(options.datasets)
-    split = split_objects(
-        world,
-        held_out=options.held_out,
-        num_folds=options.num_folds,
-        seed=options.seed,
-        twins=read_twins(options.twins, world) if options.twins is not None else (),
-    )
+    if not options.features and not options.predictions:
+        raise OptionError(
+            "a measurement needs features or predictions: give --features NAME (`shardtools features` makes them) or "
+            "--predictions NAME"
+        )
+    world, split = open_split(options)
     models = [_fitted(world, split, name, options, progress) for name in options.features]
     models += [judge_predictions(world, split, name, options) for name in options.predictions]
     return VariationResult(
@@ -70,6 +69,38 @@ def measure(options: VariationOptions, *, progress: Progress = ignore) -> Variat
         seed=options.seed,
         models=tuple(models),
     )
+
+
+def save_training_sets(options: VariationOptions, name: str, *, replace: bool = False) -> int:
+    """Writes what a setting's classifiers are fitted to as an overlay of each dataset; returns the number of rows.
+
+    Columns: key, fold, varied ("" for none), share (percent), repeat, weight. `shardtools train --view` takes a set of
+    them, `measure` with `predictions` and the fold judges the network.
+
+    Args:
+        options: The datasets, the setting, and the split.
+        name: Of the overlay.
+        replace: Whether one that is there is written anew.
+
+    Raises:
+        AlreadyExistsError: One is there, and `replace` is not given.
+        DatasetError: As in `measure`.
+    """
+    world, split = open_split(options)
+    return write_training_sets(world, split, options, name, replace=replace)
+
+
+def open_split(options: VariationOptions) -> tuple[World, Split]:
+    """The pictures, and which objects are held out."""
+    world = open_world(options.datasets)
+    split = split_objects(
+        world,
+        held_out=options.held_out,
+        num_folds=options.num_folds,
+        seed=options.seed,
+        twins=read_twins(options.twins, world) if options.twins is not None else (),
+    )
+    return world, split
 
 
 def _fitted(world: World, split: Split, name: str, options: VariationOptions, progress: Progress) -> ModelVariation:

@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, planted: str) -> None:
             "varies pose, .*found --factors hue",
         ),
         ((planted,), {"shares": (50, 25)}, OptionError, "shares are percent"),
-        ((planted,), {"features": ()}, OptionError, "needs a dataset, and features or predictions"),
+        ((planted,), {"features": ()}, OptionError, "needs features or predictions"),
     ):
         with pytest.raises(error, match=match) as raised:
             measured(*datasets, **options)

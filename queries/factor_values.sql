@@ -1,77 +1,104 @@
--- How often is a model right about rendered objects at each value of the factor that varies?
+-- How often is a model right at each value of each factor of a rendered dataset, and how far is that from canonical?
 --
 -- Overlays:
 --   predictions  `shardtools predict MODEL DATASET`
 -- Parameters:
---   $factor (text, default none)  only this one: pose, size, position, lighting or background
+--   $factor (text, default none)  only pose, size, position, lighting or background
+--   $wnid (text, default none)  only objects of this class
 -- Returns:
 --   dataset             address of the dataset, as it was given
---   pose_axis           what a pose turns about: roll, pitch or yaw
---   factor              the one factor that varies
---   value               its value: degrees, size, half-frames, hue or the photograph
---   num_images          images with it
---   accuracy            part of them that the model is right about, 0 to 1
---   canonical_accuracy  that of the canonical images of the same dataset
---   gap                 accuracy less canonical accuracy
+--   factor              which one varies, all others canonical
+--   value               its value: degrees, size, half-frames, hue (white: no hue) or the photograph
+--   num_images          images judged: of a class among the model's outputs
+--   accuracy            part of them whose class is the model's first, 0 to 1
+--   canonical_accuracy  the same of the canonical images of the same objects; null where there is none
+--   gap                 accuracy minus that: negative, where the value costs some
 
 with judged as (
     select
         samples.dataset,
-        samples.pose_axis,
-        samples.varied,
-        samples.grid,
-        (predictions.rank = 1)::int as is_right,
+        samples.wnid,
+        samples.varied as factor,
+        samples.is_canonical,
+        samples.background,
+        samples.wnid || '/' || samples.object_id as object,
+        predictions.rank = 1 as is_right,
         case samples.varied
             when 'pose' then samples.pose
             when 'size' then samples.size
             when 'position' then samples.position
             when 'lighting' then samples.hue
-        end as number,
-        coalesce(number::text, samples.background) as value
+        end as number
     from samples
     inner join overlays.predictions as predictions
         on samples.dataset = predictions.dataset and samples.key = predictions.key
     where predictions.rank is not null and samples.object_id is not null
 ),
 
+wanted as (
+    select *
+    from judged
+    where $wnid::text is null or wnid = $wnid
+),
+
 canonical as (
     select
         dataset,
-        avg(is_right) as canonical_accuracy
-    from judged
-    where grid = 'canonical'
-    group by dataset
+        object,
+        avg(is_right::double) as accuracy
+    from wanted
+    where is_canonical
+    group by dataset, object
 ),
 
-grouped as (
+alone as (
+    select *
+    from wanted
+    where
+        factor in ('pose', 'size', 'position', 'lighting', 'background')
+        and ($factor::text is null or factor = $factor)
+),
+
+valued as (
+    select
+        alone.dataset,
+        alone.factor,
+        alone.number,
+        alone.is_right,
+        canonical.accuracy as canonical_accuracy,
+        case
+            when alone.factor = 'background' then alone.background
+            when alone.number is null then 'white'
+            else round(alone.number, 6)::text
+        end as shown
+    from alone
+    left join canonical on alone.dataset = canonical.dataset and alone.object = canonical.object
+),
+
+counted as (
     select
         dataset,
-        pose_axis,
-        varied as factor,
-        number,
-        value,
+        factor,
+        shown,
+        any_value(number) as number,
         count(*) as num_images,
-        avg(is_right) as accuracy
-    from judged
-    where
-        varied in ('pose', 'size', 'position', 'lighting', 'background')
-        and ($factor::text is null or varied = $factor)
-    group by dataset, pose_axis, varied, number, value
+        avg(is_right::double) as accuracy,
+        avg(canonical_accuracy) as canonical_accuracy
+    from valued
+    group by dataset, factor, shown
 ),
 
-compared as (
+answer as (
     select
-        grouped.dataset,
-        grouped.pose_axis,
-        grouped.factor,
-        grouped.value,
-        grouped.num_images,
-        grouped.accuracy,
-        canonical.canonical_accuracy,
-        grouped.accuracy - canonical.canonical_accuracy as gap
-    from grouped
-    left join canonical on grouped.dataset = canonical.dataset
-    order by grouped.dataset asc, grouped.factor asc, grouped.number asc, grouped.value asc
+        dataset,
+        factor,
+        shown as value,
+        num_images,
+        accuracy,
+        canonical_accuracy,
+        accuracy - canonical_accuracy as gap
+    from counted
+    order by dataset asc, factor asc, number asc, shown asc
 )
 
-select * from compared
+select * from answer

@@ -1,55 +1,115 @@
--- In which poses is a model wrong most often about the objects of a class?
+-- At which poses is each class of a rendered dataset recognized least?
 --
 -- Overlays:
 --   predictions  `shardtools predict MODEL DATASET`
 -- Parameters:
---   $wnid (text, default none)         only objects of this class
---   $min_images (integer, default 1)   only poses with at least this many images
+--   $wnid (text, default none)  only this class
+--   $step (number, default 30)  degrees of a bin, whose middles are multiples of it
+--   $max_poses (integer, default 3)  so many of each class, the worst
 -- Returns:
 --   dataset      address of the dataset, as it was given
 --   wnid         class name
---   pose_axis    what a pose turns about: roll, pitch or yaw
---   pose         degrees
---   num_images   images in that pose, nothing else varying
---   accuracy     part of them that the model is right about, 0 to 1
---   taken_for    the class that most of the others are taken for; null where all are right, or outputs have no names
---   example_key  the image whose class is ranked last
+--   pose_axis    roll, pitch or yaw
+--   pose         middle of the bin in degrees, above -180 to 180
+--   num_images   images judged, of all objects of the class, nothing but pose varied
+--   accuracy     part of them whose class is the model's first, 0 to 1
+--   gap          that minus the class's accuracy on its canonical images; null where there is none
+--   taken_for    the class that is found most often instead; null where none is, or where outputs have no names
+--   example_key  the image with the least margin
+--   mean_margin  mean of the logit of their own class minus the greatest other one
 
 with judged as (
     select
         samples.dataset,
         samples.key,
         samples.wnid,
+        samples.varied,
+        samples.is_canonical,
         samples.pose_axis,
         samples.pose,
-        predictions.rank,
-        predictions.predicted_wnid
+        predictions.predicted_wnid,
+        predictions.margin,
+        predictions.rank = 1 as is_right
     from samples
     inner join overlays.predictions as predictions
         on samples.dataset = predictions.dataset and samples.key = predictions.key
-    where predictions.rank is not null and samples.varied = 'pose'
+    where predictions.rank is not null and samples.object_id is not null
 ),
 
-grouped as (
+wanted as (
+    select *
+    from judged
+    where $wnid::text is null or wnid = $wnid
+),
+
+canonical as (
+    select
+        dataset,
+        wnid,
+        avg(is_right::double) as accuracy
+    from wanted
+    where is_canonical
+    group by dataset, wnid
+),
+
+binned as (
+    select
+        *,
+        round(pose / $step) * $step as middle
+    from wanted
+    where varied = 'pose'
+),
+
+turned as (
+    select
+        *,
+        -- A whole turn is none: -180 and 180 degrees are one picture.
+        middle - 360 * ceil((middle - 180) / 360) as bin
+    from binned
+),
+
+counted as (
     select
         dataset,
         wnid,
         pose_axis,
-        pose,
+        bin,
         count(*) as num_images,
-        avg((rank = 1)::int) as accuracy,
-        mode(predicted_wnid) filter (where rank > 1) as taken_for,
-        arg_max(key, rank) as example_key
-    from judged
-    where $wnid::text is null or wnid = $wnid
-    group by dataset, wnid, pose_axis, pose
+        avg(is_right::double) as accuracy,
+        avg(margin) as mean_margin,
+        mode(case when not is_right then predicted_wnid end) as taken_for,
+        arg_min(key, margin) as example_key
+    from turned
+    group by dataset, wnid, pose_axis, bin
 ),
 
-worst as (
-    select *
-    from grouped
-    where num_images >= $min_images
-    order by accuracy asc, dataset asc, wnid asc, pose asc
+ranked as (
+    select
+        counted.*,
+        counted.accuracy - canonical.accuracy as gap,
+        row_number() over (
+            partition by counted.dataset, counted.wnid, counted.pose_axis
+            order by counted.accuracy asc, counted.mean_margin asc, counted.bin asc
+        ) as place
+    from counted
+    left join canonical on counted.dataset = canonical.dataset and counted.wnid = canonical.wnid
+),
+
+answer as (
+    select
+        dataset,
+        wnid,
+        pose_axis,
+        bin as pose,
+        num_images,
+        accuracy,
+        gap,
+        taken_for,
+        example_key,
+        mean_margin
+    from ranked
+    where place <= $max_poses
+    order by dataset asc, wnid asc, pose_axis asc, place asc
 )
 
-select * from worst
+select * from answer

@@ -37,10 +37,12 @@ def command(source: str | None, out: str, as_json: bool, **options: Any) -> None
     all. Without SOURCE, or with the word default, they are the set of the package: five photographs each of home, city,
     grass, sky and water, some of them out of Debian's packages.
     """
+    from shardtools.cli.progress import RunProgress
     from shardtools.rendering import make_backgrounds
 
     wanted = BackgroundOptions(**values_of(BackgroundOptions, options))
-    made = make_backgrounds(source, out, wanted)
+    with RunProgress(noun="photos", doing="listing photos") as progress:
+        made = make_backgrounds(source, out, wanted, progress=progress)
     if as_json:
         click.echo(json.dumps(asdict(made)))
         return

@@ -20,7 +20,8 @@ Examples:
 \b
 SOURCE is a folder <wnid>/<object>/**/*.glb, .gltf or .obj (ShapeNet's and Objaverse's layouts fit), or the word
 sweethome3d: Debian's furniture (apt-get install sweethome3d-furniture). meshes.csv in the folder may say wnid, object,
-path, license, author, source, up, front. Next: shardtools render --help.
+path, license, author, source, up, front, scale. --sheets draws a sheet a class, to be looked at.
+Next: shardtools render --help.
 Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 """
 
@@ -31,11 +32,14 @@ Exit codes: 0 done, 1 a known error (one line), 2 wrong usage.
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(source: str, as_json: bool, **options: Any) -> None:
     """Prepare the meshes of SOURCE, objects of WordNet classes, to be rendered."""
+    from shardtools.cli.progress import RunProgress
     from shardtools.extras import require
     from shardtools.rendering import make_catalogue
 
-    require("meshes", ("trimesh",), extra="render")
-    result = make_catalogue(MeshOptions(source=source, **values_of(MeshOptions, options)))
+    wanted = MeshOptions(source=source, **values_of(MeshOptions, options))
+    require("meshes", ("trimesh", "moderngl") if wanted.sheets else ("trimesh",), extra="render")
+    with RunProgress(noun="meshes", before="reading", doing="listing the source") as progress:
+        result = make_catalogue(wanted, progress)
     objects = result.catalogue.objects
     sizes = Counter(one.wnid for one in objects)
     if as_json:
@@ -46,6 +50,7 @@ def command(source: str, as_json: bool, **options: Any) -> None:
                     "classes": dict(sizes),
                     "left_out": result.left_out,
                     "notes": result.notes,
+                    "twins": result.catalogue.twins,
                 }
             )
         )

@@ -79,12 +79,12 @@ def summary(result: Any) -> str:
     lines = [f"{head}: {result.url} holds {holds}"]
     lines += made_lines(result.contents, result.statuses)
     lines += [printed(note, 1000) for note in result.notes]
-    by_factor = "select grid, varied, count(*) as images from samples group by all order by all"
+    question = "select grid, varied, count(*) as images from samples group by all order by all"
     return "\n".join(
         [
             *lines,
             "Next:",
-            f'  shardtools sql "{by_factor}" {place}',
+            f'  shardtools sql "{question}" {place}',
             f"  shardtools verify {place}",
             f"  shardtools describe {place}",
         ]

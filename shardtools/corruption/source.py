@@ -116,6 +116,12 @@ class CorruptedSource(Source):
 
     def _view(self, sample: Sample) -> tuple[Sample, UInt8s | None]:
         """What all copies of a sample share, and its pixels, uint8 [H, W, 3]; none of a row without an image."""
+        # The row has room for one corruption: what was done before would be forgotten.
+        if sample.provenance.get("corruption") is not None:
+            raise SourceError(
+                f"{sample.key!r} of {self.storage.url} is corrupted already ({sample.provenance['corruption']}): give "
+                "the pictures as they were"
+            )
         provenance: dict[str, Any] = {**sample.provenance, "source_path": sample.key}
         row = replace(
             sample, image_bytes=None, image_format=None, source=CORRUPTED, provenance=provenance, extra_members={}

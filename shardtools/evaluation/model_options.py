@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
@@ -124,6 +125,19 @@ class ModelOptions:
             raise OptionError(
                 f"protocol {self.protocol} says how images are prepared, found {given}={getattr(self, given)!r} too: "
                 "leave one of them out"
+            )
+
+    def check_path(self) -> None:
+        """Refuses a path to nothing, before torch is loaded; of other names only the libraries know whether they exist.
+
+        Raises:
+            OptionError: It is not there.
+        """
+        is_path = "/" in self.model and ":" not in self.model and self.protocol is None
+        if is_path and not Path(self.model).exists():
+            raise OptionError(
+                f"{self.model} is not there: MODEL is the folder of a training run, a file of weights, or a name "
+                "(lite0, timm:NAME, resnet50)"
             )
 
     @property

@@ -15,12 +15,12 @@ from shardtools.rendering.scene_options import SceneOptions
 
 if TYPE_CHECKING:
     from shardtools.rendering.backgrounds.catalogue import Backgrounds, Photo, open_backgrounds
-    from shardtools.rendering.backgrounds.making import LeftOut, MadeBackgrounds, make_backgrounds, notices
+    from shardtools.rendering.backgrounds.making import MadeBackgrounds, make_backgrounds
     from shardtools.rendering.mesh import Mesh, MeshPart, read_mesh, write_mesh
     from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue
     from shardtools.rendering.meshes.making import MeshResult, make_catalogue
     from shardtools.rendering.objects import ObjectName
-    from shardtools.rendering.opengl import Renderer, require_renderer
+    from shardtools.rendering.opengl import Renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
     from shardtools.rendering.scene import RENDERING_VERSION, build_scene, projected_span
     from shardtools.rendering.source import RenderedSource, describe_renderer, open_rendered
@@ -37,7 +37,6 @@ __all__ = [
     "BackgroundOptions",
     "Backgrounds",
     "FactorValues",
-    "LeftOut",
     "MadeBackgrounds",
     "Mesh",
     "MeshCatalogue",
@@ -61,12 +60,10 @@ __all__ = [
     "make_backgrounds",
     "make_catalogue",
     "make_plan",
-    "notices",
     "open_backgrounds",
     "open_catalogue",
     "open_rendered",
     "projected_span",
     "read_mesh",
-    "require_renderer",
     "write_mesh",
 ]

@@ -12,8 +12,6 @@ Pictures are the same, bit by bit, for the same GL_RENDERER and GL_VERSION, in a
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -43,34 +41,6 @@ _SHADOW_MAP = 384
 # Where the ground reaches: it is drawn as a square, and cut to the shadow's window.
 _GROUND_REACH = 8.0
 _DEBIAN_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri"
-_TRIAL = "import moderngl; moderngl.create_context(standalone=True, backend='egl', require=330)"
-_TRIAL_SECONDS = 120.0
-
-
-def require_renderer() -> None:
-    """Fails early where nothing can be drawn here.
-
-    A context is tried in a process of its own (a quarter of a second): one that was opened here would be lost in the
-    processes forked afterwards.
-
-    Raises:
-        RunError: moderngl is not installed, or there is no OpenGL without a screen.
-    """
-    require("render", ("moderngl",), extra="render")
-    command = [sys.executable, "-c", _TRIAL]
-    try:
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise _no_opengl(f"no answer in {_TRIAL_SECONDS:.0f} s") from None
-    if tried.returncode != 0:
-        raise _no_opengl((tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"])[-1])
-
-
-def _no_opengl(reason: str) -> RunError:
-    return RunError(
-        f"render found no OpenGL that draws without a screen ({reason.removeprefix('Exception: ')}): install EGL and "
-        f"a driver (Debian: apt-get install {_DEBIAN_PACKAGES})"
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,16 +80,10 @@ class Renderer:
         Raises:
             RunError: There is no moderngl, or no OpenGL without a screen.
         """
-        require("render", ("moderngl",), extra="render")
-        # One core a worker: llvmpipe would start a thread for every core. It reads this when a context is made.
-        os.environ.setdefault("LP_NUM_THREADS", "0")
-        import moderngl
-
-        try:
-            self._context = moderngl.create_context(standalone=True, backend="egl", require=330)
-        except Exception as error:  # glcontext raises bare Exceptions
-            raise _no_opengl(str(error)) from None
-        context = self._context
+        self._context = context = _open_context()
+        # Asked now: it is the current context that answers, and another renderer may make its own.
+        self.description: str = f"{context.info['GL_RENDERER']}; {context.info['GL_VERSION']}"
+        """GL_RENDERER and GL_VERSION."""
         self._options = options
         self._programs = Programs(
             object=context.program(**OBJECT_SHADERS),
@@ -158,12 +122,6 @@ class Renderer:
         with self._context:
             self._forget()
         self._context.release()
-
-    @property
-    def description(self) -> str:
-        """GL_RENDERER and GL_VERSION."""
-        info = self._context.info
-        return f"{info['GL_RENDERER']}; {info['GL_VERSION']}"
 
     def render(self, mesh: Mesh, values: FactorValues, photo: UInt8s) -> UInt8s:
         """A picture of a mesh before a photograph.
@@ -230,7 +188,8 @@ class Renderer:
         step, side = self._options.supersampling, self._options.image_size
         # OpenGL counts rows from below.
         box = (columns.start, side - rows.stop, columns.stop - columns.start, rows.stop - rows.start)
-        samples = tuple(value * step for value in box)
+        left, below, width, height = (value * step for value in box)
+        samples = (left, below, width, height)
         self._target.use()
         self._target.scissor = samples
         self._target.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
@@ -271,12 +230,28 @@ class Renderer:
         program["shadow_map"].value = 1
         self._ground_array.render()
 
-    def _read(self, samples: tuple[int, ...], attachment: int) -> UInt8s:
+    def _read(self, samples: tuple[int, int, int, int], attachment: int) -> UInt8s:
         """One picture's samples, averaged to pixels, uint8 [h, w, 4]."""
         content = self._target.read(samples, components=4, attachment=attachment, alignment=1)
         # Four bands without a meaning: Pillow would divide those of RGBA by opacity.
-        image = Image.frombuffer("CMYK", samples[2:4], content, "raw", "CMYK", 0, -1)
+        image = Image.frombuffer("CMYK", (samples[2], samples[3]), content, "raw", "CMYK", 0, -1)
         return np.asarray(image.reduce(self._options.supersampling))
+
+
+def _open_context() -> Any:
+    require("render", ("moderngl",), extra="render")
+    # One core a worker: llvmpipe would start a thread for every core. It reads this when a context is made.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
+    import moderngl
+
+    make: Any = moderngl.create_context  # its annotations know no backend
+    try:
+        return make(standalone=True, backend="egl", require=330)
+    except Exception as error:  # glcontext raises bare Exceptions
+        raise RunError(
+            f"render found no OpenGL that draws without a screen ({error}): install EGL and a driver (Debian: "
+            f"apt-get install {_DEBIAN_PACKAGES})"
+        ) from None
 
 
 def _set(program: Any, name: str, matrix: Float64s) -> None:
@@ -310,5 +285,5 @@ def _over(color: np.ndarray, opacity: UInt8s, photo: UInt8s) -> UInt8s:
     """
     # Exact division by 255 with rounding; where opacity is 0 the photograph's value comes back.
     behind = photo * (255 - opacity.astype(np.uint16)) + np.uint16(128)
-    behind = (behind + (behind >> 8)) >> 8
-    return np.minimum(behind + color, 255).astype(np.uint8)
+    over: UInt8s = np.minimum(((behind + (behind >> 8)) >> 8) + color, 255).astype(np.uint8)
+    return over

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from shardtools.arrays import UInt8s
-from shardtools.errors import RunError, SourceError
+from shardtools.errors import RunError, SourceError, first_line
 from shardtools.rendering.factors import FactorValues, as_seen
 from shardtools.rendering.mesh import Mesh
 from shardtools.rendering.options import RENDERED, RenderOptions
@@ -213,8 +213,9 @@ class RenderedSource(Source):
         photo = self._photo(image.values.background)
         try:
             pixels = drawing.render(mesh, as_seen(image.values), photo)
-        except SourceError as error:
-            self.tools.failure = str(error)
+        except (SourceError, ValueError, OSError) as error:
+            # Pillow's and NumPy's words on a texture or an array that the catalogue let through.
+            self.tools.failure = first_line(error)
             raise _UnrenderableError(self.tools.failure) from None
         return None if np.array_equal(pixels, photo) else pixels
 

@@ -110,7 +110,7 @@ def write_rendered(
         samples_per_shard=samples_per_shard,
         num_processes=num_processes,
     )
-    source = _Catalogues(meshes, backgrounds).source(options, scene)
+    source = Catalogues(meshes, backgrounds).source(options, scene)
     check_apart(source.backgrounds.storage, open_storage(wanted.out))
     return write_dataset(replace(wanted, source=source), progress=progress)
 
@@ -145,7 +145,7 @@ def estimate_rendered(
         samples_per_shard=samples_per_shard,
         num_processes=num_processes,
     )
-    catalogues = _Catalogues(meshes, backgrounds)
+    catalogues = Catalogues(meshes, backgrounds)
     plan = catalogues.plan(options)
     unmeasured: str | None = None
     try:
@@ -173,7 +173,7 @@ def estimate_rendered(
     )
 
 
-class _Catalogues:
+class Catalogues:
     """Both catalogues, opened."""
 
     def __init__(self, meshes: str | os.PathLike[str], backgrounds: str | os.PathLike[str]) -> None:
@@ -181,11 +181,12 @@ class _Catalogues:
         self._backgrounds = open_backgrounds(backgrounds)
 
     def plan(self, options: RenderOptions) -> RenderPlan:
+        """As `make_plan`."""
         objects = (ObjectName(one.wnid, one.object_id) for one in self._meshes.objects)
         return make_plan(objects, [PhotoName(one.name, one.type) for one in self._backgrounds.photos], options)
 
-    def source(self, options: RenderOptions, scene: SceneOptions) -> RenderedSource:
-        """As `open_rendered`.
+    def source(self, options: RenderOptions, scene: SceneOptions, renderer: str | None = None) -> RenderedSource:
+        """As `open_rendered`; `renderer` is this machine's where it is not known yet.
 
         Raises:
             RunError: This machine cannot draw.
@@ -199,7 +200,7 @@ class _Catalogues:
             plan=plan,
             options=options,
             scene=scene,
-            renderer=describe_renderer(scene),
+            renderer=renderer or describe_renderer(scene),
         )
 
 

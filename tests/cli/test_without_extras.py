@@ -19,6 +19,7 @@ from tests.helpers.blocked_libraries import REPOSITORY, Printed, environment, ru
 from tests.helpers.feature_datasets import clusters, make_labeled, with_features
 from tests.helpers.imagenet_files import WNIDS, val_name
 from tests.helpers.pictures import jpeg, write_files
+from tests.helpers.rendered_worlds import make_catalogues
 from tests.helpers.verify_datasets import FIRST_TAR, generated_once, model
 
 __all__ = ["generated_once", "model"]
@@ -26,6 +27,7 @@ __all__ = ["generated_once", "model"]
 NUM_ROWS = 60
 
 WORKS = """\
+backgrounds pictures --out photographs
 classes
 prompts --prompt "c, d_c"
 recipes
@@ -81,10 +83,15 @@ eval     predict lite0 data
 eval     predict timm:resnet18 data --pretrained
 eval     eval ood lite0 --on plain=data
 eval     eval attack lite0 data
+render   meshes photos --out new
+render   render world/meshes --backgrounds world/backgrounds --objects 1 --out new
 generate verify generated --regenerate 1
 generate verify generated --repair
 video    write videos new
 """
+
+COUNTS = "render world/meshes --backgrounds world/backgrounds --objects 1 --out new --dry-run"
+"""Works, and says what it could not measure."""
 
 
 def lines(text: str) -> list[list[str]]:
@@ -102,6 +109,8 @@ def printed(generated_once: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     write_files(
         place / "photos", {f"{name}/{number}.jpg": jpeg(number) for name in ("cat", "dog") for number in (1, 2)}
     )
+    write_files(place / "pictures", {"sky/1.jpg": jpeg(1), "home/2.jpg": jpeg(2)})
+    make_catalogues(place / "world", 1, 1)
     make_labeled(place / "data", [number % 3 for number in range(NUM_ROWS)])
     for name in ("own", "spare"):
         with_features(str(place / "data"), clusters(NUM_ROWS, 8, 3), name=name)
@@ -112,7 +121,7 @@ def printed(generated_once: Path, tmp_path_factory: pytest.TempPathFactory) -> d
         log.add("evaluation", step=5, epoch=1, val_top1=12.5, val_loss=2.0)
     write_files(place / "videos", {f"tilt/{WNIDS[0]}/{val_name(1)[:-5]}.mp4": b"a video"})
     return run_blocked(
-        [*lines(WORKS), *(words[1:] for words in lines(NEEDS))],
+        [*lines(WORKS), shlex.split(COUNTS), *(words[1:] for words in lines(NEEDS))],
         optional_modules(),
         cwd=place,
         folder=tmp_path_factory.mktemp("blocked"),
@@ -130,6 +139,12 @@ def test_what_needs_no_extra_works_without(printed: dict[tuple[str, ...], Printe
     found = printed[tuple(shlex.split(line))]
     assert found.code == 0, found.err
     assert "pip install" not in found.out + found.err
+
+
+def test_a_plan_is_counted_without_what_draws_it(printed: dict[tuple[str, ...], Printed]) -> None:
+    found = printed[tuple(shlex.split(COUNTS))]
+    assert (found.code, found.changed) == (0, [])
+    assert "pip install 'shardtools[render]'" in found.out + found.err
 
 
 @pytest.mark.parametrize("line", NEEDS.splitlines())

@@ -88,6 +88,13 @@ def test_the_dataset_is_the_same_from_one_process_and_from_two(pictures: Path, t
     ]
 
 
+def test_what_is_corrupted_already_is_refused(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_in_process(WriteOptions(source=copies(pictures, tmp_path / "index"), out=str(out)), 1)
+    with pytest.raises(SourceError, match=r"is corrupted already \(gaussian_noise\): give the pictures as they were"):
+        list(copies(out, tmp_path / "index").samples("train", 0, 1))
+
+
 def test_the_center_is_cut_out_as_the_published_program_does(tmp_path: Path) -> None:
     image = drawing(1).resize((90, 60))
     source = write_files(tmp_path / "one", {"a/x.png": encode(image, "PNG")})

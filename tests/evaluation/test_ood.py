@@ -106,8 +106,13 @@ def test_sets_of_other_weights_are_not_one_model(photos: str, tmp_path: Path) ->
     other = make_labeled(tmp_path / "other", [0, 1], names=A[:2])
     facts = replace(model_facts(A[:2]), weights_sha256="f" * 64)
     with_predictions(other, facts, np.eye(2), name="predictions_lite0", wnids=A[:2])
-    with pytest.raises(DatasetError, match=r"was made with other weights.*both are taken for lite0: predict again"):
+    with pytest.raises(DatasetError, match=r"was made with other weights .*both are taken for lite0: predict again"):
         table_of(f"a={photos}", f"plain:Other={other}")
+
+
+def test_a_path_to_no_model_is_said_before_torch_is_loaded(photos: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="nothing is not there: MODEL is the folder of a training run"):
+        evaluate_ood(OodOptions(models=(str(tmp_path / "nothing"),), on=(f"plain={photos}",)))
 
 
 def test_long_names_of_predictions_stay_apart() -> None:

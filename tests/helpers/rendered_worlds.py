@@ -113,7 +113,7 @@ class Painter:
     def render(self, mesh: Mesh, values: FactorValues, photo: UInt8s, /) -> UInt8s:
         red = mesh.parts[0].color[0]
         if self.broken is not None and red == self.broken:
-            raise SourceError("a texture has no pixels")
+            raise ValueError("a texture has no pixels")
         pixels = photo.copy()
         facts = repr((mesh.parts[0].color, values)).encode()
         pixels[10:30, 10:30] = np.frombuffer(hashlib.sha256(facts).digest()[:3], np.uint8)

@@ -88,3 +88,69 @@ def make_dataset(
         return None
     paths = [part_path(split, index) for index in range(num_shards)]
     return commit_dataset(storage, **facts, part_paths=paths)
+
+
+RENDERED_WNIDS = ("n03001627", "n04256520")
+_CANONICAL = {"pose": 0.0, "size": 1.0, "position": 0.0, "hue": None, "background": "home/x"}
+_VARIED: dict[str, list[dict[str, Any]]] = {
+    "": [{}],
+    "pose": [{"pose": pose} for pose in (-180.0, -90.0, 0.0, 90.0, 180.0)],
+    "size": [{"size": 0.5}, {"size": 1.0}],
+    "lighting": [{"hue": 0.0}, {"hue": 0.5}],
+    "background": [{"background": name} for name in ("home/x", "city/y", "city/z")],
+}
+
+
+def make_rendered(url: str | os.PathLike[str]) -> None:
+    """Rows as rendering writes them, of two objects of two classes; what the pictures show is of no account."""
+    storage = open_storage(url)
+    rows = [
+        (wnid, object_id, varied, index, change)
+        for wnid in RENDERED_WNIDS
+        for object_id in ("a", "b")
+        for varied, changes in _VARIED.items()
+        for index, change in enumerate(changes)
+    ]
+    facts: dict[str, Any] = {"kind": "rendered", "plan_id": "plan-1", "scale": 1}
+    store_plan_file(storage, PlanFile(**facts, settings={}, notes={}, num_shards=1, num_rows=len(rows)))
+    picture = fashion_images(1)[0]
+    with ShardWriter(storage, split="train", shard_index=0) as writer:
+        for wnid, object_id, varied, index, change in rows:
+            values = _CANONICAL | change
+            writer.add(
+                Sample(
+                    key=f"{wnid}_{object_id}_{varied}_{index}",
+                    image_bytes=picture,
+                    image_format="png",
+                    width=28,
+                    height=28,
+                    mode="L",
+                    wnid=wnid,
+                    class_index=RENDERED_WNIDS.index(wnid),
+                    label_source="mesh",
+                    source="rendered",
+                    status="ok",
+                    provenance={
+                        **values,
+                        "object_id": object_id,
+                        "varied": varied,
+                        "grid": "single" if varied else "canonical",
+                        "is_canonical": values == _CANONICAL,
+                        "pose_axis": "roll",
+                        "background_type": values["background"].partition("/")[0],
+                    },
+                )
+            )
+        writer.commit()
+    commit_dataset(storage, **facts, part_paths=[part_path("train", 0)])
+
+
+def rendered_logits(key: str) -> list[float]:
+    """Of a model that knows the first class only upright, and nothing before one photograph.
+
+    Before another it knows the objects a.
+    """
+    wnid, object_id, varied, index = key.split("_")
+    lies = wnid == RENDERED_WNIDS[0] and varied == "pose" and index in ("0", "1", "4")
+    is_right = not lies and not (varied == "background" and (index == "2" or (index == "1" and object_id == "b")))
+    return [1.0, 0.0] if is_right == (wnid == RENDERED_WNIDS[0]) else [0.0, 1.0]

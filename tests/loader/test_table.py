@@ -42,7 +42,6 @@ from shardtools.errors import (
 from shardtools.loader import NO_CLASS, SampleTable, hash_keys, read_all, read_split, read_view
 from shardtools.sample import Sample
 from shardtools.storage import open_storage
-from shardtools.writing import write_samples
 from tests.helpers.pictures import drawing, encode, jpeg
 from tests.helpers.s3_server import S3Server
 
@@ -381,21 +380,3 @@ def test_reading_a_split_imports_neither_pandas_nor_duckdb(real: str) -> None:
         "print([name for name in ('pandas', 'duckdb') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-@pytest.mark.parametrize("layouts", [("imagefolder", "tar"), ("tar", "imagefolder", "tar"), ("imagefolder",) * 2])
-def test_a_mixture_begins_each_dataset_where_it_begins(tmp_path: Path, layouts: tuple[str, ...]) -> None:
-    """Files of image folders are numbered row by row, shards at once: neither may take the other's place."""
-    urls = []
-    for number, layout in enumerate(layouts):
-        images = [jpeg(10 * number + n) for n in range(3 + number)]
-        # The same keys in each: they are told apart by their dataset alone.
-        out = tmp_path / f"{number}"
-        write_samples(images, [0] * len(images), out, layout=layout, num_processes=1, samples_per_shard=2)
-        urls.append(str(out))
-    for table in (read_split(urls, "train"), read_all(urls)):
-        counts = np.diff(table.dataset_starts).tolist()
-        assert counts == [3 + number for number in range(len(layouts))]
-        assert (np.diff(table.dataset.astype(int)) >= 0).all() and (np.diff(table.shard) >= 0).all()
-        for row in range(len(table)):
-            assert table.shards[int(table.shard[row])][0] == table.dataset[row]

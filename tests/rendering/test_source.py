@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shardtools.audits.duplicates import DuplicatesOptions, find_duplicates
 from shardtools.errors import DatasetError, OptionError, PlanMismatchError, RunError, SourceError
 from shardtools.rendering import RENDERED, describe_renderer, image_key
 from shardtools.rendering.source import opengl_renderer
-from shardtools.sql import query
+from shardtools.sql import find_query, query
 from shardtools.verify import RepairOptions, repair, verify
 from shardtools.writing import WriteOptions
 from tests.helpers.photo_datasets import content
@@ -112,6 +113,14 @@ def test_an_object_that_cannot_be_drawn_is_rows_with_the_reason(tmp_path: Path) 
     assert {(one.status, one.reason) for one in rows[:half]} == {("unrenderable", "a texture has no pixels")}
     assert {one.image_bytes for one in rows[:half]} == {None}
     assert {one.status for one in rows[half:]} == {"ok"}
+
+
+def test_duplicates_know_what_a_grid_holds_twice(tmp_path: Path) -> None:
+    out = written(painted(tmp_path / "works", 2, 2), tmp_path / "out")
+    result = find_duplicates(DuplicatesOptions(datasets=(out,), kinds=("exact",)))
+    # Of each object the ends of pose and of hue, and the canonical picture: its own, of pose, position and background.
+    assert (len(result.pairs), result.num_by_design) == (0, 4 * (1 + 1 + 3))
+    assert query(find_query("duplicates").sql, [out], parameters={"min_copies": 2}).num_rows == 0
 
 
 class _Nothing(Painter):

@@ -28,13 +28,19 @@ from shardtools.sql import NamedQuery, find_query, named_queries, query
 from shardtools.sql.named import parse_query
 from tests.helpers.feature_datasets import with_features
 from tests.helpers.ood_datasets import model_facts, with_predictions
-from tests.helpers.rendered_datasets import VALUES, make_rendered, object_names, rows_of
-from tests.helpers.sql_datasets import WNIDS, fashion_images, make_dataset
+from tests.helpers.sql_datasets import (
+    RENDERED_WNIDS,
+    WNIDS,
+    fashion_images,
+    make_dataset,
+    make_rendered,
+    rendered_logits,
+)
 
 NUM_SAMPLES = 12
-ABOUT_FACTORS = ("background_gaps", "factor_values", "worst_poses")
-"""Questions about rendered objects."""
 FOLDER = Path(__file__).parents[2] / "queries"
+OF_RENDERED = ("background_gap", "factor_values", "worst_poses")
+"""Questions that other datasets have no answer to."""
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +96,13 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two objects of two classes in all values of each factor; a model is wrong of the second where any varies."""
-    names = object_names(2, 2)
-    rows = [*rows_of(names, "canonical"), *rows_of(names, "single")]
-    wnids = sorted({wnid for wnid, _ in names})
-    for row in rows:
-        row["background_type"] = row["background"].partition("/")[0]
-        row["pose_axis"] = "roll"
-    url = make_rendered(tmp_path_factory.mktemp("rendered") / "world", rows)
-    by_key = {row["key"]: row for row in rows}
-    order = query("select key from samples order by key", (url,))["key"].to_pylist()
-    is_first = [by_key[key]["wnid"] == wnids[0] or not by_key[key]["is_canonical"] for key in order]
-    logits = [[1.0, 0.0] if first else [0.0, 1.0] for first in is_first]
-    with_predictions(url, model_facts(wnids), logits, name="predictions", wnids=[by_key[key]["wnid"] for key in order])
+    """Two objects of each of two classes, one factor varied at a time, and predictions that `rendered_logits` makes."""
+    url = str(tmp_path_factory.mktemp("queries") / "rendered")
+    make_rendered(url)
+    rows = query("select key, wnid from samples order by key", (url,)).to_pylist()
+    logits = [rendered_logits(row["key"]) for row in rows]
+    wnids = [row["wnid"] for row in rows]
+    with_predictions(url, model_facts(RENDERED_WNIDS), logits, name="predictions", wnids=wnids)
     return url
 
 
@@ -120,7 +120,7 @@ def run_cli(*arguments: str) -> Any:
 
 @pytest.mark.parametrize("asked", named_queries().values(), ids=lambda asked: asked.name)
 def test_a_query_returns_what_its_header_says(asked: NamedQuery, examined: list[str], rendered: str) -> None:
-    urls = [rendered, examined[2]] if asked.name in ABOUT_FACTORS else examined
+    urls = [rendered, examined[2]] if asked.name in OF_RENDERED else examined
     result = query(asked.sql, urls, asked.bind({}))
     assert len(asked.check_overlays(urls)) == len(asked.overlays)
     assert result.schema.names == list(asked.columns)
@@ -221,6 +221,39 @@ def test_speed(generated: str) -> None:
     assert row["ending"] == "done"
 
 
+def test_factor_values(rendered: str) -> None:
+    rows = ask("factor_values", rendered)
+    found = {(row["factor"], row["value"]): (row["num_images"], row["accuracy"], row["gap"]) for row in rows}
+    assert [row["value"] for row in rows if row["factor"] == "pose"] == ["-180.0", "-90.0", "0.0", "90.0", "180.0"]
+    assert found["pose", "-90.0"] == (4, 0.5, -0.5)
+    assert found["pose", "0.0"] == (4, 1.0, 0.0)
+    assert found["lighting", "0.5"] == (4, 1.0, 0.0)
+    assert found["background", "city/z"] == (4, 0.0, -1.0)
+    assert {row["canonical_accuracy"] for row in rows} == {1.0}
+    only = ask("factor_values", rendered, factor="pose", wnid=RENDERED_WNIDS[1])
+    assert [row["accuracy"] for row in only] == [1.0] * 5
+    assert {row["num_images"] for row in only} == {2}
+
+
+def test_worst_poses(rendered: str) -> None:
+    rows = ask("worst_poses", rendered, max_poses=2)
+    found = [(row["wnid"], row["pose"], row["num_images"], row["accuracy"], row["gap"]) for row in rows]
+    first, second = RENDERED_WNIDS
+    # -180 and 180 degrees are one bin; of equal ones the first comes first.
+    assert found[:2] == [(first, -90.0, 2, 0.0, -1.0), (first, 180.0, 4, 0.0, -1.0)]
+    assert {row["taken_for"] for row in rows} == {second, None}
+    assert rows[0]["example_key"].startswith(f"{first}_a_pose")
+    assert len(ask("worst_poses", rendered, wnid=second, step=360)) == 1
+
+
+def test_background_gap(rendered: str) -> None:
+    city, home = ask("background_gap", rendered)
+    assert (city["background_type"], city["num_photos"], city["num_images"]) == ("city", 2, 8)
+    assert (city["accuracy"], city["canonical_accuracy"], city["gap"]) == (0.25, 1.0, -0.75)
+    assert (city["worst_background"], city["worst_accuracy"]) == ("city/z", 0.0)
+    assert (home["background_type"], home["gap"]) == ("home", 0.0)
+
+
 # Headers and parameters.
 
 HEADER = """-- Which?
@@ -264,7 +297,7 @@ def test_names_are_forgiving_and_unknown_ones_get_a_hint() -> None:
     assert find_query("real-vs-generated") is find_query("real_vs_generated.sql")
     with pytest.raises(QueryError, match="did you mean classes"):
         find_query("clases")
-    with pytest.raises(QueryError, match="there are class_imbalance, classes, "):
+    with pytest.raises(QueryError, match="there are background_gap, class_imbalance, "):
         find_query("xyzzy")
 
 
@@ -276,7 +309,7 @@ def test_without_a_name_the_questions_are_listed() -> None:
     assert [line.split()[0] for line in lines[1 : 1 + len(named_queries())]] == list(named_queries())
     records = json.loads(run_cli("query", "--json").stdout)
     assert [record["name"] for record in records] == list(named_queries())
-    assert records[0]["parameters"][0]["name"] == "split"
+    assert records[0]["parameters"][0]["name"] == "wnid"
 
 
 def test_show_prints_the_file() -> None:
@@ -371,27 +404,3 @@ def test_mistakes_are_asked_of_the_predictions_that_there_are(examined: list[str
     assert {row["predicted_wnid"] for row in json.loads(run.stdout)} == {"n03595614"}
     wrong = run_cli("query", "mistakes", again, "--on", "features=x")
     assert "query mistakes reads no overlay 'features': it reads predictions" in str(wrong.exception or wrong.output)
-
-
-def test_questions_about_factors(rendered: str) -> None:
-    rows = ask("factor_values", rendered)
-    assert [(row["factor"], row["value"]) for row in rows if row["factor"] == "pose"] == [
-        ("pose", "-90.0"),
-        ("pose", "0.0"),
-        ("pose", "90.0"),
-    ]
-    assert len(rows) == sum(map(len, VALUES.values()))
-    assert {(row["num_images"], row["accuracy"], row["canonical_accuracy"], row["gap"]) for row in rows} == {
-        (4, 0.5, 1.0, -0.5),
-        (4, 1.0, 1.0, 0.0),
-    }
-    assert {row["factor"] for row in ask("factor_values", rendered, factor="size")} == {"size"}
-    worst = ask("worst_poses", rendered)
-    first, second = sorted({row["wnid"] for row in worst})
-    assert [(row["wnid"], row["pose"], row["accuracy"], row["taken_for"]) for row in worst[:2]] == [
-        (second, -90.0, 0.0, first),
-        (second, 90.0, 0.0, first),
-    ]
-    assert ask("worst_poses", rendered, wnid=second, min_images=3) == []
-    types = {row["background_type"]: (row["num_images"], row["gap"]) for row in ask("background_gaps", rendered)}
-    assert types == {"home": (4, 0.0), "sky": (4, -0.5)}

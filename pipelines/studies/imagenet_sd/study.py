@@ -189,7 +189,16 @@ def make_report(options: StudyOptions, results: Sequence[dict[str, Any]]) -> str
     """The tables as Markdown."""
     found = means(results)
     first = results[0]
-    seeds = "one seed" if options.seeds == 1 else f"mean ± deviation over {options.seeds} seeds"
+    # Of a study that is not finished, cells may have fewer seeds than others.
+    counts = {
+        one.num_seeds
+        for one in found
+        if one.steps in (None, options.num_inference_steps) and one.guidance in (None, *options.guidances)
+    }
+    fewest, most = min(counts), max(counts)
+    seeds = (
+        "one seed" if most == 1 else f"mean ± deviation over {'' if fewest == most else f'{fewest} to '}{most} seeds"
+    )
     if min(options.sweep_seeds, options.seeds) < options.seeds and (options.guidance_sweep or options.steps_sweep):
         seeds += f" (what only the sweeps have: {options.sweep_seeds})"
     lines = [

@@ -59,7 +59,9 @@ def require_attack_libraries(options: AttackOptions) -> None:
 
     Raises:
         RunError: A library is missing.
+        OptionError: The model is a path to nothing.
     """
+    options.model.check_path()
     require(f"eval attack {options.model.model}", ENCODING, extra="eval")
 
 

@@ -61,7 +61,9 @@ def require_prediction_libraries(options: PredictOptions) -> None:
 
     Raises:
         RunError: A library is missing.
+        OptionError: The model is a path to nothing.
     """
+    options.model.check_path()
     model = options.model.model
     # What a folder or a file needs beyond that is said when it is read.
     is_here = os.path.exists(model) or model.startswith(("clip:", "transformers:"))

@@ -92,7 +92,7 @@ def _basis(centered: Float32s) -> Float32s | None:
     Weights of least norm are sums of rows, so the minimum lies in their span and a rotation into it is exact.
     """
     num_rows, dim = centered.shape
-    if 2 * num_rows > dim:
+    if 4 * num_rows > dim:
         return None
     return np.asarray(np.linalg.qr(centered.T)[0], np.float32)
 

@@ -104,9 +104,7 @@ def _notes(name: str, judged: Bools, is_known: Bools) -> tuple[str, ...]:
     lost, unknown = int((~judged).sum()), int((~is_known).sum())
     notes = []
     if lost:
-        notes.append(
-            f"{name}: {counted(lost, 'picture')} without an answer, or of a class that the model does not know"
-        )
+        notes.append(f"{name}: {counted(lost, 'picture')} without an answer, or of a class unknown to the model")
     if unknown:
         notes.append(f"{name}: {counted(unknown, 'object')} left out, whose canonical picture is among them")
     return tuple(notes)

@@ -20,6 +20,7 @@ from shardtools.evaluation.variation.gaps import CANONICAL_COLUMN, Estimate
 from shardtools.evaluation.variation.result import SimilarityBin, SimilarityPoint
 from shardtools.evaluation.variation.world import World
 from shardtools.features import open_class_texts
+from shardtools.quoting import shell_word
 from shardtools.taxonomy import find_synset, load_classes
 
 WU_PALMER = "Wu and Palmer's, in WordNet's tree"
@@ -47,7 +48,7 @@ def class_similarities(wnids: Sequence[str], text_features: str | None) -> tuple
     if lost:
         raise OptionError(
             f"{text_features} has no text of class {lost[0]}: make it with `shardtools text-features --classes "
-            f"{','.join(wnids[:2])},...`"
+            f"{shell_word(','.join(wnids))} --encoder ENCODER --out {shell_word(text_features)}`"
         )
     unit = texts.features[[place[wnid] for wnid in wnids]].astype(np.float64)
     return unit @ unit.T, f"cosine of texts by {texts.encoder.name}"

@@ -52,7 +52,7 @@ def _all(world: World, options: VariationOptions) -> Iterator[Trial]:
     if ALL not in world.sets:
         raise DatasetError(
             f"{world.where}: no picture varies in all factors: render them with `shardtools render MESHES --grid all` "
-            f"and give both (`shardtools eval variation {' '.join(map(shell_word, world.datasets))} ALL ...`)"
+            f"and give both (`shardtools eval variation {shell_word(world.datasets[0])} ALL ...`)"
         )
     for repeat in range(options.repeats):
         yield from _sample_trials(world, ALL, repeat, options)

@@ -2,7 +2,7 @@
 
 Owns the order of writes: photographs, the contact sheet, and last the catalogue, so that a folder whose making was
 killed is none; the same command makes it again, with the same bytes. What cannot be used is left out with its reason in
-`left_out.csv`. The price of one process: BG-20k's 20,000 photographs take minutes, once.
+`left_out.csv`. The price of one process: BG-20k's 20,000 photographs take some ten minutes, once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shardtools.errors import AlreadyExistsError, OptionError, SourceError
+from shardtools.execution import Batch, Doing, Progress
 from shardtools.quoting import shell_word
 from shardtools.rendering.backgrounds.catalogue import CATALOGUE, Photo, open_backgrounds, write_catalogue
 from shardtools.rendering.backgrounds.defaults import default_candidates
@@ -75,7 +77,7 @@ def make_backgrounds(
     out: str | os.PathLike[str],
     options: BackgroundOptions | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> MadeBackgrounds:
     """Makes a catalogue of photographs that objects can be rendered before.
 
@@ -84,7 +86,7 @@ def make_backgrounds(
             "default" for the set of the package.
         out: Where the catalogue goes, likewise.
         options: `None` for the defaults.
-        progress: Is told how many photographs are done, and of how many.
+        progress: Called with a message on each photograph.
 
     Raises:
         SourceError: There is no photograph, a type has none that can be decoded, two are one file, or the table is
@@ -99,9 +101,11 @@ def make_backgrounds(
     else:
         candidates = _of_folder(open_storage(source), target)
     stale = _begin(target, options)
+    if progress is not None:
+        progress(Doing(text="preparing photos", total=len(candidates), noun="photos"))
     sheet, taken, left_out = ContactSheet(), list[Photo](), list[LeftOut]()
     small, digests = list[str](), dict[str, str]()
-    for done, (candidate, made, digest) in enumerate(_prepared(candidates, options.side), start=1):
+    for candidate, made, digest in _prepared(candidates, options.side):
         if digest and (first := digests.setdefault(digest, candidate.where)) != candidate.where:
             raise SourceError(f"{candidate.where} and {first} are one file: remove one, a picture counts once")
         if isinstance(made, Rejection):
@@ -112,7 +116,7 @@ def make_backgrounds(
             if made.found_side < options.image_size:
                 small.append(candidate.name)
         if progress is not None:
-            progress(done, len(candidates))
+            progress(Batch(rows=1))
     _check_all_types(candidates, taken, left_out)
     if left_out:
         target.write(LEFT_OUT, _left_out_table(left_out))
@@ -121,11 +125,10 @@ def make_backgrounds(
     kept = {photo.path for photo in taken} | ({LEFT_OUT} if left_out else set())
     for path in stale - kept:
         target.delete(path)
-    num_photos = {name: sum(one.type == name for one in taken) for name in dict.fromkeys(one.type for one in taken)}
     unlicensed = tuple(one.name for one in taken if one.license is None)
     return MadeBackgrounds(
         out=target.url,
-        num_photos=num_photos,
+        num_photos=dict(Counter(one.type for one in taken)),
         left_out=tuple(left_out),
         small=tuple(small),
         unlicensed=unlicensed,

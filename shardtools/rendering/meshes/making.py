@@ -7,13 +7,14 @@ wrong (an unknown class, one mesh twice) ends it before the listing is written.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from shardtools.arrays import Float64s
-from shardtools.errors import SourceError
+from shardtools.errors import ShardError, SourceError
+from shardtools.execution import Batch, Message, Planned, Ready, ignore
 from shardtools.manifest import digest
 from shardtools.rendering.mesh import write_mesh
 from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue, write_listing
@@ -21,6 +22,9 @@ from shardtools.rendering.meshes.furniture import FURNITURE, list_furniture, rea
 from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
 from shardtools.rendering.meshes.outside import MAX_BYTES, OutsideMesh, list_folder
 from shardtools.rendering.meshes.reading import read_outside
+from shardtools.rendering.meshes.sheets import SheetMaker, sheet_maker
+from shardtools.rendering.meshes.twins import Shape, describe_shape, find_twins
+from shardtools.shards import check_key
 from shardtools.storage import Storage, open_storage
 from shardtools.taxonomy import find_synset
 
@@ -37,7 +41,7 @@ class MeshResult:
     Attributes:
         catalogue: The finished one.
         left_out: A line for each object that could not be read.
-        notes: Lines on what is in it and might disappoint: missing pictures, many triangles.
+        notes: Lines on what is in it and might disappoint: missing pictures, many triangles, twins.
     """
 
     catalogue: MeshCatalogue
@@ -45,70 +49,110 @@ class MeshResult:
     notes: tuple[str, ...]
 
 
-def make_catalogue(options: MeshOptions, report: Callable[[int, int], None] | None = None) -> MeshResult:
+def make_catalogue(options: MeshOptions, show: Callable[[Message], None] = ignore) -> MeshResult:
     """Reads all meshes of a source and writes them as a catalogue.
 
     Args:
         options: What and where.
-        report: Called with how many are done, and of how many.
+        show: Gets the messages of the run.
 
     Raises:
         SourceError: There is nothing to read, a class is unknown, or two objects are one mesh.
+        RunError: Sheets are asked for and cannot be drawn here.
     """
     outside, read = _open(options.source)
-    for wnid in sorted({one.wnid for one in outside}):
-        synset = find_synset(wnid)
-        if synset is None:
-            raise SourceError(f"{options.source}: {wnid} is no noun of WordNet 3.0; folders are named n03001627")
+    _check_classes(options.source, outside)
     storage = open_storage(options.out)
+    if options.source != FURNITURE_SOURCE and storage.url == open_storage(options.source).url:
+        raise SourceError(f"{storage.url} is the source too: a catalogue goes into a folder of its own")
     storage.check_writable()
-    objects: list[MeshObject] = []
-    left_out: list[str] = []
-    notes: list[str] = []
-    seen: dict[str, str] = {}
-    for number, one in enumerate(outside):
-        name = f"{one.wnid}/{one.object_id}"
-        try:
-            made, missing = _prepared(storage, one, name, read)
-        except SourceError as error:
-            left_out.append(str(error))
-        else:
-            if made.sha256 in seen:
-                raise SourceError(f"{name} and {seen[made.sha256]} are one mesh: keep one of them")
-            seen[made.sha256] = name
-            objects.append(made)
-            if missing:
-                notes.append(f"{name} lacks {', '.join(missing[:3])}: drawn in plain color there")
-            if made.num_triangles > MANY_TRIANGLES:
-                notes.append(f"{name} has {made.num_triangles:,} triangles: slow to draw")
-        if report:
-            report(number + 1, len(outside))
-    if not objects:
-        raise SourceError(f"none of the meshes of {options.source} can be read; the first: {left_out[0]}")
-    write_listing(storage, objects, ())
-    return MeshResult(catalogue=open_catalogue(options.out), left_out=tuple(left_out), notes=tuple(notes))
+    show(Planned(rows_to_make=len(outside), num_tasks=len(outside), num_processes=1))
+    show(Ready())
+    made = _Made()
+    with sheet_maker(storage, wanted=options.sheets) as sheets:
+        for one in outside:
+            _add(storage, one, read, made, sheets)
+            show(Batch(rows=1))
+        if not made.objects:
+            raise SourceError(f"none of the meshes of {options.source} can be read; the first: {made.left_out[0]}")
+        sheets.finish()
+    twins = find_twins(made.shapes)
+    write_listing(storage, made.objects, twins)
+    return MeshResult(
+        catalogue=open_catalogue(options.out), left_out=tuple(made.left_out), notes=tuple((*made.notes, *_said(twins)))
+    )
 
 
-def _prepared(
-    storage: Storage, one: OutsideMesh, name: str, read: Callable[[str, int], bytes]
-) -> tuple[MeshObject, tuple[str, ...]]:
-    files = {path: _reader(read, place) for path, place in one.files.items()}
-    mesh, missing = read_outside(name, one.path, files, axes=_axes(one, name))
+@dataclass(slots=True, kw_only=True)
+class _Made:
+    """What a run has so far."""
+
+    objects: list[MeshObject] = field(default_factory=list)
+    shapes: list[tuple[str, str, Shape]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seen: dict[str, str] = field(default_factory=dict)
+
+
+def _add(
+    storage: Storage, one: OutsideMesh, read: Callable[[str, int], bytes], made: _Made, sheets: SheetMaker
+) -> None:
+    name = f"{one.wnid}/{one.object_id}"
+    try:
+        _check_name(one, name)
+        files = {path: _reader(read, place) for path, place in one.files.items()}
+        mesh, missing = read_outside(name, one.path, files, axes=_axes(one, name), scale=one.scale)
+    except SourceError as error:
+        made.left_out.append(str(error))
+        return
     content = write_mesh(mesh)
+    sha256 = digest(content)
+    if sha256 in made.seen:
+        raise SourceError(f"{name} and {made.seen[sha256]} are one mesh: keep one of them")
+    made.seen[sha256] = name
     path = f"{one.wnid}/{one.object_id}.mesh"
     storage.write(path, content)
-    made = MeshObject(
+    listed = MeshObject(
         wnid=one.wnid,
         object_id=one.object_id,
         path=path,
-        sha256=digest(content),
+        sha256=sha256,
         license=one.license,
         author=one.author,
         source=one.source,
         num_triangles=len(mesh.triangles),
         num_missing=len(missing),
     )
-    return made, missing
+    made.objects.append(listed)
+    made.shapes.append((one.wnid, name, describe_shape(mesh)))
+    sheets.add(listed, mesh)
+    if missing:
+        made.notes.append(f"{name} lacks {', '.join(missing[:3])}: drawn in plain color there")
+    if listed.num_triangles > MANY_TRIANGLES:
+        made.notes.append(f"{name} has {listed.num_triangles:,} triangles: slow to draw")
+
+
+def _check_classes(source: str, outside: list[OutsideMesh]) -> None:
+    for wnid in sorted({one.wnid for one in outside}):
+        if find_synset(wnid) is None:
+            raise SourceError(
+                f"{source}: {wnid} is no noun of WordNet 3.0; folders are named by its ids, as n03001627 for chairs"
+            )
+
+
+def _check_name(one: OutsideMesh, name: str) -> None:
+    """Keys of pictures are made of a name: it is refused now, not when all is drawn."""
+    try:
+        check_key(f"{one.wnid}_{one.object_id}_canonical_0000000")
+    except ShardError as error:
+        raise SourceError(f"{name} cannot name pictures ({error})") from None
+
+
+def _said(twins: tuple[tuple[str, str], ...]) -> list[str]:
+    return [
+        f"{first} and {second} look like one mesh in two versions: they stay on one side of a split"
+        for first, second in twins
+    ]
 
 
 def _open(source: str) -> tuple[list[OutsideMesh], Callable[[str, int], bytes]]:

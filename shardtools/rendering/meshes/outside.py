@@ -90,8 +90,8 @@ def _check_named(named: Mapping[str, Mapping[str, str]], paths: set[str], storag
             raise SourceError(f"{storage.object_url(LISTING)} names {path}, which is no .glb, .gltf or .obj file there")
         if (_wnid(parts[0]), object_id) != (_wnid(row["wnid"]), row["object"]):
             raise SourceError(
-                f"{storage.object_url(LISTING)} gives {path} to {row['wnid']}/{row['object']}: it lies in "
-                f"{parts[0]}/{object_id}"
+                f"{storage.object_url(LISTING)} gives {path} to {row['wnid']}/{row['object']}: it lies in the "
+                f"folder of {parts[0]}/{object_id}"
             )
 
 

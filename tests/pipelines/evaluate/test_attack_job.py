@@ -184,6 +184,9 @@ def test_what_does_not_fit_is_one_line(dataset: str, models: tuple[str, str], tm
     four = str(run_folder(tmp_path / "four", {number: f"n{number:08d}" for number in range(4)})[0])
     with pytest.raises(PlanMismatchError, match="has 4 outputs and MODEL resnet-micro 3, expected the same classes"):
         AttackHere(options(dataset, models[0], source=four))
+    # Before the first of a hundred steps, not where the second loss begins.
+    with pytest.raises(OptionError, match=r"--loss ce\+dlr compares 4 logits, found a network of 3: take --loss ce"):
+        AttackHere(options(dataset, models[0], attack="apgd", target="random", name="aimed"))
 
 
 def test_logits_that_are_no_numbers_are_one_line(dataset: str, tmp_path: Path) -> None:

@@ -163,6 +163,13 @@ def test_the_table_has_a_row_a_training_set() -> None:
     assert f"| steps | {' | '.join(map(str, FULL.steps_sweep))} |" in report
 
 
+def test_a_report_says_how_many_seeds_its_cells_have() -> None:
+    lines = results(THREE, made_up)
+    assert "mean ± deviation over 3 seeds" in make_report(THREE, lines)
+    part = [line for line in lines if line["seed"] < 2 or line["augmentation"] == "plain"]
+    assert "mean ± deviation over 2 to 3 seeds" in make_report(THREE, part)
+
+
 def test_findings_of_the_thesis_are_compared_seed_by_seed() -> None:
     def wavering(cell: Cell) -> float:
         """As `made_up`, but definitions help in two seeds of three, and crops cost a point."""

@@ -143,19 +143,7 @@ def run_pass(
     first = fit_mixture(models, labels, start=before.mixtures[0] if before else None)
     posterior = first.posterior(models, labels)
     noisy = fit_noisy(models, labels)
-    # Second round: the same models, learnt from what the first round believes. Wrong labels no longer teach, so what
-    # was hidden behind them shows.
-    again = [
-        model
-        for index, encoder in enumerate(encoders)
-        for model in (
-            out_of_fold(
-                encoder.features, posterior, folds, strength=strengths[index], starts=coefficients[index],
-                max_iterations=15,
-            )[0],
-            *_votes(encoder, kernels[index], posterior, folds),
-        )
-    ]  # fmt: skip
+    again = _taught_again(encoders, posterior, folds, strengths, coefficients, kernels)
     # It starts from the noise that the first mixture found, or the same mixture of the pass before: its models were
     # fitted to labels with that noise taken out, and show less of it.
     again += brought
@@ -182,6 +170,26 @@ def run_pass(
         doubts=np.stack(columns, axis=1),
         margins=np.stack([vote_margins(np.exp(model), labels) for model in models], axis=1),
     )
+
+
+def _taught_again(
+    encoders: Sequence[Encoded],
+    posterior: Float32s,
+    folds: Int64s,
+    strengths: Sequence[float],
+    coefficients: Sequence[list[Float32s]],
+    kernels: Sequence[Kernel],
+) -> list[Float32s]:
+    """Second round: the same models, learnt from what the first round believes, each [N, C].
+
+    Wrong labels no longer teach, so what was hidden behind them shows.
+    """
+    again = []
+    for index, encoder in enumerate(encoders):
+        strength, starts = strengths[index], coefficients[index]
+        found = out_of_fold(encoder.features, posterior, folds, strength=strength, starts=starts, max_iterations=15)
+        again += [found[0], *_votes(encoder, kernels[index], posterior, folds)]
+    return again
 
 
 def log_odds_against(probs: Float32s, labels: Int64s) -> Float32s:

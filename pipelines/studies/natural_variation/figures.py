@@ -31,12 +31,15 @@ from shardtools.pipelines.studies.natural_variation.plan import (
     CANONICAL_SETTING,
     CLASSES,
     EVERYTHING,
+    FINE_TUNED,
     INSTANCES,
     MAIN,
     POSE,
     SAMPLES,
     StudyOptions,
+    list_trainings,
 )
+from shardtools.pipelines.studies.natural_variation.repeats import trained_figure
 from shardtools.rendering import FACTORS
 
 if TYPE_CHECKING:
@@ -160,6 +163,8 @@ def _shares(setting: str) -> Callable[[Figure, StudyOptions, Measured, list[str]
             for number, model in enumerate(models):
                 style = ("-", "--", ":")[number % 3]
                 _curve(axes, found, model, (world, setting, factor), color=COLORS[title], style=style)
+            if setting == SAMPLES and world == MAIN:
+                _tuned(axes, options, found, factor)
             axes.axhline(0, color="k", linewidth=0.8)
             axes.set_title(title, fontsize=9)
             axes.set_xlabel(f"% of {setting}", fontsize=8)
@@ -190,6 +195,15 @@ def _curve(axes: Axes, found: Measured, model: str, what: tuple[str, str, str], 
         capsize=2,
         label=model,
     )
+
+
+def _tuned(axes: Axes, options: StudyOptions, found: Measured, factor: str) -> None:
+    """The gaps of the fine-tuned network, on canonical pictures alone and on those in which single factors vary."""
+    tuned = [one for one in list_trainings(options) if one.how == FINE_TUNED]
+    places, values, errors = points([trained_figure(found, one, GAP, factor) for one in tuned])
+    # All pictures of the grids are learnt from, so but one an object varies.
+    shares = [100.0 if tuned[place].varied else 0.0 for place in places]
+    axes.errorbar(shares, values, errors, color="k", linestyle="", marker="D", markersize=4, label="fine-tuned")
 
 
 def _slopes(figure: Figure, _options: StudyOptions, found: Measured, models: list[str]) -> None:

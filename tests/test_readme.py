@@ -2,7 +2,7 @@
 
 Only places are put in that a reader does not have either: a folder for the bucket, a tiny model for the one of the hub.
 What would take hours here (a million images, a network on ImageNet) is read, checked and planned to the point where the
-work would begin. Images of the demo, which `make demo` makes, are made with fewer steps.
+work would begin. Images of the demo, which `make demo` makes, are made with fewer steps; of the furniture only the boxes are taken.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from shardtools.generation import GenerateOptions, GenerateResult, prepare
 from shardtools.pipelines.features.job import run_rank
 from shardtools.pipelines.ranks import Rank
 from shardtools.pipelines.studies.imagenet_sd.study import parse as parse_study
+from shardtools.rendering.meshes import furniture
 from shardtools.training import TrainOptions, TrainResult
 from shardtools.training.launch import Training
 from tests.helpers import tiny_models
@@ -44,6 +45,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 ELIDED = "..."
 NUM_PHOTOS = 60
+BOXES = "n02883344"
 STUDY = "python -m shardtools.pipelines.studies.imagenet_sd"
 
 
@@ -137,6 +139,8 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(wanted)
         return TrainResult(out=wanted.out, epochs=1, steps=1, images=0, seconds=1.0)
 
+    boxes = [model for model in furniture.models() if model.wnid == BOXES]
+    monkeypatch.setattr(furniture, "models", lambda: boxes)
     monkeypatch.setattr(shardtools.generation, "generate", generate)
     monkeypatch.setattr(shardtools.training, "train", train)
     monkeypatch.setattr(features_launch, "run_in_child", run_here)
@@ -164,7 +168,7 @@ def test_commands_run_as_they_stand(planned: list[Any], capsys: pytest.CaptureFi
     assert large == [160, 100 * 1300 * 10]
     [training] = [one for one in planned if isinstance(one, TrainOptions)]
     assert (training.recipe.name, training.val) == ("imagenet-sd", "bucket/imagenet")
-    for name in ("bucket/imagenet", "imagenet-400", "fashion-beton", "photos-2"):
+    for name in ("bucket/imagenet", "imagenet-400", "fashion-beton", "photos-2", "world"):
         assert (Path(name) / "dataset.json").exists()
     assert Path("report.html").stat().st_size > 10_000
 

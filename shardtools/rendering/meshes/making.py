@@ -66,7 +66,8 @@ def make_catalogue(options: MeshOptions, show: Callable[[Message], None] = ignor
     if options.source != FURNITURE_SOURCE and storage.url == open_storage(options.source).url:
         raise SourceError(f"{storage.url} is the source too: a catalogue goes into a folder of its own")
     storage.check_writable()
-    show(Planned(rows_to_make=len(outside), num_tasks=len(outside), num_processes=1))
+    # No tasks: a catalogue has no shards to speak of.
+    show(Planned(rows_to_make=len(outside), num_tasks=0, num_processes=1))
     show(Ready())
     made = _Made()
     with sheet_maker(storage, wanted=options.sheets) as sheets:

@@ -2,8 +2,8 @@
 
 Only places are put in that a reader does not have either: a folder for the bucket, a tiny model for the one of the hub.
 What would take hours here (a million images, a network on ImageNet) is read, checked and planned to the point where the
-work would begin. Images of the demo, which `make demo` makes, are made with fewer steps; of the furniture only the boxes
-are taken.
+work would begin. Images of the demo, which `make demo` makes, are made with fewer steps; of the furniture only
+the boxes are taken.
 """
 
 from __future__ import annotations

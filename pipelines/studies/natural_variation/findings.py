@@ -36,7 +36,7 @@ from shardtools.pipelines.studies.natural_variation.plan import (
     StudyOptions,
     Training,
 )
-from shardtools.pipelines.studies.natural_variation.repeats import overlay_name
+from shardtools.pipelines.studies.natural_variation.repeats import model_name
 from shardtools.rendering import FACTORS
 
 HOLDS, WEAKER, NOT, OPEN, UNTESTABLE = "holds", "holds more weakly", "does not hold", "open", "not testable"
@@ -152,7 +152,7 @@ def _fine_tuning(options: StudyOptions, found: Measured) -> Iterator[Finding]:
     for measured, (text, direction) in texts.items():
         metric = ACCURACY if measured == "canonical" else GAP
         key = Key(world=MAIN, setting=CANONICAL_SETTING, metric=metric, measured=measured)
-        one, other = found.get(overlay_name(training), key), found.get(linear, key)
+        one, other = found.get(model_name(training), key), found.get(linear, key)
         yield Finding(
             text=text,
             where="table 1",

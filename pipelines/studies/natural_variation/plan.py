@@ -54,7 +54,7 @@ class StudyOptions:
     out: str
     meshes: str = "sweethome3d"
     backgrounds: str | None = None
-    classes: int = 24
+    classes: int = 25
     objects: int = 10
     folds: int = 5
     image_size: int = 224

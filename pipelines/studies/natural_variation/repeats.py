@@ -16,15 +16,20 @@ _T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """Quantiles of Student's t that 95 % lie between, for 1 to 9 degrees of freedom; of more the last, a little wide."""
 
 
+def model_name(training: Training) -> str:
+    """Name of a trained network among the measured models."""
+    return training.name.replace("-", "_")
+
+
 def overlay_name(training: Training) -> str:
     """Name of a training's predictions in the main world."""
-    return f"predictions_{training.name}".replace("-", "_")
+    return f"predictions_{model_name(training)}"
 
 
 def trained_figure(found: Measured, training: Training, metric: str, measured: str) -> Estimate | None:
     """A figure of one training, by its predictions."""
     key = Key(world=MAIN, setting=CANONICAL_SETTING, metric=metric, measured=measured)
-    return found.get(overlay_name(training), key)
+    return found.get(model_name(training), key)
 
 
 def over_seeds(found: Measured, trainings: Sequence[Training], metric: str, measured: str) -> Estimate | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_the_short_form_is_some_three_thousand_pictures() -> None:
 def test_the_full_form_has_every_setting() -> None:
     options = parse([])
     counts = worlds(options, options.classes)
-    assert counts["roll"] == 240 * (1 + 24 + 25) and counts["all"] == 240 * 12
+    assert counts["roll"] == 250 * (1 + 24 + 25) and counts["all"] == 250 * 12
     settings = {one.options.setting for one in list_measurements(options)}
     assert settings == {"canonical", "samples", "instances", "classes", "all"}
     names = [one.name for one in list_trainings(options)]
@@ -230,6 +231,8 @@ def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def check_report(report: str) -> None:
     """Rows of encoder, training and seed, and every finding with a verdict."""
     assert "| resnet-micro, linear |" in report and "| resnet-micro-from-nothing-varied |" in report
+    [trained] = [line for line in report.splitlines() if line.startswith("| resnet-micro-from-nothing-varied |")]
+    assert re.match(r"\| resnet-micro-from-nothing-varied \|  \| [0-9.]+ \| [+-][0-9.]+ \[", trained), trained
     assert "| seed, linear, average of 11 | 84.7 | 72.3 | -42.0 |" in report
     rows = [line for line in report.splitlines() if "not testable" in line]
     assert any("architecture matters little" in line for line in rows)

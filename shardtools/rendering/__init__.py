@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shardtools.rendering.objects import ObjectName
     from shardtools.rendering.opengl import Renderer
     from shardtools.rendering.plan import PhotoName, PlannedImage, RenderPlan, image_key, make_plan
-    from shardtools.rendering.scene import RENDERING_VERSION, build_scene, projected_span
+    from shardtools.rendering.scene import RENDERING_VERSION, build_scene
     from shardtools.rendering.source import RenderedSource, describe_renderer, open_rendered
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -63,7 +63,6 @@ __all__ = [
     "open_backgrounds",
     "open_catalogue",
     "open_rendered",
-    "projected_span",
     "read_mesh",
     "write_mesh",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from shardtools.arrays import Float32s, UInt8s
+from shardtools.errors import SourceError
 from shardtools.rendering.mesh import Mesh, MeshPart
 
 OPAQUE = 0.999
@@ -136,6 +137,14 @@ class DeviceMesh:
 
 
 def _decoded(content: bytes) -> UInt8s:
-    """A texture as OpenGL takes it, the lowest row first, [H, W, 4]."""
-    with Image.open(io.BytesIO(content)) as image:
-        return np.ascontiguousarray(np.asarray(image.convert("RGBA"))[::-1])
+    """A texture as OpenGL takes it, the lowest row first, [H, W, 4].
+
+    Raises:
+        SourceError: It is no picture.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
+            return np.ascontiguousarray(np.asarray(image.convert("RGBA"))[::-1])
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        # Pillow's words name a place in memory, and the reason of a row must be the same in every run.
+        raise SourceError(f"a texture is no picture that can be read ({type(error).__name__})") from None

@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,4 +100,31 @@ def read_mesh(content: bytes, name: str) -> Mesh:
         raise SourceError(
             f"{name} is no prepared mesh ({error}): make the catalogue anew with `shardtools meshes`"
         ) from None
+    problem = _problem(arrays, parts, len(textures))
+    if problem:
+        raise SourceError(f"{name} is no prepared mesh ({problem}): make the catalogue anew with `shardtools meshes`")
     return Mesh(**arrays, parts=parts, textures=textures)
+
+
+def _problem(arrays: dict[str, npt.NDArray[Any]], parts: tuple[MeshPart, ...], num_textures: int) -> str | None:
+    """What of a mesh cannot be drawn; OpenGL would read beyond its buffers."""
+    num_vertices, num_triangles = len(arrays["positions"]), len(arrays["triangles"])
+    wanted = {
+        "positions": (np.float32, (num_vertices, 3)),
+        "normals": (np.float32, (num_vertices, 3)),
+        "uvs": (np.float32, (num_vertices, 2)),
+        "triangles": (np.uint32, (num_triangles, 3)),
+    }
+    for name, (dtype, shape) in wanted.items():
+        if arrays[name].dtype != dtype or arrays[name].shape != shape:
+            return f"{name} are {arrays[name].dtype} {arrays[name].shape}, expected {np.dtype(dtype)} {shape}"
+        if dtype is np.float32 and not np.isfinite(arrays[name]).all():
+            return f"{name} are not all finite"
+    if not num_triangles or int(arrays["triangles"].max()) >= num_vertices:
+        return "triangles name vertices that are not there"
+    ends = [0]
+    for part in parts:
+        if part.first != ends[-1] or part.count < 0 or part.texture not in (None, *range(num_textures)):
+            return "parts do not follow each other, or name textures that are not there"
+        ends.append(part.first + part.count)
+    return None if ends[-1] == num_triangles else "parts do not cover the triangles"

@@ -79,12 +79,6 @@ def camera_distance(options: SceneOptions) -> float:
     return 0.5 / math.sin(half_angle)
 
 
-def projected_span(options: SceneOptions, size: float) -> float:
-    """Part of the frame's height that a sphere of diameter `size` about the origin takes."""
-    half_angle = math.asin(0.5 * size / camera_distance(options))
-    return math.tan(half_angle) / math.tan(math.radians(options.field_of_view) / 2)
-
-
 def turn_of(options: SceneOptions, pose: float) -> Float64s:
     """The object's rotation for a pose in degrees, [3, 3]; a roll is counter-clockwise as the camera sees it."""
     elevation = math.radians(options.elevation)

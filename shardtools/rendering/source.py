@@ -11,25 +11,28 @@ import hashlib
 import io
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from shardtools.arrays import UInt8s
-from shardtools.errors import RunError, SourceError, first_line
-from shardtools.rendering.factors import FactorValues, as_seen
+from shardtools.errors import RunError, SourceError
+from shardtools.rendering.backgrounds.catalogue import Backgrounds, Photo
+from shardtools.rendering.factors import as_seen
 from shardtools.rendering.mesh import Mesh
+from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject
 from shardtools.rendering.options import RENDERED, RenderOptions
 from shardtools.rendering.plan import PlannedImage, RenderPlan, image_key
 from shardtools.rendering.scene import RENDERING_VERSION
 from shardtools.rendering.scene_options import SceneOptions
 from shardtools.sample import Sample
 from shardtools.sources import Source
-from shardtools.storage import Storage
+
+if TYPE_CHECKING:
+    from shardtools.rendering.opengl import Renderer
 
 SPLIT = "train"
 """Of all rows: the split by objects is the protocol's."""
@@ -41,86 +44,27 @@ _PNG_LEVEL = 6
 _PHOTOS_KEPT = 64
 
 
-class RenderedObject(Protocol):
-    """What a row says of its object; see `rendering.meshes.MeshObject`."""
-
-    @property
-    def wnid(self) -> str: ...
-    @property
-    def object_id(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def license(self) -> str | None: ...
-    @property
-    def author(self) -> str | None: ...
-
-
-class RenderedPhoto(Protocol):
-    """What a row says of its background; see `rendering.backgrounds.Photo`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def license(self) -> str | None: ...
-    @property
-    def author(self) -> str | None: ...
-
-
-class Meshes(Protocol):
-    """A catalogue of objects; pickled to the processes."""
-
-    @property
-    def storage(self) -> Storage: ...
-    def read(self, of: Any, /) -> Mesh: ...
-
-
-class Photos(Protocol):
-    """A catalogue of photographs; pickled to the processes."""
-
-    @property
-    def storage(self) -> Storage: ...
-    def read(self, photo: Any, size: int, /) -> UInt8s: ...
-
-
-class Drawing(Protocol):
-    """What draws; see `rendering.opengl.Renderer`."""
-
-    @property
-    def description(self) -> str: ...
-    def render(self, mesh: Mesh, values: FactorValues, photo: UInt8s, /) -> UInt8s: ...
-
-
-MakeRenderer = Callable[[SceneOptions], AbstractContextManager[Drawing]]
-
-
-def opengl_renderer(scene: SceneOptions) -> AbstractContextManager[Drawing]:
-    """The renderer of this machine; OpenGL is loaded here."""
-    from shardtools.rendering.opengl import Renderer
-
-    return Renderer(scene)
-
-
 def describe_renderer(scene: SceneOptions) -> str:
     """What this machine draws with.
 
     Raises:
         RunError: It does not.
     """
-    with opengl_renderer(scene) as drawing:
-        return drawing.description
+    with _open_renderer(scene) as renderer:
+        return renderer.description
+
+
+def _open_renderer(scene: SceneOptions) -> Renderer:
+    from shardtools.rendering.opengl import Renderer
+
+    return Renderer(scene)
 
 
 @dataclass(slots=True)
 class _Tools:
     """What this process draws with; begun anew in each."""
 
-    context: AbstractContextManager[Drawing] | None = None
-    drawing: Drawing | None = None
+    renderer: Renderer | None = None
     object_index: int | None = None
     mesh: Mesh | None = None
     failure: str | None = None
@@ -140,19 +84,17 @@ class RenderedSource(Source):
         scene: What all pictures share.
         options: Format and quality.
         renderer: What the plan is drawn with: `Renderer.description`.
-        make_renderer: Makes it; `opengl_renderer` but in tests.
         tools: What this process draws with.
     """
 
     plan: RenderPlan
-    meshes: Meshes
-    objects: tuple[RenderedObject, ...]
-    backgrounds: Photos
-    photos: Mapping[str, RenderedPhoto]
+    meshes: MeshCatalogue
+    objects: tuple[MeshObject, ...]
+    backgrounds: Backgrounds
+    photos: Mapping[str, Photo]
     scene: SceneOptions
     options: RenderOptions
     renderer: str
-    make_renderer: MakeRenderer = opengl_renderer
     tools: _Tools = field(default_factory=_Tools, repr=False, compare=False)
 
     def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
@@ -164,11 +106,11 @@ class RenderedSource(Source):
             yield image_key(self.plan.objects[image.object_index], image.grid, image.index)
 
     def close(self) -> None:
-        context, self.tools.context, self.tools.drawing = self.tools.context, None, None
+        renderer, self.tools.renderer = self.tools.renderer, None
         self.tools.object_index = self.tools.mesh = None
         self.tools.photos.clear()
-        if context is not None:
-            context.__exit__(None, None, None)
+        if renderer is not None:
+            renderer.close()
 
     def _sample(self, image: PlannedImage) -> Sample:
         of = self.objects[image.object_index]
@@ -208,29 +150,27 @@ class RenderedSource(Source):
             SourceError: A file is not what the catalogue says.
             RunError: This machine does not draw, or otherwise than the plan says.
         """
-        drawing = self._drawing()
+        renderer = self._renderer()
         mesh = self._mesh(image.object_index)
         photo = self._photo(image.values.background)
         try:
-            pixels = drawing.render(mesh, as_seen(image.values), photo)
-        except (SourceError, ValueError, OSError) as error:
-            # Pillow's and NumPy's words on a texture or an array that the catalogue let through.
-            self.tools.failure = first_line(error)
+            pixels = renderer.render(mesh, as_seen(image.values), photo)
+        except SourceError as error:
+            self.tools.failure = str(error)
             raise _UnrenderableError(self.tools.failure) from None
         return None if np.array_equal(pixels, photo) else pixels
 
-    def _drawing(self) -> Drawing:
+    def _renderer(self) -> Renderer:
         tools = self.tools
-        if tools.drawing is None:
-            tools.context = self.make_renderer(self.scene)
-            tools.drawing = tools.context.__enter__()
-            found = tools.drawing.description
+        if tools.renderer is None:
+            tools.renderer = _open_renderer(self.scene)
+            found = tools.renderer.description
             if found != self.renderer:
                 raise RunError(
                     f"this process draws with {found}, the plan with {self.renderer}, which gives other bits: run the "
                     "command where all processes draw alike"
                 )
-        return tools.drawing
+        return tools.renderer
 
     def _mesh(self, object_index: int) -> Mesh:
         tools = self.tools
@@ -300,30 +240,26 @@ def camera(scene: SceneOptions) -> str:
 
 
 def open_rendered(
-    meshes: Meshes,
-    objects: Mapping[tuple[str, str], RenderedObject],
-    backgrounds: Photos,
-    photos: Mapping[str, RenderedPhoto],
+    meshes: MeshCatalogue,
+    backgrounds: Backgrounds,
     *,
     plan: RenderPlan,
     options: RenderOptions,
     scene: SceneOptions,
     renderer: str,
-    make_renderer: MakeRenderer = opengl_renderer,
 ) -> RenderedSource:
     """The pictures of a plan.
 
     Args:
-        meshes: Where objects are read.
-        objects: (wnid, object's name) -> object, of all that the plan names.
-        backgrounds: Where photographs are read.
-        photos: Name -> photograph, likewise.
+        meshes: Holds all objects that the plan names.
+        backgrounds: Holds all photographs that it names.
         plan: Which pictures.
         options: What the plan was made of.
         scene: What all pictures share.
         renderer: What this machine draws with.
-        make_renderer: Makes it.
     """
+    objects = {(one.wnid, one.object_id): one for one in meshes.objects}
+    photos = {one.name: one for one in backgrounds.photos}
     chosen = tuple(objects[name] for name in plan.objects)
     used = {name: photos[name] for name in plan.photos}
     return RenderedSource(
@@ -340,13 +276,12 @@ def open_rendered(
         scene=scene,
         options=options,
         renderer=renderer,
-        make_renderer=make_renderer,
     )
 
 
 def _settings(
-    objects: tuple[RenderedObject, ...],
-    photos: Mapping[str, RenderedPhoto],
+    objects: tuple[MeshObject, ...],
+    photos: Mapping[str, Photo],
     options: RenderOptions,
     scene: SceneOptions,
     renderer: str,

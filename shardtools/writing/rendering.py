@@ -194,9 +194,7 @@ class Catalogues:
         plan = self.plan(options)
         return open_rendered(
             self._meshes,
-            {(one.wnid, one.object_id): one for one in self._meshes.objects},
             self._backgrounds,
-            {one.name: one for one in self._backgrounds.photos},
             plan=plan,
             options=options,
             scene=scene,

@@ -8,14 +8,11 @@ import os
 import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from shardtools.curation import ApplyOptions, diff_datasets
 from shardtools.dataset import PlanFile, open_dataset, store_plan_file
@@ -367,41 +364,3 @@ def test_options_and_places_that_are_refused(parent: str, photos: Path, tmp_path
     with pytest.raises(DatasetError, match="is not finished"):
         apply_here(str(unfinished), keys, tmp_path / "never")
     assert ApplyOptions(dataset=parent, view=keys, out="x").keep is False
-
-
-_CHANGES = st.dictionaries(
-    st.integers(0, 23),
-    st.tuples(st.sampled_from(["drop", "relabel", "reweight"]), st.integers(0, 2), st.sampled_from([0.0, 0.25, 7.0])),
-    min_size=1,
-    max_size=23,
-)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=2)
-@given(wanted=_CHANGES)
-def test_any_edits_are_followed_and_undone(
-    layout: str, datasets: dict[str, str], wanted: dict[int, tuple[str, int, float]]
-) -> None:
-    dataset = datasets[layout]
-    old, pictures = rows(dataset), images(dataset)
-    keys = sorted(pictures)
-    edits = [
-        {"key": keys[number], "action": action, "class_index": label, "weight": weight}
-        for number, (action, label, weight) in wanted.items()
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "edits.json")
-        file.write_text(json.dumps({"format": "shardtools-edits", "format_version": 1, "edits": edits}))
-        out, back = f"{folder}/out", f"{folder}/back"
-        apply_here(dataset, str(file), out)
-        new, left = rows(out), images(out)
-        for key, row in old.items():
-            action, label, _ = wanted.get(keys.index(key), ("", 0, 0.0)) if key in pictures else ("", 0, 0.0)
-            status = "pruned" if action == "drop" else row["status"]
-            expected = label if action == "relabel" else row["class_index"]
-            assert (new[key]["status"], new[key]["class_index"]) == (status, expected)
-            assert left.get(key) == (pictures.get(key) if status == "ok" else None)
-        assert verify(out).problems == ()
-        undo_here(out, dataset, back)
-        assert (rows(back), images(back)) == (old, pictures)

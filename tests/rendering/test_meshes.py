@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardtools.errors import SourceError
-from shardtools.rendering import MeshOptions, make_catalogue, open_catalogue, read_mesh, write_mesh
+from shardtools.errors import AlreadyExistsError, SourceError
+from shardtools.rendering import MeshOptions, MeshPart, make_catalogue, open_catalogue, read_mesh, write_mesh
 from shardtools.rendering.meshes import furniture
 from shardtools.rendering.meshes.furniture import list_furniture, models, read_member
 from shardtools.rendering.meshes.making import MeshResult
@@ -22,6 +22,7 @@ from shardtools.rendering.meshes.reading import read_outside
 from shardtools.taxonomy import find_synset
 from tests.helpers.mesh_files import CUBE, MATERIALS, TRIANGLE, glb, gltf, write_folder
 from tests.helpers.pictures import drawing, encode
+from tests.helpers.rendered_worlds import triangle
 
 CHAIR, TABLE = "n03001627", "n04379243"
 BOX = {
@@ -285,3 +286,31 @@ def test_twins_are_found_and_named(tmp_path: Path) -> None:
     reopened = open_catalogue(str(tmp_path / "out"))
     assert reopened.twins == result.catalogue.twins
     assert reopened.objects == tuple(replace(one) for one in result.catalogue.objects)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"triangles": np.array([[0, 1, 3]], np.uint32)}, "triangles name vertices that are not there"),
+        ({"positions": np.full((3, 3), np.nan, np.float32)}, "positions are not all finite"),
+        ({"uvs": np.zeros((3, 2))}, "uvs are float64"),
+        ({"parts": (MeshPart(first=0, count=2, color=(1.0, 1.0, 1.0, 1.0)),)}, "parts do not cover the triangles"),
+        ({"parts": (MeshPart(first=0, count=1, color=(1.0, 1.0, 1.0, 1.0), texture=0),)}, "textures that are not"),
+    ],
+)
+def test_a_prepared_mesh_that_opengl_would_read_beyond_is_refused(changes: dict[str, Any], said: str) -> None:
+    content = write_mesh(replace(triangle(0), **changes))
+    with pytest.raises(SourceError, match=f"chair.mesh is no prepared mesh .*{said}.*: make the catalogue anew"):
+        read_mesh(content, "chair.mesh")
+
+
+def test_a_catalogue_that_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    write_folder(tmp_path / "in", {f"{CHAIR}/a.obj": CUBE})
+    options = MeshOptions(source=str(tmp_path / "in"), out=str(tmp_path / "out"))
+    make_catalogue(options)
+    with pytest.raises(AlreadyExistsError, match=r"there is a catalogue already, .*meshes\.csv: give --replace"):
+        make_catalogue(options)
+    (tmp_path / "in" / CHAIR / "a.obj").rename(tmp_path / "in" / CHAIR / "b.obj")
+    made = make_catalogue(replace(options, replace=True))
+    assert [one.object_id for one in made.catalogue.objects] == ["b"]
+    assert [path.name for path in (tmp_path / "out" / CHAIR).iterdir()] == ["b.mesh"]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from shardtools.errors import RunError
-from shardtools.rendering import FactorValues, Mesh, MeshPart, Renderer, SceneOptions, projected_span
+from shardtools.rendering import FactorValues, Mesh, MeshPart, Renderer, SceneOptions
 from tests.helpers.scenes import scenes
 from tests.helpers.solids import boxes, sphere
 
@@ -78,7 +78,10 @@ def test_a_position_of_whole_pixels_only_moves_the_picture(large: Renderer) -> N
 def test_a_sphere_is_as_high_as_its_projection(large: Renderer, size: float) -> None:
     """Bar: 1 pixel; at size 1 it is the part of the frame that `span` says."""
     seen = silhouette(large, sphere(), values(size=size))
-    expected = projected_span(SceneOptions(), size) * 224
+    # The defaults: a field of view of 35 degrees, of which size 1 takes 62 %.
+    half_frame = np.tan(np.radians(17.5))
+    distance = 0.5 / np.sin(np.arctan(0.62 * half_frame))
+    expected = 224 * np.tan(np.arcsin(0.5 * size / distance)) / half_frame
     # Rows that are half covered count half: the height is measured through the middle column.
     middle = seen[:, 111:113].mean(axis=1).sum()
     assert middle == pytest.approx(expected, abs=1.0)

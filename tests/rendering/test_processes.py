@@ -120,7 +120,7 @@ def test_the_command_from_catalogues_to_a_verified_dataset(
     [row] = query(
         "select count(distinct object_id) as objects, min(mesh_license) as said from samples", [str(out)]
     ).to_pylist()
-    assert row == {"objects": 3, "said": "CC0-1.0"}
+    assert row == {"objects": 3, "said": "CC-BY-4.0"}
 
 
 @pytest.mark.usefixtures("s3_environment")

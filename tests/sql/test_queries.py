@@ -22,10 +22,9 @@ from shardtools.audits.nearest import NearestOptions, nearest_classes
 from shardtools.audits.quality import QualityOptions, measure_dataset
 from shardtools.audits.sample_audit import run_sample_audit
 from shardtools.cli import COMMANDS, cli
-from shardtools.errors import OptionError, QueryError
+from shardtools.errors import QueryError
 from shardtools.loader import read_all
 from shardtools.sql import NamedQuery, find_query, named_queries, query
-from shardtools.sql.named import parse_query
 from tests.helpers.feature_datasets import with_features
 from tests.helpers.ood_datasets import model_facts, with_predictions
 from tests.helpers.sql_datasets import (
@@ -255,50 +254,6 @@ def test_background_gap(rendered: str) -> None:
 
 
 # Headers and parameters.
-
-HEADER = """-- Which?
---
--- Parameters:
---   $count (integer, default 2)  how many
---   $share (number, default 0.5)  how much
---   $name (text, default none)  which
--- Returns:
---   x  a number
-select $count as x
-"""
-
-
-def test_parameters_are_read_from_the_header() -> None:
-    asked = parse_query("which", HEADER)
-    assert asked.question == "Which?"
-    assert asked.bind({}) == {"count": 2, "share": 0.5, "name": None}
-    assert asked.bind({"count": "3", "share": "1", "name": "7"}) == {"count": 3, "share": 1.0, "name": "7"}
-    with pytest.raises(OptionError, match=r"\$count of query which is an integer, found 'many'"):
-        asked.bind({"count": "many"})
-    with pytest.raises(QueryError, match=r"has no parameter \$size: it has \$count, \$share, \$name"):
-        asked.bind({"size": "1"})
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("(integer, default 2)", "(integer 2)"),
-        ("(integer, default 2)", "(whole, default 2)"),
-        ("-- Returns:\n--   x  a number\n", ""),
-        ("--   x  a number", "--   x"),
-    ],
-)
-def test_a_misspelt_header_is_an_error(old: str, new: str) -> None:
-    with pytest.raises(QueryError, match=r"queries/which\.sql"):
-        parse_query("which", HEADER.replace(old, new))
-
-
-def test_names_are_forgiving_and_unknown_ones_get_a_hint() -> None:
-    assert find_query("real-vs-generated") is find_query("real_vs_generated.sql")
-    with pytest.raises(QueryError, match="did you mean classes"):
-        find_query("clases")
-    with pytest.raises(QueryError, match="there are background_gap, class_imbalance, "):
-        find_query("xyzzy")
 
 
 # The command line.

@@ -13,13 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PLAIN, CROPS = "plain", "multi-crop"
+from shardtools.pipelines.studies.student import student_interval
 
-_T_95 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
-    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-"""Quantiles of Student's t that 95 % lie between, for 1 to 30 degrees of freedom; of more the last, a little wide."""
+PLAIN, CROPS = "plain", "multi-crop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +115,7 @@ class Verdict:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Student's 95 % interval of the mean difference; `None` of a single seed."""
-        count = len(self.differences)
-        if count == 1:
-            return None
-        variance = math.fsum((one - self.mean) ** 2 for one in self.differences) / (count - 1)
-        half = _T_95[min(count - 1, len(_T_95)) - 1] * math.sqrt(variance / count)
-        return self.mean - half, self.mean + half
+        return None if len(self.differences) == 1 else student_interval(self.differences)
 
     @property
     def here(self) -> str:

@@ -14,13 +14,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError, first_line
+from shardtools.errors import DatasetError, first_line
+from shardtools.pipelines.studies.folder import SETTINGS_FILE, hold_to_settings
 from shardtools.pipelines.studies.imagenet_sd.cells import StudyOptions
 from shardtools.storage import Storage
-from shardtools.training.run_file import changed_settings
 
 RESULTS_FILE = "results.jsonl"
-SETTINGS_FILE = "study.json"
 _GROUP = ("source", "prompt_template", "guidance_scale", "num_inference_steps", "scale", "augmentation")
 
 
@@ -98,35 +97,20 @@ def add_result(out: Path, result: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
-    """Writes what the study was asked, or compares it with what its folder was begun with.
+def hold_to_protocol(storage: Storage, options: StudyOptions) -> None:
+    """As `hold_to_settings`; a folder of an earlier protocol is named as that.
 
     Raises:
-        PlanMismatchError: The folder holds a study of other sizes.
-        DatasetError: The file is damaged.
+        PlanMismatchError: The folder holds another study.
+        DatasetError: Its file is damaged.
     """
-    wanted = options.settings()
-    try:
-        found = json.loads(storage.read(SETTINGS_FILE))
-    except NotFoundError:
-        storage.write(SETTINGS_FILE, (json.dumps(wanted, indent=1) + "\n").encode())
-        return
-    except ValueError:
-        raise DatasetError(
-            f"{storage.object_url(SETTINGS_FILE)}: expected JSON, found another content: give another --out"
-        ) from None
-    if not isinstance(found, dict):
-        raise DatasetError(f"{storage.object_url(SETTINGS_FILE)}: expected a JSON object: give another --out")
-    if "protocol" not in found:
-        raise PlanMismatchError(
-            f"{storage.url} holds a study with the crops, hypernyms and scenes of an earlier release: --report shows "
-            "what it holds, give another --out for a new one"
-        )
-    changes = changed_settings(found, wanted)
-    if changes:
-        raise PlanMismatchError(
-            f"{storage.url} holds a study of other sizes ({'; '.join(changes[:3])}): give another --out"
-        )
+    hold_to_settings(
+        storage,
+        options.settings(),
+        needed="protocol",
+        lacking="holds a study with the crops, hypernyms and scenes of an earlier release: --report shows what it "
+        "holds, give another --out for a new one",
+    )
 
 
 def stored_options(out: Path) -> StudyOptions:

@@ -31,6 +31,7 @@ from shardtools.dataset import acquire
 from shardtools.errors import RunError, ShardtoolsError
 from shardtools.execution import Child, Message, run_children
 from shardtools.extras import GENERATING, require
+from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.imagenet_sd.cells import (
     SHORT,
     SWEEP_GUIDANCE,
@@ -50,7 +51,7 @@ from shardtools.pipelines.studies.imagenet_sd.findings import findings_table, ve
 from shardtools.pipelines.studies.imagenet_sd.real import write_photographs
 from shardtools.pipelines.studies.imagenet_sd.results import (
     add_result,
-    hold_to_settings,
+    hold_to_protocol,
     main_table,
     means,
     read_results,
@@ -60,7 +61,6 @@ from shardtools.pipelines.studies.imagenet_sd.results import (
 from shardtools.pipelines.studies.imagenet_sd.work import Work, drop_checkpoints
 from shardtools.storage import open_storage
 
-TABLE_FILE = "table.md"
 _THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -102,11 +102,7 @@ class Clock:
         return "dataset", task.clones * task.steps * (2 if task.guidance > 1 else 1)
 
 
-def _say_nothing(_line: str) -> None:
-    pass
-
-
-def run_study(options: StudyOptions, *, show: Callable[[str], None] = _say_nothing) -> str:
+def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothing) -> str:
     """Makes all that is not there yet.
 
     Args:
@@ -124,7 +120,7 @@ def run_study(options: StudyOptions, *, show: Callable[[str], None] = _say_nothi
     storage = open_storage(str(out))
     storage.check_writable()
     with acquire(storage, purpose="study") as lease:
-        hold_to_settings(storage, options)
+        hold_to_protocol(storage, options)
         show("photographs")
         write_photographs(options)
         results = _work(options, out, show, lost=lambda: lease.lost)

@@ -18,7 +18,6 @@ Owns the order. Every step is skipped once what it makes is there, so the same c
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import traceback
@@ -26,8 +25,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shardtools.dataset import acquire
-from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError, RunError, ShardtoolsError
+from shardtools.errors import RunError, ShardtoolsError
 from shardtools.extras import require
+from shardtools.pipelines.studies.folder import TABLE_FILE, hold_to_settings, say_nothing
 from shardtools.pipelines.studies.natural_variation.figures import draw_figures
 from shardtools.pipelines.studies.natural_variation.findings import findings_table, judge
 from shardtools.pipelines.studies.natural_variation.measured import Measured, read_measured, write_table
@@ -45,16 +45,11 @@ from shardtools.pipelines.studies.natural_variation.steps import (
 )
 from shardtools.pipelines.studies.natural_variation.tables import make_tables
 from shardtools.storage import Storage, open_storage
-from shardtools.training.run_file import changed_settings
 
-SETTINGS_FILE, TABLE_FILE, LOG_FILE = "study.json", "table.md", "errors.log"
-
-
-def _say_nothing(_line: str) -> None:
-    pass
+LOG_FILE = "errors.log"
 
 
-def run_study(options: StudyOptions, *, show: Callable[[str], None] = _say_nothing) -> str:
+def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothing) -> str:
     """Makes all that is not there yet.
 
     Args:
@@ -70,7 +65,7 @@ def run_study(options: StudyOptions, *, show: Callable[[str], None] = _say_nothi
     storage = open_storage(str(options.folder))
     storage.check_writable()
     with acquire(storage, purpose="study") as lease:
-        hold_to_settings(storage, options)
+        hold_to_settings(storage, options.settings())
 
         def do(step: Step) -> None:
             if lease.lost:
@@ -114,33 +109,6 @@ def _logged(options: StudyOptions, step: Step, show: Callable[[str], None]) -> N
             log.write(f"{step.name}\n")
             traceback.print_exc(file=log)
         raise RunError(f"{step.name}: {type(error).__name__}: {error} (trace in {path}); what is done stays") from error
-
-
-def hold_to_settings(storage: Storage, options: StudyOptions) -> None:
-    """Writes what the study was asked, or compares it with what its folder was begun with.
-
-    Raises:
-        PlanMismatchError: The folder holds a study of other sizes.
-        DatasetError: The file is damaged.
-    """
-    wanted = options.settings()
-    try:
-        found = json.loads(storage.read(SETTINGS_FILE))
-    except NotFoundError:
-        storage.write(SETTINGS_FILE, (json.dumps(wanted, indent=1) + "\n").encode())
-        return
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise DatasetError(
-            f"{storage.object_url(SETTINGS_FILE)}: expected a study's settings, found another content: give another "
-            "--out"
-        )
-    changes = changed_settings(found, wanted)
-    if changes:
-        raise PlanMismatchError(
-            f"{storage.url} holds a study of other sizes ({'; '.join(changes[:3])}): give another --out"
-        )
 
 
 def parse(arguments: Sequence[str] | None = None) -> StudyOptions:

@@ -1,10 +1,11 @@
 """What a job writes that puts every image of a dataset through a network: which rows in which batch and part.
 
-    DATASET/overlays/NAME/work/plan.json         what a run writes; before the first batch
-                          work/batch-000012.arrow  rows of one forward pass; gone when their part is there
-                          part-000003-0a1b2c3d.parquet
-                          work/part-000003.json  that part's digest and counts; after it
-                          overlay.json           the commit; `work/` is removed after it
+    DATASET/overlays/NAME/
+        work/plan.json                 what a run writes; before the first batch
+        work/batch-000012.arrow        rows of one forward pass; gone when their part is there
+        part-000003-0a1b2c3d.parquet
+        work/part-000003.json          that part's digest and counts; after it
+        overlay.json                   the commit; `work/` is removed after it
 
 Owns the cut. Rows are numbered; a batch is the next `batch_size` of them, a part the next `batches_per_part` batches.
 Both depend on the plan alone, so that a result does not depend on the number of processes or restarts. The price of

@@ -6,17 +6,16 @@ that was exchanged since; the price is one hash of a small file a read.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 
-from shardtools.errors import NotFoundError, SourceError, StorageError
+from shardtools.errors import NotFoundError, SourceError
 from shardtools.rendering.backgrounds.pictures import Pixels, pixels_of
-from shardtools.storage import Storage, check_path, open_storage
+from shardtools.rendering.tables import checked_path, read_rows, table_bytes
+from shardtools.storage import Storage, open_storage
 
 CATALOGUE = "backgrounds.csv"
 """Written last: a folder without it was not finished."""
@@ -118,50 +117,7 @@ def open_backgrounds(folder: str | os.PathLike[str]) -> Backgrounds:
 
 def write_catalogue(photos: Iterable[Photo]) -> bytes:
     """The catalogue's file; equal photographs give equal bytes."""
-    sink = io.StringIO(newline="")
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(photo) for photo in photos)
-    return sink.getvalue().encode()
-
-
-def read_rows(content: bytes, where: str, *, needed: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a CSV with a header, each with its line.
-
-    Args:
-        content: UTF-8.
-        where: The file, for messages.
-        needed: Columns that must be there.
-
-    Raises:
-        SourceError: It is no such file.
-    """
-    try:
-        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        header = [name.strip().lower() for name in next(reader, [])]
-        if missing := [name for name in needed if name not in header]:
-            raise SourceError(f"{where} lacks the column {missing[0]}: expected {','.join(needed)}, found {header}")
-        rows = []
-        for cells in reader:
-            if cells and len(cells) != len(header):
-                raise SourceError(f"{where}, line {reader.line_num}: {len(cells)} cells, expected {len(header)}")
-            if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))))
-        return rows
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{where} is no CSV in UTF-8 ({error}): save it as one") from None
-
-
-def checked_path(path: str, where: str) -> str:
-    """A path below the folder.
-
-    Raises:
-        SourceError: It leads out of it, or is none.
-    """
-    try:
-        return check_path(path)
-    except StorageError as error:
-        raise SourceError(f"{where}: {error}; give a path below the folder") from None
+    return table_bytes(COLUMNS, map(astuple, photos))
 
 
 def _photo(row: dict[str, str], where: str) -> Photo:

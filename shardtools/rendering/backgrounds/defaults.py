@@ -11,8 +11,8 @@ from pathlib import Path
 
 from shardtools.errors import RunError
 from shardtools.quoting import shell_word
-from shardtools.rendering.backgrounds.catalogue import read_rows
 from shardtools.rendering.backgrounds.folder import Candidate, parse_crop
+from shardtools.rendering.tables import read_rows
 from shardtools.words import counted
 
 _COLUMNS = ("type", "name", "package", "path", "crop", "license", "author", "source")

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shardtools.errors import SourceError
-from shardtools.rendering.backgrounds.catalogue import CATALOGUE, MAX_CATALOGUE_BYTES, checked_path, read_rows
+from shardtools.rendering.backgrounds.catalogue import CATALOGUE, MAX_CATALOGUE_BYTES
 from shardtools.rendering.backgrounds.options import TYPES
 from shardtools.rendering.backgrounds.pictures import Crop
+from shardtools.rendering.tables import checked_path, read_rows
 from shardtools.storage import Storage, StoredObject
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp")

@@ -7,16 +7,15 @@ killed is none; the same command makes it again, with the same bytes. What canno
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
-from shardtools.errors import AlreadyExistsError, OptionError, SourceError
+from shardtools.errors import OptionError, SourceError
 from shardtools.execution import Batch, Doing, Progress
 from shardtools.quoting import shell_word
 from shardtools.rendering.backgrounds.catalogue import CATALOGUE, Photo, open_backgrounds, write_catalogue
@@ -25,6 +24,7 @@ from shardtools.rendering.backgrounds.folder import Candidate, folder_candidates
 from shardtools.rendering.backgrounds.options import DEFAULT_SET, BackgroundOptions
 from shardtools.rendering.backgrounds.pictures import Prepared, prepare
 from shardtools.rendering.backgrounds.sheet import ContactSheet
+from shardtools.rendering.tables import begin_catalogue, table_bytes
 from shardtools.sources import Rejection
 from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
@@ -119,7 +119,7 @@ def make_backgrounds(
             progress(Batch(rows=1))
     _check_all_types(candidates, taken, left_out)
     if left_out:
-        target.write(LEFT_OUT, _left_out_table(left_out))
+        target.write(LEFT_OUT, table_bytes(("path", "reason"), map(astuple, left_out)))
     target.write(SHEET, sheet.encoded())
     target.write(CATALOGUE, write_catalogue(taken))
     kept = {photo.path for photo in taken} | ({LEFT_OUT} if left_out else set())
@@ -145,21 +145,13 @@ def _of_folder(source: Storage, target: Storage) -> list[Candidate]:
 
 def _begin(target: Storage, options: BackgroundOptions) -> set[str]:
     """Takes away the catalogue that is there; paths of its photographs, which may be none of the new one's."""
-    if not target.exists(CATALOGUE):
-        target.check_writable()
-        return set()
-    if not options.replace:
-        raise AlreadyExistsError(
-            f"there is a catalogue already, {target.object_url(CATALOGUE)}: give --replace to make it anew, or another "
-            "--out"
-        )
-    try:
-        stale = {photo.path for photo in open_backgrounds(target.url).photos}
-    except SourceError:
-        # Damaged, which is why it is made anew; files that it listed stay.
-        stale = set()
-    target.delete(CATALOGUE)
-    return stale | {LEFT_OUT}
+    stale: set[str] = set()
+    if options.replace and target.exists(CATALOGUE):
+        # Of a damaged one, which is why it is made anew, the files stay.
+        with contextlib.suppress(SourceError):
+            stale = {LEFT_OUT, *(photo.path for photo in open_backgrounds(target.url).photos)}
+    begin_catalogue(target, CATALOGUE, replace=options.replace)
+    return stale
 
 
 def _prepared(
@@ -206,14 +198,6 @@ def _check_all_types(candidates: Iterable[Candidate], taken: Iterable[Photo], le
                 f"no photo of type {shell_word(candidate.type)} can be used: {candidate.where}: {why}; put other files "
                 "there"
             )
-
-
-def _left_out_table(left_out: Iterable[LeftOut]) -> bytes:
-    sink = io.StringIO(newline="")
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(("path", "reason"))
-    writer.writerows((one.path, one.reason) for one in left_out)
-    return sink.getvalue().encode()
 
 
 def _notes(left_out: Sequence[LeftOut], small: Sequence[str], unlicensed: Sequence[str], size: int) -> Iterator[str]:

@@ -6,19 +6,19 @@ rows are what a rendered picture's row repeats.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass
 
 from shardtools.errors import NotFoundError, SourceError
 from shardtools.manifest import digest
 from shardtools.rendering.mesh import Mesh, read_mesh
+from shardtools.rendering.tables import checked_path, read_rows, table_bytes
 from shardtools.storage import Storage, open_storage
 
 LISTING = "meshes.csv"
 TWINS = "twins.csv"
 _COLUMNS = ("wnid", "object", "path", "sha256", "license", "author", "source", "triangles", "missing_textures")
+_TWIN_COLUMNS = ("first", "second")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,23 +86,24 @@ def open_catalogue(url: str) -> MeshCatalogue:
     """
     storage = open_storage(url)
     try:
-        rows = _rows(storage, LISTING, _COLUMNS)
+        content = storage.read(LISTING)
     except NotFoundError:
         raise SourceError(
             f"{storage.url} has no {LISTING}: it is no catalogue of meshes; `shardtools meshes SOURCE --out MESHES` "
             "makes one of a folder of meshes"
         ) from None
     objects = []
-    for number, row in enumerate(rows, start=2):
+    where = storage.object_url(LISTING)
+    for line, row in read_rows(content, where, needed=_COLUMNS):
         try:
             count, missing = int(row["triangles"]), int(row["missing_textures"])
         except ValueError as error:
-            raise SourceError(f"{storage.object_url(LISTING)}, line {number}: {error}") from None
+            raise SourceError(f"{where}, line {line}: {error}") from None
         objects.append(
             MeshObject(
                 wnid=row["wnid"],
                 object_id=row["object"],
-                path=row["path"],
+                path=checked_path(row["path"], f"{where}, line {line}"),
                 sha256=row["sha256"],
                 license=row["license"],
                 author=row["author"],
@@ -113,35 +114,15 @@ def open_catalogue(url: str) -> MeshCatalogue:
         )
     twins: tuple[tuple[str, str], ...] = ()
     if storage.exists(TWINS):
-        twins = tuple((row["first"], row["second"]) for row in _rows(storage, TWINS, ("first", "second")))
+        rows = read_rows(storage.read(TWINS), storage.object_url(TWINS), needed=_TWIN_COLUMNS)
+        twins = tuple((row["first"], row["second"]) for _, row in rows)
+    if len({(one.wnid, one.object_id) for one in objects}) < len(objects):
+        raise SourceError(f"{where} lists an object twice: make the catalogue anew with `shardtools meshes`")
     objects.sort(key=lambda one: (one.wnid, one.object_id))
     return MeshCatalogue(storage=storage, objects=tuple(objects), twins=twins)
 
 
 def write_listing(storage: Storage, objects: Iterable[MeshObject], twins: Iterable[tuple[str, str]]) -> None:
     """Writes a catalogue's two tables; the listing comes last, so that one that is there is whole."""
-    storage.write(TWINS, _table(("first", "second"), [list(pair) for pair in twins]))
-    storage.write(LISTING, _table(_COLUMNS, [[asdict(one)[field.name] for field in fields(one)] for one in objects]))
-
-
-def _table(columns: tuple[str, ...], rows: list[list[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _rows(storage: Storage, path: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    try:
-        text = storage.read(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{storage.object_url(path)} is no UTF-8 text ({error.reason})") from None
-    reader = csv.DictReader(io.StringIO(text))
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
-    if missing:
-        raise SourceError(
-            f"{storage.object_url(path)} has no column {', '.join(missing)}: it is not of `shardtools meshes`, which "
-            "makes a catalogue of a folder of meshes"
-        )
-    return [{name: row.get(name) or "" for name in columns} for row in reader]
+    storage.write(TWINS, table_bytes(_TWIN_COLUMNS, twins))
+    storage.write(LISTING, table_bytes(_COLUMNS, map(astuple, objects)))

@@ -6,6 +6,7 @@ wrong (an unknown class, one mesh twice) ends it before the listing is written.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +18,14 @@ from shardtools.errors import ShardError, SourceError
 from shardtools.execution import Batch, Message, Planned, Ready, ignore
 from shardtools.manifest import digest
 from shardtools.rendering.mesh import write_mesh
-from shardtools.rendering.meshes.catalogue import MeshCatalogue, MeshObject, open_catalogue, write_listing
+from shardtools.rendering.meshes.catalogue import LISTING, MeshCatalogue, MeshObject, open_catalogue, write_listing
 from shardtools.rendering.meshes.furniture import FURNITURE, list_furniture, read_member
 from shardtools.rendering.meshes.options import FURNITURE_SOURCE, MeshOptions
 from shardtools.rendering.meshes.outside import MAX_BYTES, OutsideMesh, list_folder
 from shardtools.rendering.meshes.reading import read_outside
 from shardtools.rendering.meshes.sheets import SheetMaker, sheet_maker
 from shardtools.rendering.meshes.twins import Shape, describe_shape, find_twins
+from shardtools.rendering.tables import begin_catalogue
 from shardtools.shards import check_key
 from shardtools.storage import Storage, open_storage
 from shardtools.taxonomy import find_synset
@@ -59,13 +61,14 @@ def make_catalogue(options: MeshOptions, show: Callable[[Message], None] = ignor
     Raises:
         SourceError: There is nothing to read, a class is unknown, or two objects are one mesh.
         RunError: Sheets are asked for and cannot be drawn here.
+        AlreadyExistsError: There is a catalogue already, and `replace` is not set.
     """
     outside, read = _open(options.source)
     _check_classes(options.source, outside)
     storage = open_storage(options.out)
     if options.source != FURNITURE_SOURCE and storage.url == open_storage(options.source).url:
         raise SourceError(f"{storage.url} is the source too: a catalogue goes into a folder of its own")
-    storage.check_writable()
+    stale = _begin(storage, options)
     # No tasks: a catalogue has no shards to speak of.
     show(Planned(rows_to_make=len(outside), num_tasks=0, num_processes=1))
     show(Ready())
@@ -79,9 +82,22 @@ def make_catalogue(options: MeshOptions, show: Callable[[Message], None] = ignor
         sheets.finish()
     twins = find_twins(made.shapes)
     write_listing(storage, made.objects, twins)
+    for path in stale - {one.path for one in made.objects}:
+        storage.delete(path)
     return MeshResult(
         catalogue=open_catalogue(options.out), left_out=tuple(made.left_out), notes=tuple((*made.notes, *_said(twins)))
     )
+
+
+def _begin(storage: Storage, options: MeshOptions) -> set[str]:
+    """Takes away the catalogue that is there; paths of its meshes, which may be none of the new one's."""
+    stale: set[str] = set()
+    if options.replace and storage.exists(LISTING):
+        # Of a damaged one, which is why it is made anew, the files stay.
+        with contextlib.suppress(SourceError):
+            stale = {one.path for one in open_catalogue(storage.url).objects}
+    begin_catalogue(storage, LISTING, replace=options.replace)
+    return stale
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,11 +12,19 @@ FURNITURE_SOURCE = "sweethome3d"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshOptions:
-    """Attributes: see the words of each option."""
+    """What becomes of outside meshes.
+
+    Attributes:
+        source: A folder or s3://bucket/prefix, or `FURNITURE_SOURCE`.
+        out: Where the catalogue goes, likewise.
+        sheets: Whether a contact sheet of each class is drawn.
+        replace: Whether a catalogue that is there already is made anew.
+    """
 
     source: str
     out: str = field(metadata=option("The catalogue: a folder or s3://bucket/prefix. Required.", metavar="MESHES"))
     sheets: bool = field(default=False, metadata=option("Draw a contact sheet a class, with licenses."))
+    replace: bool = field(default=False, metadata=option("Make a catalogue that is there anew."))
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -6,14 +6,13 @@ it as in ShapeNet; `meshes.csv` beside them says more of some.
 
 from __future__ import annotations
 
-import csv
-import io
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from shardtools.errors import SourceError
+from shardtools.rendering.tables import read_rows
 from shardtools.storage import Storage
 from shardtools.words import counted
 
@@ -145,25 +144,15 @@ def _scale(row: Mapping[str, str], storage: Storage) -> float:
 
 
 def _read_listing(storage: Storage) -> dict[tuple[str, str], dict[str, str]]:
-    try:
-        text = storage.read(LISTING).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{storage.object_url(LISTING)} is no UTF-8 text ({error.reason})") from None
-    reader = csv.DictReader(io.StringIO(text))
-    missing = {"wnid", "object"} - set(reader.fieldnames or ())
-    if missing:
-        raise SourceError(
-            f"{storage.object_url(LISTING)} has no column {' and '.join(sorted(missing))}: expected "
-            "wnid,object and any of path,license,author,source,up,front,scale"
-        )
-    rows = {}
-    for row in reader:
-        wnid = _wnid(row["wnid"] or "")
+    where = storage.object_url(LISTING)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for line, row in read_rows(storage.read(LISTING), where, needed=("wnid", "object")):
+        wnid = _wnid(row["wnid"])
         if wnid is None:
-            raise SourceError(
-                f"{storage.object_url(LISTING)}, line {reader.line_num}: {row['wnid']!r} is no WordNet id (n03001627)"
-            )
-        rows[wnid, row["object"] or ""] = {name: value or "" for name, value in row.items() if name is not None}
+            raise SourceError(f"{where}, line {line}: {row['wnid']!r} is no WordNet id (n03001627)")
+        if (wnid, row["object"]) in rows:
+            raise SourceError(f"{where}, line {line}: {wnid}/{row['object']} stands there twice: keep one row")
+        rows[wnid, row["object"]] = row
     return rows
 
 

@@ -35,7 +35,7 @@ from shardtools.pipelines.studies.imagenet_sd.cells import (
 from shardtools.pipelines.studies.imagenet_sd.figures import draw_figures
 from shardtools.pipelines.studies.imagenet_sd.findings import FINDINGS, Verdict, judged
 from shardtools.pipelines.studies.imagenet_sd.real import pick_rows
-from shardtools.pipelines.studies.imagenet_sd.results import add_result, hold_to_settings, means, read_results
+from shardtools.pipelines.studies.imagenet_sd.results import add_result, hold_to_protocol, means, read_results
 from shardtools.pipelines.studies.imagenet_sd.study import Clock, make_report, parse, report_study, run_study
 from shardtools.pipelines.studies.imagenet_sd.work import Pool, train_options
 from shardtools.sql import query
@@ -230,7 +230,7 @@ def test_a_study_of_before_is_shown_and_not_added_to(tmp_path: Path) -> None:
         add_result(tmp_path, line)
     assert report_study(str(tmp_path)) == make_report(replace(THREE, out=str(tmp_path)), results(THREE, made_up))
     with pytest.raises(PlanMismatchError, match="crops, hypernyms and scenes of an earlier release: --report shows"):
-        hold_to_settings(open_storage(str(tmp_path)), FULL)
+        hold_to_protocol(open_storage(str(tmp_path)), FULL)
     (tmp_path / "study.json").write_text("[1]")
     with pytest.raises(DatasetError, match="expected a study's settings"):
         report_study(str(tmp_path))
@@ -261,10 +261,10 @@ def test_a_line_that_a_kill_cut_is_written_again(tmp_path: Path) -> None:
 
 def test_a_folder_holds_one_study(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
-    hold_to_settings(storage, FULL)
-    hold_to_settings(storage, replace(FULL, seeds=9, sweep_seeds=1, processes=1))
+    hold_to_protocol(storage, FULL)
+    hold_to_protocol(storage, replace(FULL, seeds=9, sweep_seeds=1, processes=1))
     with pytest.raises(PlanMismatchError, match="epochs was 40, is 10"):
-        hold_to_settings(storage, replace(FULL, epochs=10))
+        hold_to_protocol(storage, replace(FULL, epochs=10))
 
 
 def test_time_left_is_of_the_same_kind_of_work() -> None:

@@ -35,8 +35,8 @@ from shardtools.pipelines.studies.natural_variation.plan import (
     list_trainings,
     list_worlds,
 )
-from shardtools.pipelines.studies.natural_variation.repeats import student
 from shardtools.pipelines.studies.natural_variation.study import parse, run_study
+from shardtools.pipelines.studies.student import student_interval
 from shardtools.pipelines.train.job import run_rank as train
 from shardtools.rendering import Mesh, MeshObject, MeshPart, PhotoName, make_plan, write_mesh
 from shardtools.rendering.meshes.catalogue import write_listing
@@ -111,8 +111,8 @@ def test_intervals() -> None:
     mean = mean_estimate([one, other])
     assert mean is not None and (mean.value, mean.low, mean.high) == pytest.approx((-0.25, -0.35, -0.1))
     assert mean_estimate([one, None]) is None and difference(one, Estimate(value=0.0)).low is None
-    three = student([1.0, 2.0, 3.0])
-    assert (three.value, three.low, three.high) == pytest.approx((2.0, 2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
+    # 4.302653 is the quantile of two degrees of freedom.
+    assert student_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
 
 
 def test_the_seeds_numbers() -> None:

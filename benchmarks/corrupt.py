@@ -20,12 +20,9 @@ import json
 import math
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +31,11 @@ from PIL import Image
 
 from benchmarks.corpus import find_photos
 from benchmarks.corrupt_peer import Moments, moments_of
+from benchmarks.peer_process import Ask, peer_process
 from shardtools.corruption import CORRUPTIONS, SEVERITIES, corrupt, sample_seed
 
 SIDE = 224
+NEEDS = "imagecorruptions 1.1.2 and imagenet-c 0.0.3"
 BARS = {"mean_ms": 2.0, "slowest_ms": 8.0, "variants_ms": 150.0}
 MAIN = tuple(name for name, corruption in CORRUPTIONS.items() if corruption.group != "extra")
 WITHOUT_CHANCE = (
@@ -51,8 +50,6 @@ WITHOUT_CHANCE = (
 )
 DRAWS = {"snow": 10, "frost": 20, "fog": 100, "elastic_transform": 8, "spatter": 8}
 """Draws an image, where whole images differ from draw to draw; one where every value is drawn."""
-
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def make_crops(count: int) -> np.ndarray:
@@ -71,26 +68,6 @@ def make_crops(count: int) -> np.ndarray:
             box = (left, top, left + side, top + side)
             crops[number] = np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=box))
     return crops
-
-
-@contextmanager
-def reference(python: str) -> Iterator[Ask]:
-    """The published corruptions in a process of their own."""
-    command = [python, "-W", "ignore", str(Path(__file__).with_name("corrupt_peer.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-
-        def ask(request: dict[str, Any]) -> dict[str, Any]:
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                sys.exit(f"corrupt: the reference ended; {python} needs imagecorruptions 1.1.2 and imagenet-c 0.0.3")
-            return dict(json.loads(line))
-
-        yield ask
-        process.stdin.close()
 
 
 def seeds_of(name: str, severity: int, count: int, draw: int = 0) -> np.ndarray:
@@ -260,7 +237,7 @@ def main() -> None:
         if given.reference_python is None:
             report["speed"] = measure_speed(crops, images, None, given.rounds)
         else:
-            with reference(given.reference_python) as ask:
+            with peer_process(given.reference_python, "corrupt_peer.py", needs=NEEDS) as ask:
                 if given.only != "parity":
                     report["speed"] = measure_speed(crops, images, ask, given.rounds)
                 if given.only != "speed":

@@ -24,27 +24,26 @@ import json
 import platform
 import resource
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.peer_process import Ask, peer_process
 from shardtools.rendering import FactorValues, Mesh, Renderer, SceneOptions, read_mesh
 
 SIDE = 224
 BARS = {"images_per_cpu_second": 20.0, "peak_mib": 400.0}
 PEERS = ("pyvista", "pyrender")
+NEEDS = "pyvista 0.49.1, pyrender 0.1.45 and pillow"
 
 Values = tuple[float, float, float, float | None]
 """Pose, size, position, hue."""
-
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def chosen(meshes: Path, count: int) -> list[Path]:
@@ -107,26 +106,6 @@ def our_pictures(renderer: Renderer, mesh: Mesh, values: Sequence[Values], behin
         "loading": loading,
         "different": len(digests),
     }
-
-
-@contextmanager
-def peer(python: str, name: str) -> Iterator[Ask]:
-    """A peer in a process of its own."""
-    command = [python, "-W", "ignore", str(Path(__file__).with_name("render_peer.py")), name]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-
-        def ask(request: dict[str, Any]) -> dict[str, Any]:
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                sys.exit(f"render: {name} ended; benchmarks/render_peer.py says what {python} needs")
-            return dict(json.loads(line))
-
-        yield ask
-        process.stdin.close()
 
 
 def measure(files: list[Path], peers: dict[str, Ask], rounds: int, images: int) -> dict[str, Any]:
@@ -204,7 +183,10 @@ def main() -> None:
     else:
         with ExitStack() as stack:
             names = PEERS if given.peers_python else ()
-            peers = {name: stack.enter_context(peer(given.peers_python, name)) for name in names}
+            peers = {
+                name: stack.enter_context(peer_process(given.peers_python, "render_peer.py", name, needs=NEEDS))
+                for name in names
+            }
             report |= measure(files, peers, given.rounds, given.pictures)
         sides = report["sides"]
         drawing = "images_per_cpu_second_drawing"

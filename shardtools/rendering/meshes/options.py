@@ -22,7 +22,7 @@ class MeshOptions:
     """
 
     source: str
-    out: str = field(metadata=option("The catalogue: a folder or s3://bucket/prefix. Required.", metavar="MESHES"))
+    out: str = field(metadata=option("The catalogue: a folder or s3://bucket/prefix.", metavar="MESHES"))
     sheets: bool = field(default=False, metadata=option("Draw a contact sheet a class, with licenses."))
     replace: bool = field(default=False, metadata=option("Make a catalogue that is there anew."))
 

@@ -104,7 +104,7 @@ def test_layouts_and_what_the_listing_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"n99999999/a.obj": CUBE}, "no noun of WordNet 3.0"),
+        ({"n99999999/a.obj": CUBE}, "WordNet 3.0 has no noun synset 'n99999999'"),
         ({f"{CHAIR}/a.obj": CUBE, f"{CHAIR}/b.obj": CUBE}, "b and n03001627/a are one mesh"),
         ({"chairs/a.obj": CUBE}, "holds no meshes"),
         ({f"{CHAIR}/a/x.obj": CUBE, f"{CHAIR}/a/y.obj": CUBE}, "keep one"),
@@ -314,3 +314,11 @@ def test_a_catalogue_that_is_there_is_replaced_only_when_asked(tmp_path: Path) -
     made = make_catalogue(replace(options, replace=True))
     assert [one.object_id for one in made.catalogue.objects] == ["b"]
     assert [path.name for path in (tmp_path / "out" / CHAIR).iterdir()] == ["b.mesh"]
+
+
+def test_a_noun_that_the_shipped_table_lacks_is_a_class(tmp_path: Path) -> None:
+    wall_socket = "n04548771"
+    assert find_synset(wall_socket) is None
+    write_folder(tmp_path / "in", {f"{wall_socket}/a.obj": CUBE})
+    made = make_catalogue(MeshOptions(source=str(tmp_path / "in"), out=str(tmp_path / "out")))
+    assert [one.wnid for one in made.catalogue.objects] == [wall_socket]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from shardtools.arrays import Float64s
-from shardtools.errors import ShardError, SourceError
+from shardtools.errors import ShardError, SourceError, TaxonomyError
 from shardtools.execution import Batch, Message, Planned, Ready, ignore
 from shardtools.manifest import digest
 from shardtools.rendering.mesh import write_mesh
@@ -28,7 +28,7 @@ from shardtools.rendering.meshes.twins import Shape, describe_shape, find_twins
 from shardtools.rendering.tables import begin_catalogue
 from shardtools.shards import check_key
 from shardtools.storage import Storage, open_storage
-from shardtools.taxonomy import find_synset
+from shardtools.taxonomy import load_classes
 
 MANY_TRIANGLES = 300_000
 """Reported: such a mesh is drawn slowly."""
@@ -151,10 +151,10 @@ def _add(
 
 def _check_classes(source: str, outside: list[OutsideMesh]) -> None:
     for wnid in sorted({one.wnid for one in outside}):
-        if find_synset(wnid) is None:
-            raise SourceError(
-                f"{source}: {wnid} is no noun of WordNet 3.0; folders are named by its ids, as n03001627 for chairs"
-            )
+        try:
+            load_classes(wnid)
+        except TaxonomyError as error:
+            raise SourceError(f"{source}: {error}; folders are named by a noun's id, as n03001627 for chairs") from None
 
 
 def _check_name(one: OutsideMesh, name: str) -> None:

@@ -18,7 +18,7 @@ from shardtools.rendering.meshes.catalogue import MeshObject
 from shardtools.rendering.opengl import Renderer
 from shardtools.rendering.scene_options import SceneOptions
 from shardtools.storage import Storage
-from shardtools.taxonomy import find_synset
+from shardtools.taxonomy import load_classes
 
 SHEETS = "sheets"
 
@@ -76,9 +76,8 @@ def _sheet(tiles: list[tuple[MeshObject, Image.Image]]) -> Image.Image:
     sheet = Image.new("RGB", (max(columns * _SIDE, 3 * _SIDE), 24 + rows * (_SIDE + _TEXT)), "white")
     draw = ImageDraw.Draw(sheet)
     wnid = tiles[0][0].wnid
-    synset = find_synset(wnid)
-    words = "" if synset is None else f"{', '.join(synset.lemmas[:3])}: "
-    draw.text((4, 4), f"{wnid} {words}{len(tiles)} objects", fill="black", font=font)
+    [of] = load_classes(wnid)
+    draw.text((4, 4), f"{wnid} {', '.join(of.lemmas[:3])}: {len(tiles)} objects", fill="black", font=font)
     for number, (one, picture) in enumerate(tiles):
         left, top = number % columns * _SIDE, 24 + number // columns * (_SIDE + _TEXT)
         sheet.paste(picture, (left, top))

@@ -130,8 +130,10 @@ def test_no_metrics_and_no_such_kind(tmp_path: Path) -> None:
         log.add("test", step=1, epoch=0)
 
 
-def test_curves_of_several_runs_are_one_picture(tmp_path: Path) -> None:
+def test_curves_of_several_runs_are_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn lines leave their colours: run 0 is blue, run 1 is vermilion, and a third run would be green."""
+    # Another test's library may have loaded it in this process before.
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     write_run(tmp_path / "a" / "seed")
     write_run(tmp_path / "b" / "seed", steps=7)
     out = tmp_path / "curves.png"

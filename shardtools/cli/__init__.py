@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recipes": ("shardtools.cli.recipes", "List the recipes of train, or print one."),
     "curves": ("shardtools.cli.curves", "Draw the curves of training runs."),
     "eval": ("shardtools.cli.eval", "Judge networks; put figures beside published ones."),
+    "cog": ("shardtools.cli.cog", "Ask what a representation carries over to concepts that it has not seen."),
     "sql": ("shardtools.cli.sql", "Ask the manifests of datasets a question in SQL."),
     "query": ("shardtools.cli.query", "Run one of the named questions in queries/."),
     "features": ("shardtools.cli.features", "Write one feature vector an image."),

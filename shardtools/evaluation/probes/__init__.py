@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.probes.plan import Cell
     from shardtools.evaluation.probes.result import OverSeeds, ProbeResult, over_seeds
     from shardtools.evaluation.probes.run import run_probe
+    from shardtools.evaluation.probes.searching import Best, Range, Trial, search
     from shardtools.evaluation.probes.text import text_table
     from shardtools.evaluation.probes.weights import read_weights
 else:
@@ -18,14 +19,18 @@ else:
 __all__ = [
     "SEEDS",
     "SOLVERS",
+    "Best",
     "Cell",
     "Linear",
     "OverSeeds",
     "ProbeOptions",
     "ProbeResult",
+    "Range",
+    "Trial",
     "fit",
     "over_seeds",
     "read_weights",
     "run_probe",
+    "search",
     "text_table",
 ]

@@ -225,7 +225,7 @@ class Study:
     sets: tuple[StudySet, ...]
     augmentations: tuple[Augmentation, ...] = ()
     grid: Grid = field(default_factory=Grid)
-    recipe: str = "applications"
+    recipe: str = "real-world"
     changes: Changes = ()
     epochs: int = 30
     seeds: tuple[int, ...] = (0,)

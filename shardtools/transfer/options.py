@@ -39,7 +39,8 @@ class TransferOptions:
     )
     processes: int = field(default=1, metadata=option("Cells that are trained at once here.", bounds=(1, 4096)))
     task: str | None = field(
-        default=None, metadata=option("Only this share of the cells: 17/100.", metavar="N/M", unset="the launcher's, or all")
+        default=None,
+        metadata=option("Only this share of the cells: 17/100.", metavar="N/M", unset="the launcher's, or all"),
     )
     retry_failed: bool = field(default=False, metadata=option("Try failed cells again."))
     keep_weights: bool = field(default=False, metadata=option("Keep weights and checkpoints of finished cells."))

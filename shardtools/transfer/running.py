@@ -24,7 +24,18 @@ from shardtools.errors import (
     StoppedError,
     first_line,
 )
-from shardtools.execution import Batch, Doing, Message, Notice, Progress, TaskFacts, Work, ignore, run_in_processes, work_off
+from shardtools.execution import (
+    Batch,
+    Doing,
+    Message,
+    Notice,
+    Progress,
+    TaskFacts,
+    Work,
+    ignore,
+    run_in_processes,
+    work_off,
+)
 from shardtools.storage import Storage, open_storage
 from shardtools.transfer.cells import Cell, list_cells
 from shardtools.transfer.gpus import take_gpu
@@ -108,9 +119,7 @@ class _Job:
         """Nothing stays open."""
 
 
-def run_study(
-    path: str, options: TransferOptions, *, progress: Progress = ignore, runner: Runner | None = None
-) -> Ran:
+def run_study(path: str, options: TransferOptions, *, progress: Progress = ignore, runner: Runner | None = None) -> Ran:
     """Trains the cells of a study file that are not done; see `run_cells`.
 
     Args:
@@ -167,7 +176,9 @@ def run_cells(
     return _standing(cells, storage, num_here)
 
 
-def _train(cells: Sequence[Cell], storage: Storage, options: TransferOptions, progress: Progress, runner: Runner) -> int:
+def _train(
+    cells: Sequence[Cell], storage: Storage, options: TransferOptions, progress: Progress, runner: Runner
+) -> int:
     """Trains what is left; how many cells this run finished or saw fail."""
     num_processes = min(options.processes, len(cells))
     job = _Job(

@@ -1,8 +1,8 @@
 """A cell by `shardtools train`: the one place that knows what a training is asked and what it answers.
 
-Owns the translation. A training goes on from its own checkpoint, so a cell that was killed does not begin anew; when its
-figures are known its weights and checkpoints go, unless they are to be kept. The price: which of 80 networks was best
-is known only when all are gone, so its weights are made again where they are wanted.
+Owns the translation. A training goes on from its own checkpoint, so a cell that was killed does not begin anew; when
+its figures are known its weights and checkpoints go, unless they are to be kept. The price: which of 80 networks was
+best is known only when all are gone, so its weights are made again where they are wanted.
 """
 
 from __future__ import annotations

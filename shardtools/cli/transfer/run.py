@@ -54,7 +54,7 @@ def summary(study: str, ran: Ran, options: dict[str, Any]) -> str:
     lines = [
         f"{counted(ran.num_here, 'cell')} here; of {counted(ran.num_cells, 'cell')} of the study {ran.num_done} done"
         f"{failed}{left}",
-        *(f"failed: {line}" for line in ran.failures),
+        *(["the report says why, run --retry-failed tries them again"] if ran.num_failed else []),
     ]
     out = f" --out {shell_word(options['out'])}" if options.get("out") else ""
     return "\n".join([*lines, "Next:", f"  shardtools transfer report {shell_word(study)}{out}"])

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "features": ("shardtools.cli.features", "Write one feature vector an image."),
     "text-features": ("shardtools.cli.text_features", "Write one feature vector a class, of its name and definition."),
     "predict": ("shardtools.cli.predict", "Write what a model says of every image."),
+    "probe": ("shardtools.cli.probe", "Measure features by linear classifiers: all images, or a few a class."),
     "index": ("shardtools.cli.index", "Find neighbours among features."),
     "meshes": ("shardtools.cli.meshes", "Prepare meshes of WordNet classes to be rendered."),
     "nearest": ("shardtools.cli.nearest", "Say which class each sample and each class is nearest to."),

@@ -30,6 +30,7 @@ class MetricFacts:
 METRICS: dict[str, MetricFacts] = {
     "top1_accuracy": MetricFacts(short="top-1", meaning="the likeliest class is the given one"),
     "top5_accuracy": MetricFacts(short="top-5", meaning="the given class is among the five likeliest"),
+    "mean_class_accuracy": MetricFacts(short="class mean", meaning="mean of the top-1 accuracies of the classes"),
     "adversarial_accuracy": MetricFacts(short="adv. acc.", meaning="top-1 accuracy under an attack"),
     "rms_calibration_error": MetricFacts(
         short="RMS calib.", better="lower", meaning="root of the mean squared gap of confidence and accuracy, by bins"

@@ -16,7 +16,7 @@ import numpy as np
 
 from shardtools.arrays import text_parts
 from shardtools.dataset import Lease, acquire, open_dataset
-from shardtools.errors import NotFoundError, RunError
+from shardtools.errors import NotFoundError, RunError, StoppedError
 from shardtools.evaluation.probes.cells import drawn_for, prepare
 from shardtools.evaluation.probes.options import ProbeOptions
 from shardtools.evaluation.probes.overlay import classifier_facts, overlay_name, write_predictions
@@ -133,8 +133,8 @@ class Probing:
         keys = wanted_cells(self._options)
         cells = {key: cell for key in keys if (cell := read_cell(self.storage, key)) is not None}
         if len(cells) < len(keys):
-            how = "stopped" if stopped else "ended"
-            raise RunError(
+            how, kind = ("stopped", StoppedError) if stopped else ("ended", RunError)
+            raise kind(
                 f"{how} with {len(cells)} of {counted(len(keys), 'measurement')} in {self.where}: run the same command "
                 "again, it resumes"
             )

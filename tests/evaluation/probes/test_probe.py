@@ -187,7 +187,8 @@ def test_copies_are_refused_dropped_or_kept(tmp_path: Path) -> None:
     dropped = run_probe(replace(options, copies="drop", name="dropped"))
     assert "1 exact copy of val of copied left out" in dropped.notes
     assert {cell.num_trained for cell in dropped.cells} == {45}
-    assert all(40 <= cell.num_searched + cell.num_validation < 45 for cell in dropped.cells)
+    left = {cell.num_searched + cell.num_validation for cell in dropped.cells}
+    assert 40 <= min(left) < max(left) <= 45
     kept = run_probe(replace(options, copies="keep", name="kept"))
     assert {cell.num_trained for cell in kept.cells} == {46}
     assert "copies kept" in kept.results[0].protocol

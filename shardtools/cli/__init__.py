@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("shardtools.cli.train", "Train a classifier on the shards of datasets."),
     "recipes": ("shardtools.cli.recipes", "List the recipes of train, or print one."),
     "curves": ("shardtools.cli.curves", "Draw the curves of training runs."),
+    "transfer": ("shardtools.cli.transfer", "Fine-tune models on sets in a grid; say what carries over."),
     "eval": ("shardtools.cli.eval", "Judge networks; put figures beside published ones."),
     "cog": ("shardtools.cli.cog", "Ask what a representation carries over to concepts that it has not seen."),
     "sql": ("shardtools.cli.sql", "Ask the manifests of datasets a question in SQL."),

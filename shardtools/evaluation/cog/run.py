@@ -92,8 +92,9 @@ def _sets(options: CogOptions, features: str) -> Iterator[_Set]:
             f"overlay {options.overlay} of {options.dataset} has no level {strange[0]!r}: it has {', '.join(there)}"
         )
     for name in options.only or there:
-        views = {f"{part}_view": level_view(options.overlay, name, part, labels=False) for part in ("train", "test")}
-        yield _Set(name=name, options=replace(_probe(options, features, name, options.dataset), **views))
+        train, test = (level_view(options.overlay, name, part, labels=False) for part in ("train", "test"))
+        probe = _probe(options, features, name, options.dataset)
+        yield _Set(name=name, options=replace(probe, train_view=train, test_view=test))
 
 
 def _probe(options: CogOptions, features: str, level: str, dataset: str) -> ProbeOptions:

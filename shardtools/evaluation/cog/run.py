@@ -68,7 +68,7 @@ def run_cog(options: CogOptions, *, progress: Progress = ignore) -> CogResult:
                 # Both are one run of the probe, which is begun anew once at the most.
                 asked = replace(one.options, shots=shots, replace=options.replace and number == 0)
                 found = run_probe(asked, progress=progress)
-                rows[features] += [replace(row, study=STUDY, dataset=dataset_of(one.name)) for row in found.results]
+                rows[features] += [_named(row, one.name) for row in found.results]
                 notes |= dict.fromkeys(f"{one.name}, {features}: {note}" for note in found.notes)
     named = _with_names(rows)
     models = list(dict.fromkeys(row.model for row in named))
@@ -116,6 +116,11 @@ def _probe(options: CogOptions, features: str, level: str, dataset: str) -> Prob
         replace=options.replace,
         name=_run_name(level, features, options.solver),
     )
+
+
+def _named(row: Result, level: str) -> Result:
+    """A probe's row as one of a level: which images it is of is said by the level, not by the protocol."""
+    return replace(row, study=STUDY, dataset=dataset_of(level), protocol=row.protocol.partition("; ")[0])
 
 
 def _run_name(level: str, features: str, solver: str) -> str:

@@ -36,7 +36,7 @@ from shardtools.evaluation.probes.result import ProbeResult, results_of_cells
 from shardtools.evaluation.probes.weights import read_weights
 from shardtools.evaluation.protocols import PROBE_PROTOCOLS
 from shardtools.evaluation.results import write_results
-from shardtools.execution import Child, Doing, Message, Planned, Progress, network_environment
+from shardtools.execution import CHILD_DECIDES, Child, Doing, Message, Planned, Progress, network_environment
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
@@ -102,14 +102,26 @@ class Probing:
         self._missing = tuple(key for key in keys if read_cell(self.storage, key) is None)
         if not self._missing:
             return None
+        self._look_at_features()
         per_cell = self._options.num_trials + 1
         self._show(Planned(rows_to_make=per_cell * len(self._missing), num_tasks=len(self._missing), num_processes=1))
         return ProbeJob(options=self._options, keys=self._missing)
 
+    def _look_at_features(self) -> None:
+        """Refuses what is no feature before anything is fitted."""
+        probed = self.prepared.probed
+        for images in (probed.train, probed.test):
+            num_zeros = images.check_features()
+            if num_zeros and images.l2:
+                note = f"{images.what}: {counted(num_zeros, 'feature')} of zeros alone, which have no length and stay"
+                self._notes[note] = None
+
     def child(self, job: ProbeJob) -> Child:
         """The process that imports torch."""
         return Child(
-            arguments=SEARCHER, job=(job, 1, os.getpid()), environment=network_environment(job.options.threads)
+            arguments=SEARCHER,
+            job=(job, job.options.num_processes or CHILD_DECIDES, os.getpid()),
+            environment=network_environment(job.options.threads),
         )
 
     def hear(self, message: Message) -> None:
@@ -243,6 +255,7 @@ def make_plan(options: ProbeOptions, probed: Probed) -> ProbePlan:
         num_trials=options.num_trials,
         trials_together=options.trials_together,
         epochs=options.epochs if options.solver == "sgd" else 0,
+        precision=options.precision if options.solver == "sgd" else "",
         l2=options.normalizes,
         balanced=options.balanced or 0,
         copies=options.copies,

@@ -60,25 +60,32 @@ class Images:
         return len(self.labels)
 
     def take(self, rows: Int64s) -> Float32s:
-        """Features of some of them, float32 [M, D].
+        """Features of some of them as they are learnt from, float32 [M, D]."""
+        found = np.empty((len(rows), self.store.shape[1]), np.float32)
+        for start in range(0, len(rows), ROWS_PER_BLOCK):
+            block = slice(start, start + ROWS_PER_BLOCK)
+            taken = self.store.take(self.places[rows[block]])
+            found[block] = normalized(taken.astype(np.float64)) if self.l2 else taken
+        return found
+
+    def check_features(self) -> int:
+        """Looks at every feature once; returns the number of those that are all zeros.
 
         Raises:
             DatasetError: One is not finite.
         """
-        found = np.empty((len(rows), self.store.shape[1]), np.float32)
-        for start in range(0, len(rows), ROWS_PER_BLOCK):
-            block = slice(start, start + ROWS_PER_BLOCK)
-            found[block] = self.store.take(self.places[rows[block]])
-            wrong = np.flatnonzero(~np.isfinite(found[block]).all(axis=1))
+        num_zeros = 0
+        for start in range(0, len(self), ROWS_PER_BLOCK):
+            block = self.store.take(self.places[start : start + ROWS_PER_BLOCK])
+            wrong = np.flatnonzero(~np.isfinite(block).all(axis=1))
             if len(wrong):
-                key = self.keys[int(rows[start + wrong[0]])].as_py()
+                key = self.keys[start + int(wrong[0])].as_py()
                 raise DatasetError(
                     f"{self.store.where}: the feature of {key!r} is not finite: extract the features again with "
                     "replace (--replace)"
                 )
-            if self.l2:
-                found[block] = normalized(found[block].astype(np.float64))
-        return found
+            num_zeros += int((~block.any(axis=1)).sum())
+        return num_zeros
 
     def only(self, kept: Bools) -> Images:
         """Some of them."""

@@ -20,7 +20,7 @@ from shardtools.evaluation.cog.levels import Level, check_levels
 from shardtools.evaluation.cog.options import PartOptions
 from shardtools.evaluation.cog.published_files import published_parts
 from shardtools.overlays import open_overlay, write_overlay
-from shardtools.quoting import quoted_name, quoted_text
+from shardtools.quoting import quoted_name, quoted_text, shell_word
 from shardtools.sql import Session
 from shardtools.words import counted
 
@@ -138,7 +138,9 @@ def overlay_levels(url: str, overlay: str) -> list[str]:
     """
     found = open_overlay(url, overlay)
     if not {"level", "part"} <= {column.name for column in found.info.columns}:
-        raise DatasetError(f"{found.url} holds no levels: `shardtools cog levels --from {url}` writes such an overlay")
+        raise DatasetError(
+            f"{found.url} holds no levels: `shardtools cog levels --from {shell_word(url)}` writes an overlay of them"
+        )
     names: set[str] = set()
     for batch in found.batches(["level"]):
         names.update(batch.column(0).unique().to_pylist())
@@ -180,7 +182,7 @@ def _checked(
             if wnid not in own:
                 raise DatasetError(
                     f"{url} has no image of {wnid}, a concept of level {level.name}: choose levels among what it holds "
-                    f"(--counts {url})"
+                    f"(--counts {shell_word(url)})"
                 )
             numbers = own[wnid]
             if not numbers["num_train"] or not numbers["num_test"]:

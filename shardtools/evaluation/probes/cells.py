@@ -14,6 +14,7 @@ import numpy as np
 
 from shardtools.arrays import Bools, Int64s
 from shardtools.errors import DatasetError, RunError
+from shardtools.evaluation.metrics import mean_class_accuracy
 from shardtools.evaluation.probes.copies import copies_of_validation, image_numbers, refusal, tested_on
 from shardtools.evaluation.probes.logistic import Linear
 from shardtools.evaluation.probes.options import ProbeOptions
@@ -130,7 +131,7 @@ def measure_cell(options: ProbeOptions, prepared: Prepared, key: CellKey, solver
         classifier, probed.classes, {"encoder": probed.train.store.info.encoder.fingerprint, "l2": str(probed.train.l2)}
     )
     storage.write(weights_path(key), content)
-    right = is_right(classifier, probed.test)
+    answers, labels = _answers(classifier, probed.test), probed.test.labels
     cell = Cell(
         shots=key.shots,
         seed=key.seed,
@@ -141,8 +142,8 @@ def measure_cell(options: ProbeOptions, prepared: Prepared, key: CellKey, solver
         num_validation=len(drawn.validation),
         num_trained=len(drawn.final),
         num_test=len(probed.test),
-        num_right=int(right.sum()),
-        class_accuracy=_class_accuracy(right, probed.test.labels),
+        num_right=int((answers == labels).sum()),
+        class_accuracy=mean_class_accuracy(labels, answers, len(probed.classes)),
         weights_sha256=digest(content),
     )
     storage.write(cell_path(key), cell.to_json())
@@ -168,19 +169,13 @@ def _search(
     )
 
 
-def is_right(classifier: Linear, images: Images) -> Bools:
-    """Whether the likeliest class of each image is its own, bool [N]."""
-    found = np.empty(len(images), np.bool_)
+def _answers(classifier: Linear, images: Images) -> Int64s:
+    """The likeliest class of each image, int64 [N]."""
+    found = np.empty(len(images), np.int64)
     for start in range(0, len(images), ROWS_PER_BLOCK):
         rows = np.arange(start, min(start + ROWS_PER_BLOCK, len(images)))
-        found[rows] = classifier.predict(images.take(rows)) == images.labels[rows]
+        found[rows] = classifier.predict(images.take(rows))
     return found
-
-
-def _class_accuracy(right: Bools, labels: Int64s) -> float:
-    counts = np.bincount(labels)
-    sums = np.bincount(labels, weights=right)
-    return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
 def _without(probed: Probed, copied: Bools) -> Probed:

@@ -18,8 +18,8 @@ from shardtools.evaluation.probes.reading import Images
 from shardtools.evaluation.probes.stored_rows import StoredRows, fits_in_memory
 from shardtools.execution import Batch, Progress
 
-MAX_ITERATIONS = 2000
-"""Of L-BFGS, as naver/trex has it."""
+MAX_ITERATIONS, TOLERANCE = 2000, 1e-4
+"""Of L-BFGS, as naver/trex has them: the tolerance is scikit-learn's own."""
 
 Settings = Sequence[Mapping[str, float]]
 
@@ -90,6 +90,13 @@ class LbfgsSolver:
 
     def fit(self, train: Part, num_classes: int, settings: Mapping[str, float], *, seed: int) -> Linear:
         """See `Solver`."""
-        found = fit(train.ready(), train.labels, num_classes, settings["C"], max_iterations=MAX_ITERATIONS)
+        found = fit(
+            train.ready(),
+            train.labels,
+            num_classes,
+            settings["C"],
+            max_iterations=MAX_ITERATIONS,
+            tolerance=TOLERANCE,
+        )
         self._show(Batch(rows=1))
         return found

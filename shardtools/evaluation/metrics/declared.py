@@ -30,6 +30,9 @@ class MetricFacts:
 METRICS: dict[str, MetricFacts] = {
     "top1_accuracy": MetricFacts(short="top-1", meaning="the likeliest class is the given one"),
     "top5_accuracy": MetricFacts(short="top-5", meaning="the given class is among the five likeliest"),
+    "top1_deviation": MetricFacts(
+        short="top-1 ±", better="", meaning="standard deviation (of the population) of top-1 accuracy over seeds"
+    ),
     "mean_class_accuracy": MetricFacts(short="mean class acc.", meaning="accuracy of each class, mean of the classes"),
     "quadratic_weighted_kappa": MetricFacts(
         short="QWK", is_share=False, meaning="agreement of grades beyond chance, by squared distance"

@@ -16,17 +16,18 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.nn import functional
 
 from shardtools.errors import RunError
 from shardtools.pipelines.batches.on_device import DeviceBatches, DeviceImages, Normalizer
+from shardtools.pipelines.train.augment import Augmenter
 from shardtools.pipelines.train.checkpoint import (
     Checkpoint,
     load_optimizer_tensors,
     optimizer_tensors,
     save_checkpoint,
 )
-from shardtools.pipelines.train.losses import LossWatch
+from shardtools.pipelines.train.losses import LossWatch, sample_losses
+from shardtools.pipelines.train.mixing import Mixing, draw_mixing, mixed_losses
 from shardtools.pipelines.train.models import Classifier, crop_labels, num_crops
 from shardtools.pipelines.train.ocm import OnlineClassMeans
 from shardtools.pipelines.train.selection import Selection
@@ -51,6 +52,7 @@ class Parts:
         schedule: Step -> learning rate.
         batches: Of this process.
         normalize: Pixels -> what the model sees.
+        augment: What is done to pixels behind the loader.
         watch: Metrics.
         selection: Which weights are kept.
         stop: Set when the run was asked to stop.
@@ -65,6 +67,7 @@ class Parts:
     schedule: LearningRate
     batches: DeviceBatches
     normalize: Normalizer
+    augment: Augmenter
     watch: Watch
     selection: Selection
     stop: threading.Event
@@ -103,6 +106,7 @@ class Trainer:
         waiting_since = time.perf_counter()
         for batch in self.parts.batches.epoch(epoch):
             waited = time.perf_counter() - waiting_since
+            self.parts.augment(batch.images, epoch, self.parts.batches.loader.table.key_hash[batch.rows])
             self._take_step(batch)
             waiting_since = time.perf_counter()
             rate = self.parts.schedule(self.step - 1)
@@ -129,11 +133,12 @@ class Trainer:
         for group in parts.optimizer.param_groups:
             group["lr"] = parts.schedule(self.step)
         num_passes = parts.options.accumulation
+        mixing = draw_mixing(parts.options.recipe, parts.options.seed, self.step)
         total = torch.zeros((), device=batch.labels.device)
         for number in range(num_passes):
             is_last = number == num_passes - 1
             with contextlib.nullcontext() if is_last else parts.accelerator.no_sync(parts.model):
-                total += self._pass(_part_of(batch, number, num_passes)) / num_passes
+                total += self._pass(_part_of(batch, number, num_passes), mixing) / num_passes
         # Before the weights change: on a CPU a bad loss is found here, on a GPU two steps later.
         self._losses.add(self.step, batch.keys, total)
         if isinstance(parts.classifier.head, OnlineClassMeans):
@@ -148,21 +153,29 @@ class Trainer:
         self.step += 1
         self.images += len(batch.rows) * parts.accelerator.num_processes
 
-    def _pass(self, batch: DeviceImages) -> torch.Tensor:
+    def _pass(self, batch: DeviceImages, mixing: Mixing | None) -> torch.Tensor:
         """Forward and backward; the mean loss of the images."""
         parts = self.parts
         with parts.accelerator.autocast():
-            logits = parts.model(parts.normalize(batch.images))
-        losses = functional.cross_entropy(
-            logits.float(),
-            crop_labels(batch.labels, batch.images),
-            reduction="none",
-            label_smoothing=parts.options.recipe.label_smoothing,
-        )
-        by_image = losses.view(num_crops(batch.images), -1).mean(0)
+            images, share = parts.normalize(batch.images), 1.0
+            if mixing is not None and isinstance(images, torch.Tensor):
+                images, share = mixing.images(images)
+            logits = parts.model(images)
+
+        def losses_of(targets: torch.Tensor) -> torch.Tensor:
+            """The loss of each image, the mean of its crops."""
+            smoothing = parts.options.recipe.label_smoothing
+            losses = sample_losses(logits, crop_labels(targets, batch.images), smoothing=smoothing)
+            return losses.view(num_crops(batch.images), -1).mean(0)
+
         # With "sampling" the order has spent them.
         weights = batch.weights if parts.options.weighted == "loss" else None
-        loss = by_image.mean() if weights is None else (by_image * weights).mean()
+        if mixing is not None:
+            by_image = mixed_losses(losses_of, batch.labels, weights, share)
+            loss = by_image.mean()
+        else:
+            by_image = losses_of(batch.labels)
+            loss = by_image.mean() if weights is None else (by_image * weights).mean()
         parts.accelerator.backward(loss / parts.options.accumulation)
         if parts.options.record:
             self._note(batch, logits.detach().float()[: len(batch.rows)], by_image.detach())

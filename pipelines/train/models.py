@@ -215,7 +215,7 @@ def build_classifier(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        encoder = make_encoder(recipe.encoder, weights=weights)
+        encoder = make_encoder(recipe.encoder, weights=weights, channels=recipe.channels)
         projector, dim = None, encoder.feature_dim
         if recipe.projector_layers is not None:
             dim = recipe.projector_bottleneck

@@ -28,6 +28,7 @@ from shardtools.errors import OptionError, RunError
 from shardtools.execution import EndReason, Notice, Progress
 from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
 from shardtools.pipelines.encoders.trained import initial_weights
+from shardtools.pipelines.train.augment import Augmenter
 from shardtools.pipelines.train.checkpoint import (
     Checkpoint,
     newest_checkpoint,
@@ -89,7 +90,7 @@ class Run:
         check_labels(self._batches.loader.table, num_classes, ", ".join(options.datasets))
         self._val = self._open_split(options.val_split, share, plan) if options.val is not None else None
         self._test = self._open_split(options.test_split, share, plan) if options.test_split is not None else None
-        self._normalize = Normalizer(options.recipe.mean, options.recipe.std, device)
+        self._normalize = Normalizer(options.recipe.mean_by_color, options.recipe.std_by_color, device)
         steps_per_epoch = len(self._batches.loader)
         weights = None if options.init is None else initial_weights(options.recipe.encoder, options.init)
         model = build_classifier(options.recipe, num_classes, seed=options.seed, weights=weights)
@@ -162,6 +163,7 @@ class Run:
             schedule=LearningRate.of(recipe, steps_per_epoch),
             batches=self._batches,
             normalize=self._normalize,
+            augment=Augmenter(recipe, options.seed),
             watch=watch,
             selection=Selection(options),
             stop=stop,

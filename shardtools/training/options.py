@@ -192,6 +192,11 @@ class TrainOptions:
             raise OptionError(f"each number of ratio is at least 1, found {self.ratio}: leave out what is not wanted")
         if self.weighted == "sampling" and self.view is None:
             raise OptionError("weighted 'sampling' takes the weights of a view: give a view with a column `weight`")
+        if self.record and self.recipe.is_mixed:
+            raise OptionError(
+                "records say what the network makes of one sample, and mixup and cutmix show it two in one: leave "
+                "record out, or set mixup and cutmix to 0"
+            )
         if self.val_metric is not None and self.val_metric not in VAL_METRICS:
             raise OptionError(f"val_metric is one of {', '.join(VAL_METRICS)}, found {self.val_metric!r}")
         if self.val is None and (self.select == "best" or self.test_split is not None):

@@ -14,7 +14,7 @@ from shardtools.loader import MultiCropOptions, dino_multi_crop
 from shardtools.training import Recipe, TrainOptions, find_recipe, list_recipes, load_recipe
 from shardtools.training.data import training_crop
 
-NAMES = ["fine-tune", "imagenet-sd", "micro", "micro-multi-crop", "pytorch", "t-rex", "t-rex-star"]
+NAMES = ["fine-tune", "imagenet-sd", "micro", "micro-multi-crop", "pytorch", "real-world", "t-rex", "t-rex-star"]
 
 
 def options(**changes: Any) -> TrainOptions:
@@ -75,6 +75,19 @@ def test_what_torchvision_states() -> None:
     assert (recipe.momentum, recipe.weight_decay, recipe.scale, recipe.flip) == (0.9, 1e-4, 0.08, 0.5)
     others = [load_recipe(name).schedule for name in NAMES if name != "pytorch"]
     assert set(others) == {"cosine"}
+
+
+def test_what_seed_003_states() -> None:
+    """Its grid's common values, and the released training code (sample_train.py)."""
+    recipe = load_recipe("real-world")
+    assert (recipe.epochs, recipe.batch_size, recipe.image_size, recipe.eval_resize) == (30, 128, 256, 256)
+    assert (recipe.scale, recipe.flip, recipe.vertical_flip, recipe.warmup_epochs) == (0.65, 0.5, 0.0, 0.0)
+    assert (recipe.rate_by, recipe.decay_all, recipe.step_at) == ("epoch", True, (15.0, 20.0, 25.0))
+    assert (recipe.peak_lr, recipe.decay) == (1e-4, 1.0), "weight_decay is what a step takes off, at any rate"
+    sgd = ["optimizer=sgd", "nesterov=true", "decay_over_rate=false", "base_lr=0.1", "weight_decay=1e-3"]
+    other = load_recipe("real-world", [*sgd, "schedule=step"])
+    assert (other.peak_lr, other.decay, other.momentum, other.step_factor) == (0.1, 1e-3, 0.9, 0.1)
+    assert load_recipe("real-world", ["schedule=step", "epochs=50", "step_at=20,30,40"]).step_at == (20, 30, 40)
 
 
 def test_the_small_recipes_fit_small_images_on_a_cpu() -> None:

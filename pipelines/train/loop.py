@@ -57,6 +57,7 @@ class Parts:
         selection: Which weights are kept.
         stop: Set when the run was asked to stop.
         cpu_group: The processes, over their CPUs; `None` for one process.
+        sets: uint8 [rows, C], 1 where a row of the loader's table has a class; `None` for one label a sample.
     """
 
     options: TrainOptions
@@ -72,6 +73,11 @@ class Parts:
     selection: Selection
     stop: threading.Event
     cpu_group: torch.distributed.ProcessGroup | None
+    sets: torch.Tensor | None = None
+
+    def targets(self, batch: DeviceImages) -> torch.Tensor:
+        """What the images of a batch are: labels, int64 [N], or sets of classes, float32 [N, C]."""
+        return batch.labels if self.sets is None else self.sets[batch.rows].to(batch.labels.device).float()
 
 
 @dataclass(slots=True)
@@ -165,16 +171,17 @@ class Trainer:
         def losses_of(targets: torch.Tensor) -> torch.Tensor:
             """The loss of each image, the mean of its crops."""
             smoothing = parts.options.recipe.label_smoothing
-            losses = sample_losses(logits, crop_labels(targets, batch.images), smoothing=smoothing)
+            of_crops = crop_labels(targets, batch.images)
+            losses = sample_losses(logits, of_crops, is_sets=parts.sets is not None, smoothing=smoothing)
             return losses.view(num_crops(batch.images), -1).mean(0)
 
         # With "sampling" the order has spent them.
         weights = batch.weights if parts.options.weighted == "loss" else None
         if mixing is not None:
-            by_image = mixed_losses(losses_of, batch.labels, weights, share)
+            by_image = mixed_losses(losses_of, parts.targets(batch), weights, share)
             loss = by_image.mean()
         else:
-            by_image = losses_of(batch.labels)
+            by_image = losses_of(parts.targets(batch))
             loss = by_image.mean() if weights is None else (by_image * weights).mean()
         parts.accelerator.backward(loss / parts.options.accumulation)
         if parts.options.record:

@@ -49,6 +49,7 @@ from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.records import RecordsOverlay
 from shardtools.training.run_file import MODEL_FILE
 from shardtools.training.schedule import LearningRate
+from shardtools.training.sets import class_sets
 
 CLASSES_FILE = "classes.json"
 _MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -87,7 +88,7 @@ class Run:
         classes = {number: str(name) for number, name in sorted(plan.names.items())}
         num_classes = max(classes, default=-1) + 1
         self._batches = DeviceBatches(training_loader(options, share, plan), device, decoder=options.decoder)
-        check_labels(self._batches.loader.table, num_classes, ", ".join(options.datasets))
+        self._sets = self._read_labels(self._batches, num_classes, ", ".join(options.datasets))
         self._val = self._open_split(options.val_split, share, plan) if options.val is not None else None
         self._test = self._open_split(options.test_split, share, plan) if options.test_split is not None else None
         self._normalize = Normalizer(options.recipe.mean_by_color, options.recipe.std_by_color, device)
@@ -134,10 +135,18 @@ class Run:
         options, num_classes = self._options, max(plan.names) + 1
         where = f"{split} of {options.val}"
         found = DeviceBatches(evaluation_loader(options, share, plan, split), self._device, decoder=options.decoder)
-        check_labels(found.loader.table, num_classes, where)
+        sets = self._read_labels(found, num_classes, where)
         labels = np.asarray(found.loader.table.class_index)
-        check_measurable(options.metric, labels, None, num_classes, where=where)
-        return Split(name=where, batches=found, num_classes=num_classes)
+        has = None if sets is None else sets.numpy() > 0
+        check_measurable(options.metric, labels, has, num_classes, where=where)
+        return Split(name=where, batches=found, num_classes=num_classes, sets=sets)
+
+    def _read_labels(self, batches: DeviceBatches, num_classes: int, what: str) -> torch.Tensor | None:
+        """The sets of classes of each row of a loader's table; `None` where each has one label, which is checked."""
+        if self._options.recipe.head == "sigmoid":
+            return torch.from_numpy(class_sets(batches.loader.table, num_classes, what))
+        check_labels(batches.loader.table, num_classes, what)
+        return None
 
     def _parts(self, model: Classifier, steps_per_epoch: int, watch: Watch, stop: threading.Event) -> Parts:
         options, recipe = self._options, self._options.recipe
@@ -168,6 +177,7 @@ class Run:
             selection=Selection(options),
             stop=stop,
             cpu_group=None if is_alone else _group_of_cpus(),
+            sets=self._sets,
         )
 
     def train(self) -> None:

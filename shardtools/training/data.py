@@ -189,10 +189,9 @@ def _view(
     if options.where is not None:
         # On lines of its own, so that a comment at its end ends there.
         conditions.append(f"(\n{options.where}\n)")
-    sql = (
-        f"select samples.key, samples.dataset, cast({label} as integer) as class_index from samples{join} "
-        f"where {' and '.join(conditions)}"
-    )
+    # Images of several classes have no label, and a view none that is null.
+    given = "" if options.recipe.head == "sigmoid" else f", cast({label} as integer) as class_index"
+    sql = f"select samples.key, samples.dataset{given} from samples{join} where {' and '.join(conditions)}"
     return sql, None if options.split is None else {"split": options.split}
 
 

@@ -199,12 +199,24 @@ class TrainOptions:
             )
         if self.val_metric is not None and self.val_metric not in VAL_METRICS:
             raise OptionError(f"val_metric is one of {', '.join(VAL_METRICS)}, found {self.val_metric!r}")
+        if self.recipe.head == "sigmoid":
+            self._check_sets()
         if self.val is None and (self.select == "best" or self.test_split is not None):
             raise OptionError(
                 f"{'select best' if self.select == 'best' else 'test_split'} needs an evaluation: give val, a dataset"
             )
         if (self.cache_folder is None) != (self.cache_bytes is None):
             raise OptionError("cache_folder and cache_bytes belong together: give both or none")
+
+    def _check_sets(self) -> None:
+        """What images of several classes do not have."""
+        head = "head 'sigmoid' is for images that may have several classes"
+        if self.metric not in ("macro_f1", "roc_auc"):
+            raise OptionError(f"{head}: val_metric is macro_f1 or roc_auc, found {self.val_metric!r}")
+        if self.relabel is not None:
+            raise OptionError(f"{head}, and relabel gives each one: leave relabel out")
+        if self.record:
+            raise OptionError(f"{head}, and records say which one an image is taken for: leave record out")
 
     @property
     def metric(self) -> str:

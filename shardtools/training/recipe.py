@@ -17,6 +17,7 @@ HEADS = {
     "linear": "a linear layer with bias",
     "cosine": "cosine softmax: a learned, normalised prototype a class",
     "ocm": "Online Class Means: prototypes from a memory queue, nothing learned",
+    "sigmoid": "a linear layer with bias, each output a yes or no: for images that may have several classes",
 }
 """What turns features into logits -> what it is."""
 
@@ -208,6 +209,11 @@ class Recipe:
         if self.augmentation == "multi-crop" and (self.policy != "none" or self.is_mixed):
             what = f"policy {self.policy!r}" if self.policy != "none" else "mixup and cutmix"
             raise OptionError(f"recipe {self.name}: {what} take one crop an image, found augmentation 'multi-crop'")
+        if self.head == "sigmoid" and self.label_smoothing:
+            raise OptionError(
+                f"recipe {self.name}: label_smoothing shares out one class, and head 'sigmoid' asks for each apart: "
+                "set it to 0"
+            )
         if self.head == "ocm" and self.is_mixed:
             raise OptionError(
                 f"recipe {self.name}: mixup and cutmix give an image two classes, and head 'ocm' remembers it as of "

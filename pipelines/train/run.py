@@ -37,6 +37,7 @@ from shardtools.pipelines.train.checkpoint import (
     sync_folder,
 )
 from shardtools.pipelines.train.evaluate import Evaluation, Split, evaluate
+from shardtools.pipelines.train.heads import fill_head
 from shardtools.pipelines.train.loop import Parts, Trainer
 from shardtools.pipelines.train.measures import check_measurable
 from shardtools.pipelines.train.models import Classifier, build_classifier, make_optimizer
@@ -95,6 +96,8 @@ class Run:
         steps_per_epoch = len(self._batches.loader)
         weights = None if options.init is None else initial_weights(options.recipe.encoder, options.init)
         model = build_classifier(options.recipe, num_classes, seed=options.seed, weights=weights)
+        if options.init_head is not None:
+            fill_head(model, plan.names, options.init_head)
         # Of what a network drops at random, in each process its own.
         torch.manual_seed(options.seed * 65_536 + share.rank)
         checkpoint = newest_checkpoint(run, options.result())

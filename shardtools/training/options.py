@@ -56,6 +56,8 @@ class TrainOptions:
             subset too; "index" takes all numbers as they are.
         init: What the encoder starts from, for fine-tuning: a local file, the folder of a training run, or the
             encoder's own name where a package brings its weights ("lite0"); `None` draws first weights.
+        init_head: What the head starts from, for linear probing and then fine-tuning: the folder of a probe's run or a
+            file of its weights; classes are found by their names. `None` draws it.
         seed: Of the order, the augmentation and the first weights.
         num_processes: Processes of this machine; `None` takes one a GPU, or one on a CPU.
         threads: CPU threads that decode in each process; `None` shares the cores among the processes.
@@ -127,6 +129,10 @@ class TrainOptions:
             metavar="WEIGHTS",
             unset="drawn",
         ),
+    )
+    init_head: str | None = field(
+        default=None,
+        metadata=option("First weights of the head: a probe's folder or file.", metavar="PROBE", unset="drawn"),
     )
     seed: int = field(default=0, metadata=option("Of order, augmentation and first weights."))
     shuffle: str = field(default="global", metadata=option(choices=SHUFFLES))
@@ -231,6 +237,7 @@ class TrainOptions:
             # Late: runs that were begun before it was there go on.
             **({} if self.labels_by == "wnid" else {"labels_by": self.labels_by}),
             **({} if self.init is None else {"init": self.init}),
+            **({} if self.init_head is None else {"init_head": self.init_head}),
             **({} if self.select == "last" else {name: getattr(self, name) for name in _OF_SELECTION}),
             **({} if self.test_split is None else {"val": self.val, "test_split": self.test_split}),
             **{f"recipe.{name}": value for name, value in self.recipe.settings().items()},

@@ -74,7 +74,7 @@ def test_every_option_of_the_library_can_be_typed(tmp_path: Path) -> None:
     (tmp_path / "clean.sql").write_text("select key from samples")
     words = "a b --out run --recipe pytorch --set epochs=4 --set base_lr=0.2 --ratio 1:3 --weighted sampling --val c"
     words += " --val-split test --val-every 2 --val-metric kappa --select best --test-split x"
-    words += " --init weights.pt --seed 3 --num-processes 4 --threads 5 --compute-threads 6"
+    words += " --init weights.pt --init-head p --seed 3 --num-processes 4 --threads 5 --compute-threads 6"
     words += " --accumulation 7 --device cpu --decoder cpu --compile --channels-last --checkpoint-steps 8"
     words += " --keep-checkpoints 9 --log-steps 10 --record --no-tensorboard --wandb project --shuffle blocks"
     words += f" --cache-folder cache --cache-gb 1.5 --view {tmp_path}/clean.sql"
@@ -95,6 +95,7 @@ def test_every_option_of_the_library_can_be_typed(tmp_path: Path) -> None:
         select="best",
         test_split="x",
         init="weights.pt",
+        init_head="p",
         seed=3,
         num_processes=4,
         threads=5,

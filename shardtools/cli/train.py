@@ -156,8 +156,8 @@ def summary(result: Any, options: Any) -> str:
         of = "last evaluation"
         if options.select == "best" and "best_epoch" in result.metrics:
             of = f"epoch {result.metrics['best_epoch']:.0f}, the best by {options.metric}"
-        test = "" if options.test_split is None else f" (test: {options.test_split})"
-        lines.append(f"{of}, {options.val_split} of {options.val}{test}: {evaluation_words(result.metrics)}")
+        words = evaluation_words(result.metrics, test=options.test_split or "test")
+        lines.append(f"{of}, {options.val_split} of {options.val}: {words}")
     lines.append(f"weights: {run / MODEL_FILE}")
     if (run / CURVES_FILE).exists():
         lines.append(f"curves: {run / CURVES_FILE}")

@@ -141,10 +141,15 @@ def evaluation_line(message: Evaluated) -> str:
     return f"after epoch {message.epoch}: {evaluation_words(message.metrics())}"
 
 
-def evaluation_words(metrics: dict[str, Any]) -> str:
-    """What was measured, like "top-1 71.2 %, loss 1.10; test: top-1 70.8 %"; what was not is left out."""
+def evaluation_words(metrics: dict[str, Any], *, test: str = "test") -> str:
+    """What was measured, like "top-1 71.2 %, loss 1.10; test: top-1 70.8 %"; what was not is left out.
+
+    Args:
+        metrics: By the names that they have in files.
+        test: What the split to test on is called.
+    """
     found = []
-    for prefix, title in (("val_", ""), ("test_", "test: ")):
+    for prefix, title in (("val_", ""), ("test_", f"{test}: ")):
         words = [
             f"{label} {metrics[prefix + name]:.{digits}f}{unit}"
             for name, label, digits, unit in _WORDS

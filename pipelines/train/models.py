@@ -1,8 +1,8 @@
 """What is trained: an encoder, an expendable projector, and a head (thesis, chapter 4, section 4.3).
 
-Owns the projector, the heads that are learned, the order of crops, and which weights decay. Lengths are normalised in
-the heads that need it and not in the projector, so that Online Class Means can store embeddings as they are; the price
-is that a projector used alone gives raw embeddings unless told otherwise.
+Owns the projector, the heads that are learned, the order of crops, the optimiser and which weights decay. Lengths are
+normalised in the heads that need it and not in the projector, so that Online Class Means can store embeddings as they
+are; the price is that a projector used alone gives raw embeddings unless told otherwise.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "build_classifier",
     "crop_labels",
     "make_encoder",
+    "make_optimizer",
     "num_crops",
     "parameter_groups",
 ]
@@ -164,13 +165,16 @@ def crop_labels(labels: torch.Tensor, images: Images) -> torch.Tensor:
     return labels.repeat(num_crops(images))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float, *, decay_all: bool = False) -> list[dict[str, Any]]:
     """Trained parameters for an optimiser: those that decay, then those that do not.
 
-    Weights of two or more dimensions decay; biases and the weights of norms do not.
+    Args:
+        model: What is trained.
+        weight_decay: Of the first group.
+        decay_all: Whether all decay; else weights of two or more dimensions do, biases and the weights of norms do not.
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    decays = [parameter.dim() > 1 and not name.endswith("bias") for name, parameter in trained]
+    decays = [decay_all or (parameter.dim() > 1 and not name.endswith("bias")) for name, parameter in trained]
     return [
         {
             "params": [parameter for (_, parameter), decay in zip(trained, decays, strict=True) if decay is wanted],
@@ -178,6 +182,14 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         }
         for wanted in (True, False)
     ]
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """What moves the weights of a model, at the recipe's highest rate; the loop sets the rate of each step."""
+    groups = parameter_groups(model, recipe.decay, decay_all=recipe.decay_all)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.peak_lr)
+    return torch.optim.SGD(groups, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
 
 
 def build_classifier(

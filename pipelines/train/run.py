@@ -35,7 +35,7 @@ from shardtools.pipelines.train.checkpoint import (
 )
 from shardtools.pipelines.train.evaluate import evaluate
 from shardtools.pipelines.train.loop import Parts, Trainer
-from shardtools.pipelines.train.models import Classifier, build_classifier, parameter_groups
+from shardtools.pipelines.train.models import Classifier, build_classifier, make_optimizer
 from shardtools.pipelines.train.sync_batch_norm import convert_sync_batch_norm
 from shardtools.pipelines.train.watch import Watch
 from shardtools.training import ClassPlan, TrainOptions, plan_classes
@@ -146,10 +146,7 @@ class Run:
         model = model.to(self._device)
         if options.channels_last:
             model = model.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(
-            parameter_groups(model, recipe.weight_decay), lr=recipe.peak_lr, momentum=recipe.momentum
-        )
-        wrapped, optimizer = accelerator.prepare(model, optimizer)
+        wrapped, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
         return Parts(
             options=options,
             accelerator=accelerator,

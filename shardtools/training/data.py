@@ -29,7 +29,8 @@ from shardtools.loader import (
 from shardtools.loader.reading.options import ReadOptions
 from shardtools.quoting import quoted_name, quoted_text
 from shardtools.training.classes import ClassPlan
-from shardtools.training.options import Recipe, TrainOptions
+from shardtools.training.options import TrainOptions
+from shardtools.training.recipe import Recipe
 from shardtools.words import counted
 
 EVALUATION_BATCH = 2

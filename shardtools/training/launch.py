@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from shardtools.dataset import acquire
-from shardtools.errors import OptionError, RunError, ShardtoolsError
+from shardtools.errors import OptionError, RunError, ShardtoolsError, StoppedError
 from shardtools.execution import CHILD_DECIDES, Child, Held, Message, Notice, Progress, ignore, run_in_child
 from shardtools.extras import TRAINING, is_installed, of_encoder, require
 from shardtools.storage import Storage, open_storage
@@ -175,7 +175,8 @@ class Training:
         told, end = self._told, self._told.end
         if end is None or told.ready is None or end.reason != "done":
             was_stopped = stopped or (end is not None and end.reason == "stopped")
-            raise RunError(told.unfinished(self.where, stopped=was_stopped))
+            kind = StoppedError if was_stopped else RunError
+            raise kind(told.unfinished(self.where, stopped=was_stopped))
         metrics = told.metrics or self._earlier_metrics(end.steps)
         result = TrainResult(
             out=self.where,

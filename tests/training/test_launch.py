@@ -194,6 +194,15 @@ def test_a_finished_folder_from_before_a_key_of_recipes(tmp_path: Path) -> None:
         train(options(tmp_path, recipe=Recipe(name="own", schedule="step")))
 
 
+def test_a_finished_folder_says_what_was_left_out_at_its_default(tmp_path: Path) -> None:
+    finish(tmp_path, recipe=Recipe(name="own", step_at=(5.0, 7.5), schedule="step"))
+    with pytest.raises(PlanMismatchError, match=r"\(recipe\.step_at was \[5\.0, 7\.5\], is \[\]\)"):
+        train(options(tmp_path, recipe=Recipe(name="own", schedule="step")))
+    finish(tmp_path)
+    with pytest.raises(PlanMismatchError, match=r"\(recipe\.optimizer was 'sgd', is 'adamw'\)"):
+        train(options(tmp_path, recipe=Recipe(name="own", optimizer="adamw")))
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"result": 1, "settings": {}}'])
 def test_a_damaged_run_file_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / RUN_FILE).write_text(content)

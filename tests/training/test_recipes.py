@@ -121,6 +121,30 @@ def test_steps_of_the_rate_keep_their_share_where_there_are_some() -> None:
     assert load_recipe("imagenet-sd", ["epochs=10"]).step_epochs == 30.0
 
 
+def test_epochs_of_falls_are_typed_and_keep_their_share() -> None:
+    typed = load_recipe("pytorch", ["epochs=30", "step_at=15,20,25"])
+    assert typed.step_at == (15.0, 20.0, 25.0)
+    assert load_recipe("pytorch", ["step_at="]).step_at == ()
+    with pytest.raises(OptionError, match="step_at is numbers, found '15;20'"):
+        load_recipe("pytorch", ["step_at=15;20"])
+
+
+def test_shares_of_a_file_that_names_the_epochs_of_its_falls(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('epochs = 30\nschedule = "step"\nstep_at = [15, 20, 25]\n')
+    own = str(tmp_path / "own.toml")
+    assert load_recipe(own, ["epochs=3"]).step_at == pytest.approx((1.5, 2.0, 2.5))
+    assert load_recipe(own, ["epochs=3", "step_at=1"]).step_at == (1.0,)
+    # No falls: they are as they stand, as the length of steps is.
+    assert load_recipe(own, ["epochs=20", "schedule=cosine"]).step_at == (15.0, 20.0, 25.0)
+
+
+def test_decay_over_the_rate() -> None:
+    """Seed 003's AdamW: torch multiplies decay by the rate, so a step takes `weight_decay` off at every peak."""
+    recipe = Recipe(name="own", base_lr=0.01, weight_decay=1e-3, decay_over_rate=True, batch_size=128)
+    assert (recipe.peak_lr, recipe.decay) == (0.005, pytest.approx(0.2))
+    assert Recipe(name="own", weight_decay=1e-3).decay == 1e-3
+
+
 def test_a_file_of_the_user_is_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('encoder = "timm:resnet18"\nbase_lr = 1\nmean = [0, 0.5, 1]\nepochs = 20\n')
 
@@ -199,6 +223,13 @@ def test_unknown_recipes_give_near_names(tmp_path: Path) -> None:
         ({"schedule": "linear"}, "schedule is one of cosine, step, found 'linear'"),
         ({"step_epochs": 0.0}, "step_epochs is a number above 0, found 0.0"),
         ({"step_factor": 2.0}, "step_factor is above 0 and at most 1.0, found 2.0"),
+        ({"step_at": (20.0, 10.0)}, "step_at is rising epochs above 0, found (20.0, 10.0)"),
+        ({"step_at": (0.0,)}, "step_at is rising epochs above 0, found (0.0,)"),
+        ({"schedule": "step", "step_at": (50.0, 100.0)}, "step_at is epochs below 100, which the run ends with"),
+        ({"optimizer": "adam"}, "optimizer is one of sgd, adamw, found 'adam'"),
+        ({"optimizer": "adamw", "nesterov": True}, "nesterov is a form of the momentum of optimizer 'sgd'"),
+        ({"momentum": 0.0, "nesterov": True}, "found optimizer 'sgd' with momentum 0.0: leave nesterov out"),
+        ({"rate_by": "batch"}, "rate_by is one of step, epoch"),
     ],
 )
 def test_ranges_of_a_recipe(changes: dict[str, Any], message: str) -> None:
@@ -224,6 +255,17 @@ def test_ranges_of_a_recipe(changes: dict[str, Any], message: str) -> None:
 def test_ranges_of_a_run(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=re.escape(message)):
         options(**changes)
+
+
+def test_settings_of_earlier_releases_stay_what_they_are() -> None:
+    """The fields that came later are left out at their default: a plan, a checkpoint, an overlay are as before."""
+    late = {"optimizer", "nesterov", "step_at", "rate_by", "decay_all", "decay_over_rate"}
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    assert Recipe(name="own").settings().keys() == names - late
+    settings = Recipe(name="own", optimizer="adamw", step_at=(5.0,)).settings()
+    assert settings.keys() == names - late | {"optimizer", "step_at"}
+    result = options(recipe=Recipe(name="own", nesterov=True)).result()
+    assert result["recipe.nesterov"] is True and "recipe.optimizer" not in result
 
 
 def test_the_result_holds_what_changes_weights_and_nothing_else() -> None:

@@ -25,6 +25,9 @@ Published figures (--reference):
   imagenet-x    four networks: calibration; ResNet-50 by factor
   cue-conflict  shape bias of 11 networks and ten people (Geirhos et al., 2019)
   seed002       gaps of 11 networks by factor, linear and fine-tuned (Ibrahim et al., 2023)
+  cog           linear classifiers on 31 networks: ImageNet, five levels, 1 to 128 shots (--parts)
+  trex          linear classifiers on 21 networks: ImageNet, 13 transfer sets, mean log odds
+  imagenet-sd   21 networks trained on real and generated pictures, also on 15 transfer sets
 
 \b
 Examples:

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
         rms_calibration_error,
         soft_f1,
     )
+    from shardtools.evaluation.metrics.confusion import (
+        confusion_matrix,
+        macro_f1,
+        macro_f1_of_sets,
+        mean_class_accuracy,
+        quadratic_weighted_kappa,
+        tuned_thresholds,
+    )
     from shardtools.evaluation.metrics.correlation import log_odds, pearson, slope, spearman
     from shardtools.evaluation.metrics.corruption import (
         corruption_errors,
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.metrics.cue_conflict import DECISIONS, ShapeBias, decide_category, shape_bias
     from shardtools.evaluation.metrics.factors import error_ratio, error_ratios, factor_shares, worst_factor
     from shardtools.evaluation.metrics.intervals import Share, bootstrap_interval, wilson_interval
+    from shardtools.evaluation.metrics.ranking import average_precision, macro_roc_auc, roc_auc
     from shardtools.evaluation.metrics.sequences import (
         PERTURBATIONS,
         flip_probability,
@@ -49,8 +58,10 @@ __all__ = [
     "ShapeBias",
     "Share",
     "aurra",
+    "average_precision",
     "background_gap",
     "bootstrap_interval",
+    "confusion_matrix",
     "corruption_errors",
     "decide_category",
     "error_ratio",
@@ -60,21 +71,28 @@ __all__ = [
     "factor_shares",
     "flip_probability",
     "log_odds",
+    "macro_f1",
+    "macro_f1_of_sets",
+    "macro_roc_auc",
     "mad_calibration_error",
+    "mean_class_accuracy",
     "mean_corruption_error",
     "mean_error",
     "mean_normalized",
     "measure_calibration",
     "pearson",
     "printed_value",
+    "quadratic_weighted_kappa",
     "relative_mean_corruption_error",
     "rms_calibration_error",
+    "roc_auc",
     "shape_bias",
     "slope",
     "soft_f1",
     "spearman",
     "top5_distance",
     "top_k_accuracy",
+    "tuned_thresholds",
     "wilson_interval",
     "worst_factor",
     "zipf_distance",

@@ -30,6 +30,18 @@ class MetricFacts:
 METRICS: dict[str, MetricFacts] = {
     "top1_accuracy": MetricFacts(short="top-1", meaning="the likeliest class is the given one"),
     "top5_accuracy": MetricFacts(short="top-5", meaning="the given class is among the five likeliest"),
+    "top1_deviation": MetricFacts(
+        short="top-1 ±", better="", meaning="standard deviation (of the population) of top-1 accuracy over seeds"
+    ),
+    "mean_class_accuracy": MetricFacts(short="mean class acc.", meaning="accuracy of each class, mean of the classes"),
+    "quadratic_weighted_kappa": MetricFacts(
+        short="QWK", is_share=False, meaning="agreement of grades beyond chance, by squared distance"
+    ),
+    "macro_f1": MetricFacts(short="macro F1", meaning="F1 of each class, mean of the classes"),
+    "roc_auc": MetricFacts(
+        short="ROC AUC", meaning="how often a sample of a class scores higher than another, mean of the classes"
+    ),
+    "average_precision": MetricFacts(short="AP", meaning="mean precision over the samples of a class"),
     "adversarial_accuracy": MetricFacts(short="adv. acc.", meaning="top-1 accuracy under an attack"),
     "rms_calibration_error": MetricFacts(
         short="RMS calib.", better="lower", meaning="root of the mean squared gap of confidence and accuracy, by bins"

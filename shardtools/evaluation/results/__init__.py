@@ -9,6 +9,13 @@ if TYPE_CHECKING:
     from shardtools.evaluation.results.comparing import Cell, Column, Comparison, Line, cell_text, compare
     from shardtools.evaluation.results.files import read_results, write_results
     from shardtools.evaluation.results.joining import Joined, join_results, joined_table
+    from shardtools.evaluation.results.publications import (
+        COG_LEVELS,
+        COG_SHOTS,
+        LONG_TAILED,
+        SMALL_SETS,
+        TRANSFER_SETS,
+    )
     from shardtools.evaluation.results.references import REFERENCES, Reference, reference_results
     from shardtools.evaluation.results.result import COLUMNS, KEY, SCHEMA, Result, results_of, results_table
     from shardtools.evaluation.results.severity_picture import check_picture, draw_severities, severity_curves
@@ -17,11 +24,16 @@ else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
+    "COG_LEVELS",
+    "COG_SHOTS",
     "COLUMNS",
     "KEY",
+    "LONG_TAILED",
     "REFERENCES",
     "REFERENCE_NAMES",
     "SCHEMA",
+    "SMALL_SETS",
+    "TRANSFER_SETS",
     "Block",
     "Cell",
     "Column",

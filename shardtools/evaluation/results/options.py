@@ -17,6 +17,9 @@ REFERENCE_NAMES = (
     "imagenet-x",
     "cue-conflict",
     "seed002",
+    "cog",
+    "trex",
+    "imagenet-sd",
 )
 """Shipped sets of published figures; `shardtools.evaluation.results.REFERENCES` says what each is."""
 

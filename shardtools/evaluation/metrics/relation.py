@@ -1,4 +1,4 @@
-"""How one figure of networks follows another: correlations, slopes, their intervals, and which of two foretells a third.
+"""How one figure of networks follows another: correlations, slopes and intervals, and which of two foretells a third.
 
 Owns the tables of Fang, Kornblith and Schmidt, "Does progress on ImageNet transfer to real-world datasets?" (2023, seed
 003): over all networks and over those above 70 %, and a set against the mean of the others (appendix N.2). Intervals

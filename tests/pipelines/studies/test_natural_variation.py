@@ -24,6 +24,7 @@ from shardtools.manifest import digest
 from shardtools.pipelines.encoders.networks import make_encoder
 from shardtools.pipelines.features.job import run_rank as extract
 from shardtools.pipelines.ranks import join_world
+from shardtools.pipelines.studies import steps as shared_steps
 from shardtools.pipelines.studies.natural_variation import seed, steps, trainings
 from shardtools.pipelines.studies.natural_variation.figures import figure_names
 from shardtools.pipelines.studies.natural_variation.findings import HOLDS, NOT, OPEN, WEAKER, judged
@@ -190,7 +191,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def predict(wanted: PredictOptions) -> None:
         Here(wanted).done()
 
-    monkeypatch.setattr(steps, "extract_features", extract_features)
+    monkeypatch.setattr(shared_steps, "extract_features", extract_features)
     monkeypatch.setattr(steps, "predict", predict)
     monkeypatch.setattr(trainings, "train", train_here)
 

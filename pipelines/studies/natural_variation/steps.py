@@ -1,16 +1,11 @@
 """The steps of the study, in their order, each of which is skipped once what it makes is there.
 
-Owns the order and what "there" means. Every step is a job of its own room that resumes by itself; this process waits
-for it. The price: steps follow one another, even where two would fit on the machine.
+Owns the order and what "there" means.
 """
 
 from __future__ import annotations
 
-import json
-import resource
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError, PlanError
@@ -31,6 +26,7 @@ from shardtools.pipelines.studies.natural_variation.plan import (
 )
 from shardtools.pipelines.studies.natural_variation.repeats import overlay_name
 from shardtools.pipelines.studies.natural_variation.trainings import run_folder, run_training
+from shardtools.pipelines.studies.steps import Step
 from shardtools.rendering import (
     BackgroundOptions,
     MeshCatalogue,
@@ -43,40 +39,7 @@ from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
 from shardtools.writing import write_rendered
 
-STEPS_FILE = "steps.jsonl"
 _SHARD = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A step.
-
-    Attributes:
-        name: What it makes.
-        is_done: Whether that is there.
-        run: Makes it, or goes on with it.
-    """
-
-    name: str
-    is_done: Callable[[], bool]
-    run: Callable[[], object]
-
-
-def run_step(options: StudyOptions, step: Step, show: Callable[[str], None]) -> None:
-    """Runs a step unless it is done, and notes what it took, CPU seconds of child processes included."""
-    if step.is_done():
-        return
-    show(step.name)
-    before, started = _cpu_seconds(), time.monotonic()
-    step.run()
-    line = {
-        "step": step.name,
-        "seconds": round(time.monotonic() - started, 1),
-        "cpu_seconds": round(_cpu_seconds() - before, 1),
-    }
-    with (options.folder / STEPS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    show(f"{step.name}: {line['seconds']} s, {line['cpu_seconds']} CPU seconds")
 
 
 def catalogue_steps(options: StudyOptions) -> Iterator[Step]:
@@ -226,8 +189,3 @@ def _predict_step(options: StudyOptions, training: Training) -> Step:
 
 def _is_predicted(options: StudyOptions, training: Training) -> bool:
     return overlay_name(training) in overlay_names(open_storage(options.dataset(MAIN)))
-
-
-def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)

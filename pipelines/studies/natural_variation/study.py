@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,19 +33,16 @@ from shardtools.pipelines.studies.natural_variation.measured import Measured, re
 from shardtools.pipelines.studies.natural_variation.plan import SHORT, StudyOptions
 from shardtools.pipelines.studies.natural_variation.sheets import draw_sheets
 from shardtools.pipelines.studies.natural_variation.steps import (
-    Step,
     catalogue_steps,
     choose_classes,
     measure_steps,
     measured_names,
-    run_step,
     training_steps,
     world_steps,
 )
 from shardtools.pipelines.studies.natural_variation.tables import make_tables
+from shardtools.pipelines.studies.steps import Step, run_step
 from shardtools.storage import Storage, open_storage
-
-LOG_FILE = "errors.log"
 
 
 def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothing) -> str:
@@ -70,7 +66,7 @@ def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothin
         def do(step: Step) -> None:
             if lease.lost:
                 raise RunError(f"{options.folder} was taken over by another run: look at that one")
-            _logged(options, step, show)
+            run_step(options.folder, step, show)
 
         for step in catalogue_steps(options):
             do(step)
@@ -95,20 +91,6 @@ def make_report(options: StudyOptions, storage: Storage) -> str:
 
 def _notes(found: Measured) -> list[str]:
     return [f"- {note}" for note in found.notes]
-
-
-def _logged(options: StudyOptions, step: Step, show: Callable[[str], None]) -> None:
-    """Runs a step; the trace of an error that nobody expected goes to a file."""
-    try:
-        run_step(options, step, show)
-    except ShardtoolsError:
-        raise
-    except Exception as error:
-        path = options.folder / LOG_FILE
-        with path.open("a", encoding="utf-8") as log:
-            log.write(f"{step.name}\n")
-            traceback.print_exc(file=log)
-        raise RunError(f"{step.name}: {type(error).__name__}: {error} (trace in {path}); what is done stays") from error
 
 
 def parse(arguments: Sequence[str] | None = None) -> StudyOptions:

@@ -103,6 +103,12 @@ METRICS: dict[str, MetricFacts] = {
     "pearson": MetricFacts(short="Pearson", is_share=False, better="", meaning="linear correlation"),
     "spearman": MetricFacts(short="Spearman", is_share=False, better="", meaning="correlation of ranks"),
     "slope": MetricFacts(short="slope", is_share=False, better="", meaning="points of one accuracy a point of another"),
+    "normalized_slope": MetricFacts(
+        short="norm. slope", is_share=False, better="", meaning="the slope with metrics on a scale of 0 to 1"
+    ),
+    "spread_slope": MetricFacts(
+        short="spread slope", is_share=False, better="", meaning="the slope with networks from the worst to the best"
+    ),
     "log_odds": MetricFacts(short="log odds", is_share=False, meaning="logarithm of right over wrong"),
 }
 """Name of a metric -> what is known of it."""

@@ -110,7 +110,9 @@ def probed_points(options: StudyOptions) -> tuple[Point, ...]:
     The latter has no accuracy on what the others were pretrained on, so it is left out of correlations.
     """
     accuracies: Mapping[str, float] = pretraining_accuracies(options)
-    own = [Point(model=one.name, accuracy=accuracies[one.name], values=_values(options, one)) for one in options.networks]
+    own = [
+        Point(model=one.name, accuracy=accuracies[one.name], values=_values(options, one)) for one in options.networks
+    ]
     lite = [Point(model=name, accuracy=None, values=_values(options, name)) for name in options.lite]
     return (*own, *lite)
 

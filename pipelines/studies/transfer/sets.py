@@ -204,5 +204,7 @@ def _fashion(options: StudyOptions, split: str) -> tuple[UInt8s, Int64s]:
     try:
         pixels, labels = load_split(Path(options.data), split)
     except (OSError, ValueError, struct.error) as error:
-        raise SourceError(f"{options.data}: expected Fashion-MNIST's idx files, {' '.join(str(error).split())}") from None
+        raise SourceError(
+            f"{options.data}: expected Fashion-MNIST's idx files, {' '.join(str(error).split())}"
+        ) from None
     return np.rint(pixels * 255).astype(np.uint8), labels

@@ -29,6 +29,7 @@ from shardtools.pipelines.train.checkpoint import (
 from shardtools.pipelines.train.losses import LossWatch
 from shardtools.pipelines.train.models import Classifier, crop_labels, num_crops
 from shardtools.pipelines.train.ocm import OnlineClassMeans
+from shardtools.pipelines.train.selection import Selection
 from shardtools.pipelines.train.watch import Watch
 from shardtools.training import TrainOptions
 from shardtools.training.records import Records
@@ -51,6 +52,7 @@ class Parts:
         batches: Of this process.
         normalize: Pixels -> what the model sees.
         watch: Metrics.
+        selection: Which weights are kept.
         stop: Set when the run was asked to stop.
         cpu_group: The processes, over their CPUs; `None` for one process.
     """
@@ -64,6 +66,7 @@ class Parts:
     batches: DeviceBatches
     normalize: Normalizer
     watch: Watch
+    selection: Selection
     stop: threading.Event
     cpu_group: torch.distributed.ProcessGroup | None
 
@@ -223,6 +226,7 @@ class Trainer:
             torch.distributed.all_gather_object(states, own)
         else:
             states = [own]
+        kept = self.parts.selection.kept
         if accelerator.is_main_process:
             save_checkpoint(
                 Path(options.out),
@@ -235,6 +239,8 @@ class Trainer:
                     settings=options.result(),
                     random_states=[state for state in states if state is not None],
                     scaler=accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
+                    kept=None if kept is None else kept.facts(),
+                    kept_model={} if kept is None or kept.step == self.step else kept.weights,
                 ),
                 keep=options.keep_checkpoints,
                 extra=self._save_records if options.record else None,
@@ -269,6 +275,7 @@ class Trainer:
             torch.set_rng_state(torch.frombuffer(state, dtype=torch.uint8).clone())
         if self.parts.options.record and accelerator.is_main_process and checkpoint.path is not None:
             self._load_records(checkpoint.path / RECORDS_FILE)
+        self.parts.selection.restore(checkpoint)
         self.step, self.images = checkpoint.step, checkpoint.images
 
     def _load_records(self, path: Path) -> None:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.distributed import ProcessGroup
 
+from shardtools.arrays import Float64s
 from shardtools.errors import OptionError, RunError
 from shardtools.execution import EndReason, Notice, Progress
 from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
@@ -33,9 +35,11 @@ from shardtools.pipelines.train.checkpoint import (
     save_tensors,
     sync_folder,
 )
-from shardtools.pipelines.train.evaluate import evaluate
+from shardtools.pipelines.train.evaluate import Evaluation, Split, evaluate
 from shardtools.pipelines.train.loop import Parts, Trainer
+from shardtools.pipelines.train.measures import check_measurable
 from shardtools.pipelines.train.models import Classifier, build_classifier, make_optimizer
+from shardtools.pipelines.train.selection import Kept, Selection
 from shardtools.pipelines.train.sync_batch_norm import convert_sync_batch_norm
 from shardtools.pipelines.train.watch import Watch
 from shardtools.training import ClassPlan, TrainOptions, plan_classes
@@ -83,7 +87,8 @@ class Run:
         num_classes = max(classes, default=-1) + 1
         self._batches = DeviceBatches(training_loader(options, share, plan), device, decoder=options.decoder)
         check_labels(self._batches.loader.table, num_classes, ", ".join(options.datasets))
-        self._val = self._open_val(share, plan)
+        self._val = self._open_split(options.val_split, share, plan) if options.val is not None else None
+        self._test = self._open_split(options.test_split, share, plan) if options.test_split is not None else None
         self._normalize = Normalizer(options.recipe.mean, options.recipe.std, device)
         steps_per_epoch = len(self._batches.loader)
         weights = None if options.init is None else initial_weights(options.recipe.encoder, options.init)
@@ -124,13 +129,14 @@ class Run:
             device=str(self._device),
         )
 
-    def _open_val(self, share: Share, plan: ClassPlan) -> DeviceBatches | None:
-        options = self._options
-        if options.val is None:
-            return None
-        found = DeviceBatches(evaluation_loader(options, share, plan), self._device, decoder=options.decoder)
-        check_labels(found.loader.table, max(plan.names) + 1, options.val)
-        return found
+    def _open_split(self, split: str, share: Share, plan: ClassPlan) -> Split:
+        options, num_classes = self._options, max(plan.names) + 1
+        where = f"{split} of {options.val}"
+        found = DeviceBatches(evaluation_loader(options, share, plan, split), self._device, decoder=options.decoder)
+        check_labels(found.loader.table, num_classes, where)
+        labels = np.asarray(found.loader.table.class_index)
+        check_measurable(options.metric, labels, None, num_classes, where=where)
+        return Split(name=where, batches=found, num_classes=num_classes)
 
     def _parts(self, model: Classifier, steps_per_epoch: int, watch: Watch, stop: threading.Event) -> Parts:
         options, recipe = self._options, self._options.recipe
@@ -157,6 +163,7 @@ class Run:
             batches=self._batches,
             normalize=self._normalize,
             watch=watch,
+            selection=Selection(options),
             stop=stop,
             cpu_group=None if is_alone else _group_of_cpus(),
         )
@@ -181,7 +188,7 @@ class Run:
             if epoch < epochs and trainer.is_to_stop():
                 self._end("stopped", epoch, first_images)
                 return
-        self._write_model()
+        self._finish()
         self._end("done", epochs, first_images)
 
     def _after_epoch(self, epoch: int) -> None:
@@ -192,13 +199,38 @@ class Run:
                 # Each process has running statistics of its own; those of the first one are kept.
                 for buffer in trainer.parts.classifier.buffers():
                     torch.distributed.broadcast(buffer, 0)
-            autocast = trainer.parts.accelerator.autocast()
-            found = evaluate(trainer.parts.classifier, self._val, self._normalize, autocast, self._device)
-            self._watch.evaluation(trainer.step, found)
+            found = self._evaluate(self._val)
+            self._watch.evaluation(trainer.step, found.named("val"))
+            trainer.parts.selection.consider(trainer.parts.classifier, found, epoch=epoch + 1, step=trainer.step)
         if options.record and self._is_main:
             self._overlay(epoch).add(epoch, trainer.records)
         trainer.records.clear()
         self._watch.restart_clock()
+
+    def _evaluate(self, split: Split, thresholds: Float64s | None = None) -> Evaluation:
+        parts = self._trainer.parts
+        return evaluate(
+            parts.classifier,
+            split,
+            self._normalize,
+            parts.accelerator.autocast(),
+            self._device,
+            metric=self._options.metric,
+            thresholds=thresholds,
+            group=parts.cpu_group,
+        )
+
+    def _finish(self) -> None:
+        """The weights that are kept, tested where that was asked for, and written."""
+        options, parts, kept = self._options, self._trainer.parts, self._trainer.parts.selection.kept
+        parts.classifier.load_state_dict(parts.selection.weights_now(parts.classifier))
+        values: dict[str, float] = {} if kept is None else dict(kept.values)
+        if self._test is not None:
+            # Thresholds are those of the evaluation: a test decides on nothing.
+            values |= self._evaluate(self._test, None if kept is None else kept.limits()).named("test")
+        self._write_model(kept)
+        if kept is not None and (options.select == "best" or self._test is not None):
+            self._watch.selected(self._trainer.step, kept.epoch, values)
 
     def _overlay(self, epoch: int) -> RecordsOverlay:
         """Where notes go, opened with the first epoch that this run ends."""
@@ -208,13 +240,15 @@ class Run:
             self._records = RecordsOverlay(Path(options.out), table, options.result(), num_epochs=epoch)
         return self._records
 
-    def _write_model(self) -> None:
+    def _write_model(self, kept: Kept | None) -> None:
         """The weights, and what their outputs stand for."""
         if not self._is_main:
             return
         run = Path(self._options.out)
         partial = run / f".{MODEL_FILE}.partial"
         facts = {"classes": self._classes, "loader": self._batches.loader.facts(), "versions": _versions()}
+        if kept is not None:
+            facts["kept"] = kept.facts()
         try:
             save_tensors(self._trainer.parts.classifier.state_dict(), partial)
             # As other files are: safetensors makes it the owner's alone.
@@ -244,9 +278,10 @@ class Run:
         if self._records is not None:
             self._records.close()
         self._watch.close()
-        for batches in (self._batches, self._val):
-            if batches is not None:
-                batches.loader.close()
+        self._batches.loader.close()
+        for split in (self._val, self._test):
+            if split is not None:
+                split.batches.loader.close()
 
 
 def _check_same_start(share: Share, checkpoint: Checkpoint | None, run: Path) -> None:

@@ -53,12 +53,14 @@ def plan_classes(options: TrainOptions) -> ClassPlan:
     if options.val is None:
         return ClassPlan(names=names, training=training, notes=notes)
     splits = open_dataset(options.val).commit.splits
-    if options.val_split not in splits:
-        raise OptionError(
-            f"{options.val} has no split {options.val_split!r} to evaluate on: it has {', '.join(splits) or 'none'}; "
-            "give --val-split"
-        )
-    found = read_names(options.val, options.val_split)
+    found: Names = {}
+    for flag, split in (("--val-split", options.val_split), ("--test-split", options.test_split)):
+        if split is not None and split not in splits:
+            raise OptionError(
+                f"{options.val} has no split {split!r} to evaluate on: it has {', '.join(splits) or 'none'}; "
+                f"give {flag}"
+            )
+        found |= {} if split is None else read_names(options.val, split)
     evaluation, more = _of_evaluation(options, names, found)
     return ClassPlan(names=names, training=training, evaluation=evaluation, notes=(*notes, *more))
 

@@ -126,7 +126,10 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
 def test_no_metrics_and_no_such_kind(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="found no such file"):
         read_metrics(tmp_path)
-    with MetricsLog(tmp_path) as log, pytest.raises(OptionError, match="step, epoch, evaluation, found 'test'"):
+    with (
+        MetricsLog(tmp_path) as log,
+        pytest.raises(OptionError, match="step, epoch, evaluation, selected, found 'test'"),
+    ):
         log.add("test", step=1, epoch=0)
 
 

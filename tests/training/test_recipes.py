@@ -249,6 +249,10 @@ def test_ranges_of_a_recipe(changes: dict[str, Any], message: str) -> None:
         ({"ratio": (1, 2)}, "ratio has one number a dataset (1), found 2"),
         ({"datasets": ("a", "b"), "ratio": (1, 0)}, "each number of ratio is at least 1"),
         ({"weighted": "sampling"}, "give a view with a column `weight`"),
+        ({"val_metric": "auc"}, "val_metric is one of top1, kappa, macro_f1, roc_auc, found 'auc'"),
+        ({"select": "first"}, "select is one of last, best, found 'first'"),
+        ({"select": "best"}, "select best needs an evaluation: give val"),
+        ({"test_split": "test"}, "test_split needs an evaluation: give val"),
         ({"cache_folder": "cache"}, "cache_folder and cache_bytes belong together"),
     ],
 )
@@ -272,5 +276,16 @@ def test_the_result_holds_what_changes_weights_and_nothing_else() -> None:
     same = options(num_processes=4, threads=3, log_steps=1, out="other", keep_checkpoints=3, val="photos")
     assert same.result() == options().result()
 
+    # What decides on the epoch that is kept, and what is tested, belong to it where they are asked for.
+    best = options(val="photos", select="best").result()
+    assert best == {
+        **options().result(),
+        "select": "best",
+        "val": "photos",
+        "val_split": "val",
+        "val_every": 1,
+        "metric": "top1",
+    }
+    assert options(val="photos", test_split="x").result() == {**options().result(), "val": "photos", "test_split": "x"}
     for changes in ({"seed": 1}, {"datasets": ("b",)}, {"where": "true"}, {"recipe": Recipe(name="own", epochs=99)}):
         assert options(**changes).result() != options().result()

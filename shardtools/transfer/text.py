@@ -67,7 +67,6 @@ def correlation_tables(
         of: What the accuracy in pretraining was measured on.
         intervals: Whether figures have theirs.
     """
-
     found = []
     if any(one.figures for one in correlations):
         rows = [

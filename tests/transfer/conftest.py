@@ -21,3 +21,11 @@ def study(drawings: str, tmp_path: Path) -> Path:
     path = tmp_path / "study.toml"
     path.write_text(STUDY.format(dataset=drawings))
     return path
+
+
+@pytest.fixture
+def short_study(study: Path) -> Path:
+    """The same with 16 cells, of which those of one decay fail: 8."""
+    grid = '[grid]\noptimizers = ["sgd"]\ndecays = [0.001, 0.000001]\n'
+    study.write_text(study.read_text().replace("[[models]]", f"{grid}\n[[models]]"))
+    return study

@@ -44,31 +44,32 @@ def test_a_grid_of_eighty_repeats_no_cell(study: Path) -> None:
     assert ran.failures[0].endswith("seed 0: weights after step 3 are not numbers: lower base_lr")
 
 
-def test_failed_cells_are_tried_again_where_that_is_asked_for(study: Path) -> None:
-    run_study(str(study), HERE, runner=pretend)
-    ran = run_study(str(study), TransferOptions(device="cpu", retry_failed=True), runner=pretend)
+def test_failed_cells_are_tried_again_where_that_is_asked_for(short_study: Path) -> None:
+    run_study(str(short_study), HERE, runner=pretend)
+    ran = run_study(str(short_study), TransferOptions(device="cpu", retry_failed=True), runner=pretend)
 
-    assert ran.num_here == ran.num_failed == NUM_FAILING
-    assert sorted(set(calls_of(study.with_suffix("")).values())) == [1, 2]
-
-
-def test_shares_are_all_cells_once(study: Path) -> None:
-    ran = [run_study(str(study), TransferOptions(device="cpu", task=f"{n}/7"), runner=pretend) for n in range(1, 8)]
-
-    assert [one.num_here for one in ran] == [12, 12, 12, 11, 11, 11, 11]
-    assert ran[0].num_left == 68 and ran[-1].num_left == 0
-    assert set(calls_of(study.with_suffix("")).values()) == {1}
+    assert ran.num_here == ran.num_failed == 8
+    assert sorted(calls_of(short_study.with_suffix("")).values()) == [1] * 8 + [2] * 8
 
 
-def test_a_cell_in_other_hands_is_left_to_them(study: Path) -> None:
-    out = study.with_suffix("")
-    cell = list_cells(read_study(str(study)))[7]
+def test_shares_are_all_cells_once(short_study: Path) -> None:
+    path = str(short_study)
+    ran = [run_study(path, TransferOptions(device="cpu", task=f"{n}/3"), runner=pretend) for n in range(1, 4)]
+
+    assert [one.num_here for one in ran] == [6, 5, 5]
+    assert ran[0].num_left == 10 and ran[-1].num_left == 0
+    assert set(calls_of(short_study.with_suffix("")).values()) == {1}
+
+
+def test_a_cell_in_other_hands_is_left_to_them(short_study: Path) -> None:
+    out = short_study.with_suffix("")
+    cell = list_cells(read_study(str(short_study)))[7]
     with acquire(open_storage(str(out / cell_folder(cell))), purpose="transfer"):
-        ran = run_study(str(study), HERE, runner=pretend)
+        ran = run_study(str(short_study), HERE, runner=pretend)
 
-    assert (ran.num_here, ran.num_left) == (79, 1)
+    assert (ran.num_here, ran.num_left) == (15, 1)
     assert cell.digest not in calls_of(out)
-    assert run_study(str(study), HERE, runner=pretend).num_here == 1
+    assert run_study(str(short_study), HERE, runner=pretend).num_here == 1
 
 
 def test_two_killed_processes_repeat_no_finished_cell(study: Path) -> None:
@@ -110,13 +111,13 @@ def fill_disk(cell: Cell, folder: str, options: TransferOptions) -> Outcome:
     raise NoSpaceError("the disk is full")
 
 
-def test_a_stop_and_a_full_disk_are_no_failures_of_a_cell(study: Path) -> None:
-    with pytest.raises(StoppedError, match="stopped with 2 cells done of 80 that were left"):
-        run_study(str(study), HERE, runner=stop_at_third)
+def test_a_stop_and_a_full_disk_are_no_failures_of_a_cell(short_study: Path) -> None:
+    with pytest.raises(StoppedError, match="stopped with 2 cells done of 16 that were left"):
+        run_study(str(short_study), HERE, runner=stop_at_third)
     with pytest.raises(NoSpaceError, match="the disk is full"):
-        run_study(str(study), HERE, runner=fill_disk)
+        run_study(str(short_study), HERE, runner=fill_disk)
 
-    assert run_study(str(study), HERE, runner=pretend).num_here == 78
+    assert run_study(str(short_study), HERE, runner=pretend).num_here == 14
 
 
 def test_weights_go_with_the_last_cell_and_not_before(study: Path) -> None:

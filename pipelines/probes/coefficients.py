@@ -27,7 +27,7 @@ class Coefficients(Protocol):
     """T classifiers of C classes, moved together; the columns of one never touch those of another."""
 
     def batches(self, orders: Sequence[Int64s]) -> Iterator[torch.Tensor]:
-        """What is multiplied with the coefficients for each of `orders`, [n, ...], in turn.
+        """What is multiplied with the coefficients for each of `orders`, [n, ...], good until the next is asked for.
 
         Args:
             orders: The rows of each batch, of those that are trained on.
@@ -52,8 +52,8 @@ class Coefficients(Protocol):
             factor: Of the rates, by the schedule.
         """
 
-    def sums(self) -> torch.Tensor:
-        """A sum over the coefficients of each class and classifier, [T * C]: finite where they are."""
+    def some(self) -> torch.Tensor:
+        """One coefficient of each class and classifier, [T * C]; not finite an epoch after another is not, at most."""
 
     def solved(self) -> torch.Tensor:
         """The weights, [P, T * C]."""
@@ -120,8 +120,8 @@ class Weights:
         self._moves.addcmul_(self._weights, settings.columns_of_decays)
         self._weights.addcmul_(self._moves, settings.columns(settings.rates * factor), value=-1)
 
-    def sums(self) -> torch.Tensor:
-        return self._weights.sum(dim=0)
+    def some(self) -> torch.Tensor:
+        return self._weights[0]
 
     def solved(self) -> torch.Tensor:
         return self._weights
@@ -157,8 +157,10 @@ class Combinations:
         self._leaving = torch.zeros_like(settings.rates)
 
     def batches(self, orders: Sequence[Int64s]) -> Iterator[torch.Tensor]:
+        memory = self._products.new_empty(max(map(len, orders)), len(self._products))
         for order in orders:
-            yield self._products[index_tensor(order, self._products.device)]
+            rows = index_tensor(order, self._products.device)
+            yield torch.index_select(self._products, 0, rows, out=memory[: len(order)])
 
     def logits(self, batch: torch.Tensor, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         by_trial = out.view(len(rows), len(self._left), -1)
@@ -174,8 +176,8 @@ class Combinations:
         self._leaving.mul_(settings.momentum).addcmul_(self._left, settings.decays)
         self._left.addcmul_(self._leaving, rates, value=-1)
 
-    def sums(self) -> torch.Tensor:
-        return self._shares.sum(dim=0)
+    def some(self) -> torch.Tensor:
+        return self._shares[0]
 
     def solved(self) -> torch.Tensor:
         found = self._rows.T @ self._shares

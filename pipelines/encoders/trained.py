@@ -186,7 +186,12 @@ def run_recipe(run: Path) -> Recipe:
 
 def run_preprocessing(recipe: Recipe) -> Preprocessing:
     """What a run's own evaluations prepared images with."""
-    return Preprocessing(image_size=recipe.image_size, resize=recipe.eval_resize, mean=recipe.mean, std=recipe.std)
+    return Preprocessing(
+        image_size=recipe.image_size,
+        resize=recipe.eval_resize,
+        mean=recipe.mean_by_color,
+        std=recipe.std_by_color,
+    )
 
 
 def check_run_weights(run: Path, path: str | Path) -> None:
@@ -204,8 +209,10 @@ def _load_run(run: Path, weights: str | None) -> tuple[str, nn.Module, int, Prep
     recipe = run_recipe(run)
     path = weights or str(run / MODEL_FILE)
     check_run_weights(run, path)
-    encoder = make_encoder(recipe.encoder, weights=path)
-    return recipe.encoder, encoder.network, encoder.feature_dim, run_preprocessing(recipe)
+    encoder = make_encoder(recipe.encoder, weights=path, channels=recipe.channels)
+    # The order of colours is the encoder's; without one the network alone has the digest that it had before.
+    network = encoder.network if encoder.channels is None else encoder
+    return recipe.encoder, network, encoder.feature_dim, run_preprocessing(recipe)
 
 
 def _published(name: str, network: nn.Module) -> Preprocessing:

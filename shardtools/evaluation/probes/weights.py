@@ -72,8 +72,8 @@ def read_weights(storage: Storage, path: str) -> tuple[Linear, WeightFacts]:
         classifier = Linear(weights=tensors[WEIGHT], intercept=tensors[BIAS])
     except (SafetensorError, FieldError, KeyError, ValueError, TypeError) as error:
         raise DatasetError(
-            f"{storage.object_url(path)} holds no classifier of a probe ({first_line(error)}): begin the run anew with "
-            "--replace"
+            f"{storage.object_url(path)} holds no classifier of a probe ({first_line(error)}): `shardtools probe` "
+            "writes one, with --replace anew"
         ) from None
     if classifier.weights.ndim != 2 or not len(facts.classes) == len(classifier.weights) == len(classifier.intercept):
         raise DatasetError(

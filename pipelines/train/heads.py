@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
-from shardtools.errors import OptionError, first_line
+from shardtools.errors import OptionError
 from shardtools.evaluation.probes import Linear, read_weights
 from shardtools.pipelines.train.models import Classifier, LinearHead
 from shardtools.storage import open_storage
@@ -85,14 +84,10 @@ def weights_file(init_head: str) -> Path:
 
 
 def _read(path: Path) -> tuple[Linear, tuple[str, ...]]:
-    try:
-        with safe_open(path, "np") as file:
-            facts = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise OptionError(f"init_head {path}: expected {_SUFFIX}, found another file ({first_line(error)})") from None
-    if facts.get("l2", "False") != "False":
+    classifier, facts = read_weights(open_storage(path.parent), path.name)
+    if facts.l2:
         raise OptionError(
             f"{path} is a classifier of features of length 1, and a head sees them as they are: probe without l2 "
             "(shardtools probe --no-l2)"
         )
-    return read_weights(open_storage(path.parent), path.name)
+    return classifier, facts.classes

@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 
 from shardtools.arrays import Int64s
-from shardtools.pipelines.probes.rows import Rows
+from shardtools.pipelines.probes.rows import Rows, index_tensor
 
 LARGEST_PRODUCTS = 1 << 30
 """Bytes that the products of all pairs of rows may take."""
@@ -27,7 +27,7 @@ class Coefficients(Protocol):
     """T classifiers of C classes, moved together; the columns of one never touch those of another."""
 
     def batches(self, orders: Sequence[Int64s]) -> Iterator[torch.Tensor]:
-        """What is multiplied with the coefficients for each of `orders`, [n, ...], good until the next is asked for.
+        """What is multiplied with the coefficients for each of `orders`, [n, ...], in turn.
 
         Args:
             orders: The rows of each batch, of those that are trained on.
@@ -200,8 +200,3 @@ def form_for(
     if exact and fits and rows.num_rows < 2 * rows.width:
         return Combinations(first, settings, rows)
     return Weights(first, settings, rows, low=low)
-
-
-def index_tensor(rows: Int64s, device: torch.device) -> torch.Tensor:
-    """Which rows, on the device."""
-    return torch.from_numpy(rows).to(device, non_blocking=True)

@@ -25,6 +25,11 @@ _ROWS_PER_COPY = 4096
 _SHARE_OF_FREE_MEMORY = 0.5
 
 
+def index_tensor(rows: Int64s, device: torch.device) -> torch.Tensor:
+    """Which rows, on a device."""
+    return torch.from_numpy(rows).to(device, non_blocking=True)
+
+
 def padded_width(dim: int) -> int:
     """Columns that a row takes: its features, a one, and zeros up to the next whole number of cache lines."""
     return -(-(dim + 1) // _ALIGNED) * _ALIGNED
@@ -70,31 +75,27 @@ class Rows:
         return self._copied() if self._all is None else self._all
 
     def batches(self, orders: Sequence[Int64s]) -> Iterator[torch.Tensor]:
-        """The rows of each of `orders`, [n, width]; a batch is good until the next is asked for."""
+        """The rows of each of `orders`, [n, width], in turn."""
         if self._all is not None:
             for order in orders:
-                yield self._all[torch.from_numpy(order).to(self._device)]
-        elif self._device.type == "cpu":
-            memory = torch.empty(max(map(len, orders)), self.width, dtype=self._dtype)
-            for order in orders:
-                yield self._filled(memory[: len(order)], order)
-        else:
-            yield from self._fetched(orders)
-
-    def _fetched(self, orders: Sequence[Int64s]) -> Iterator[torch.Tensor]:
-        """Batches through pinned memory; a thread fills the next while the device works on this one."""
-
-        def filled(order: Int64s) -> torch.Tensor:
-            # torch's allocator gives this memory to nobody else before the copy from it is done.
-            return self._filled(torch.empty(len(order), self.width, dtype=self._dtype, pin_memory=True), order)
-
-        with ThreadPoolExecutor(1) as filler:
-            ahead = filler.submit(filled, orders[0])
+                yield self._all[index_tensor(order, self._device)]
+            return
+        # A thread reads the next batch while the device works on this one.
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self._read, orders[0])
             for following in [*orders[1:], None]:
                 batch = ahead.result()
                 if following is not None:
-                    ahead = filler.submit(filled, following)
+                    ahead = reader.submit(self._read, following)
                 yield batch.to(self._device, non_blocking=True)
+
+    def _read(self, order: Int64s) -> torch.Tensor:
+        """Rows where the features are; pinned for a GPU to copy, which torch's allocator then waits for."""
+        source = self._features.device if isinstance(self._features, torch.Tensor) else torch.device("cpu")
+        pinned = source.type == "cpu" and self._device.type == "cuda"
+        found = torch.empty(len(order), self.width, dtype=self._dtype, device=source, pin_memory=pinned)
+        self._fill(found, self._block(order))
+        return found
 
     def _fits(self) -> bool:
         free, _ = torch.cuda.mem_get_info(self._device)
@@ -107,23 +108,19 @@ class Rows:
             self._fill(part, self._block(slice(start, start + _ROWS_PER_COPY)))
         return found
 
-    def _filled(self, memory: torch.Tensor, order: Int64s) -> torch.Tensor:
-        self._fill(memory, self._block(order))
-        return memory
-
     def _block(self, rows: slice | Int64s) -> torch.Tensor:
         """Some features as they are given, as a tensor."""
         if isinstance(self._features, torch.Tensor):
-            return self._features[rows if isinstance(rows, slice) else torch.from_numpy(rows)]
+            return self._features[rows if isinstance(rows, slice) else index_tensor(rows, self._features.device)]
         # A copy even of a slice: a file may be mapped for reading only, and tensors cannot say that.
         return torch.from_numpy(np.array(self._features[rows]))
 
     def _fill(self, memory: torch.Tensor, block: torch.Tensor) -> None:
-        memory[:, : self.dim] = block
         if self._normalize:
-            # Of the features in a type that holds their squares.
-            wide = block if block.dtype in (torch.float32, torch.float64) else block.float()
-            norms = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-            memory[:, : self.dim] = wide / torch.where(norms > 0, norms, 1)
+            # In a type that holds their squares, which float16 does not.
+            block = block.to(torch.float64 if self._dtype == torch.float64 else torch.float32)
+            norms = torch.linalg.vector_norm(block, dim=1, keepdim=True)
+            block = block / torch.where(norms > 0, norms, 1)
+        memory[:, : self.dim] = block
         memory[:, self.dim] = 1
         memory[:, self.dim + 1 :] = 0

@@ -21,8 +21,8 @@ import torch
 
 from shardtools.arrays import Bools, Float32s, Float64s, Int64s
 from shardtools.errors import OptionError
-from shardtools.pipelines.probes.coefficients import Coefficients, Settings, form_for, index_tensor
-from shardtools.pipelines.probes.rows import Features, Rows
+from shardtools.pipelines.probes.coefficients import Coefficients, Settings, form_for
+from shardtools.pipelines.probes.rows import Features, Rows, index_tensor
 
 EPOCHS = 100
 BATCH_SIZE = 1024

@@ -127,9 +127,8 @@ def measure_cell(options: ProbeOptions, prepared: Prepared, key: CellKey, solver
         raise RunError(
             f"{key.stem}: the classifier of the best settings diverged on all training images: give more --trials"
         )
-    content = weights_content(
-        classifier, probed.classes, {"encoder": probed.train.store.info.encoder.fingerprint, "l2": str(probed.train.l2)}
-    )
+    facts = {"encoder": probed.train.store.info.encoder.fingerprint, "l2": probed.train.l2}
+    content = weights_content(classifier, probed.classes, facts)
     storage.write(weights_path(key), content)
     answers, labels = _answers(classifier, probed.test), probed.test.labels
     cell = Cell(

@@ -166,6 +166,8 @@ class ProbeOptions:
             raise OptionError("--test-features are of --test-dataset, found none: give both")
         if self.apply_split is not None and not self.apply:
             raise OptionError("--apply-split is of --apply, found none: give a dataset")
+        if (self.test_dataset or self.dataset) in self.apply:
+            raise OptionError("--apply judges other datasets, found the one that is tested on anyway: leave it out")
         check_name(self.run_name)
 
     @property

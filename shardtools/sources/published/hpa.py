@@ -81,6 +81,7 @@ def _join(files: Sequence[bytes], *, num_channels: int) -> bytes | Rejection:
                 image.load()
                 channels += image.split()[:num_channels]
         except Exception as error:
+            # Pillow fails with whatever damaged bytes make it trip over, as in `check_image`.
             return rejection_of(error, content)
     sizes = {channel.size for channel in channels}
     if len(channels) < num_channels or len(sizes) != 1 or {channel.mode for channel in channels} != {"L"}:

@@ -16,7 +16,7 @@ from torch import nn
 
 from shardtools.documents import read_json
 from shardtools.errors import OptionError
-from shardtools.features import EncoderFacts, FeatureOptions
+from shardtools.features import FEATURE_PROTOCOLS, EncoderFacts, FeatureOptions
 from shardtools.pipelines.encoders.lite import LITE, LITE_DIM, LiteFeatures, lite_preprocessing, lite_weights, load_lite
 from shardtools.pipelines.encoders.local_models import (
     Preprocessing,
@@ -76,6 +76,8 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         network, dim = encoder.network, encoder.feature_dim
         preprocessing = _published(name, network)
     network.requires_grad_(False)
+    if options.protocol is not None:
+        preprocessing = _as_published(options.protocol, name, preprocessing, is_fixed=folder is not None)
     chosen = _chosen(options, preprocessing)
     facts = EncoderFacts(
         name=name,
@@ -92,6 +94,13 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         std=chosen.std,
     )
     return FeatureEncoder(network, facts)
+
+
+def _as_published(protocol: str, network: str, own: Preprocessing, *, is_fixed: bool) -> Preprocessing:
+    """The preprocessing of a protocol, but for the scale of pixels; networks of transformers see one size alone."""
+    said = FEATURE_PROTOCOLS[protocol]
+    size = own.image_size if is_fixed else said.size_of(network)
+    return replace(own, crop="center", image_size=size, resize=size, interpolation=said.interpolation)
 
 
 def _chosen(options: FeatureOptions, own: Preprocessing) -> Preprocessing:

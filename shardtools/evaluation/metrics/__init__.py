@@ -27,7 +27,14 @@ if TYPE_CHECKING:
         quadratic_weighted_kappa,
         tuned_thresholds,
     )
-    from shardtools.evaluation.metrics.correlation import log_odds, pearson, slope, spearman
+    from shardtools.evaluation.metrics.correlation import (
+        log_odds,
+        normalized_slope,
+        pearson,
+        slope,
+        spearman,
+        spread_slope,
+    )
     from shardtools.evaluation.metrics.corruption import (
         corruption_errors,
         errors_by_corruption,
@@ -39,6 +46,14 @@ if TYPE_CHECKING:
     from shardtools.evaluation.metrics.factors import error_ratio, error_ratios, factor_shares, worst_factor
     from shardtools.evaluation.metrics.intervals import Share, bootstrap_interval, wilson_interval
     from shardtools.evaluation.metrics.ranking import average_precision, macro_roc_auc, roc_auc
+    from shardtools.evaluation.metrics.relation import (
+        RELATIONS,
+        Estimated,
+        LeftOut,
+        Relation,
+        compare_left_out,
+        relate,
+    )
     from shardtools.evaluation.metrics.sequences import (
         PERTURBATIONS,
         flip_probability,
@@ -53,14 +68,19 @@ __all__ = [
     "DECISIONS",
     "METRICS",
     "PERTURBATIONS",
+    "RELATIONS",
     "Calibration",
+    "Estimated",
+    "LeftOut",
     "MetricFacts",
+    "Relation",
     "ShapeBias",
     "Share",
     "aurra",
     "average_precision",
     "background_gap",
     "bootstrap_interval",
+    "compare_left_out",
     "confusion_matrix",
     "corruption_errors",
     "decide_category",
@@ -80,9 +100,11 @@ __all__ = [
     "mean_error",
     "mean_normalized",
     "measure_calibration",
+    "normalized_slope",
     "pearson",
     "printed_value",
     "quadratic_weighted_kappa",
+    "relate",
     "relative_mean_corruption_error",
     "rms_calibration_error",
     "roc_auc",
@@ -90,6 +112,7 @@ __all__ = [
     "slope",
     "soft_f1",
     "spearman",
+    "spread_slope",
     "top5_distance",
     "top_k_accuracy",
     "tuned_thresholds",

@@ -100,9 +100,25 @@ METRICS: dict[str, MetricFacts] = {
         short="gap from no variation",
         meaning="accuracy where a factor varies less the canonical accuracy of the model without variation",
     ),
+    "sparsity": MetricFacts(short="sparsity", better="", meaning="values of features near 0, at length 1"),
+    "intra_class_distance": MetricFacts(
+        short="distance", is_share=False, better="", meaning="mean distance of two samples of a class, at length 1"
+    ),
+    "redundancy": MetricFacts(
+        short="redundancy", is_share=False, better="", meaning="mean absolute correlation of two dimensions"
+    ),
+    "coding_length": MetricFacts(
+        short="coding", is_share=False, better="", meaning="nats that a sample needs, eps^2 = 0.5"
+    ),
     "pearson": MetricFacts(short="Pearson", is_share=False, better="", meaning="linear correlation"),
     "spearman": MetricFacts(short="Spearman", is_share=False, better="", meaning="correlation of ranks"),
     "slope": MetricFacts(short="slope", is_share=False, better="", meaning="points of one accuracy a point of another"),
+    "normalized_slope": MetricFacts(
+        short="norm. slope", is_share=False, better="", meaning="the slope with metrics on a scale of 0 to 1"
+    ),
+    "spread_slope": MetricFacts(
+        short="spread slope", is_share=False, better="", meaning="the slope with networks from the worst to the best"
+    ),
     "log_odds": MetricFacts(short="log odds", is_share=False, meaning="logarithm of right over wrong"),
 }
 """Name of a metric -> what is known of it."""

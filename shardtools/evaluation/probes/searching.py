@@ -218,7 +218,8 @@ def _read(where: str, plan: SearchPlan) -> list[Trial]:
         before, now = getattr(found.plan, field), getattr(plan, field)
         if before != now:
             raise PlanMismatchError(
-                f"{where} is the journal of a search with {field} {before}, asked for {now}: ask as before, or remove it"
+                f"{where} is the journal of a search with {field} {before}, asked for {now}: ask as before, "
+                "or remove it"
             )
     if [one.number for one in found.trials] != list(range(len(found.trials))) or len(found.trials) > plan.num_trials:
         raise Journal.format.damaged(where, "its trials are not numbered from 0")

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from shardtools.evaluation.results.options import REFERENCE_NAMES, TableOptions
+from shardtools.evaluation.results.options import LAYOUT_NAMES, REFERENCE_NAMES, TableOptions
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.evaluation.results.comparing import Cell, Column, Comparison, Line, cell_text, compare
     from shardtools.evaluation.results.files import read_results, write_results
-    from shardtools.evaluation.results.joining import Joined, join_results, joined_table
+    from shardtools.evaluation.results.joining import Joined, join_results, joined_table, own_results
+    from shardtools.evaluation.results.layouts import LAYOUTS, Layout, lay_out, layout_rows, layouts_of
     from shardtools.evaluation.results.publications import (
         COG_LEVELS,
         COG_SHOTS,
@@ -28,6 +29,8 @@ __all__ = [
     "COG_SHOTS",
     "COLUMNS",
     "KEY",
+    "LAYOUTS",
+    "LAYOUT_NAMES",
     "LONG_TAILED",
     "REFERENCES",
     "REFERENCE_NAMES",
@@ -39,6 +42,7 @@ __all__ = [
     "Column",
     "Comparison",
     "Joined",
+    "Layout",
     "Line",
     "Reference",
     "Result",
@@ -49,7 +53,11 @@ __all__ = [
     "draw_severities",
     "join_results",
     "joined_table",
+    "lay_out",
+    "layout_rows",
+    "layouts_of",
     "markdown",
+    "own_results",
     "read_results",
     "reference_results",
     "remarks",

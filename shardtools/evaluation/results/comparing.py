@@ -34,15 +34,25 @@ _SHORT_DATASETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A figure of a test set."""
+    """A figure of a test set.
+
+    Attributes:
+        dataset: The set.
+        split: A part of it.
+        metric: The figure.
+        heading: What stands above it; "" makes one of the three.
+    """
 
     dataset: str
     split: str
     metric: str
+    heading: str = ""
 
     @property
     def title(self) -> str:
         """Such as "A top-1", "V2 matched-frequency top-1", "C mCE"."""
+        if self.heading:
+            return self.heading
         name = _SHORT_DATASETS.get(self.dataset, self.dataset)
         metric = METRICS[self.metric].short if self.metric in METRICS else self.metric
         return " ".join(filter(None, (name, self.split, metric)))

@@ -59,15 +59,15 @@ REFERENCES: dict[str, Reference] = {
         what="gaps of 11 networks by factor, linear and fine-tuned (Ibrahim et al., 2023)", rows=seed002_rows
     ),
     "cog": Reference(
-        what="linear classifiers on 31 networks: ImageNet, five levels, 1 to 128 shots (thesis, tables B.1 to B.6)",
+        what="31 networks on ImageNet and CoG's five levels, also few-shot (thesis, tables B)",
         rows=cog_rows,
     ),
     "trex": Reference(
-        what="linear classifiers on 21 networks: ImageNet, 13 transfer sets, log odds (thesis, D.1, 4.1 to 4.3)",
+        what="21 networks: ImageNet, 13 transfer sets, log odds (thesis, D.1, 4.1 to 4.3)",
         rows=trex_rows,
     ),
     "imagenet-sd": Reference(
-        what="21 networks trained on real and generated pictures, also on 15 transfer sets (thesis, 5.1 to 5.4)",
+        what="21 networks trained on real or generated pictures (thesis, 5.1 to 5.4)",
         rows=imagenet_sd_rows,
     ),
 }

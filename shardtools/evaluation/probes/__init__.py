@@ -7,7 +7,7 @@ from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.evaluation.probes.logistic import Linear, fit
-    from shardtools.evaluation.probes.plan import Cell
+    from shardtools.evaluation.probes.plan import Cell, weights_path
     from shardtools.evaluation.probes.result import OverSeeds, ProbeResult, over_seeds
     from shardtools.evaluation.probes.run import run_probe
     from shardtools.evaluation.probes.searching import Best, Range, Trial, search
@@ -33,4 +33,5 @@ __all__ = [
     "run_probe",
     "search",
     "text_table",
+    "weights_path",
 ]

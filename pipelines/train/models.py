@@ -39,6 +39,8 @@ Images = torch.Tensor | Sequence[torch.Tensor]
 """[N, 3, H, W]; or for multi-crop one tensor a kind of view, [N, K, 3, H, W] each, global crops first."""
 
 _INIT_STD = 0.02
+_LINEAR = ("linear", "sigmoid")
+"""Heads that differ in their loss alone."""
 
 
 class Projector(nn.Module):
@@ -161,8 +163,8 @@ def num_crops(images: Images) -> int:
 
 
 def crop_labels(labels: torch.Tensor, images: Images) -> torch.Tensor:
-    """Values of images (labels, weights), [N], repeated for the rows of `Classifier`, [crops * N]."""
-    return labels.repeat(num_crops(images))
+    """Values of images (labels, weights), [N, ...], repeated for the rows of `Classifier`, [crops * N, ...]."""
+    return labels.repeat(num_crops(images), *[1] * (labels.dim() - 1))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, *, decay_all: bool = False) -> list[dict[str, Any]]:
@@ -197,8 +199,8 @@ def build_classifier(
 ) -> Classifier:
     """The model of a recipe, in float32 on the CPU.
 
-    With a linear head the projector normalises nothing (SL-MLP of Wang et al. 2022, see thesis, section 4.3); with the
-    others it normalises its input, and they its output.
+    With a linear or sigmoid head the projector normalises nothing (SL-MLP of Wang et al. 2022, see thesis, section
+    4.3); with the others it normalises its input, and they its output.
 
     Args:
         recipe: How to train.
@@ -215,7 +217,7 @@ def build_classifier(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        encoder = make_encoder(recipe.encoder, weights=weights)
+        encoder = make_encoder(recipe.encoder, weights=weights, channels=recipe.channels)
         projector, dim = None, encoder.feature_dim
         if recipe.projector_layers is not None:
             dim = recipe.projector_bottleneck
@@ -224,13 +226,13 @@ def build_classifier(
                 recipe.projector_layers,
                 recipe.projector_hidden,
                 dim,
-                normalize_input=recipe.head != "linear",
+                normalize_input=recipe.head not in _LINEAR,
             )
         return Classifier(encoder, projector, _build_head(recipe, encoder, projector, dim, num_classes))
 
 
 def _build_head(recipe: Recipe, encoder: Encoder, projector: Projector | None, dim: int, num_classes: int) -> nn.Module:
-    if recipe.head == "linear":
+    if recipe.head in _LINEAR:
         return LinearHead(dim, num_classes)
     if recipe.head == "cosine":
         return CosineSoftmax(dim, num_classes, recipe.temperature)

@@ -19,6 +19,14 @@ DEVICES = ("auto", "cpu", "cuda")
 WEIGHTED = ("loss", "sampling")
 SHUFFLES = ("global", "blocks")
 LABELS_BY = ("wnid", "index")
+SELECTIONS = ("last", "best")
+VAL_METRICS = {
+    "top1": "share of right answers",
+    "kappa": "quadratic weighted kappa of class numbers as grades",
+    "macro_f1": "F1 of each class, mean of the classes; with the sigmoid head by thresholds tuned on the evaluation",
+    "roc_auc": "area under the ROC curve, of two classes that of class 1, else the mean of each class against the rest",
+}
+"""What an evaluation is judged by -> what it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +46,18 @@ class TrainOptions:
         val: Dataset to evaluate on; `None` for none.
         val_split: Its split.
         val_every: Epochs between evaluations; the last epoch is always evaluated.
+        val_metric: One of `VAL_METRICS`, measured by each evaluation; `None` is "top1", with the sigmoid head
+            "macro_f1".
+        select: Which epoch's weights are kept: "last", or "best" by `val_metric` in the evaluations, of equal ones the
+            first.
+        test_split: Split of `val` that the kept weights are tested on once, at the end; `None` for none. It decides on
+            nothing.
         labels_by: One of `LABELS_BY`: "wnid" finds classes by their names where datasets number them differently, on a
             subset too; "index" takes all numbers as they are.
         init: What the encoder starts from, for fine-tuning: a local file, the folder of a training run, or the
             encoder's own name where a package brings its weights ("lite0"); `None` draws first weights.
+        init_head: What the head starts from, for linear probing and then fine-tuning: the folder of a probe's run or a
+            file of its weights; classes are found by their names. `None` draws it.
         seed: Of the order, the augmentation and the first weights.
         num_processes: Processes of this machine; `None` takes one a GPU, or one on a CPU.
         threads: CPU threads that decode in each process; `None` shares the cores among the processes.
@@ -89,6 +105,19 @@ class TrainOptions:
     )
     val_split: str = field(default="val", metadata=option("Its split."))
     val_every: int = field(default=1, metadata=option("Epochs between evaluations."))
+    val_metric: str | None = field(
+        default=None,
+        metadata=option(
+            "What an evaluation is judged by.", choices=VAL_METRICS, unset="top1, with the sigmoid head macro_f1"
+        ),
+    )
+    select: str = field(
+        default="last", metadata=option("Which epoch's weights are kept: best by --val-metric.", choices=SELECTIONS)
+    )
+    test_split: str | None = field(
+        default=None,
+        metadata=option("Split of --val to test the kept weights on, once.", metavar="SPLIT", unset="none"),
+    )
     labels_by: str = field(
         default="wnid",
         metadata=option("What says which class a label is: its wnid or name, or its number.", choices=LABELS_BY),
@@ -100,6 +129,10 @@ class TrainOptions:
             metavar="WEIGHTS",
             unset="drawn",
         ),
+    )
+    init_head: str | None = field(
+        default=None,
+        metadata=option("First weights of the head: a probe's folder or file.", metavar="PROBE", unset="drawn"),
     )
     seed: int = field(default=0, metadata=option("Of order, augmentation and first weights."))
     shuffle: str = field(default="global", metadata=option(choices=SHUFFLES))
@@ -145,6 +178,7 @@ class TrainOptions:
             "weighted": WEIGHTED,
             "shuffle": SHUFFLES,
             "labels_by": LABELS_BY,
+            "select": SELECTIONS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -164,19 +198,54 @@ class TrainOptions:
             raise OptionError(f"each number of ratio is at least 1, found {self.ratio}: leave out what is not wanted")
         if self.weighted == "sampling" and self.view is None:
             raise OptionError("weighted 'sampling' takes the weights of a view: give a view with a column `weight`")
+        if self.record and self.recipe.is_mixed:
+            raise OptionError(
+                "records say what the network makes of one sample, and mixup and cutmix show it two in one: leave "
+                "record out, or set mixup and cutmix to 0"
+            )
+        if self.val_metric is not None and self.val_metric not in VAL_METRICS:
+            raise OptionError(f"val_metric is one of {', '.join(VAL_METRICS)}, found {self.val_metric!r}")
+        if self.recipe.head == "sigmoid":
+            self._check_sets()
+        if self.val is None and (self.select == "best" or self.test_split is not None):
+            raise OptionError(
+                f"{'select best' if self.select == 'best' else 'test_split'} needs an evaluation: give val, a dataset"
+            )
         if (self.cache_folder is None) != (self.cache_bytes is None):
             raise OptionError("cache_folder and cache_bytes belong together: give both or none")
 
+    def _check_sets(self) -> None:
+        """What images of several classes do not have."""
+        head = "head 'sigmoid' is for images that may have several classes"
+        if self.metric not in ("macro_f1", "roc_auc"):
+            raise OptionError(f"{head}: val_metric is macro_f1 or roc_auc, found {self.val_metric!r}")
+        if self.relabel is not None:
+            raise OptionError(f"{head}, and relabel gives each one: leave relabel out")
+        if self.record:
+            raise OptionError(f"{head}, and records say which one an image is taken for: leave record out")
+
+    @property
+    def metric(self) -> str:
+        """What an evaluation is judged by."""
+        return self.val_metric or ("macro_f1" if self.recipe.head == "sigmoid" else "top1")
+
     def result(self) -> dict[str, Any]:
-        """The options that change the weights, for a checkpoint: a run is resumed only with the same."""
+        """The options that change the weights or the result, for a checkpoint: a run is resumed only with the same."""
         names = ("datasets", "split", "where", "view", "relabel", "ratio", "weighted", "seed", "shuffle")
         return {
             **{name: getattr(self, name) for name in names},
             # Late: runs that were begun before it was there go on.
             **({} if self.labels_by == "wnid" else {"labels_by": self.labels_by}),
             **({} if self.init is None else {"init": self.init}),
+            **({} if self.init_head is None else {"init_head": self.init_head}),
+            **({} if self.select == "last" else {name: getattr(self, name) for name in _OF_SELECTION}),
+            **({} if self.test_split is None else {"val": self.val, "test_split": self.test_split}),
             **{f"recipe.{name}": value for name, value in self.recipe.settings().items()},
         }
+
+
+_OF_SELECTION = ("select", "val", "val_split", "val_every", "metric")
+"""What decides on the epoch whose weights are kept, where it is not the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +258,9 @@ class TrainResult:
         steps: Optimiser steps, likewise.
         images: Training images seen by this run.
         seconds: Wall time of this run.
-        metrics: The last evaluation: "val_top1" and "val_top5" in percent, "val_loss"; empty without one.
+        metrics: What the kept weights reach, the last evaluation's or with `select` the best one's: "val_top1" and
+            "val_top5" in percent, "val_loss", the run's own metric ("val_kappa", a part of one), the same with "test_"
+            where there is a `test_split`, and then, or with "best", "best_epoch"; empty without an evaluation.
         finished: Whether all epochs are done; a signal ends a run early.
     """
 

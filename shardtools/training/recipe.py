@@ -17,6 +17,7 @@ HEADS = {
     "linear": "a linear layer with bias",
     "cosine": "cosine softmax: a learned, normalised prototype a class",
     "ocm": "Online Class Means: prototypes from a memory queue, nothing learned",
+    "sigmoid": "a linear layer with bias, each output a yes or no: for images that may have several classes",
 }
 """What turns features into logits -> what it is."""
 
@@ -32,6 +33,16 @@ SCHEDULES = {
     "step": "the peak, times `step_factor` every `step_epochs`, or at the epochs `step_at`",
 }
 """How the learning rate falls after the warm-up -> what it is."""
+
+POLICIES = {
+    "none": "nothing further",
+    "randaugment": "torchvision's RandAugment: two operations of magnitude 9",
+    "augmix": "torchvision's AugMix: three chains of operations, mixed with the image",
+}
+"""What is done to the crop of a training image behind its flips -> what it is."""
+
+CHANNELS = ("rgb", "rbg", "grb", "gbr", "brg", "bgr")
+"""Orders in which a network may see red, green and blue."""
 
 OPTIMIZERS = {
     "sgd": "stochastic gradient descent with momentum",
@@ -72,8 +83,15 @@ class Recipe:
         local_size: Side of a local crop in pixels.
         local_scale: Least share of the area in a local crop; the most is `scale`.
         flip: Probability of the horizontal flip.
+        vertical_flip: Of the vertical one.
+        policy: One of `POLICIES`; not with "multi-crop".
+        mixup: Alpha of mixup, the parameter of the Beta distribution of shares; 0 mixes none. Not with "multi-crop" and
+            the head "ocm", and likewise CutMix; with both a coin a step says which.
+        cutmix: Alpha of CutMix; 0 mixes none.
         eval_resize: Shorter side in pixels that images of an evaluation get before the centre of `image_size` is cut.
-        mean: Of the pixels, red, green, blue, on the scale of 0 to 1.
+        channels: One of `CHANNELS`: the order in which the network sees the colours, in training and ever after. OpenCV
+            reads "bgr", which seed 003 leaves as it is for four of its sets.
+        mean: Of the pixels, a number a channel in the order of `channels`, on the scale of 0 to 1.
         std: Likewise, above 0.
         epochs: Passes over the training data, at least 1.
         optimizer: One of `OPTIMIZERS`.
@@ -145,6 +163,11 @@ class Recipe:
     rate_by: str = "step"
     decay_all: bool = False
     decay_over_rate: bool = False
+    vertical_flip: float = 0.0
+    policy: str = "none"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    channels: str = "rgb"
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -154,7 +177,7 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not least <= value < math.inf:
                 raise self._wrong(name, f"a number of at least {least}")
-        for name in ("memory_momentum", "flip", "momentum", "label_smoothing"):
+        for name in ("memory_momentum", "flip", "vertical_flip", "momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise self._wrong(name, "0 to 1")
         for name in ("temperature", "base_lr", "step_epochs", "clip_norm"):
@@ -183,6 +206,19 @@ class Recipe:
             raise self._wrong("eval_resize", f"at least image_size ({self.image_size})")
         if self.head == "ocm" and self.projector_layers is None:
             raise OptionError(f"recipe {self.name}: head 'ocm' needs a projector: set projector_layers to 0 or more")
+        if self.augmentation == "multi-crop" and (self.policy != "none" or self.is_mixed):
+            what = f"policy {self.policy!r}" if self.policy != "none" else "mixup and cutmix"
+            raise OptionError(f"recipe {self.name}: {what} take one crop an image, found augmentation 'multi-crop'")
+        if self.head == "sigmoid" and self.label_smoothing:
+            raise OptionError(
+                f"recipe {self.name}: label_smoothing shares out one class, and head 'sigmoid' asks for each apart: "
+                "set it to 0"
+            )
+        if self.head == "ocm" and self.is_mixed:
+            raise OptionError(
+                f"recipe {self.name}: mixup and cutmix give an image two classes, and head 'ocm' remembers it as of "
+                "one: take another head"
+            )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise OptionError(
                 f"recipe {self.name}: nesterov is a form of the momentum of optimizer 'sgd', found optimizer "
@@ -196,6 +232,25 @@ class Recipe:
     def peak_lr(self) -> float:
         """Learning rate after the warm-up: `base_lr * batch_size / lr_batch_size`."""
         return self.base_lr * self.batch_size / self.lr_batch_size
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether training images are mixed with others."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def mean_by_color(self) -> tuple[float, float, float]:
+        """`mean` of red, green and blue."""
+        return self._by_color(self.mean)
+
+    @property
+    def std_by_color(self) -> tuple[float, float, float]:
+        """`std` of red, green and blue."""
+        return self._by_color(self.std)
+
+    def _by_color(self, values: tuple[float, float, float]) -> tuple[float, float, float]:
+        red, green, blue = (values[self.channels.index(color)] for color in "rgb")
+        return red, green, blue
 
     @property
     def decay(self) -> float:
@@ -217,6 +272,8 @@ _CHOICES = {
     "precision": PRECISIONS,
     "optimizer": OPTIMIZERS,
     "rate_by": RATES_BY,
+    "policy": POLICIES,
+    "channels": CHANNELS,
 }
 _LEAST: dict[str, float] = {
     "projector_layers": 0,
@@ -232,6 +289,11 @@ _LEAST: dict[str, float] = {
     "warmup_epochs": 0,
     "min_lr": 0,
     "weight_decay": 0,
+    "mixup": 0,
+    "cutmix": 0,
 }
-_LATE_NAMES = ("optimizer", "nesterov", "step_at", "rate_by", "decay_all", "decay_over_rate")
+_LATE_NAMES = (
+    *("optimizer", "nesterov", "step_at", "rate_by", "decay_all", "decay_over_rate"),
+    *("vertical_flip", "policy", "mixup", "cutmix", "channels"),
+)
 _LATE = {field.name: field.default for field in fields(Recipe) if field.name in _LATE_NAMES}

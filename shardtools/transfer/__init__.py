@@ -6,7 +6,7 @@ from shardtools.on_demand import on_demand
 from shardtools.transfer.options import TransferOptions
 
 if TYPE_CHECKING:
-    from shardtools.transfer.agreement import Agreement, Correlation, Point, agree, correlate
+    from shardtools.transfer.agreement import ALL, Agreement, Correlation, Point, agree, correlate
     from shardtools.transfer.cells import Cell, Setting, list_cells
     from shardtools.transfer.outcomes import Outcome
     from shardtools.transfer.picture import check_picture, draw_points, draw_report
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         StudyModel,
         StudySet,
     )
-    from shardtools.transfer.text import correlation_tables, markdown_text, text_tables, values_table
+    from shardtools.transfer.text import correlation_tables, estimate_text, markdown_text, text_tables, values_table
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
+    "ALL",
     "AUGMENTATIONS",
     "SET_METRICS",
     "Agreement",
@@ -54,6 +55,7 @@ __all__ = [
     "correlation_tables",
     "draw_points",
     "draw_report",
+    "estimate_text",
     "list_cells",
     "make_report",
     "markdown_text",

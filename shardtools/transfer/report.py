@@ -52,14 +52,24 @@ class Report:
     results: tuple[Result, ...]
 
     @property
+    def num_cells(self) -> int:
+        """Cells of the study."""
+        return sum(one.num_cells for one in self.best)
+
+    @property
+    def num_left(self) -> int:
+        """Cells that are neither done nor failed."""
+        return self.num_cells - len(self.failures) - sum(one.num_done for one in self.best)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the figures."""
         unknown = [one.model for one in self.points if one.accuracy is None]
-        num_cells = sum(one.num_cells for one in self.best)
-        num_left = num_cells - len(self.failures) - sum(one.num_done for one in self.best)
         notes = []
-        if num_left:
-            notes.append(f"{num_left} of {counted(num_cells, 'cell')} are still to be trained: what is best may change")
+        if self.num_left:
+            notes.append(
+                f"{self.num_left} of {counted(self.num_cells, 'cell')} are still to be trained: what is best may change"
+            )
         if unknown:
             notes.append(f"left out of correlations, without an accuracy in pretraining: {', '.join(unknown)}")
         if self.failures:
@@ -192,10 +202,10 @@ def correlation_rows(
                 study=study,
                 model=group,
                 dataset=one.set,
-                protocol=f"{metrics[one.set]} against accuracy on {of}, {counted(one.num_models, 'network')}",
+                protocol=f"{metrics[one.set]} against accuracy on {of}, {counted(one.num_networks, 'network')}",
                 metric=metric,
                 value=estimate.value,
-                low=estimate.low,
-                high=estimate.high,
+                low=None if estimate.interval is None else estimate.interval[0],
+                high=None if estimate.interval is None else estimate.interval[1],
                 source=source,
             )

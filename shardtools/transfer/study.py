@@ -221,8 +221,8 @@ class Study:
         above: Correlations are taken of all models, and of those with at least this accuracy.
     """
 
-    models: tuple[StudyModel, ...]
-    sets: tuple[StudySet, ...]
+    models: tuple[StudyModel, ...] = ()
+    sets: tuple[StudySet, ...] = ()
     augmentations: tuple[Augmentation, ...] = ()
     grid: Grid = field(default_factory=Grid)
     recipe: str = "real-world"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shardtools.evaluation.metrics import METRICS, printed_value
-from shardtools.evaluation.variation import Estimate, TextTable
-from shardtools.transfer.agreement import STATISTICS, Agreement, Correlation, Point
+from shardtools.evaluation.metrics import METRICS, RELATIONS, Estimated, printed_value
+from shardtools.evaluation.variation import TextTable
+from shardtools.transfer.agreement import Agreement, Correlation, Point
 from shardtools.transfer.cells import metric_name
 from shardtools.transfer.report import Report
 from shardtools.transfer.selecting import Best
@@ -67,18 +67,18 @@ def correlation_tables(
         of: What the accuracy in pretraining was measured on.
         intervals: Whether figures have theirs.
     """
-
-    def cell(estimate: Estimate | None) -> str:
-        return estimate_text(estimate, interval=intervals)
-
     found = []
-    rows = [
-        [one.set, one.group, str(one.num_models), *(cell(one.figures.get(name)) for name in STATISTICS)]
-        for one in correlations
-    ]
     if any(one.figures for one in correlations):
-        titles = [METRICS[name].short for name in STATISTICS]
-        header = ["set", "networks", "number", *titles]
+        rows = [
+            [
+                one.set,
+                one.group,
+                str(one.num_networks),
+                *(estimate_text(one.figures.get(name), interval=intervals) for name in RELATIONS),
+            ]
+            for one in correlations
+        ]
+        header = ["set", "networks", "number", *(METRICS[name].short for name in RELATIONS)]
         found.append(TextTable(title=f"metric against accuracy on {of}", header=header, rows=rows))
     if agreements:
         found.append(
@@ -86,7 +86,13 @@ def correlation_tables(
                 title="Spearman's correlation of a set's ranks",
                 header=["set", "number", f"with {of}", "with the mean of the other sets", "difference"],
                 rows=[
-                    [one.set, str(one.num_models), *map(cell, (one.pretraining, one.others, one.difference))]
+                    [
+                        one.set,
+                        str(one.num_networks),
+                        f"{one.ranks.with_reference:+.2f}",
+                        f"{one.ranks.with_others:+.2f}",
+                        estimate_text(one.ranks.difference, interval=intervals),
+                    ]
                     for one in agreements
                 ],
             )
@@ -94,12 +100,12 @@ def correlation_tables(
     return found
 
 
-def estimate_text(estimate: Estimate | None, *, interval: bool) -> str:
+def estimate_text(estimate: Estimated | None, *, interval: bool = True) -> str:
     """A figure: "+0.44 [-0.10, +0.81]"; "-" for none."""
     if estimate is None:
         return "-"
-    ends = interval and estimate.low is not None and estimate.high is not None
-    return f"{estimate.value:+.2f}" + (f" [{estimate.low:+.2f}, {estimate.high:+.2f}]" if ends else "")
+    ends = estimate.interval if interval else None
+    return f"{estimate.value:+.2f}" + ("" if ends is None else f" [{ends[0]:+.2f}, {ends[1]:+.2f}]")
 
 
 def _settings(best: Sequence[Best]) -> list[TextTable]:

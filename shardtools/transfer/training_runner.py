@@ -18,7 +18,8 @@ from shardtools.transfer.options import TransferOptions
 from shardtools.transfer.outcomes import DONE, Outcome
 from shardtools.transfer.study import SET_METRICS, Study
 
-_RUN, _CHECKPOINTS = "run", "checkpoints"
+_RUN = "run"
+_NEEDED_TO_RESUME = ("checkpoints", "tables")
 
 
 def train_cell(cell: Cell, folder: str, options: TransferOptions) -> Outcome:
@@ -78,7 +79,8 @@ def training_options(cell: Cell, folder: str, options: TransferOptions) -> Train
 def clear_cell(folder: str) -> None:
     """Removes weights and checkpoints of a cell whose figures are known; its metrics, curves and run file stay."""
     run = Path(folder) / _RUN
-    shutil.rmtree(run / _CHECKPOINTS, ignore_errors=True)
+    for name in _NEEDED_TO_RESUME:
+        shutil.rmtree(run / name, ignore_errors=True)
     (run / MODEL_FILE).unlink(missing_ok=True)
 
 

@@ -14,7 +14,7 @@ from shardtools.loader import MultiCropOptions, dino_multi_crop
 from shardtools.training import Recipe, TrainOptions, find_recipe, list_recipes, load_recipe
 from shardtools.training.data import training_crop
 
-NAMES = ["fine-tune", "imagenet-sd", "micro", "micro-multi-crop", "pytorch", "t-rex", "t-rex-star"]
+NAMES = ["fine-tune", "imagenet-sd", "micro", "micro-multi-crop", "pytorch", "real-world", "t-rex", "t-rex-star"]
 
 
 def options(**changes: Any) -> TrainOptions:
@@ -75,6 +75,19 @@ def test_what_torchvision_states() -> None:
     assert (recipe.momentum, recipe.weight_decay, recipe.scale, recipe.flip) == (0.9, 1e-4, 0.08, 0.5)
     others = [load_recipe(name).schedule for name in NAMES if name != "pytorch"]
     assert set(others) == {"cosine"}
+
+
+def test_what_seed_003_states() -> None:
+    """Its grid's common values, and the released training code (sample_train.py)."""
+    recipe = load_recipe("real-world")
+    assert (recipe.epochs, recipe.batch_size, recipe.image_size, recipe.eval_resize) == (30, 128, 256, 256)
+    assert (recipe.scale, recipe.flip, recipe.vertical_flip, recipe.warmup_epochs) == (0.65, 0.5, 0.0, 0.0)
+    assert (recipe.rate_by, recipe.decay_all, recipe.step_at) == ("epoch", True, (15.0, 20.0, 25.0))
+    assert (recipe.peak_lr, recipe.decay) == (1e-4, 1.0), "weight_decay is what a step takes off, at any rate"
+    sgd = ["optimizer=sgd", "nesterov=true", "decay_over_rate=false", "base_lr=0.1", "weight_decay=1e-3"]
+    other = load_recipe("real-world", [*sgd, "schedule=step"])
+    assert (other.peak_lr, other.decay, other.momentum, other.step_factor) == (0.1, 1e-3, 0.9, 0.1)
+    assert load_recipe("real-world", ["schedule=step", "epochs=50", "step_at=20,30,40"]).step_at == (20, 30, 40)
 
 
 def test_the_small_recipes_fit_small_images_on_a_cpu() -> None:
@@ -249,6 +262,10 @@ def test_ranges_of_a_recipe(changes: dict[str, Any], message: str) -> None:
         ({"ratio": (1, 2)}, "ratio has one number a dataset (1), found 2"),
         ({"datasets": ("a", "b"), "ratio": (1, 0)}, "each number of ratio is at least 1"),
         ({"weighted": "sampling"}, "give a view with a column `weight`"),
+        ({"val_metric": "auc"}, "val_metric is one of top1, kappa, macro_f1, roc_auc, found 'auc'"),
+        ({"select": "first"}, "select is one of last, best, found 'first'"),
+        ({"select": "best"}, "select best needs an evaluation: give val"),
+        ({"test_split": "test"}, "test_split needs an evaluation: give val"),
         ({"cache_folder": "cache"}, "cache_folder and cache_bytes belong together"),
     ],
 )
@@ -260,6 +277,7 @@ def test_ranges_of_a_run(changes: dict[str, Any], message: str) -> None:
 def test_settings_of_earlier_releases_stay_what_they_are() -> None:
     """The fields that came later are left out at their default: a plan, a checkpoint, an overlay are as before."""
     late = {"optimizer", "nesterov", "step_at", "rate_by", "decay_all", "decay_over_rate"}
+    late |= {"vertical_flip", "policy", "mixup", "cutmix", "channels"}
     names = {field.name for field in dataclasses.fields(Recipe)}
     assert Recipe(name="own").settings().keys() == names - late
     settings = Recipe(name="own", optimizer="adamw", step_at=(5.0,)).settings()
@@ -272,5 +290,16 @@ def test_the_result_holds_what_changes_weights_and_nothing_else() -> None:
     same = options(num_processes=4, threads=3, log_steps=1, out="other", keep_checkpoints=3, val="photos")
     assert same.result() == options().result()
 
+    # What decides on the epoch that is kept, and what is tested, belong to it where they are asked for.
+    best = options(val="photos", select="best").result()
+    assert best == {
+        **options().result(),
+        "select": "best",
+        "val": "photos",
+        "val_split": "val",
+        "val_every": 1,
+        "metric": "top1",
+    }
+    assert options(val="photos", test_split="x").result() == {**options().result(), "val": "photos", "test_split": "x"}
     for changes in ({"seed": 1}, {"datasets": ("b",)}, {"where": "true"}, {"recipe": Recipe(name="own", epochs=99)}):
         assert options(**changes).result() != options().result()

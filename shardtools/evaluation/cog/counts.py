@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from shardtools.errors import OptionError, SourceError, first_line
-from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 _COLUMNS = ("count", "images", "num_images")
@@ -71,6 +70,5 @@ def _of_file(path: str) -> Iterator[tuple[str, int]]:
                 yield wnid, int(text)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(
-            f"{path} cannot be read as counts ({first_line(error)}): give a .csv of wnid,count, or a dataset "
-            f"({shell_word('--counts')} DATASET)"
+            f"{path} cannot be read as counts ({first_line(error)}): give a .csv of wnid,count, or a dataset"
         ) from None

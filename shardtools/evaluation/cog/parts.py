@@ -8,8 +8,10 @@ testing, up to 1,300 of the others for training. The price of an overlay: a row 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,8 +19,8 @@ from shardtools.errors import DatasetError, OptionError
 from shardtools.evaluation.cog.levels import Level, check_levels
 from shardtools.evaluation.cog.options import PartOptions
 from shardtools.evaluation.cog.published_files import published_parts
-from shardtools.overlays import write_overlay
-from shardtools.quoting import quoted_name, quoted_text
+from shardtools.overlays import open_overlay, write_overlay
+from shardtools.quoting import quoted_name, quoted_text, shell_word
 from shardtools.sql import Session
 from shardtools.words import counted
 
@@ -48,6 +50,12 @@ select images.key, concepts.level, concepts.class_index, images.wnid, coalesce(l
 from images join concepts using (wnid) left join listed using (wnid, stem)
 """
 
+_COUNTS = """
+select level, wnid, count(*) filter (part = 'train') as num_train, count(*) filter (part = 'test') as num_test,
+    count(*) filter (part = 'unused') as num_unused
+from ({sql}) group by level, wnid
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelImages:
@@ -60,6 +68,7 @@ class LevelImages:
         num_test: Images for testing.
         num_unused: Images beyond the cap, or named in no published list.
         fewest: Images for training of the concept that has the fewest.
+        num_missing: Images that a published list names and the dataset does not hold.
     """
 
     name: str
@@ -68,6 +77,7 @@ class LevelImages:
     num_test: int
     num_unused: int
     fewest: int
+    num_missing: int = 0
 
 
 def write_parts(url: str, levels: Sequence[Level], options: PartOptions) -> tuple[LevelImages, ...]:
@@ -84,20 +94,15 @@ def write_parts(url: str, levels: Sequence[Level], options: PartOptions) -> tupl
         OptionError: The levels are none that can be measured.
     """
     check_levels(levels)
-    tables = {"concepts": _concepts(levels)}
+    tables, sql = {"concepts": _concepts(levels)}, _DRAWN
+    values = {"seed": f"cog/{options.seed}", "num_test": options.num_test, "num_train": options.num_train}
+    listed: dict[str, int] = {}
     if options.parts is not None:
-        wanted = {wnid for level in levels for wnid in level.wnids}
-        tables["published"] = _published(options.parts, wanted)
-    sql = _LISTED if options.parts is not None else _DRAWN
-    # Parameters that a statement does not name are refused.
-    values = (
-        {}
-        if options.parts is not None
-        else {"seed": f"cog/{options.seed}", "num_test": options.num_test, "num_train": options.num_train}
-    )
+        published = _published(options.parts, {wnid for level in levels for wnid in level.wnids})
+        tables["published"], sql, values = published, _LISTED, {}
+        listed = dict(Counter(published["wnid"].to_pylist()))
     with Session([url], tables=tables) as session:
-        figures = list(session.rows(f"{_counts(sql)} order by level, wnid", values))
-        found = _checked(levels, figures, url, options)
+        found = _checked(levels, session.rows(_COUNTS.format(sql=sql), values), listed, url, options)
         write_overlay(
             url,
             options.name,
@@ -110,16 +115,17 @@ def write_parts(url: str, levels: Sequence[Level], options: PartOptions) -> tupl
     return found
 
 
-def level_view(overlay: str, level: str, part: str) -> str:
-    """SQL of a level's images for training or testing, with its labels: what `--view` takes.
+def level_view(overlay: str, level: str, part: str, *, labels: bool = True) -> str:
+    """SQL of a level's images for training or testing: what `--view` takes.
 
     Args:
         overlay: Name of the overlay.
         level: Name of the level.
         part: "train" or "test".
+        labels: Whether labels count the level's concepts; else they are the dataset's own.
     """
     return (
-        f"select key, class_index from overlays.{quoted_name(overlay)} "
+        f"select key{', class_index' if labels else ''} from overlays.{quoted_name(overlay)} "
         f"where level = {quoted_text(level)} and part = {quoted_text(part)}"
     )
 
@@ -130,11 +136,11 @@ def overlay_levels(url: str, overlay: str) -> list[str]:
     Raises:
         DatasetError: There is no such overlay, or it holds no levels.
     """
-    from shardtools.overlays import open_overlay
-
     found = open_overlay(url, overlay)
     if not {"level", "part"} <= {column.name for column in found.info.columns}:
-        raise DatasetError(f"{found.url} holds no levels: `shardtools cog levels --from {url}` writes such an overlay")
+        raise DatasetError(
+            f"{found.url} holds no levels: `shardtools cog levels --from {shell_word(url)}` writes an overlay of them"
+        )
     names: set[str] = set()
     for batch in found.batches(["level"]):
         names.update(batch.column(0).unique().to_pylist())
@@ -157,15 +163,12 @@ def _published(path: str, wanted: set[str]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _counts(sql: str) -> str:
-    return (
-        "select level, wnid, count(*) filter (part = 'train') as num_train, count(*) filter (part = 'test') as "
-        f"num_test, count(*) filter (part = 'unused') as num_unused from ({sql}) group by level, wnid"
-    )
-
-
 def _checked(
-    levels: Sequence[Level], rows: Sequence[dict[str, int | str]], url: str, options: PartOptions
+    levels: Sequence[Level],
+    rows: Sequence[Mapping[str, Any]],
+    listed: Mapping[str, int],
+    url: str,
+    options: PartOptions,
 ) -> tuple[LevelImages, ...]:
     """The figures of each level; refuses concepts that could not be learnt, or not be tested."""
     by_level: dict[str, dict[str, dict[str, int]]] = {}
@@ -179,7 +182,7 @@ def _checked(
             if wnid not in own:
                 raise DatasetError(
                     f"{url} has no image of {wnid}, a concept of level {level.name}: choose levels among what it holds "
-                    f"(--counts {url})"
+                    f"(--counts {shell_word(url)})"
                 )
             numbers = own[wnid]
             if not numbers["num_train"] or not numbers["num_test"]:
@@ -192,6 +195,11 @@ def _checked(
                 num_test=sum(one["num_test"] for one in own.values()),
                 num_unused=sum(one["num_unused"] for one in own.values()),
                 fewest=min(one["num_train"] for one in own.values()),
+                num_missing=sum(
+                    max(listed[wnid] - one["num_train"] - one["num_test"], 0)
+                    for wnid, one in own.items()
+                    if wnid in listed
+                ),
             )
         )
     return tuple(found)
@@ -221,6 +229,7 @@ def level_rows(levels: Sequence[Level], images: Sequence[LevelImages] = ()) -> t
     header = ["level", "concepts", "most similar", "least"]
     if images:
         header += ["train", "test", "unused", "fewest train"]
+        header += ["missing"] if any(one.num_missing for one in images) else []
     rows = []
     for number, level in enumerate(levels):
         ends = (level.concepts[0].similarity, level.concepts[-1].similarity)
@@ -228,5 +237,6 @@ def level_rows(levels: Sequence[Level], images: Sequence[LevelImages] = ()) -> t
         if images:
             own = images[number]
             row += [f"{value:,}" for value in (own.num_train, own.num_test, own.num_unused, own.fewest)]
+            row += [f"{own.num_missing:,}"] if "missing" in header else []
         rows.append(row)
     return header, rows

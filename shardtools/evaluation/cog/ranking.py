@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -50,7 +51,14 @@ def corpus_hierarchy(*concepts: Sequence[str]) -> Hierarchy:
     Raises:
         TaxonomyError: One is no noun of WordNet 3.0, or WordNet is needed and not installed.
     """
-    return open_hierarchy([*(entry.wnid for entry in load_classes(CORPUS)), *(one for own in concepts for one in own)])
+    corpus = _corpus()
+    further = [wnid for own in concepts for wnid in own if wnid not in corpus.places]
+    return open_hierarchy([*corpus.wnids, *further]) if further else corpus
+
+
+@cache
+def _corpus() -> Hierarchy:
+    return open_hierarchy(entry.wnid for entry in load_classes(CORPUS))
 
 
 def rank_concepts(

@@ -92,8 +92,7 @@ def bootstrap_interval(
         Its ends; NaN where most draws have no figure.
 
     Raises:
-        OptionError: There are no samples, too few draws, the level is outside, or fewer than half of the draws have a
-            figure.
+        OptionError: There are no samples, too few draws, or the level is outside.
     """
     _check_level(level)
     if num_samples < 1 or num_draws < _MIN_DRAWS:

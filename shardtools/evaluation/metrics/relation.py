@@ -36,7 +36,8 @@ class Estimated:
 
     Attributes:
         value: Over all of them.
-        interval: Of 95 %, over networks drawn again; `None` of fewer than `MIN_NETWORKS`.
+        interval: Of 95 %, over networks drawn again; `None` of fewer than `MIN_NETWORKS`, or where most draws leave
+            nothing to correlate.
     """
 
     value: float
@@ -158,4 +159,5 @@ def _interval(
             # One network drawn N times, or networks that are alike: there is no line through them.
             return float("nan")
 
-    return bootstrap_interval(len(x), statistic, seed=seed, num_draws=num_draws)
+    low, high = bootstrap_interval(len(x), statistic, seed=seed, num_draws=num_draws)
+    return None if np.isnan(low) else (low, high)

@@ -7,23 +7,25 @@ of them later say the same; the price is one product of matrices on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from shardtools.arrays import Bools, Int64s
 from shardtools.errors import DatasetError, RunError
+from shardtools.evaluation.metrics import mean_class_accuracy
 from shardtools.evaluation.probes.copies import copies_of_validation, image_numbers, refusal, tested_on
 from shardtools.evaluation.probes.logistic import Linear
 from shardtools.evaluation.probes.options import ProbeOptions
-from shardtools.evaluation.probes.plan import Cell, CellKey, cell_path, weights_path
+from shardtools.evaluation.probes.plan import Cell, CellKey, cell_path, journal_path, weights_path
 from shardtools.evaluation.probes.reading import ROWS_PER_BLOCK, Images, Probed
+from shardtools.evaluation.probes.searching import Best, Range, search
 from shardtools.evaluation.probes.solving import Part, Solver
 from shardtools.evaluation.probes.splitting import Drawn, draw_balanced, draw_parts
 from shardtools.evaluation.probes.weights import weights_content
 from shardtools.evaluation.protocols import PROBE_PROTOCOLS
-from shardtools.execution import Batch, Progress
+from shardtools.execution import Progress, Ready, TaskDone, TaskFacts
 from shardtools.manifest import digest
 from shardtools.storage import Storage
 from shardtools.words import counted
@@ -96,83 +98,83 @@ def drawn_for(options: ProbeOptions, prepared: Prepared, key: CellKey) -> tuple[
     return drawn, tuple(notes)
 
 
-def measure_cell(
-    options: ProbeOptions, prepared: Prepared, key: CellKey, solver: Solver, storage: Storage, show: Progress
-) -> Cell:
+def measure_cells(
+    options: ProbeOptions,
+    prepared: Prepared,
+    keys: Sequence[CellKey],
+    solver: Solver,
+    storage: Storage,
+    show: Progress,
+) -> None:
+    """Measures some cells, one after the other."""
+    show(Ready())
+    for number, key in enumerate(keys):
+        measure_cell(options, prepared, key, solver, storage)
+        show(TaskDone(task=number, facts=TaskFacts()))
+
+
+def measure_cell(options: ProbeOptions, prepared: Prepared, key: CellKey, solver: Solver, storage: Storage) -> Cell:
     """Searches, fits, tests and writes one cell.
 
     Raises:
         RunError: Every setting diverged.
     """
     probed, (drawn, _) = prepared.probed, drawn_for(options, prepared, key)
-    num_classes = len(probed.classes)
-    train, validation = part(probed.train, drawn.train), part(probed.train, drawn.validation)
-
-    def judge(settings: Sequence[Mapping[str, float]]) -> Sequence[float]:
-        found = solver.accuracies(train, validation, num_classes, settings, seed=key.seed)
-        show(Batch(rows=len(settings)))
-        return [-1.0 if one is None else one for one in found]
-
-    best = _search(options, judge)
-    classifier = solver.fit(part(probed.train, drawn.final), num_classes, best[0], seed=key.seed)
+    best = _search(options, prepared, drawn, key, solver, storage)
+    final = Part(probed.train, drawn.final)
+    classifier = solver.fit(final, len(probed.classes), best.settings, seed=key.seed)
     if classifier is None:
-        raise RunError(f"{key.stem}: the classifier of the best setting diverged: give more --trials")
-    show(Batch(rows=1))
-    content = weights_content(
-        classifier, probed.classes, {"encoder": probed.train.store.info.encoder.fingerprint, "l2": str(probed.train.l2)}
-    )
+        raise RunError(
+            f"{key.stem}: the classifier of the best settings diverged on all training images: give more --trials"
+        )
+    facts = {"encoder": probed.train.store.info.encoder.fingerprint, "l2": probed.train.l2}
+    content = weights_content(classifier, probed.classes, facts)
     storage.write(weights_path(key), content)
-    right = is_right(classifier, probed.test)
+    answers, labels = _answers(classifier, probed.test), probed.test.labels
     cell = Cell(
         shots=key.shots,
         seed=key.seed,
-        settings=dict(best[0]),
-        validation_accuracy=best[1],
-        num_diverged=0,
+        settings=dict(best.settings),
+        validation_accuracy=best.value,
+        num_diverged=sum(one.value is None for one in best.trials),
         num_searched=len(drawn.train),
         num_validation=len(drawn.validation),
         num_trained=len(drawn.final),
         num_test=len(probed.test),
-        num_right=int(right.sum()),
-        class_accuracy=_class_accuracy(right, probed.test.labels),
+        num_right=int((answers == labels).sum()),
+        class_accuracy=mean_class_accuracy(labels, answers, len(probed.classes)),
         weights_sha256=digest(content),
     )
     storage.write(cell_path(key), cell.to_json())
     return cell
 
 
-def part(images: Images, rows: Int64s) -> Part:
-    """Features and classes of some images."""
-    return Part(features=images.take(rows), labels=images.labels[rows])
+def _search(
+    options: ProbeOptions, prepared: Prepared, drawn: Drawn, key: CellKey, solver: Solver, storage: Storage
+) -> Best:
+    """The settings of the best validation accuracy."""
+    images, num_classes = prepared.probed.train, len(prepared.probed.classes)
+    train, validation = Part(images, drawn.train), Part(images, drawn.validation)
+    protocol = PROBE_PROTOCOLS[options.solver]
+    return search(
+        lambda settings: solver.accuracies(train, validation, num_classes, settings, seed=key.seed),
+        {name: Range(low=low, high=high) for name, (low, high) in protocol.space.items()},
+        num_trials=options.num_trials,
+        batch=options.trials_together,
+        seed=key.seed,
+        multivariate=protocol.multivariate,
+        group=protocol.group,
+        journal=storage.object_url(journal_path(key)),
+    )
 
 
-def is_right(classifier: Linear, images: Images) -> Bools:
-    """Whether the likeliest class of each image is its own, bool [N]."""
-    found = np.empty(len(images), np.bool_)
+def _answers(classifier: Linear, images: Images) -> Int64s:
+    """The likeliest class of each image, int64 [N]."""
+    found = np.empty(len(images), np.int64)
     for start in range(0, len(images), ROWS_PER_BLOCK):
         rows = np.arange(start, min(start + ROWS_PER_BLOCK, len(images)))
-        found[rows] = classifier.predict(images.take(rows)) == images.labels[rows]
+        found[rows] = classifier.predict(images.take(rows))
     return found
-
-
-def _class_accuracy(right: Bools, labels: Int64s) -> float:
-    counts = np.bincount(labels)
-    sums = np.bincount(labels, weights=right)
-    return float((sums[counts > 0] / counts[counts > 0]).mean())
-
-
-def _search(
-    options: ProbeOptions, judge: Callable[[Sequence[Mapping[str, float]]], Sequence[float]]
-) -> tuple[Mapping[str, float], float]:
-    """Tries settings that are evenly spread over the space."""
-    space = PROBE_PROTOCOLS[options.solver].space
-    steps = np.linspace(0, 1, options.num_trials)
-    tried = [{name: float(low * (high / low) ** step) for name, (low, high) in space.items()} for step in steps]
-    found: list[float] = []
-    for start in range(0, len(tried), options.trials_together):
-        found += judge(tried[start : start + options.trials_together])
-    best = int(np.argmax(found))
-    return tried[best], found[best]
 
 
 def _without(probed: Probed, copied: Bools) -> Probed:

@@ -63,9 +63,9 @@ def refusal(images: Images, rows: Int64s, judged: str, urls: tuple[str, ...]) ->
         judged: What they are copies of, for the message.
         urls: Of the datasets.
     """
-    names = " ".join(map(shell_word, dict.fromkeys(urls)))
+    place = " ".join(map(shell_word, dict.fromkeys(urls)))
     return DatasetError(
         f"{counted(len(rows), 'training image is an exact copy', 'training images are exact copies')} of {judged}, "
-        f"{images.keys[int(rows[0])].as_py()!r} the first (shardtools sql {shell_word(_SQL)} {names}): give --copies "
+        f"{images.keys[int(rows[0])].as_py()!r} the first (shardtools sql {shell_word(_SQL)} {place}): give --copies "
         "drop to leave them out of training, or --copies keep"
     )

@@ -16,27 +16,24 @@ import numpy as np
 
 from shardtools.arrays import text_parts
 from shardtools.dataset import Lease, acquire, open_dataset
-from shardtools.errors import NotFoundError, RunError
+from shardtools.errors import NotFoundError, RunError, StoppedError
 from shardtools.evaluation.probes.cells import drawn_for, prepare
 from shardtools.evaluation.probes.options import ProbeOptions
-from shardtools.evaluation.probes.overlay import classifier_facts, overlay_name, write_predictions
 from shardtools.evaluation.probes.plan import (
     PLAN_FILE,
     PROBES_FOLDER,
     RESULTS_FILE,
-    Cell,
     CellKey,
     ProbePlan,
     read_cell,
     read_cells,
-    weights_path,
 )
-from shardtools.evaluation.probes.reading import Images, Probed, class_names, read_probed
+from shardtools.evaluation.probes.predicting import tested_url, write_all_predictions
+from shardtools.evaluation.probes.reading import Images, Probed, read_probed
 from shardtools.evaluation.probes.result import ProbeResult, results_of_cells
-from shardtools.evaluation.probes.weights import read_weights
 from shardtools.evaluation.protocols import PROBE_PROTOCOLS
 from shardtools.evaluation.results import write_results
-from shardtools.execution import Child, Doing, Message, Planned, Progress, network_environment
+from shardtools.execution import CHILD_DECIDES, Child, Doing, Message, Planned, Progress, network_environment
 from shardtools.manifest import digest
 from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
@@ -102,14 +99,26 @@ class Probing:
         self._missing = tuple(key for key in keys if read_cell(self.storage, key) is None)
         if not self._missing:
             return None
+        self._look_at_features()
         per_cell = self._options.num_trials + 1
         self._show(Planned(rows_to_make=per_cell * len(self._missing), num_tasks=len(self._missing), num_processes=1))
         return ProbeJob(options=self._options, keys=self._missing)
 
+    def _look_at_features(self) -> None:
+        """Refuses what is no feature before anything is fitted."""
+        probed = self.prepared.probed
+        for images in (probed.train, probed.test):
+            num_zeros = images.check_features()
+            if num_zeros and images.l2:
+                note = f"{images.what}: {counted(num_zeros, 'feature')} of zeros alone, which have no length and stay"
+                self._notes[note] = None
+
     def child(self, job: ProbeJob) -> Child:
         """The process that imports torch."""
         return Child(
-            arguments=SEARCHER, job=(job, 1, os.getpid()), environment=network_environment(job.options.threads)
+            arguments=SEARCHER,
+            job=(job, job.options.num_processes or CHILD_DECIDES, os.getpid()),
+            environment=network_environment(job.options.threads),
         )
 
     def hear(self, message: Message) -> None:
@@ -121,60 +130,28 @@ class Probing:
         keys = wanted_cells(self._options)
         cells = {key: cell for key in keys if (cell := read_cell(self.storage, key)) is not None}
         if len(cells) < len(keys):
-            how = "stopped" if stopped else "ended"
-            raise RunError(
+            how, kind = ("stopped", StoppedError) if stopped else ("ended", RunError)
+            raise kind(
                 f"{how} with {len(cells)} of {counted(len(keys), 'measurement')} in {self.where}: run the same command "
                 "again, it resumes"
             )
-        overlays = [self._predictions(cell) for cell in self._predicted(cells.values())]
-        name = (self._options.test_dataset or self._options.dataset).rstrip("/").rpartition("/")[2]
+        overlays, notes = write_all_predictions(self._options, self.prepared.probed, self.storage, cells.values())
+        self._notes |= dict.fromkeys(notes)
+        name = _folder_of(tested_url(self._options))
         everything = results_of_cells(self.plan, read_cells(self.storage), name, self.where)
         write_results(everything, self.storage.object_url(RESULTS_FILE))
         return ProbeResult(
             url=self.where,
             results=tuple(results_of_cells(self.plan, cells.values(), name, self.where)),
             cells=tuple(cells.values()),
-            overlays=tuple(overlays),
+            overlays=overlays,
             num_measured=len(self._missing),
             notes=tuple(self._notes),
         )
 
-    def _predicted(self, cells: Iterable[Cell]) -> list[Cell]:
-        if self._options.predictions == "none":
-            return []
-        first = self._options.seeds[0]
-        return [cell for cell in cells if self._options.predictions == "all" or cell.seed == first]
 
-    def _predictions(self, cell: Cell) -> str:
-        options, probed = self._options, self.prepared.probed
-        classifier, classes = read_weights(self.storage, weights_path(cell.key))
-        named: tuple[str, ...] | None = classes
-        if options.labels_by == "index":
-            names = class_names(options.dataset)
-            found = tuple(names.get(int(one), "") for one in classes)
-            named = found if len(set(found)) == len(found) and all(found) else None
-        name = overlay_name(options.run_name, _suffix(cell, options))
-        facts = classifier_facts(
-            probed.train.store.info.encoder, named, len(classes), cell.weights_sha256, options.solver
-        )
-        return write_predictions(
-            options.test_dataset or options.dataset,
-            name,
-            probed.test,
-            classifier,
-            facts,
-            split=options.test_split if options.test_view is None else None,
-            labels_by=options.labels_by,
-            out=None if options.out is None else f"{options.out.rstrip('/')}/{name}",
-            replace=options.replace,
-        )
-
-
-def _suffix(cell: Cell, options: ProbeOptions) -> str:
-    parts = [] if cell.shots is None else [f"shots{cell.shots}"]
-    if cell.seed != options.seeds[0]:
-        parts.append(f"seed{cell.seed}")
-    return "_".join(parts)
+def _folder_of(url: str) -> str:
+    return url.rstrip("/").rpartition("/")[2]
 
 
 def probe_storage(options: ProbeOptions) -> Storage:
@@ -223,7 +200,7 @@ def clear(storage: Storage) -> None:
 
 def make_plan(options: ProbeOptions, probed: Probed) -> ProbePlan:
     """What decides on every cell."""
-    test_url = options.test_dataset or options.dataset
+    test_url = tested_url(options)
     protocol = PROBE_PROTOCOLS[options.solver]
     validates = probed.validates
     return ProbePlan(
@@ -243,6 +220,7 @@ def make_plan(options: ProbeOptions, probed: Probed) -> ProbePlan:
         num_trials=options.num_trials,
         trials_together=options.trials_together,
         epochs=options.epochs if options.solver == "sgd" else 0,
+        precision=options.precision if options.solver == "sgd" else "",
         l2=options.normalizes,
         balanced=options.balanced or 0,
         copies=options.copies,

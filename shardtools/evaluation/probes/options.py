@@ -24,6 +24,7 @@ SEEDS = (22, 37, 45, 77, 93)
 """Of ImageNet-CoG."""
 
 LABELS_BY = ("wnid", "index")
+PRECISIONS = ("fp32", "tf32", "bf16")
 COPIES = ("refuse", "drop", "keep")
 PREDICTIONS = ("first", "all", "none")
 _MAX_SEED = 2**32 - 1
@@ -60,8 +61,13 @@ class ProbeOptions:
             seeds, or of "none".
         name: Of the run in the dataset; `None` makes one of the features' and the solver's.
         out: A folder for the run itself; `None` puts it into the dataset.
+        apply: Other datasets whose images the first classifier of each number of shots judges, as the thesis looks for
+            labels that are missing (section 3.5.3); an overlay of predictions in each.
+        apply_split: Only the images of this split there; `None` takes all.
         device: One of `DEVICES` of features; for "sgd".
-        threads: CPU threads.
+        precision: What "sgd" multiplies: one of `PRECISIONS`, the last two for a GPU.
+        num_processes: That measure with "sgd", each its own share of shots and seeds; `None` takes one a GPU, or one.
+        threads: CPU threads of each.
         replace: Whether a run of that name is begun anew.
 
     Raises:
@@ -129,8 +135,17 @@ class ProbeOptions:
     out: str | None = field(
         default=None, metadata=option("Write the run there, where DATASET cannot be written.", metavar="FOLDER")
     )
+    apply: tuple[str, ...] = field(
+        default=(),
+        metadata=option("Judge the images of this dataset too; may be repeated.", metavar="DATASET"),
+    )
+    apply_split: str | None = field(default=None, metadata=option("Only this split of it.", unset="all"))
     device: str = same(FeatureOptions, "device")
-    threads: int = field(default=1, metadata=option("CPU threads.", bounds=(1, 1024)))
+    precision: str = field(default="fp32", metadata=option("Of sgd's products of matrices.", choices=PRECISIONS))
+    num_processes: int | None = field(
+        default=None, metadata=option("Processes of sgd on this machine.", bounds=(1, 4096), unset="one a GPU, or one")
+    )
+    threads: int = field(default=1, metadata=option("CPU threads of each.", bounds=(1, 1024)))
     replace: bool = field(default=False, metadata=option("Begin a run of that name anew."))
 
     def __post_init__(self) -> None:
@@ -149,6 +164,10 @@ class ProbeOptions:
             raise OptionError("--overlay is for the SQL of a view, found none: give --train-view or --test-view")
         if self.test_features is not None and self.test_dataset is None:
             raise OptionError("--test-features are of --test-dataset, found none: give both")
+        if self.apply_split is not None and not self.apply:
+            raise OptionError("--apply-split is of --apply, found none: give a dataset")
+        if (self.test_dataset or self.dataset) in self.apply:
+            raise OptionError("--apply judges other datasets, found the one that is tested on anyway: leave it out")
         check_name(self.run_name)
 
     @property

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardtools.arrays import from_int64
 from shardtools.dataset import open_dataset
@@ -31,6 +32,9 @@ from shardtools.features import EncoderFacts
 from shardtools.manifest import digest
 from shardtools.overlays import OverlayInfo, find_overlay, open_overlay_at, write_overlay
 from shardtools.storage import open_storage
+
+CONFIDENT = 0.99
+"""Probability above which the thesis (section 3.5.3) takes an image for one of a class that it is not labeled as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,16 @@ def write_predictions(
         out=out,
     )
     return _address(dataset_url, name, out)
+
+
+def num_confident(address: str, above: float = CONFIDENT) -> int:
+    """Rows of an overlay that are taken for another class than their own, with a probability above a bound."""
+    count = 0
+    for batch in open_overlay_at(address).batches(["rank", "probabilities"]):
+        best = pc.list_element(batch.column("probabilities"), 0)
+        is_other = pc.fill_null(pc.not_equal(batch.column("rank"), 1), True)
+        count += int(pc.sum(pc.and_(pc.greater(best, above), is_other)).as_py() or 0)
+    return count
 
 
 def _tables(images: Images, classifier: Linear, facts: ModelFacts, *, keep_all: bool) -> Iterator[pa.Table]:

@@ -49,6 +49,7 @@ class ProbePlan(Document):
         num_trials: Settings that are tried.
         trials_together: Of them, how many at once.
         epochs: Of "sgd"; 0 for a solver without.
+        precision: Of its products of matrices; empty for a solver without.
         l2: Whether features get length 1.
         balanced: Training images of every class, 0 for all.
         copies: What becomes of copies.
@@ -77,6 +78,7 @@ class ProbePlan(Document):
     num_trials: int
     trials_together: int
     epochs: int
+    precision: str
     l2: bool
     balanced: int
     copies: str

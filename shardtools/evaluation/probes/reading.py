@@ -21,7 +21,7 @@ from shardtools.errors import DatasetError
 from shardtools.evaluation.probes.options import ProbeOptions
 from shardtools.features import FeatureStore, check_same_encoder, open_features
 from shardtools.features.checking import normalized
-from shardtools.loader import NO_CLASS, SampleTable, read_split, read_view
+from shardtools.loader import NO_CLASS, SampleTable, read_all, read_split, read_view
 from shardtools.quoting import shell_word
 from shardtools.words import counted
 
@@ -60,25 +60,32 @@ class Images:
         return len(self.labels)
 
     def take(self, rows: Int64s) -> Float32s:
-        """Features of some of them, float32 [M, D].
+        """Features of some of them as they are learnt from, float32 [M, D]."""
+        found = np.empty((len(rows), self.store.shape[1]), np.float32)
+        for start in range(0, len(rows), ROWS_PER_BLOCK):
+            block = slice(start, start + ROWS_PER_BLOCK)
+            taken = self.store.take(self.places[rows[block]])
+            found[block] = normalized(taken.astype(np.float64)) if self.l2 else taken
+        return found
+
+    def check_features(self) -> int:
+        """Looks at every feature once; returns the number of those that are all zeros.
 
         Raises:
             DatasetError: One is not finite.
         """
-        found = np.empty((len(rows), self.store.shape[1]), np.float32)
-        for start in range(0, len(rows), ROWS_PER_BLOCK):
-            block = slice(start, start + ROWS_PER_BLOCK)
-            found[block] = self.store.take(self.places[rows[block]])
-            wrong = np.flatnonzero(~np.isfinite(found[block]).all(axis=1))
+        num_zeros = 0
+        for start in range(0, len(self), ROWS_PER_BLOCK):
+            block = self.store.take(self.places[start : start + ROWS_PER_BLOCK])
+            wrong = np.flatnonzero(~np.isfinite(block).all(axis=1))
             if len(wrong):
-                key = self.keys[int(rows[start + wrong[0]])].as_py()
+                key = self.keys[start + int(wrong[0])].as_py()
                 raise DatasetError(
                     f"{self.store.where}: the feature of {key!r} is not finite: extract the features again with "
                     "replace (--replace)"
                 )
-            if self.l2:
-                found[block] = normalized(found[block].astype(np.float64))
-        return found
+            num_zeros += int((~block.any(axis=1)).sum())
+        return num_zeros
 
     def only(self, kept: Bools) -> Images:
         """Some of them."""
@@ -150,53 +157,91 @@ def _order(name: str) -> int:
     return int(name)
 
 
+def read_applied(url: str, options: ProbeOptions, probed: Probed) -> Images:
+    """The images of a dataset that is judged besides, of any classes.
+
+    Returns:
+        Their labels are outputs of the classifier, `NO_CLASS` where it has no such class.
+
+    Raises:
+        DatasetError: The dataset has no such features, or none of these images.
+        PlanMismatchError: They are of another encoder.
+    """
+    store = open_features(url, options.test_features or options.features)
+    encoder = probed.train.store.info.encoder
+    check_same_encoder(store.info.encoder, encoder, where=store.where, whose=f"those of {options.dataset}")
+    split = options.apply_split
+    table = read_all([url]) if split is None else read_split([url], split)
+    output = {name: number for number, name in enumerate(probed.classes)}
+    names = {} if options.labels_by == "index" else class_names(url)
+    numbers = np.asarray(table.class_index).tolist()
+    labels = [output.get(names.get(number, str(number)), NO_CLASS) for number in numbers]
+    return _images(url, _what(url, split), store, table, np.array(labels, np.int64), options, kept=None)
+
+
+def _what(url: str, split: str | None) -> str:
+    where = url.rstrip("/").rpartition("/")[2]
+    return where if split is None else f"{split} of {where}"
+
+
 def _read(
     url: str, store: FeatureStore, split: str, view: str | None, options: ProbeOptions
 ) -> tuple[Images, list[str]]:
     """Images of a split or a view, and the class name of each."""
-    where = url.rstrip("/").rpartition("/")[2]
-    what = f"{split} of {where}" if view is None else f"a view of {where}"
+    what = _what(url, split) if view is None else f"a view of {_what(url, None)}"
     table = read_split([url], split) if view is None else read_view([url], view, overlays=options.overlays)
-    places = filled(pc.index_in(table.keys, value_set=store.keys), -1).astype(np.int64)
     has_class = np.asarray(table.class_index) != NO_CLASS
     if not has_class.any():
         raise DatasetError(f"{what}: expected images with a class, found none among {len(table)}: write it with labels")
-    kept = np.flatnonzero(has_class & (places >= 0))
-    if not len(kept):
+    images = _images(url, what, store, table, np.asarray(table.class_index, np.int64), options, kept=has_class)
+    # Their own numbers become those of the outputs when the classes of both sides are known.
+    return images, _names(url, images.labels, options.labels_by)
+
+
+def _images(
+    url: str,
+    what: str,
+    store: FeatureStore,
+    table: SampleTable,
+    labels: Int64s,
+    options: ProbeOptions,
+    *,
+    kept: Bools | None,
+) -> Images:
+    """The rows of a table that have a feature, and are kept."""
+    places = filled(pc.index_in(table.keys, value_set=store.keys), -1).astype(np.int64)
+    has_feature = places >= 0
+    kept = np.ones(len(table), np.bool_) if kept is None else kept
+    rows = np.flatnonzero(kept & has_feature)
+    if not len(rows):
         raise DatasetError(
             f"{store.where} has no feature of {what}: `shardtools features {shell_word(url)} --encoder ENCODER` makes "
             "those of all splits"
         )
-    notes = []
-    for count, whom in ((int((~has_class).sum()), "a class"), (int((has_class & (places < 0)).sum()), "a feature")):
-        if count:
-            notes.append(f"{what}: {counted(count, 'image')} without {whom} left out")
-    names = _names(url, table, kept, options.labels_by)
-    images = Images(
+    lost = ((int((~kept).sum()), "a class"), (int((kept & ~has_feature).sum()), "a feature"))
+    return Images(
         what=what,
         dataset_place=open_dataset(url).storage.place,
         store=store,
-        keys=table.keys.take(from_int64(kept)),
-        key_hashes=np.asarray(table.key_hash)[kept],
-        digests=np.asarray(table.sha256)[kept],
-        labels=np.empty(0, np.int64),
-        places=places[kept],
+        keys=table.keys.take(from_int64(rows)),
+        key_hashes=np.asarray(table.key_hash)[rows],
+        digests=np.asarray(table.sha256)[rows],
+        labels=labels[rows],
+        places=places[rows],
         l2=options.normalizes,
-        notes=tuple(notes),
+        notes=tuple(f"{what}: {counted(count, 'image')} without {whom} left out" for count, whom in lost if count),
     )
-    return images, names
 
 
-def _names(url: str, table: SampleTable, rows: Int64s, labels_by: str) -> list[str]:
-    """Class name of some rows of a table."""
-    numbers = np.asarray(table.class_index)[rows].tolist()
+def _names(url: str, labels: Int64s, labels_by: str) -> list[str]:
+    """Name of each class number."""
     if labels_by == "index":
-        return [str(number) for number in numbers]
+        return [str(number) for number in labels.tolist()]
     names = class_names(url)
-    unnamed = next((number for number in numbers if not names.get(number)), None)
+    unnamed = next((number for number in labels.tolist() if not names.get(number)), None)
     if unnamed is not None:
         raise DatasetError(f"class {unnamed} of {url} has no name: give --labels-by index to go by numbers")
-    return [names[number] for number in numbers]
+    return [names[number] for number in labels.tolist()]
 
 
 def class_names(url: str) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """What a probe found: rows of results, and their mean and deviation over seeds.
 
-Owns the names of rows: `split` is empty where all images are learnt from, "4-shot" where four of each class are. The
+Owns the names of rows: `split` is empty where all images are learnt from, "shots/4" where four of each class are. The
 deviation is the population's, as naver/cog and naver/trex print it.
 """
 
@@ -85,7 +85,7 @@ def results_of_cells(plan: ProbePlan, cells: Iterable[Cell], dataset: str, sourc
 
 def shots_split(shots: int | None) -> str:
     """`split` of rows with so many images a class."""
-    return "" if shots is None else f"{shots}-shot"
+    return "" if shots is None else f"shots/{shots}"
 
 
 def protocol_words(plan: ProbePlan) -> str:

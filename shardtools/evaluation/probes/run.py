@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from shardtools.errors import DatasetBusyError
-from shardtools.evaluation.probes.cells import Prepared, measure_cell
-from shardtools.evaluation.probes.launch import ProbeJob, Probing
+from shardtools.evaluation.probes.cells import measure_cells
+from shardtools.evaluation.probes.launch import Probing
 from shardtools.evaluation.probes.options import ProbeOptions
 from shardtools.evaluation.probes.result import ProbeResult
-from shardtools.evaluation.probes.solving import LbfgsSolver, Solver
-from shardtools.execution import Progress, Ready, TaskDone, TaskFacts, ignore, run_in_child
+from shardtools.evaluation.probes.solving import LbfgsSolver
+from shardtools.execution import Message, Progress, ignore, run_in_child
 from shardtools.extras import require
-from shardtools.storage import Storage
 
-_NEEDED = {"sgd": ("safetensors", "torch"), "lbfgs": ("safetensors",)}
+_NEEDED = {"sgd": ("accelerate", "optuna", "safetensors", "torch"), "lbfgs": ("optuna", "safetensors")}
 
 
 def run_probe(options: ProbeOptions, *, progress: Progress = ignore) -> ProbeResult:
@@ -37,24 +36,12 @@ def run_probe(options: ProbeOptions, *, progress: Progress = ignore) -> ProbeRes
     with launch.hold() as held:
         job = launch.begin()
         if job is not None:
-            work(job, launch.prepared, LbfgsSolver(), launch.storage, _while_held(launch, held))
+
+            def show(message: Message) -> None:
+                # Told after every classifier, which is where a run may end.
+                if held.lost:
+                    raise DatasetBusyError(f"{launch.where}: another run took it over: run the same command again")
+                launch.hear(message)
+
+            measure_cells(job.options, launch.prepared, job.keys, LbfgsSolver(show), launch.storage, show)
         return launch.finish(stopped=False)
-
-
-def work(job: ProbeJob, prepared: Prepared, solver: Solver, storage: Storage, show: Progress) -> None:
-    """Measures the cells of a job, one after the other."""
-    show(Ready())
-    for number, key in enumerate(job.keys):
-        measure_cell(job.options, prepared, key, solver, storage, show)
-        show(TaskDone(task=number, facts=TaskFacts()))
-
-
-def _while_held(launch: Probing, held: object) -> Progress:
-    """Passes messages on while the run holds its folder."""
-
-    def show(message: object) -> None:
-        if held.lost:  # type: ignore[attr-defined]
-            raise DatasetBusyError(f"{launch.where}: another run took it over: run the same command again")
-        launch.hear(message)  # type: ignore[arg-type]
-
-    return show

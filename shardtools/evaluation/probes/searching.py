@@ -105,7 +105,11 @@ class SearchPlan:
     def __post_init__(self) -> None:
         if not self.space:
             raise OptionError("a search needs at least one setting with a range, found none")
-        for name, value, least in (("num_trials", self.num_trials, 1), ("batch", self.batch, 1), ("seed", self.seed, 0)):
+        for name, value, least in (
+            ("num_trials", self.num_trials, 1),
+            ("batch", self.batch, 1),
+            ("seed", self.seed, 0),
+        ):
             if value < least:
                 raise OptionError(f"{name} is at least {least}, found {value}")
         if self.group and not self.multivariate:
@@ -214,7 +218,8 @@ def _read(where: str, plan: SearchPlan) -> list[Trial]:
         before, now = getattr(found.plan, field), getattr(plan, field)
         if before != now:
             raise PlanMismatchError(
-                f"{where} is the journal of a search with {field} {before}, asked for {now}: ask as before, or remove it"
+                f"{where} is the journal of a search with {field} {before}, asked for {now}: ask as before, "
+                "or remove it"
             )
     if [one.number for one in found.trials] != list(range(len(found.trials))) or len(found.trials) > plan.num_trials:
         raise Journal.format.damaged(where, "its trials are not numbered from 0")

@@ -19,5 +19,9 @@ def text_table(result: ProbeResult) -> tuple[list[str], list[list[str]]]:
             f"{printed_value(found.row.metric, found.row.value)} +- {100 * found.deviation:.2f}"
             for found in (one, *others)
         ]
-        rows.append([one.row.split or "all", *cells, str(one.num_seeds)])
+        rows.append([_learnt_from(one.row.split), *cells, str(one.num_seeds)])
     return header, rows
+
+
+def _learnt_from(split: str) -> str:
+    return f"{split.removeprefix('shots/')} a class" if split else "all images"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,21 +18,23 @@ from shardtools.storage import Storage
 
 WEIGHT, BIAS = "weight", "bias"
 _CLASSES = "classes"
-_FORMAT = {"format": "pt"}
+# One entry of the file's own header: the library writes several in an order that changes from call to call, and the
+# same weights would not be the same bytes.
+_HEADER = "shardtools"
 
 
-def weights_content(classifier: Linear, classes: tuple[str, ...], facts: Mapping[str, str]) -> bytes:
+def weights_content(classifier: Linear, classes: tuple[str, ...], facts: Mapping[str, Any]) -> bytes:
     """The bytes of a file.
 
     Args:
         classifier: What is kept.
         classes: Name of each output.
-        facts: What else a reader should know: texts by name.
+        facts: What else a reader should know: values of JSON by name.
     """
     from safetensors.numpy import save
 
     tensors = {WEIGHT: np.ascontiguousarray(classifier.weights), BIAS: np.ascontiguousarray(classifier.intercept)}
-    content: bytes = save(tensors, metadata={**_FORMAT, _CLASSES: json.dumps(classes), **facts})
+    content: bytes = save(tensors, metadata={_HEADER: json.dumps({_CLASSES: classes, **facts})})
     return content
 
 
@@ -49,7 +52,7 @@ def read_weights(storage: Storage, path: str) -> tuple[Linear, tuple[str, ...]]:
     try:
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        classes = tuple(map(str, json.loads(header["__metadata__"][_CLASSES])))
+        classes = tuple(map(str, json.loads(header["__metadata__"][_HEADER])[_CLASSES]))
         classifier = Linear(weights=tensors[WEIGHT], intercept=tensors[BIAS])
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DatasetError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from shardtools.evaluation.cog.funnel import Funnel, eligible_concepts
@@ -83,6 +83,9 @@ def make_levels(options: LevelOptions, eligible: EligibleOptions | None = None) 
         if options.again
         else cut_levels(ranked, num_levels=options.num_levels, size=options.size)
     )
+    if options.measure != "lin":
+        # So figures of the same model by several measures can stand in one table.
+        made = tuple(replace(level, name=f"{options.measure}-{level.name}") for level in made)
     by = vectors.name if vectors is not None else MEASURES[options.measure]
     return MadeLevels(levels=made, how=f"{len(ranked):,} concepts by similarity: {by}", funnel=funnel, notes=notes)
 

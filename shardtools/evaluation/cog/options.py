@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
+from shardtools.evaluation.probes import ProbeOptions
 from shardtools.options import check_options, option, same
 
 MEASURES: dict[str, str] = {
@@ -163,3 +164,128 @@ class PartOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+SHOTS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Images a concept in appendix B of the thesis, beside all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CogOptions:
+    """Which representations are measured on which levels; the protocol is that of the thesis, section 3.3.4.
+
+    Attributes:
+        levels: "NAME=DATASET", a dataset a level, with splits of its own: "IN-1K=imagenet", "L1=cog-l1".
+        dataset: A dataset that holds several levels, which `overlay` says.
+        overlay: The overlay that `shardtools cog levels --from` wrote.
+        only: Names of its levels that are measured; empty takes all.
+        features: Names of features that every dataset has, one a model.
+        shots: Images a concept, one measurement each, beside all images; empty measures with all alone.
+        whole: Whether it is measured with all images, too.
+        train_split: Trained on, of the datasets of `levels`.
+        test_split: Tested on, of the datasets of `levels`.
+        baseline: The model that others are compared with; `None` is that of the first features.
+        solver, seeds, num_trials, batch, faithful, balanced, epochs, copies, device, threads, replace: As
+            `ProbeOptions` has them.
+
+    Raises:
+        OptionError: A value is out of range, a level comes twice, or there is no level, no features or nothing to
+            measure.
+    """
+
+    levels: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "A dataset a level, such as IN-1K=imagenet; may be repeated.", flag="--level", metavar="NAME=DATASET"
+        ),
+    )
+    dataset: str | None = field(
+        default=None, metadata=option("A dataset that holds several levels.", metavar="DATASET")
+    )
+    overlay: str = same(PartOptions, "name", help="Its overlay that says which images are a level's.")
+    only: tuple[str, ...] = field(
+        default=(), metadata=option("Of its levels.", metavar="NAMES", commas=True, unset="all")
+    )
+    features: tuple[str, ...] = field(
+        default=(), metadata=option("Features of a model; may be repeated.", metavar="NAME")
+    )
+    shots: tuple[int, ...] = field(
+        default=SHOTS, metadata=option("Images a concept, with commas between them.", metavar="NUMBERS", commas=True)
+    )
+    whole: bool = field(default=True, metadata=option("All images, too.", flag="--few-only"))
+    solver: str = same(ProbeOptions, "solver")
+    seeds: tuple[int, ...] = same(ProbeOptions, "seeds")
+    num_trials: int = same(ProbeOptions, "num_trials")
+    batch: int = same(ProbeOptions, "batch")
+    faithful: bool = same(ProbeOptions, "faithful")
+    balanced: int | None = same(ProbeOptions, "balanced")
+    epochs: int = same(ProbeOptions, "epochs")
+    copies: str = same(ProbeOptions, "copies")
+    train_split: str = same(ProbeOptions, "train_split", help="Trained on, of a dataset a level.")
+    test_split: str = same(ProbeOptions, "test_split", help="Tested on, of a dataset a level.")
+    baseline: str | None = field(
+        default=None, metadata=option("Compare with this model.", metavar="MODEL", unset="the first")
+    )
+    device: str = same(ProbeOptions, "device")
+    threads: int = same(ProbeOptions, "threads")
+    replace: bool = same(ProbeOptions, "replace")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        names = [text.partition("=")[0] for text in self.levels]
+        for text, name in zip(self.levels, names, strict=True):
+            if "=" not in text or not name or text.endswith("="):
+                raise OptionError(f"--level is NAME=DATASET, such as L1=cog-l1, found {text!r}")
+            if names.count(name) > 1:
+                raise OptionError(f"--level {name} comes twice: name each level once")
+        if not self.levels and self.dataset is None:
+            raise OptionError("a run needs levels: give --level NAME=DATASET, or --dataset with an overlay of levels")
+        if self.only and self.dataset is None:
+            raise OptionError("--only chooses among the levels of --dataset: give it")
+        if not self.features or len(set(self.features)) < len(self.features):
+            raise OptionError(
+                f"a run needs different features, found {list(self.features)}: give --features NAME (`shardtools "
+                "features` makes them)"
+            )
+        if not self.whole and not self.shots:
+            raise OptionError("nothing is measured: give --shots, or leave --few-only out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """Which figures become tables and pictures.
+
+    Attributes:
+        results: Files of `shardtools cog run --results` and the like.
+        references: Names of published figures to put beside them.
+        models: Parts of names of published models; empty takes all.
+        baseline: The model that others are compared with; `None` is the first own one, of published ones alone the
+            first of them.
+        fine_tuned: A file of results of models that were trained on the levels; `None` where there is none.
+
+    Raises:
+        OptionError: There is nothing to report.
+    """
+
+    results: tuple[str, ...] = ()
+    references: tuple[str, ...] = field(
+        default=(), metadata=option("Published figures to put beside: cog.", flag="--reference", metavar="NAME")
+    )
+    models: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "Of published models those whose name holds this; may be repeated.", flag="--model", metavar="TEXT"
+        ),
+    )
+    baseline: str | None = same(CogOptions, "baseline")
+    fine_tuned: str | None = field(
+        default=None,
+        metadata=option("Results of models trained on the levels, for the figure beside them.", metavar="FILE"),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if not self.results and not self.references:
+            raise OptionError(
+                "a report needs results: give a file of `shardtools cog run --results`, or --reference cog"
+            )

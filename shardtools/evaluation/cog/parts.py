@@ -110,16 +110,17 @@ def write_parts(url: str, levels: Sequence[Level], options: PartOptions) -> tupl
     return found
 
 
-def level_view(overlay: str, level: str, part: str) -> str:
-    """SQL of a level's images for training or testing, with its labels: what `--view` takes.
+def level_view(overlay: str, level: str, part: str, *, labels: bool = True) -> str:
+    """SQL of a level's images for training or testing: what `--view` takes.
 
     Args:
         overlay: Name of the overlay.
         level: Name of the level.
         part: "train" or "test".
+        labels: Whether labels count the level's concepts; else they are the dataset's own.
     """
     return (
-        f"select key, class_index from overlays.{quoted_name(overlay)} "
+        f"select key{', class_index' if labels else ''} from overlays.{quoted_name(overlay)} "
         f"where level = {quoted_text(level)} and part = {quoted_text(part)}"
     )
 

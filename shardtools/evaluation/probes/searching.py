@@ -105,7 +105,11 @@ class SearchPlan:
     def __post_init__(self) -> None:
         if not self.space:
             raise OptionError("a search needs at least one setting with a range, found none")
-        for name, value, least in (("num_trials", self.num_trials, 1), ("batch", self.batch, 1), ("seed", self.seed, 0)):
+        for name, value, least in (
+            ("num_trials", self.num_trials, 1),
+            ("batch", self.batch, 1),
+            ("seed", self.seed, 0),
+        ):
             if value < least:
                 raise OptionError(f"{name} is at least {least}, found {value}")
         if self.group and not self.multivariate:

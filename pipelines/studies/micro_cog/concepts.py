@@ -18,7 +18,7 @@ from shardtools.evaluation.cog import Level, corpus_hierarchy, cut_levels, rando
 from shardtools.evaluation.variation import Split, World, open_world, read_twins, split_objects
 from shardtools.overlays import write_overlay
 from shardtools.pipelines.studies.micro_cog.plan import FURNISHING, PERSON, WORLD, StudyOptions, overlay_name
-from shardtools.taxonomy.fashion import FASHION_SYNSETS
+from shardtools.taxonomy import load_classes
 
 MADE_BY = "shardtools micro_cog"
 LIN, WU_PALMER = "lin", "wu-palmer"
@@ -62,7 +62,7 @@ def choose_concepts(options: StudyOptions, wnids: Sequence[str]) -> Concepts:
     Raises:
         PlanError: Too few are seen or unseen for the sizes of the study.
     """
-    photographed = tuple(wnid for wnid, _ in FASHION_SYNSETS.values()) if options.fashion else ()
+    photographed = tuple(one.wnid for one in load_classes("fashion")) if options.fashion else ()
     hierarchy = corpus_hierarchy(wnids, photographed)
     seen = sorted(wnid for wnid in wnids if hierarchy.is_under(wnid, FURNISHING))
     others = [

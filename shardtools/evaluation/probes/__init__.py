@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.probes.cells import Prepared, measure_cells, prepare
     from shardtools.evaluation.probes.launch import ProbeJob, probe_storage
     from shardtools.evaluation.probes.logistic import Linear, fit
-    from shardtools.evaluation.probes.plan import Cell
+    from shardtools.evaluation.probes.plan import Cell, weights_path
     from shardtools.evaluation.probes.reading import read_probed
     from shardtools.evaluation.probes.result import OverSeeds, ProbeResult, over_seeds
     from shardtools.evaluation.probes.run import run_probe
@@ -47,4 +47,5 @@ __all__ = [
     "run_probe",
     "search",
     "text_table",
+    "weights_path",
 ]

@@ -50,6 +50,7 @@ class StudyOptions:
     Attributes:
         out: Folder for everything.
         data: Folder of Fashion-MNIST's idx files.
+        meshes: Source of furniture, as `shardtools meshes` takes it.
         per_class: Images of each class to pretrain on.
         epochs: Of a pretraining; the network is kept after those of `kept`.
         kept: Epochs after which it is kept, rising; the last is `epochs`.
@@ -69,6 +70,7 @@ class StudyOptions:
 
     out: str
     data: str = "/usr/share/datasets/fashion-mnist"
+    meshes: str = "sweethome3d"
     per_class: int = 800
     epochs: int = 32
     kept: tuple[int, ...] = (1, 2, 4, 8, 16, 32)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.probes.searching import Best, Range, Trial, search
     from shardtools.evaluation.probes.solving import Part, Settings, Solver
     from shardtools.evaluation.probes.text import text_table
-    from shardtools.evaluation.probes.weights import read_weights
+    from shardtools.evaluation.probes.weights import WeightFacts, read_weights
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -36,6 +36,7 @@ __all__ = [
     "Settings",
     "Solver",
     "Trial",
+    "WeightFacts",
     "fit",
     "measure_cells",
     "over_seeds",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,27 @@ import torch
 
 from shardtools.arrays import Int64s
 
-Features = npt.NDArray[np.floating[Any]] | torch.Tensor
-"""[N, D], floating; an array, a memory-mapped file or a tensor."""
+
+class RowSource(Protocol):
+    """Features [N, D] that are read when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, rows: slice | Int64s, /) -> npt.NDArray[Any]:
+        """Some rows, floating [n, D]; asked for by one thread, which may not be the main one."""
+
+
+Features = npt.NDArray[Any] | torch.Tensor | RowSource
+"""[N, D], floating: an array, a memory-mapped file, a tensor, or what reads rows."""
 
 _ALIGNED = 16
 _ROWS_PER_COPY = 4096

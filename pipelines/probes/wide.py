@@ -12,7 +12,7 @@ The price: trials of a call take as long as the longest, and their coefficients 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -101,6 +101,7 @@ def train_wide(
     dtype: torch.dtype = torch.float32,
     precision: str = "fp32",
     normalize: bool = False,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> WideResult:
     """Trains a linear classifier for each pair of a rate and a decay.
 
@@ -118,6 +119,7 @@ def train_wide(
         dtype: Of the weights, float32 or float64.
         precision: One of `PRECISIONS`; the last two are for float32.
         normalize: Whether rows are divided by their l2 norm, which CoG does.
+        on_epoch: Told the number of each epoch, from 0, when it is done; training ends with what it raises.
 
     Raises:
         OptionError: Shapes do not fit, a label or a setting is out of range.
@@ -135,10 +137,18 @@ def train_wide(
     rows = Rows(features, device=place, dtype=low or dtype, normalize=normalize)
     first = _first_weights(rows, num_classes, seed).to(place, dtype)
     settings = Settings(rates, decays, momentum, num_classes, first)
+    answers = torch.from_numpy(labels).to(place)
+    memory = first.new_empty(2, min(batch_size, rows.num_rows), num_trials, num_classes)
     with _products(precision, place):
         form = form_for(rows, first, settings, low=low, exact=precision == "fp32")
-        answers = torch.from_numpy(labels).to(place)
-        _descend(form, answers, num_trials, num_classes, epochs=epochs, batch_size=batch_size, seed=seed, like=first)
+        for epoch in range(epochs):
+            orders = _orders(rows.num_rows, batch_size, seed, epoch)
+            _descend(form, answers, orders, rate_factor(epoch, epochs), memory)
+            if on_epoch is not None:
+                on_epoch(epoch)
+            # What is not finite stays so, and in its own columns.
+            if not form.sums().isfinite().view(num_trials, num_classes).all(dim=1).any():
+                break
         solved = form.solved().view(rows.width, num_trials, num_classes)
     finite = solved.isfinite().all(dim=0).all(dim=1)
     return WideResult(
@@ -158,37 +168,34 @@ def rate_factor(epoch: int, epochs: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * max(0, epoch - 1) / epochs))
 
 
+def _orders(num_rows: int, batch_size: int, seed: int, epoch: int) -> list[Int64s]:
+    """The rows of each batch of an epoch: a permutation, cut; the last batch may be short."""
+    order = np.random.default_rng([seed, epoch]).permutation(num_rows)
+    # The rows of a batch are a set: in the order of the file, so that reading goes forwards.
+    return [np.sort(order[start : start + batch_size]) for start in range(0, num_rows, batch_size)]
+
+
 def _descend(
-    form: Coefficients,
-    labels: torch.Tensor,
-    num_trials: int,
-    num_classes: int,
-    *,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    like: torch.Tensor,
+    form: Coefficients, labels: torch.Tensor, orders: Sequence[Int64s], factor: float, memory: torch.Tensor
 ) -> None:
-    """All epochs; ends early where every trial has diverged."""
-    num_rows = len(labels)
-    batch_size = min(batch_size, num_rows)
-    logits, residuals = (like.new_empty(batch_size, num_trials * num_classes) for _ in range(2))
-    for epoch in range(epochs):
-        # In the order of the file within a batch, whose rows are a set: reading goes forwards.
-        order = np.random.default_rng([seed, epoch]).permutation(num_rows)
-        orders = [np.sort(order[start : start + batch_size]) for start in range(0, num_rows, batch_size)]
-        factor = rate_factor(epoch, epochs)
-        for order, batch in zip(orders, form.batches(orders), strict=True):
-            rows = index_tensor(order, like.device)
-            found = form.logits(batch, rows, logits[: len(rows)]).view(len(rows), num_trials, num_classes)
-            # The gradient of the cross-entropy by the logits: probabilities less one at the label.
-            moved = torch.softmax(found, dim=2, out=residuals[: len(rows)].view_as(found))
-            index = labels[rows].view(-1, 1, 1).expand(-1, num_trials, 1)
-            moved.scatter_add_(2, index, moved.new_full((1, 1, 1), -1).expand_as(index))
-            form.step(batch, rows, moved.view(len(rows), -1), factor)
-        # What is not finite stays so, and in its own columns.
-        if not form.sums().isfinite().view(num_trials, num_classes).all(dim=1).any():
-            return
+    """An epoch.
+
+    Args:
+        form: Is moved.
+        labels: Of all rows, int64 [N].
+        orders: Rows of each batch.
+        factor: Of the rates.
+        memory: For logits and residuals, [2, B, T, C].
+    """
+    for order, batch in zip(orders, form.batches(orders), strict=True):
+        rows = index_tensor(order, labels.device)
+        logits, residuals = memory[:, : len(order)]
+        form.logits(batch, rows, logits.flatten(1))
+        # The gradient of the cross-entropy by the logits: probabilities less one at the label.
+        torch.softmax(logits, dim=2, out=residuals)
+        index = labels[rows].view(-1, 1, 1).expand(-1, residuals.shape[1], 1)
+        residuals.scatter_add_(2, index, residuals.new_full((1, 1, 1), -1).expand_as(index))
+        form.step(batch, rows, residuals.flatten(1), factor)
 
 
 def _first_weights(rows: Rows, num_classes: int, seed: int) -> torch.Tensor:

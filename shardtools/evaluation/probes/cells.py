@@ -23,7 +23,7 @@ from shardtools.evaluation.probes.reading import ROWS_PER_BLOCK, Images, Probed
 from shardtools.evaluation.probes.searching import Best, Range, search
 from shardtools.evaluation.probes.solving import Part, Solver
 from shardtools.evaluation.probes.splitting import Drawn, draw_balanced, draw_parts
-from shardtools.evaluation.probes.weights import weights_content
+from shardtools.evaluation.probes.weights import WeightFacts, weights_content
 from shardtools.evaluation.protocols import PROBE_PROTOCOLS
 from shardtools.execution import Progress, Ready, TaskDone, TaskFacts
 from shardtools.manifest import digest
@@ -127,8 +127,9 @@ def measure_cell(options: ProbeOptions, prepared: Prepared, key: CellKey, solver
         raise RunError(
             f"{key.stem}: the classifier of the best settings diverged on all training images: give more --trials"
         )
-    facts = {"encoder": probed.train.store.info.encoder.fingerprint, "l2": probed.train.l2}
-    content = weights_content(classifier, probed.classes, facts)
+    encoder = probed.train.store.info.encoder.fingerprint
+    facts = WeightFacts(classes=probed.classes, encoder=encoder, l2=probed.train.l2)
+    content = weights_content(classifier, facts)
     storage.write(weights_path(key), content)
     answers, labels = _answers(classifier, probed.test), probed.test.labels
     cell = Cell(

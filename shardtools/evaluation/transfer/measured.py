@@ -118,6 +118,7 @@ class Transfer:
         measured: Models on sets, the training set among them where it was probed.
         failed: Those that could not be.
         analyzed: Features of sets.
+        applied: Rows of the training set's classifiers on other pictures of its classes.
         beside: Rows of results that were given.
         remarks: Of probes and analyses, a line each.
     """
@@ -129,6 +130,7 @@ class Transfer:
     measured: tuple[Measured, ...]
     failed: tuple[Failed, ...]
     analyzed: tuple[Analyzed, ...]
+    applied: tuple[Result, ...] = field(repr=False)
     beside: tuple[Result, ...] = field(repr=False)
     remarks: tuple[str, ...]
 
@@ -176,6 +178,7 @@ class Transfer:
             yield from one.rows
             if one.log_odds is not None and one.set_name in self.sets:
                 yield _row(one.model, one.set_name, LOG_ODDS, one.log_odds, "of the mean over seeds")
+        yield from (row for row in self.applied if row.model == model)
         for mean in self.means(model):
             protocol = "mean of sets" if mean.dataset in TRANSFER_SETS else f"mean of {', '.join(mean.sets)}"
             yield _row(model, mean.dataset, TOP1, mean.accuracy, protocol)

@@ -111,11 +111,23 @@ def test_a_trial_that_diverges_leaves_the_others_alone(form: str, monkeypatch: p
     assert accuracies[1] == 0 and accuracies[[0, 2]].min() > 0.9
 
 
-def test_training_ends_where_all_have_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
-    epochs: list[int] = []
-    monkeypatch.setattr(wide, "rate_factor", lambda epoch, _epochs: epochs.append(epoch) or 1.0)
-    found = train_wide(*table(), NUM_CLASSES, rates=(90.0,), decays=(9.0,), epochs=500, batch_size=16, seed=1)
-    assert found.diverged.all() and len(epochs) < 100
+def test_training_ends_where_all_have_diverged() -> None:
+    seen: list[int] = []
+    asked = {"epochs": 200, "batch_size": 16, "seed": 1, "on_epoch": seen.append}
+    found = train_wide(*table(), NUM_CLASSES, rates=(90.0,), decays=(9.0,), **asked)
+    assert found.diverged.all() and seen == list(range(len(seen))) and len(seen) < 100
+
+
+def test_whoever_is_told_of_an_epoch_may_end_training() -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(epoch: int) -> None:
+        if epoch == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_wide(*table(), NUM_CLASSES, rates=(1.0,), decays=(0.0,), seed=1, on_epoch=stop)
 
 
 def test_two_epochs_at_the_full_rate_and_none_at_zero() -> None:
@@ -129,7 +141,17 @@ def same(one: WideResult, other: WideResult) -> bool:
 
 
 def test_features_come_as_they_are(tmp_path: Path) -> None:
-    """An array, a file that may only be read, a tensor; with few bits or many."""
+    """An array, a file that may only be read, a tensor, what reads rows; with few bits or many."""
+
+    class Reader:
+        shape, ndim = (45, 20), 2
+
+        def __len__(self) -> int:
+            return 45
+
+        def __getitem__(self, rows: object) -> np.ndarray:
+            return rounded[rows]
+
     features, labels = table()
     asked = {"rates": (1.0, 3.0), "decays": (0.0, 1e-4), "epochs": 3, "batch_size": 16, "seed": 1}
     rounded = features.astype(np.float16)
@@ -137,7 +159,7 @@ def test_features_come_as_they_are(tmp_path: Path) -> None:
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
     found = [
         train_wide(given, labels, NUM_CLASSES, **asked)
-        for given in (rounded, mapped, torch.from_numpy(rounded), rounded.astype(np.float64))
+        for given in (rounded, mapped, torch.from_numpy(rounded), rounded.astype(np.float64), Reader())
     ]
     assert all(same(one, found[0]) for one in found[1:])
     assert (found[0].accuracies(mapped, labels) == found[0].accuracies(rounded, labels)).all()

@@ -114,8 +114,8 @@ def test_the_report_of_stand_in_figures(tmp_path: Path) -> None:
         publish_outcome(open_storage(str(tmp_path / "study" / "tuning")), cell, outcome)
     report = make_study_report(wanted, open_storage(str(wanted.folder)))
 
-    # From nothing, and four networks, with two rates each.
-    assert len(cells) == 10 and tuned_report(wanted).num_left == 0
+    # From nothing, and two networks, with two rates each.
+    assert len(cells) == 6 and tuned_report(wanted).num_left == 0
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in report.splitlines() if line.startswith("| ")}
     ranks = "the more accurate network in pretraining is the better one (Spearman)"
     assert lines[f"clothes (like the pretraining): {ranks}"].endswith("+1.00 [+1.00, +1.00] | holds |")
@@ -155,7 +155,7 @@ def test_a_command_line() -> None:
 
     assert (short.classes, short.out, short.lite) == (3, "transfer-study-short", ("lite0",))
     assert (full.out, full.data, full.lite) == ("x", "d", ("lite0", "lite1", "lite2"))
-    with pytest.raises(OptionError, match=r"tuned is some of kept"):
-        StudyOptions(out="x", tuned=(3,))
+    with pytest.raises(OptionError, match=r"tuned is some of crops-01, .*, found whole-03"):
+        StudyOptions(out="x", tuned=("whole-03",))
     with pytest.raises(OptionError, match=r"kept is rising epochs up to epochs \(32\)"):
-        StudyOptions(out="x", kept=(1, 2))
+        StudyOptions(out="x", kept=(1, 2), tuned=())

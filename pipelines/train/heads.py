@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
-from shardtools.errors import OptionError, first_line
-from shardtools.evaluation.probes import Linear, read_weights
+from shardtools.errors import OptionError
+from shardtools.evaluation.probes import read_weights
 from shardtools.pipelines.train.models import Classifier, LinearHead
 from shardtools.storage import open_storage
 from shardtools.training import Names
@@ -34,19 +33,24 @@ def fill_head(model: Classifier, names: Names, init_head: str) -> None:
 
     Raises:
         OptionError: It is neither, or of features of length 1, or it does not fit.
-        DatasetError: The file is damaged.
+        DatasetError: The file is damaged, or none of a probe.
     """
     if not isinstance(model.head, LinearHead) or model.projector is not None:
         raise OptionError("init_head fills a head of linear outputs behind the encoder: set head=linear, no projector")
     path = weights_file(init_head)
-    probe, classes = _read(path)
+    probe, facts = read_weights(open_storage(path.parent), path.name)
+    if facts.l2:
+        raise OptionError(
+            f"{path} is a classifier of features of length 1, and a head sees them as they are: probe without l2 "
+            "(shardtools probe --no-l2)"
+        )
     dim = model.head.weight.shape[1]
     if probe.weights.shape[1] != dim:
         raise OptionError(
             f"{path}: expected a classifier of features of {dim} dimensions, which the encoder gives, found "
             f"{probe.weights.shape[1]}: probe the features of this encoder"
         )
-    place_of = {name: place for place, name in enumerate(classes)}
+    place_of = {name: place for place, name in enumerate(facts.classes)}
     wanted = {number: name or str(number) for number, name in names.items()}
     missing = [name for name in wanted.values() if name not in place_of]
     if missing:
@@ -82,17 +86,3 @@ def weights_file(init_head: str) -> Path:
         f"init_head {init_head}: expected the folder of a probe's run with {_FOLDER}/, or one of its {_SUFFIX} files, "
         "found neither: `shardtools probe` makes it"
     )
-
-
-def _read(path: Path) -> tuple[Linear, tuple[str, ...]]:
-    try:
-        with safe_open(path, "np") as file:
-            facts = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise OptionError(f"init_head {path}: expected {_SUFFIX}, found another file ({first_line(error)})") from None
-    if facts.get("l2", "False") != "False":
-        raise OptionError(
-            f"{path} is a classifier of features of length 1, and a head sees them as they are: probe without l2 "
-            "(shardtools probe --no-l2)"
-        )
-    return read_weights(open_storage(path.parent), path.name)

@@ -139,7 +139,7 @@ class Run:
         where = f"{split} of {options.val}"
         found = DeviceBatches(evaluation_loader(options, share, plan, split), self._device, decoder=options.decoder)
         sets = self._read_labels(found, num_classes, where)
-        labels = np.asarray(found.loader.table.class_index)
+        labels = np.asarray(found.loader.table.class_index, np.int64)
         has = None if sets is None else sets.numpy() > 0
         check_measurable(options.metric, labels, has, num_classes, where=where)
         return Split(name=where, batches=found, num_classes=num_classes, sets=sets)

@@ -83,7 +83,7 @@ class Selection:
             step=step,
             values=values,
             thresholds=None if limits is None else tuple(one if np.isfinite(one) else None for one in limits.tolist()),
-            weights={name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            weights={name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
             if self._is_best
             else {},
         )

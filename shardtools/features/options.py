@@ -39,7 +39,7 @@ class FeatureOptions:
         weights: Local file with the encoder's weights; runs and lite0 bring their own.
         out: A folder for the features alone; `None` puts them into the dataset.
         split: Only this split; `None` takes all.
-        protocol: A name of `FEATURE_PROTOCOLS`, which says how images are cut and resized; `None` leaves that to the five
+        protocol: A name of `FEATURE_PROTOCOLS`, which says how images are cut and resized; `None` leaves it to what is
             below.
         crop: "center" or "resize", see `EncoderFacts`; `None` takes what the encoder was trained with, as the five
             below.

@@ -188,9 +188,9 @@ def _points(axes: Axes, run: _Run, name: str, *, faint: bool = False, scale: flo
 
 def _mark_best(axes: Axes, run: _Run) -> None:
     """A line down at the epoch whose weights were kept."""
-    chosen = run.metrics["selected"].get("best_epoch", ())
-    if len(chosen):
-        axes.axvline(float(chosen[-1]), color=run.color, linestyle=":", linewidth=1.2)
+    columns = run.metrics["selected"]
+    if "best_epoch" in columns:
+        axes.axvline(float(columns["best_epoch"][-1]), color=run.color, linestyle=":", linewidth=1.2)
 
 
 def _label(axes: Axes, title: str, unit: str, *, from_zero: bool = True) -> None:

@@ -89,7 +89,9 @@ def require_training_libraries(options: TrainOptions) -> None:
     Raises:
         RunError: A library is missing.
     """
-    own = set(of_encoder(options.recipe.encoder)) | ({"torchvision"} if options.decoder == "gpu" else set())
+    own = set(of_encoder(options.recipe.encoder))
+    if options.decoder == "gpu" or options.recipe.policy != "none":
+        own.add("torchvision")
     require("train", (*TRAINING, *sorted(own)), extra="train")
     if options.tensorboard:
         require("train --tensorboard", ("tensorboard",), extra="train", otherwise="leave it out: --no-tensorboard")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from shardtools.training import MODEL_FILE, TrainOptions, load_recipe, require_training_libraries, train
 from shardtools.transfer.cells import Cell
+from shardtools.transfer.heads import fit_head
 from shardtools.transfer.options import TransferOptions
 from shardtools.transfer.outcomes import DONE, Outcome
 from shardtools.transfer.study import SET_METRICS, Study
@@ -30,7 +31,8 @@ def train_cell(cell: Cell, folder: str, options: TransferOptions) -> Outcome:
         ShardtoolsError: It cannot be trained.
     """
     started = time.monotonic()
-    result = train(training_options(cell, folder, options))
+    head = fit_head(cell, str(Path(folder).parents[1]))
+    result = train(training_options(cell, folder, options, init_head=head))
     metric = SET_METRICS[cell.on.metric]
     seconds = time.monotonic() - started
     whole = cell.num_train * cell.recipe.epochs
@@ -45,13 +47,16 @@ def train_cell(cell: Cell, folder: str, options: TransferOptions) -> Outcome:
     )
 
 
-def training_options(cell: Cell, folder: str, options: TransferOptions) -> TrainOptions:
+def training_options(
+    cell: Cell, folder: str, options: TransferOptions, *, init_head: str | None = None
+) -> TrainOptions:
     """What `shardtools train` is asked for.
 
     Args:
         cell: What is trained.
         folder: Of the cell.
         options: Device and threads.
+        init_head: Folder of the probe that the head begins as.
     """
     on = cell.on
     # One process a training: what a grid has more of than cores are cells.
@@ -67,6 +72,7 @@ def training_options(cell: Cell, folder: str, options: TransferOptions) -> Train
         select="best",
         val_metric=SET_METRICS[on.metric].val_metric,
         init=cell.model.init,
+        init_head=init_head,
         seed=cell.seed,
         num_processes=1,
         threads=options.threads or share,

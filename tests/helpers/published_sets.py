@@ -59,16 +59,27 @@ def make_aircraft(root: Path) -> None:
     write_files(root / "fgvc-aircraft-2013b/data", files)
 
 
-def make_cars(root: Path) -> None:
+def make_cars(root: Path, *, one_list: bool = False) -> None:
     folder = root / "stanford_cars"
     rows = {
         "train": [("00001.jpg", 14), ("00002.jpg", 3), ("00003.jpg", 196)],
         "test": [("00001.jpg", 181), ("00002.jpg", 1)],
     }
-    write_files(folder, pictures(f"cars_{split}/{name}" for split, named in rows.items() for name, _ in named))
+    all_rows = [(f"cars_{split}/{name}", split, number) for split, named in rows.items() for name, number in named]
+    files = pictures(path for path, _, _ in all_rows)
+    if one_list:
+        files = {f"car_ims/{place:06d}.jpg": content for place, content in enumerate(files.values())}
+    write_files(folder, files)
     (folder / "devkit").mkdir()
     names = np.array([[f"Make Model {number:03d}" for number in range(196)]], dtype=object)
     savemat(folder / "devkit/cars_meta.mat", {"class_names": names})
+    if one_list:
+        whole = [
+            {"relative_im_path": path, "bbox_x1": 1, "class": number, "test": int(split == "test")}
+            for path, (_, split, number) in zip(files, all_rows, strict=True)
+        ]
+        savemat(folder / "cars_annos.mat", {"annotations": records(whole)})
+        return
     for split, path in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
         named = [{"bbox_x1": 39, "class": number, "fname": name} for name, number in rows[split]]
         savemat(folder / path, {"annotations": records(named)})

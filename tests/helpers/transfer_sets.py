@@ -17,15 +17,22 @@ from tests.helpers.feature_datasets import encoder
 from tests.helpers.pictures import jpeg
 
 
-def make_set(folder: Path, splits: Mapping[str, Sequence[int]]) -> str:
-    """A dataset with these labels in these splits, a shard each; no two of its images are alike."""
+def make_set(folder: Path, splits: Mapping[str, Sequence[int]], *, names: Sequence[str] = (), first: int = 0) -> str:
+    """A dataset with these labels in these splits, a shard each; no two of its images are alike.
+
+    Args:
+        folder: Where to.
+        splits: Split -> labels.
+        names: Of the classes; "class0", ... without.
+        first: Number of the first image: sets with other numbers have other images.
+    """
     storage = open_storage(folder)
     num_rows = sum(map(len, splits.values()))
     plan = PlanFile(
         kind="real", plan_id="plan-1", scale=1, settings={}, notes={}, num_shards=len(splits), num_rows=num_rows
     )
     store_plan_file(storage, plan)
-    number = 0
+    number = first
     for split, labels in splits.items():
         with ShardWriter(storage, split=split, shard_index=0) as writer:
             for label in labels:
@@ -37,7 +44,7 @@ def make_set(folder: Path, splits: Mapping[str, Sequence[int]]) -> str:
                         width=48,
                         height=36,
                         mode="RGB",
-                        wnid=f"class{label}",
+                        wnid=names[label] if names else f"class{label}",
                         class_index=label,
                         label_source="folder",
                         source="real",
@@ -52,11 +59,11 @@ def make_set(folder: Path, splits: Mapping[str, Sequence[int]]) -> str:
     return str(folder)
 
 
-def add_model(url: str, name: str, *, noise: float, dim: int = 8, seed: int = 0) -> None:
-    """Features around a centre a class: the more noise, the less a classifier can tell."""
+def add_model(url: str, name: str, *, noise: float, dim: int = 8, seed: int = 0, num_classes: int = 3) -> None:
+    """Features around a centre a class: the more noise, the less a classifier can tell; centres are the seed's."""
     table = read_all([url])
     labels = np.asarray(table.class_index)
-    rng = np.random.default_rng(seed)
-    centers = rng.normal(size=(int(labels.max()) + 1, dim))
+    centers = np.random.default_rng(seed).normal(size=(num_classes, dim))
+    rng = np.random.default_rng([seed, len(labels)])
     features = (centers[labels] + noise * rng.normal(size=(len(labels), dim))).astype(np.float32)
     write_features(url, name, features, table.keys.to_pylist(), encoder=encoder(dim, name=name))

@@ -24,7 +24,8 @@ from shardtools.sources.published.draws import draw_a_class, draw_folds
 from shardtools.sources.published.folder import SetFolder
 from shardtools.sql import query
 from shardtools.storage import open_storage
-from shardtools.writing import WriteOptions
+from shardtools.writing import WriteOptions, write_dataset
+from tests.helpers.engines import run_here
 from tests.helpers.opened_sources import by_key, everything, opened, refused
 from tests.helpers.photo_datasets import content
 from tests.helpers.pictures import jpeg, write_files
@@ -36,11 +37,13 @@ from tests.helpers.published_sets import (
     hpa_channels,
     make_all,
     make_aptos,
+    make_cars,
     make_hpa,
     make_pets,
     melanoma_target,
     text,
 )
+from tests.helpers.s3_server import S3Server
 from tests.helpers.writing_jobs import write_in_process
 
 
@@ -219,7 +222,7 @@ def test_eurosat_has_the_thesis_counts(tmp_path: Path) -> None:
     described = PUBLISHED_SETS["eurosat"]
     lists = described.read(Whole(open_storage(str(tmp_path)), ""))
     assert Counter(one.split for one in lists.images) == described.splits
-    assert "drawn by seed 22" in lists.notes[0]
+    assert "drawn by seed 22" in lists.notes[0] and len(lists.notes) == 1
     in_test = Counter(
         one.label for one in described.read(Whole(open_storage(str(tmp_path)), "")).images if one.split == "test"
     )
@@ -358,6 +361,33 @@ def test_what_is_not_all_of_a_set_is_one_line(root: Path, tmp_path: Path) -> Non
     assert "expected the columns id_code, diagnosis, found id, diagnosis" in said("aptos", root=str(tmp_path))
 
 
+def test_a_dataset_does_not_lie_in_its_set(root: Path, tmp_path: Path) -> None:
+    source = SourceOptions(source="torchvision:pets", root=str(root), allow_partial=True)
+    with pytest.raises(OptionError, match="lies inside of its source"):
+        write_dataset(WriteOptions(source=source, out=str(root / "oxford-iiit-pet/images/out")), run=run_here)
+
+
+def test_cars_are_read_of_one_list_too(root: Path, tmp_path: Path) -> None:
+    make_cars(tmp_path, one_list=True)
+    files, whole = (read(place, tmp_path / place.name, "cars196") for place in (root, tmp_path))
+    for split, samples in files.items():
+        assert [one.class_index for one in whole[split]] == [one.class_index for one in samples]
+        assert [one.image_bytes for one in whole[split]] == [one.image_bytes for one in samples]
+
+
+def test_s3_gives_what_a_folder_gives(tmp_path: Path, s3_environment: S3Server) -> None:
+    make_hpa(tmp_path / "here")
+    far = open_storage(f"s3://{s3_environment.bucket}/sets-{tmp_path.name}")
+    for path in (tmp_path / "here").rglob("*.*"):
+        far.write(path.relative_to(tmp_path / "here").as_posix(), path.read_bytes())
+    found = [
+        everything(opened("published:hpa", tmp_path / name, root=place, allow_partial=True))
+        for name, place in (("a", str(tmp_path / "here")), ("b", far.url))
+    ]
+    assert found[0] == found[1]
+    assert f"{far.url} has no food-101/meta/classes.txt" in refused("torchvision:food101", tmp_path / "c", root=far.url)
+
+
 def test_damaged_lists_are_one_line(root: Path, tmp_path: Path) -> None:
     cases = {
         "cct20": ("CCT-20/eccv_18_annotation_files/train_annotations.json", b"{", "is no JSON"),
@@ -401,8 +431,9 @@ def test_descriptions_are_whole() -> None:
         assert find_set(name.upper()) is one
         assert one.traps and one.download.startswith("fetch ") and one.license and one.citation
         assert not one.splits or {*one.fit_splits, one.test_split} <= set(one.splits)
-    text = (Path(__file__).parents[2] / "docs/transfer_sets.md").read_text()
+    lines = (Path(__file__).parents[2] / "docs/transfer_sets.md").read_text().splitlines()
     for name, one in PUBLISHED_SETS.items():
-        [row] = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        row = next(line for line in lines if line.startswith(f"| `{name}` |"))
+        assert f" {one.num_classes:,} |" in row and f"| {one.metric} |" in row
         for count in one.splits.values():
             assert f"{count:,}" in row, (name, count)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from shardtools.errors import PlanError
-from shardtools.pipelines.studies.steps import Step
+from shardtools.pipelines.studies.steps import Step, catalogue_steps, render_step
 from shardtools.pipelines.studies.transfer.plan import (
     CLOTHES,
     DIGITS,
@@ -28,21 +28,11 @@ from shardtools.pipelines.studies.transfer.sets import (
     write_rendered_sets,
 )
 from shardtools.pipelines.studies.transfer.tuning import tune, tuned_report, write_study
-from shardtools.rendering import (
-    BackgroundOptions,
-    MeshOptions,
-    RenderOptions,
-    SceneOptions,
-    make_backgrounds,
-    make_catalogue,
-    open_catalogue,
-)
+from shardtools.rendering import RenderOptions, SceneOptions, open_catalogue
 from shardtools.storage import open_storage
 from shardtools.words import counted
-from shardtools.writing import write_rendered
 
 WORLD = "world"
-_SHARD = 500
 _SIDE = 224
 
 
@@ -55,29 +45,11 @@ def set_steps(options: StudyOptions) -> Iterator[Step]:
     if all(there):
         # What they were made from may have been removed.
         return
-    yield Step(
-        name="catalogue of meshes",
-        is_done=lambda: open_storage(meshes).exists("meshes.csv"),
-        run=lambda: make_catalogue(MeshOptions(source="sweethome3d", out=meshes)),
-    )
-    yield Step(
-        name="catalogue of photographs",
-        is_done=lambda: open_storage(backgrounds).exists("backgrounds.csv"),
-        run=lambda: make_backgrounds(None, backgrounds, BackgroundOptions()),
-    )
-    yield Step(
-        name="rendered pictures",
-        is_done=lambda: open_storage(world).exists("dataset.json"),
-        run=lambda: write_rendered(
-            meshes,
-            backgrounds,
-            world,
-            RenderOptions(classes=",".join(choose_classes(options)), objects=options.objects, factors=("background",)),
-            SceneOptions(image_size=_SIDE),
-            samples_per_shard=_SHARD,
-            num_processes=options.processes,
-        ),
-    )
+    yield from catalogue_steps(options.meshes, meshes, None, backgrounds)
+    # Only now: which classes there are is read of the catalogue.
+    render = RenderOptions(classes=",".join(choose_classes(options)), objects=options.objects, factors=("background",))
+    scene = SceneOptions(image_size=_SIDE)
+    yield render_step(WORLD, (meshes, backgrounds), world, render, scene, options.processes)
     yield Step(
         name=f"sets {' and '.join(RENDERED)}",
         is_done=lambda: all(open_storage(options.dataset(name)).exists("dataset.json") for name in RENDERED),

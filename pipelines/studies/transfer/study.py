@@ -138,6 +138,7 @@ def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
     parser.add_argument("--out", help="folder for everything (transfer-study, or transfer-study-short)")
     parser.add_argument("--short", action="store_true", help="fewer pictures and epochs: minutes")
     parser.add_argument("--data", default=standard.data, help="folder of Fashion-MNIST's idx files")
+    parser.add_argument("--meshes", default=standard.meshes, help="source of objects, as `shardtools meshes` takes it")
     parser.add_argument("--classes", type=int, help="classes of rendered furniture, those with the most objects")
     parser.add_argument("--objects", type=int, help="objects of each")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="processes of each job")
@@ -147,7 +148,7 @@ def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
         if getattr(given, name) is not None:
             changes[name] = getattr(given, name)
     out = given.out or ("transfer-study-short" if given.short else "transfer-study")
-    return StudyOptions(out=out, data=given.data, processes=given.processes, **changes)
+    return StudyOptions(out=out, data=given.data, meshes=given.meshes, processes=given.processes, **changes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

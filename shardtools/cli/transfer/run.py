@@ -56,5 +56,7 @@ def summary(study: str, ran: Ran, options: dict[str, Any]) -> str:
         f"{failed}{left}",
         *(["the report says why, run --retry-failed tries them again"] if ran.num_failed else []),
     ]
-    out = f" --out {shell_word(options['out'])}" if options.get("out") else ""
-    return "\n".join([*lines, "Next:", f"  shardtools transfer report {shell_word(study)}{out}"])
+    command = f"  shardtools transfer report {shell_word(study)}"
+    if options.get("out"):
+        command += f" --out {shell_word(options['out'])}"
+    return "\n".join([*lines, "Next:", command])

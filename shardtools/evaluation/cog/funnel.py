@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from shardtools.errors import OptionError
 from shardtools.evaluation.cog.counts import image_counts
@@ -71,17 +72,13 @@ def eligible_concepts(options: EligibleOptions | None = None) -> Funnel:
     options = options or EligibleOptions()
     pool = [entry.wnid for entry in load_classes(options.pool)]
     seen = [entry.wnid for entry in load_classes(options.seen)]
-    counts = None
-    if options.counts is not None:
-        source = options.counts
-        counts = lambda concepts: image_counts(source, concepts)  # noqa: E731
     return narrow(
         open_hierarchy([*pool, *seen, *options.without]),
         pool,
         seen,
         without=options.without,
         leaves=options.leaves,
-        counts=counts,
+        counts=None if options.counts is None else partial(image_counts, options.counts),
         least=options.least,
         exclude=excluded_concepts(options.exclude),
     )

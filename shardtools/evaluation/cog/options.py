@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from shardtools.errors import OptionError
 from shardtools.evaluation.probes import ProbeOptions
 from shardtools.options import check_options, option, same
+from shardtools.overlays import check_name
 
 MEASURES: dict[str, str] = {
     "lin": "Lin's, by the information that two concepts share (thesis, section 3.3.3)",
@@ -185,8 +186,9 @@ class CogOptions:
         train_split: Trained on, of the datasets of `levels`.
         test_split: Tested on, of the datasets of `levels`.
         baseline: The model that others are compared with; `None` is that of the first features.
-        solver, seeds, num_trials, batch, faithful, balanced, epochs, copies, device, threads, replace: As
-            `ProbeOptions` has them.
+        name: Names of the probes begin so; they lie in the datasets.
+        solver, seeds, num_trials, batch, faithful, balanced, l2, epochs, copies, predictions, device, precision,
+            num_processes, threads, replace: As `ProbeOptions` has them.
 
     Raises:
         OptionError: A value is out of range, a level comes twice, or there is no level, no features or nothing to
@@ -219,19 +221,25 @@ class CogOptions:
     batch: int = same(ProbeOptions, "batch")
     faithful: bool = same(ProbeOptions, "faithful")
     balanced: int | None = same(ProbeOptions, "balanced")
+    l2: bool | None = same(ProbeOptions, "l2")
     epochs: int = same(ProbeOptions, "epochs")
     copies: str = same(ProbeOptions, "copies")
+    predictions: str = same(ProbeOptions, "predictions")
     train_split: str = same(ProbeOptions, "train_split", help="Trained on, of a dataset a level.")
     test_split: str = same(ProbeOptions, "test_split", help="Tested on, of a dataset a level.")
     baseline: str | None = field(
         default=None, metadata=option("Compare with this model.", metavar="MODEL", unset="the first")
     )
+    name: str = field(default="cog", metadata=option("Names of the probes begin so.", metavar="NAME"))
     device: str = same(ProbeOptions, "device")
+    precision: str = same(ProbeOptions, "precision")
+    num_processes: int | None = same(ProbeOptions, "num_processes")
     threads: int = same(ProbeOptions, "threads")
     replace: bool = same(ProbeOptions, "replace")
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_name(self.name)
         names = [text.partition("=")[0] for text in self.levels]
         for text, name in zip(self.levels, names, strict=True):
             if "=" not in text or not name or text.endswith("="):

@@ -124,8 +124,9 @@ def level_view(overlay: str, level: str, part: str, *, labels: bool = True) -> s
         part: "train" or "test".
         labels: Whether labels count the level's concepts; else they are the dataset's own.
     """
+    name = overlay if overlay.isidentifier() else quoted_name(overlay)
     return (
-        f"select key{', class_index' if labels else ''} from overlays.{quoted_name(overlay)} "
+        f"select key{', class_index' if labels else ''} from overlays.{name} "
         f"where level = {quoted_text(level)} and part = {quoted_text(part)}"
     )
 

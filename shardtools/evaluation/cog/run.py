@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from shardtools.errors import OptionError
 from shardtools.evaluation.cog.naming import dataset_of
@@ -17,8 +18,15 @@ from shardtools.evaluation.cog.parts import level_view, overlay_levels
 from shardtools.evaluation.probes import ProbeOptions, run_probe
 from shardtools.evaluation.results import Result
 from shardtools.execution import Progress, ignore
+from shardtools.options import default_of
 
 STUDY = "cog"
+
+# What a run says of its probes itself; all else that both have goes through.
+_OWN = ("dataset", "features", "name", "shots")
+_SHARED = tuple(
+    one.name for one in fields(ProbeOptions) if one.name in {own.name for own in fields(CogOptions)} - set(_OWN)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +90,7 @@ def run_cog(options: CogOptions, *, progress: Progress = ignore) -> CogResult:
 def _sets(options: CogOptions, features: str) -> Iterator[_Set]:
     for text in options.levels:
         name, _, dataset = text.partition("=")
-        yield _Set(name=name, options=_probe(options, features, name, dataset))
+        yield _Set(name=name, options=_probe(options, features, dataset, name))
     if options.dataset is None:
         return
     there = overlay_levels(options.dataset, options.overlay)
@@ -93,40 +101,23 @@ def _sets(options: CogOptions, features: str) -> Iterator[_Set]:
         )
     for name in options.only or there:
         train, test = (level_view(options.overlay, name, part, labels=False) for part in ("train", "test"))
-        probe = _probe(options, features, name, options.dataset)
+        # Levels of two overlays of a dataset may have one name.
+        overlay = "" if options.overlay == default_of(CogOptions, "overlay") else options.overlay
+        probe = _probe(options, features, options.dataset, overlay, name)
         yield _Set(name=name, options=replace(probe, train_view=train, test_view=test))
 
 
-def _probe(options: CogOptions, features: str, level: str, dataset: str) -> ProbeOptions:
-    return ProbeOptions(
-        dataset=dataset,
-        features=features,
-        train_split=options.train_split,
-        test_split=options.test_split,
-        solver=options.solver,
-        seeds=options.seeds,
-        num_trials=options.num_trials,
-        batch=options.batch,
-        faithful=options.faithful,
-        balanced=options.balanced,
-        epochs=options.epochs,
-        copies=options.copies,
-        device=options.device,
-        threads=options.threads,
-        replace=options.replace,
-        name=_run_name(level, features, options.solver),
-    )
+def _probe(options: CogOptions, features: str, dataset: str, *names: str) -> ProbeOptions:
+    shared: dict[str, Any] = {name: getattr(options, name) for name in _SHARED}
+    parts = (options.name, *names, features.rstrip("/").rpartition("/")[2], options.solver)
+    # In letters that a name may have.
+    plain = "_".join(filter(None, (re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in parts)))
+    return ProbeOptions(dataset=dataset, features=features, name=plain[:64], **shared)
 
 
 def _named(row: Result, level: str) -> Result:
     """A probe's row as one of a level: which images it is of is said by the level, not by the protocol."""
     return replace(row, study=STUDY, dataset=dataset_of(level), protocol=row.protocol.partition("; ")[0])
-
-
-def _run_name(level: str, features: str, solver: str) -> str:
-    """Name of a probe's run, in letters that it may have."""
-    plain = re.sub(r"[^a-z0-9]+", "_", f"{level}_{features.rstrip('/').rpartition('/')[2]}_{solver}".lower())
-    return f"cog_{plain.strip('_')}"[:64]
 
 
 def _with_names(rows: Mapping[str, list[Result]]) -> list[Result]:

@@ -152,7 +152,7 @@ def _threshold(has: npt.NDArray[np.bool_], values: Float64s) -> float:
     ranked = values[order]
     # Samples of one score are answered together: a cut is behind the last of them.
     cuts = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True))
-    right = np.cumsum(has[order])[cuts]
+    right = np.cumsum(has[order], dtype=np.int64)[cuts]
     scores = _f1(right, np.full(len(cuts), has.sum()), cuts + 1)
     best = int(np.argmax(scores))
     if scores[best] == 0:
@@ -168,4 +168,5 @@ def _threshold(has: npt.NDArray[np.bool_], values: Float64s) -> float:
 def _f1(right: npt.NDArray[np.integer], given: npt.NDArray[np.integer], answered: npt.NDArray[np.integer]) -> Float64s:
     """2 tp / (given + answered) of each class; 0 where there is neither."""
     total = (given + answered).astype(np.float64)
-    return np.divide(2.0 * right, total, out=np.zeros(len(total)), where=total > 0)
+    found: Float64s = np.divide(2.0 * right, total, out=np.zeros(len(total)), where=total > 0)
+    return found

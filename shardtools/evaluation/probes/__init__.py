@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from shardtools.evaluation.probes.cells import Prepared, measure_cells, prepare
     from shardtools.evaluation.probes.launch import ProbeJob, probe_storage
     from shardtools.evaluation.probes.logistic import Linear, fit
-    from shardtools.evaluation.probes.plan import Cell
+    from shardtools.evaluation.probes.plan import Cell, weights_path
     from shardtools.evaluation.probes.reading import read_probed
     from shardtools.evaluation.probes.result import OverSeeds, ProbeResult, over_seeds
     from shardtools.evaluation.probes.run import run_probe
     from shardtools.evaluation.probes.searching import Best, Range, Trial, search
     from shardtools.evaluation.probes.solving import Part, Settings, Solver
     from shardtools.evaluation.probes.text import text_table
-    from shardtools.evaluation.probes.weights import read_weights
+    from shardtools.evaluation.probes.weights import WeightFacts, read_weights
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -36,6 +36,7 @@ __all__ = [
     "Settings",
     "Solver",
     "Trial",
+    "WeightFacts",
     "fit",
     "measure_cells",
     "over_seeds",
@@ -46,4 +47,5 @@ __all__ = [
     "run_probe",
     "search",
     "text_table",
+    "weights_path",
 ]

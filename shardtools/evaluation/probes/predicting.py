@@ -61,10 +61,14 @@ def tested_url(options: ProbeOptions) -> str:
 
 
 def _write(options: ProbeOptions, storage: Storage, cell: Cell, url: str, images: Images, split: str | None) -> str:
-    classifier, classes = read_weights(storage, weights_path(cell.key))
+    classifier, weights = read_weights(storage, weights_path(cell.key))
     name = overlay_name(options.run_name, _suffix(cell, options))
     facts = classifier_facts(
-        images.store.info.encoder, _output_names(options, classes), len(classes), cell.weights_sha256, options.solver
+        images.store.info.encoder,
+        _output_names(options, weights.classes),
+        len(weights.classes),
+        cell.weights_sha256,
+        options.solver,
     )
     return write_predictions(
         url,

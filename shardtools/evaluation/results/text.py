@@ -63,11 +63,15 @@ def text_blocks(found: Comparison, *, width: int | None = None, intervals: bool 
 def markdown(found: Comparison, *, intervals: bool = False) -> str:
     """The whole table as Markdown, with its remarks as a list below it."""
     [block] = text_blocks(found, intervals=intervals)
+    return "\n".join([block_markdown(block), "", *(f"- {line}" for line in remarks(found))])
+
+
+def block_markdown(block: Block) -> str:
+    """A piece of a table as Markdown, numbers to the right; without a line break at the end."""
     rule = ["---"] * block.num_names + ["---:"] * (len(block.header) - block.num_names)
-    lines = [
+    return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (block.header, rule, *block.rows)
-    ]
-    return "\n".join([*lines, "", *(f"- {line}" for line in remarks(found))])
+    )
 
 
 def remarks(found: Comparison) -> list[str]:

@@ -8,7 +8,7 @@ of their own ("transfer-13"), so that a mean stands beside a published one of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from shardtools.arrays import Float64s
@@ -23,6 +23,9 @@ MEAN = "transfer"
 TOP1, LOG_ODDS = "top1_accuracy", "log_odds"
 ANALYSES = ("sparsity", "intra_class_distance", "redundancy", "coding_length")
 """Metrics of features: those of figures 4.5, 4.6 and 5.6 of the thesis."""
+
+FEATURES_SPLIT = "features/all"
+"""`split` of rows that tell of features: a part, so that a table shows them only where that is asked for."""
 
 _SOURCE = "shardtools eval transfer"
 
@@ -118,6 +121,7 @@ class Transfer:
         measured: Models on sets, the training set among them where it was probed.
         failed: Those that could not be.
         analyzed: Features of sets.
+        applied: Rows of the training set's classifiers on other pictures of its classes.
         beside: Rows of results that were given.
         remarks: Of probes and analyses, a line each.
     """
@@ -129,6 +133,7 @@ class Transfer:
     measured: tuple[Measured, ...]
     failed: tuple[Failed, ...]
     analyzed: tuple[Analyzed, ...]
+    applied: tuple[Result, ...] = field(repr=False)
     beside: tuple[Result, ...] = field(repr=False)
     remarks: tuple[str, ...]
 
@@ -176,6 +181,7 @@ class Transfer:
             yield from one.rows
             if one.log_odds is not None and one.set_name in self.sets:
                 yield _row(one.model, one.set_name, LOG_ODDS, one.log_odds, "of the mean over seeds")
+        yield from (row for row in self.applied if row.model == model)
         for mean in self.means(model):
             protocol = "mean of sets" if mean.dataset in TRANSFER_SETS else f"mean of {', '.join(mean.sets)}"
             yield _row(model, mean.dataset, TOP1, mean.accuracy, protocol)
@@ -186,7 +192,8 @@ class Transfer:
                 for metric in ANALYSES:
                     value = getattr(found.analysis, metric)
                     if value is not None:
-                        yield _row(model, found.set_name, metric, value, "features of all images, l2", found.url)
+                        row = _row(model, found.set_name, metric, value, "of all images, length 1", found.url)
+                        yield replace(row, split=FEATURES_SPLIT)
 
 
 def _mean(dataset: str, found: Sequence[Measured]) -> SetMean:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
 from shardtools.evaluation.probes import SOLVERS, ProbeOptions
+from shardtools.features import FeatureOptions
 from shardtools.options import check_options, option, same
 
 AUTO = "auto"
@@ -42,6 +43,8 @@ class TransferOptions:
             commas between them.
         training: The set that the models were trained for, of the same form, which is probed too; or a name that a set
             has in `beside`.
+        apply: Other pictures of the training set's classes, "NAME=DATASET" with a name of `APPLIED` in `applied.py`, on
+            which the training set's classifiers are judged.
         beside: Files of results of the same models: accuracies in training, and what `shardtools eval ood` measured.
         extract: Whether features that are missing are made, by the encoders that `models` are.
         solver: A name of `SOLVERS`, or "auto": L-BFGS up to `LARGE` training images, SGD above.
@@ -71,6 +74,10 @@ class TransferOptions:
     training: str | None = field(
         default=None,
         metadata=option("The set that models were trained for: NAME=DATASET, or a NAME in --beside.", metavar="SET"),
+    )
+    apply: tuple[str, ...] = field(
+        default=(),
+        metadata=option("Judge the training set's classifiers on v2-..., sketch, r, a.", metavar="NAME=DATASET,..."),
     )
     beside: tuple[str, ...] = field(
         default=(),
@@ -108,6 +115,14 @@ class TransferOptions:
         twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
         if twice is not None:
             raise OptionError(f"--sets has {twice} twice: give each once, or another name (NAME=DATASET)")
+        features = [self.features_name(model) for model in self.models]
+        if len(set(features)) < len(features):
+            raise OptionError(
+                f"--extract names features after their encoders, and two of {', '.join(self.models)} get one name: "
+                "extract them with shardtools features --name, and give these names"
+            )
+        if self.applied and self.training is None:
+            raise OptionError("--apply judges the classifiers of --training, found none: give --training NAME=DATASET")
 
     @property
     def requests(self) -> tuple[TransferSet, ...]:
@@ -120,6 +135,19 @@ class TransferOptions:
         if not texts:
             raise OptionError("--sets names no set: give DATASET or NAME=DATASET")
         return tuple(map(transfer_set, texts))
+
+    def features_name(self, model: str) -> str:
+        """Name of a model's features: itself, or the encoder's where missing ones are extracted."""
+        return FeatureOptions(dataset="any", encoder=model).features_name if self.extract else model
+
+    @property
+    def applied(self) -> tuple[TransferSet, ...]:
+        """What the training set's classifiers are judged on.
+
+        Raises:
+            OptionError: One is not of the form.
+        """
+        return tuple(transfer_set(text) for given in self.apply for text in _pieces(given))
 
 
 def transfer_set(text: str) -> TransferSet:

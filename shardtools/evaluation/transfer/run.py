@@ -7,26 +7,22 @@ they take a pass over the features.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from shardtools.dataset import open_dataset
-from shardtools.errors import NotFoundError, OptionError, RunError, ShardtoolsError, StoppedError
+from shardtools.errors import OptionError, RunError, ShardtoolsError, StoppedError
 from shardtools.evaluation.analysis import AnalyzeOptions, analyze, singular_values
-from shardtools.evaluation.probes import ProbeOptions, over_seeds, run_probe
+from shardtools.evaluation.probes import ProbeOptions, ProbeResult
 from shardtools.evaluation.results import Result, read_results
-from shardtools.evaluation.transfer.measured import STUDY, TOP1, Analyzed, Failed, Measured, Transfer
+from shardtools.evaluation.transfer.applied import APPLIED, apply_classifiers
+from shardtools.evaluation.transfer.measured import TOP1, Analyzed, Failed, Measured, Transfer
 from shardtools.evaluation.transfer.options import TransferOptions, TransferSet, transfer_set
-from shardtools.evaluation.transfer.splits import choose_solver, choose_splits
-from shardtools.execution import Progress, ignore
-from shardtools.features import FeatureOptions, extract_features, feature_names, open_features
-from shardtools.quoting import shell_word
-
-Shown = Callable[[str], AbstractContextManager[Progress]]
-"""Makes what shows the messages of one run: called with what it counts ("images", "trials")."""
+from shardtools.evaluation.transfer.probing import Prober, Shown
+from shardtools.execution import ignore
+from shardtools.features import check_same_encoder, open_features
 
 
 def measure_transfer(
@@ -40,130 +36,115 @@ def measure_transfer(
         shown: Shows what a probe, or an extraction, is doing.
 
     Raises:
-        OptionError: `training` is neither a dataset nor a set in `beside`.
+        OptionError: `training` is neither a dataset nor a set in `beside`, or `apply` names what cannot be applied to.
         SourceError: A file of results is none.
         StoppedError: It was asked to stop; called again it goes on.
         RunError: Nothing at all could be measured.
     """
-    work = _Work(options=options, report=report, shown=shown or (lambda _noun: nullcontext(ignore)))
+    prober = Prober(options=options, report=report, shown=shown or (lambda _noun: nullcontext(ignore)))
     beside = tuple(read_results(options.beside))
     training = _training(options, beside)
-    measured, failed, analyzed, remarks = [], [], [], dict[str, None]()
-    for request in (*options.requests, *((training,) if training is not None and training.dataset else ())):
+    _check_applied(options, training)
+    work = _Work(prober=prober)
+    for request in options.requests:
         for model in options.models:
-            try:
-                one, notes = work.probe(model, request)
-                measured.append(one)
-                remarks |= dict.fromkeys(f"{request.name}: {note}" for note in notes)
-                if options.analyze and request in options.requests:
-                    analyzed.append(work.analyze(model, request))
-            except StoppedError:
-                raise
-            except ShardtoolsError as error:
-                failed.append(Failed(model=model, set_name=request.name, reason=str(error)))
-                report(f"{request.name}, {model}: {error}")
-    if not measured:
-        raise RunError(f"nothing could be measured: {failed[0].set_name}, {failed[0].model}: {failed[0].reason}")
+            work.measure(model, request)
+    if training is not None and training.dataset:
+        for model in options.models:
+            work.train(model, training)
+    if not work.measured:
+        one = work.failed[0]
+        raise RunError(f"nothing could be measured: {one.set_name}, {one.model}: {one.reason}")
     return Transfer(
         models=options.models,
         sets=tuple(one.name for one in options.requests),
         training=None if training is None else training.name,
-        trained={} if training is None else _trained(training.name, options.models, [*measured], beside),
-        measured=tuple(measured),
-        failed=tuple(failed),
-        analyzed=tuple(analyzed),
+        trained={} if training is None else _trained(training.name, options.models, work.measured, beside),
+        measured=tuple(work.measured),
+        failed=tuple(work.failed),
+        analyzed=tuple(work.analyzed),
+        applied=tuple(work.applied),
         beside=beside,
-        remarks=tuple(remarks),
+        remarks=tuple(work.remarks),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Work:
-    """What all models and sets share."""
+    """What was found so far."""
 
-    options: TransferOptions
-    report: Callable[[str], None]
-    shown: Shown
+    prober: Prober
+    measured: list[Measured] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    analyzed: list[Analyzed] = field(default_factory=list)
+    applied: list[Result] = field(default_factory=list)
+    remarks: dict[str, None] = field(default_factory=dict)
 
-    def probe(self, model: str, request: TransferSet) -> tuple[Measured, tuple[str, ...]]:
-        """One model on one set, and notes."""
-        wanted = self._probe_options(model, request)
-        self.report(f"{model} on {request.name}: {wanted.solver}")
-        with self.shown("trials") as progress:
-            found = run_probe(wanted, progress=progress)
-        # A probe calls a model by its encoder and a set by its folder.
-        rows = tuple(replace(row, study=STUDY, model=model, dataset=request.name) for row in found.results)
-        [top1] = [one for one in over_seeds(rows) if one.row.metric == TOP1]
-        measured = Measured(
+    def measure(self, model: str, request: TransferSet) -> None:
+        """A model on a transfer set."""
+        with self._named(model, request.name):
+            measured, found, wanted = self.prober.probe(model, request)
+            self.measured.append(measured)
+            self._remark(request.name, found.notes)
+            if self.prober.options.analyze:
+                self.analyzed.append(_analyzed(model, request, wanted.features))
+
+    def train(self, model: str, training: TransferSet) -> None:
+        """A model on the set that it was trained for, and the classifiers of that on other pictures."""
+        with self._named(model, training.name):
+            measured, found, wanted = self.prober.probe(model, training)
+            self.measured.append(measured)
+            self._remark(training.name, found.notes)
+            for request in self.prober.options.applied:
+                with self._named(model, request.name):
+                    self._apply(model, training, request, found, wanted)
+
+    def _apply(
+        self, model: str, training: TransferSet, request: TransferSet, found: ProbeResult, wanted: ProbeOptions
+    ) -> None:
+        store = open_features(request.dataset, self.prober.features(model, request.dataset))
+        learnt = open_features(training.dataset, wanted.features)
+        check_same_encoder(
+            store.info.encoder, learnt.info.encoder, where=store.where, whose=f"those of {training.dataset}"
+        )
+        rows, notes = apply_classifiers(
+            found,
+            store,
+            request.dataset,
+            request.name,
             model=model,
-            set_name=request.name,
-            solver=wanted.solver,
-            rows=rows,
-            accuracy=top1.row.value,
-            deviation=top1.deviation,
-            num_seeds=top1.num_seeds,
+            training=training.name,
+            l2=wanted.normalizes,
         )
-        return measured, found.notes
+        self.applied += rows
+        self._remark(request.name, notes)
 
-    def _probe_options(self, model: str, request: TransferSet) -> ProbeOptions:
-        options, url = self.options, request.dataset
-        splits = choose_splits(
-            {name: totals.num_images for name, totals in open_dataset(url).commit.splits.items()},
-            train=options.train_split,
-            test=options.test_split,
-            where=url,
-        )
-        solver = choose_solver(options.solver, splits.num_train)
-        features = self._features(model, url)
-        return ProbeOptions(
-            dataset=url,
-            features=features,
-            solver=solver,
-            train_split=splits.train[0],
-            train_view=splits.train_view,
-            test_split=splits.test,
-            seeds=options.seeds,
-            num_trials=options.num_trials,
-            batch=options.batch,
-            faithful=options.faithful,
-            labels_by=options.labels_by,
-            copies=options.copies,
-            device=options.device,
-            threads=options.threads,
-            replace=options.replace,
-            name=_run_name(options.name, features, solver),
-            out=None if options.out is None else f"{options.out.rstrip('/')}/{request.name}/{features}",
-        )
+    def _remark(self, name: str, notes: Sequence[str]) -> None:
+        self.remarks |= dict.fromkeys(f"{name}: {note}" for note in notes)
 
-    def _features(self, model: str, url: str) -> str:
-        """Name of a model's features in a dataset, made where they are missing and that is asked for."""
-        there = feature_names(open_dataset(url))
-        wanted = FeatureOptions(dataset=url, encoder=model)
-        name = wanted.features_name if self.options.extract else model
-        if name in there:
-            return name
-        if not self.options.extract:
-            raise NotFoundError(
-                f"{url} has no features {model!r} (it has {', '.join(there) or 'none'}): run shardtools features "
-                f"{shell_word(url)} --encoder ENCODER --name {shell_word(model)}, or give encoders and --extract"
-            )
-        self.report(f"{model} on {url}: features")
-        with self.shown("images") as progress:
-            extract_features(replace(wanted, device=self.options.device), progress=progress)
-        return name
+    @contextmanager
+    def _named(self, model: str, name: str) -> Iterator[None]:
+        """Takes down what fails; a run that was asked to stop ends."""
+        try:
+            yield
+        except StoppedError:
+            raise
+        except ShardtoolsError as error:
+            self.failed.append(Failed(model=model, set_name=name, reason=str(error)))
+            self.prober.report(f"{name}, {model}: {error}")
 
-    def analyze(self, model: str, request: TransferSet) -> Analyzed:
-        """The features of all images of a set, as figure 5.6 takes them of its small sets."""
-        name = self._features(model, request.dataset)
-        [analysis] = analyze(AnalyzeOptions(datasets=(request.dataset,), features=name))
-        store = open_features(request.dataset, name)
-        return Analyzed(
-            model=model,
-            set_name=request.name,
-            analysis=analysis,
-            shares=singular_values(store.array()).shares,
-            url=store.storage.url,
-        )
+
+def _analyzed(model: str, request: TransferSet, features: str) -> Analyzed:
+    """The features of all images of a set, as figure 5.6 takes them of its small sets."""
+    [analysis] = analyze(AnalyzeOptions(datasets=(request.dataset,), features=features))
+    store = open_features(request.dataset, features)
+    return Analyzed(
+        model=model,
+        set_name=request.name,
+        analysis=analysis,
+        shares=singular_values(store.array()).shares,
+        url=store.where,
+    )
 
 
 def _training(options: TransferOptions, beside: Sequence[Result]) -> TransferSet | None:
@@ -182,6 +163,17 @@ def _training(options: TransferOptions, beside: Sequence[Result]) -> TransferSet
             f"--training is a dataset or the name of a set in results: {found.dataset!r} is no dataset, and {has}"
         )
     return found
+
+
+def _check_applied(options: TransferOptions, training: TransferSet | None) -> None:
+    unknown = next((one.name for one in options.applied if one.name not in APPLIED), None)
+    if unknown is not None:
+        raise OptionError(f"--apply knows the sets {', '.join(APPLIED)}, found {unknown!r}: give NAME=DATASET")
+    if options.applied and training is not None and not training.dataset:
+        raise OptionError(
+            f"--apply needs the classifiers of --training, and {training.name} is a set in results: give "
+            f"--training {training.name}=DATASET"
+        )
 
 
 def _is_dataset(url: str) -> bool:
@@ -205,8 +197,3 @@ def _trained(
         if rows:
             found.setdefault(model, fmean(rows))
     return found
-
-
-def _run_name(first: str, features: str, solver: str) -> str:
-    """Of a probe, in letters that overlays of its predictions may have."""
-    return re.sub(r"[^a-z0-9]+", "_", f"{first}_{features}_{solver}".lower()).strip("_")[:64]

@@ -98,7 +98,7 @@ _set = partial(
 _TRAPS = (
     "splits val and test are of places that are in train, too (cis); transval and transtest are of others",
     "category 30 (empty) is dropped; labels count the other fifteen by rising category",
-    "the study read pictures as BGR and did not turn them to RGB: train with channels bgr for its figures",
+    "the study read pictures as BGR and did not turn them to RGB: train with channels=bgr for its figures",
 )
 
 CCT20 = _set(

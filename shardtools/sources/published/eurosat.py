@@ -20,8 +20,8 @@ THESIS_SEED = 22
 STUDY_SEED = 42
 _NUM_TEST, _NUM_VAL = 810, 540
 _TEST_SHARE, _VAL_SHARE = 0.3, 0.2
-_LEAST = 2000
-"""Images of the smallest class; a copy with fewer is a part of the set, of which 810 may be all there are."""
+_NUM_ALL, _LEAST = 27000, 2000
+"""Images of the set, and of its smallest class; of a part with fewer, 810 may be all there are."""
 
 
 def _of_class(folder: SetFolder) -> dict[str, list[str]]:
@@ -45,11 +45,17 @@ def _read_thesis(folder: SetFolder) -> SetLists:
         for place, position in enumerate(order):
             split = "test" if place < num_test else "val" if place < num_test + num_val else "train"
             rows[split].append(Listed(split, paths[position], label))
-    note = (
+    seeded = (
         f"EuroSAT has no split of its own: this one is drawn by seed {THESIS_SEED} (the thesis' script seeds nothing, "
         "so its test sets differ from model to model)"
     )
-    return SetLists(classes=tuple(classes), images=[one for split in rows.values() for one in split], notes=(note,))
+    images = [one for split in rows.values() for one in split]
+    return SetLists(classes=tuple(classes), images=images, notes=(seeded, *_of_a_part(len(images))))
+
+
+def _of_a_part(num_images: int) -> tuple[str, ...]:
+    """The lists of other sets stay as they are where pictures are missing; a draw does not."""
+    return ("the split of a part is drawn over its own pictures: it is not the set's",) if num_images < _NUM_ALL else ()
 
 
 def _read_study(folder: SetFolder) -> SetLists:
@@ -65,6 +71,7 @@ def _read_study(folder: SetFolder) -> SetLists:
             for position in range(len(paths))
             if (position in held_out) == (split == "val")
         ),
+        notes=_of_a_part(len(paths)),
     )
 
 

@@ -81,6 +81,7 @@ def _join(files: Sequence[bytes], *, num_channels: int) -> bytes | Rejection:
                 image.load()
                 channels += image.split()[:num_channels]
         except Exception as error:
+            # Pillow fails with whatever damaged bytes make it trip over, as in `check_image`.
             return rejection_of(error, content)
     sizes = {channel.size for channel in channels}
     if len(channels) < num_channels or len(sizes) != 1 or {channel.mode for channel in channels} != {"L"}:
@@ -102,15 +103,15 @@ _set = partial(
     test_split="val",
     metric="macro_f1",
     download="fetch train.zip of kaggle.com/competitions/human-protein-atlas-image-classification in --root/hpa/train "
-    f"(or the RGBA pictures of github.com/pudae/kaggle-hpa into --root/hpa/rgby/train), and {_LIST} of that repository "
-    "into --root/hpa",
-    license="the competition's rules; the Atlas itself is CC BY-SA 4.0",
+    f"(or the RGBA pictures of github.com/pudae/kaggle-hpa into --root/hpa/rgby/train), and {_LIST} "
+    "(splits/hpa of github.com/mlfoundations/imagenet-applications-transfer) into --root/hpa",
+    license="the competition's rules; the Atlas itself is CC BY-SA",
     citation="Ouyang et al.: Analysis of the Human Protein Atlas Image Classification competition, 2019",
 )
 _TRAPS = (
     "several labels a picture: class_indexes, and a head of 28 sigmoids",
     "val is what the study reports; the smaller test split (its test_val) checks thresholds",
-    "the study read channels as BGR and did not turn them: train with channels bgr for its figures",
+    "the study read channels as BGR and did not turn them: train with channels=bgr for its figures",
 )
 
 HPA = _set(

@@ -62,7 +62,7 @@ APTOS = _set(
     "--root/aptos2019",
     traps=(
         "the split that chooses is the one that is reported: the competition's test labels are hidden",
-        "the study read pictures as BGR and did not turn them to RGB: train with channels bgr for its figures",
+        "the study read pictures as BGR and did not turn them to RGB: train with channels=bgr for its figures",
     ),
     license="the competition's rules",
     citation="Asia Pacific Tele-Ophthalmology Society: APTOS 2019 Blindness Detection, Kaggle",

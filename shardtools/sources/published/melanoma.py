@@ -60,7 +60,7 @@ MELANOMA = PublishedSet(
     traps=(
         "whole folds are drawn, 2020's first and then 2019's from one stream; not stratified by label",
         "the split that chooses is the one that is reported: the competition's test labels are hidden",
-        "the study read pictures as BGR and did not turn them to RGB: train with channels bgr for its figures",
+        "the study read pictures as BGR and did not turn them to RGB: train with channels=bgr for its figures",
     ),
     license="CC BY-NC 4.0 (ISIC archive)",
     citation="Rotemberg et al.: A patient-centric dataset of images and metadata for identifying melanomas, 2021",

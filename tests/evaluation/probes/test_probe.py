@@ -72,8 +72,9 @@ def test_predictions_are_those_of_the_written_weights(dataset: str, tmp_path: Pa
     [cell] = result.cells
     predictions = open_predictions(dataset, "predictions_own_run")
     assert (predictions.rank == 1).mean() == cell.accuracy == result.results[0].value
-    classifier, classes = read_weights(open_storage(result.url), "weights/all-seed22.safetensors")
-    assert classes == predictions.model.classes == ("class0", "class1", "class2", "class3")
+    classifier, facts = read_weights(open_storage(result.url), "weights/all-seed22.safetensors")
+    assert facts.classes == predictions.model.classes == ("class0", "class1", "class2", "class3")
+    assert not facts.l2
     store = open_features(dataset, "own")
     rows = [store.row_of(key) for key in predictions.keys.to_pylist()]
     logits = classifier.logits(store.take(rows).astype(np.float32))
@@ -214,6 +215,21 @@ def test_classes_of_one_image_alone_cannot_choose(tmp_path: Path) -> None:
     url = make_probed(tmp_path / "ones", [*balanced_pictures(3, 0, 3), Picture("val", 0, 9), Picture("val", 1, 10)])
     with pytest.raises(DatasetError, match="every class has one image, so none is left to choose settings by"):
         run_probe(ProbeOptions(dataset=url, **QUICK))
+
+
+def test_a_split_of_its_own_chooses_the_settings(tmp_path: Path) -> None:
+    tested = [Picture("test", number % 2, 600 + number) for number in range(6)]
+    url = make_probed(tmp_path / "three", [*balanced_pictures(20, 8, 2), *tested])
+    [cell] = run_probe(ProbeOptions(dataset=url, val_split="val", test_split="test", **QUICK)).cells
+    assert (cell.num_searched, cell.num_validation, cell.num_trained, cell.num_test) == (20, 8, 28, 6)
+
+
+def test_damaged_weights_are_refused(dataset: str, tmp_path: Path) -> None:
+    options = ProbeOptions(dataset=dataset, name="damaged", predictions="none", **QUICK)
+    file = Path(run_probe(options).url, "weights/all-seed22.safetensors")
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(DatasetError, match=r"holds no classifier of a probe .*--replace"):
+        run_probe(replace(options, predictions="first"))
 
 
 def test_another_dataset_is_tested_on_by_names_of_classes(dataset: str, tmp_path: Path) -> None:

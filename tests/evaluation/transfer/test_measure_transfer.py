@@ -23,9 +23,10 @@ from shardtools.evaluation.transfer import (
     draw_transfer,
     measure_transfer,
     plane_points,
+    probing,
     transfer_tables,
 )
-from shardtools.evaluation.transfer import run as transfer_run
+from shardtools.features import FeatureOptions
 from tests.helpers.transfer_sets import add_model, make_set
 
 QUICK = {"num_trials": 2, "seeds": (1, 2)}
@@ -79,7 +80,8 @@ def test_official_validation_images_are_trained_on(sets: dict[str, str], both: T
 
 
 def test_rows_of_results(both: Transfer, tmp_path: Path) -> None:
-    assert {row.study for row in both.results} == {"transfer"} and {row.split for row in both.results} == {""}
+    assert {row.study for row in both.results} == {"transfer"}
+    assert {row.split for row in both.results} == {"", "features/all"}
     assert {row.model for row in both.results} == {"clear", "noisy"}
     rows = [row for row in both.results if row.model == "clear"]
     accuracies = [row for row in rows if (row.dataset, row.metric) == ("one", "top1_accuracy")]
@@ -129,7 +131,7 @@ def test_finished_probes_are_not_made_again(sets: dict[str, str], monkeypatch: p
         measured.append(result.num_measured)
         return result
 
-    monkeypatch.setattr(transfer_run, "run_probe", counting)
+    monkeypatch.setattr(probing, "run_probe", counting)
     again = measure_transfer(options(sets, models=("clear",), analyze=False))
     assert measured == [0, 0] and again.measured == first.measured
     # Another seed adds what it adds.
@@ -142,7 +144,7 @@ def test_a_stop_ends_everything(sets: dict[str, str], monkeypatch: pytest.Monkey
     def stopped(_wanted: ProbeOptions, **_given: object) -> ProbeResult:
         raise StoppedError("stopped")
 
-    monkeypatch.setattr(transfer_run, "run_probe", stopped)
+    monkeypatch.setattr(probing, "run_probe", stopped)
     with pytest.raises(StoppedError):
         measure_transfer(options(sets))
 
@@ -185,6 +187,7 @@ def _transfer(sets: tuple[str, ...], accuracies: dict[str, dict[str, float]], **
         ),
         "failed": (),
         "analyzed": (),
+        "applied": (),
         "beside": (),
         "remarks": (),
     }
@@ -250,3 +253,69 @@ def test_bars_where_there_is_no_training_set(both: Transfer, tmp_path: Path) -> 
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(OptionError, match=r"ends in .png"):
         draw_transfer(both, tmp_path / "bars.jpg")
+
+
+def test_missing_features_are_made_where_that_is_asked_for(
+    sets: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_set(tmp_path / "bare", LABELS)
+    asked: list[FeatureOptions] = []
+
+    def extract(wanted: FeatureOptions, **_given: object) -> None:
+        asked.append(wanted)
+        add_model(wanted.dataset, wanted.features_name, noise=1.0)
+
+    monkeypatch.setattr(probing, "extract_features", extract)
+    wanted = options({"bare": url, "one": sets["one"]}, models=("Clear",), extract=True, analyze=False, seeds=(1,))
+    found = measure_transfer(wanted)
+    # The other set has features of that name.
+    assert [(one.dataset, one.encoder) for one in asked] == [(url, "Clear")]
+    assert not found.failed and found.main_mean("Clear") is not None
+
+
+def test_the_training_sets_classifiers_on_other_pictures(tmp_path: Path) -> None:
+    """R and A are judged among their own classes, Sketch among all; other classes are left out."""
+    from shardtools.taxonomy import load_classes
+
+    in_r = {one.wnid for one in load_classes("imagenet-r")}
+    wnids = [one.wnid for one in load_classes("imagenet-1k")]
+    names = [
+        *[wnid for wnid in wnids if wnid in in_r][:2],
+        *[wnid for wnid in wnids if wnid not in in_r][:1],
+        "n00000000",
+    ]
+    seen = make_set(tmp_path / "seen", LABELS, names=names)
+    other = make_set(tmp_path / "other", {"train": [0, 1] * 5}, names=names, first=500)
+    more = make_set(tmp_path / "more", {"train": [0, 1, 2, 3] * 4}, names=names, first=700)
+    for url in (seen, other, more):
+        add_model(url, "clear", noise=0.4, num_classes=4)
+
+    found = measure_transfer(
+        options(
+            {"one": seen},
+            models=("clear",),
+            training=f"imagenet={seen}",
+            apply=(f"r={other},sketch={more}",),
+            analyze=False,
+        )
+    )
+    rows = [row for row in found.results if row.protocol.startswith("classifier of imagenet")]
+    assert {(row.dataset, row.protocol.rpartition("; ")[2]) for row in rows} == {
+        ("imagenet-r", "among 2 classes"),
+        ("imagenet-sketch", "among 3 classes"),
+    }
+    assert [row.seed for row in rows if (row.dataset, row.metric) == ("imagenet-r", "top1_accuracy")] == [1, 2]
+    assert min(row.value for row in rows) > 0.7
+    assert "sketch: 4 images of classes that were not learnt from left out" in found.notes
+    titles = [table.title for table in transfer_tables(found)]
+    assert titles == [titles[0], "table 4.2 of the thesis", "table 5.2 of the thesis"]
+
+    failing = options({"one": seen}, models=("clear",), training=f"imagenet={seen}", apply=(f"a={tmp_path / 'gone'}",))
+    assert [one.set_name for one in measure_transfer(failing).failed] == ["a"]
+
+
+def test_what_cannot_be_applied(sets: dict[str, str]) -> None:
+    with pytest.raises(OptionError, match="--apply judges the classifiers of --training, found none"):
+        options(sets, apply=("sketch=there",))
+    with pytest.raises(OptionError, match="--apply knows the sets imagenet, v2-matched-frequency"):
+        measure_transfer(options({"two": sets["two"]}, training=f"seen={sets['one']}", apply=("c=there",)))

@@ -93,7 +93,11 @@ def test_the_order_of_colours_is_the_networks(tmp_path: Path) -> None:
     dataset = write_drawings(tmp_path / "dataset", tmp_path / "source", count=32)
     recipe = replace(
         RECIPE,
-        **{"head": "linear", "projector_layers": None, "augmentation": "plain", "epochs": 1, "channels": "bgr"},
+        head="linear",
+        projector_layers=None,
+        augmentation="plain",
+        epochs=1,
+        channels="bgr",
         mean=(0.1, 0.2, 0.3),
         std=(0.4, 0.5, 0.6),
     )
@@ -127,8 +131,15 @@ def test_a_stop_changes_nothing_of_what_is_drawn(tmp_path: Path) -> None:
     dataset = write_drawings(tmp_path / "dataset", tmp_path / "source", count=48)
     recipe = replace(
         RECIPE,
-        **{"head": "linear", "projector_layers": None, "augmentation": "plain", "channels": "bgr"},
-        **{"vertical_flip": 0.5, "policy": "randaugment", "mixup": 0.8, "cutmix": 1.0, "optimizer": "adamw"},
+        head="linear",
+        projector_layers=None,
+        augmentation="plain",
+        channels="bgr",
+        vertical_flip=0.5,
+        policy="randaugment",
+        mixup=0.8,
+        cutmix=1.0,
+        optimizer="adamw",
         base_lr=0.01,
     )
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from shardtools.errors import DatasetError, OptionError
 from shardtools.evaluation.probes import Linear
-from shardtools.evaluation.probes.weights import weights_content
+from shardtools.evaluation.probes.weights import WeightFacts, weights_content
 from shardtools.pipelines.train.heads import fill_head
 from shardtools.pipelines.train.models import build_classifier
 from tests.helpers.training_runs import RECIPE, Here, options, write_drawings
@@ -29,7 +29,7 @@ def probe(path: Path, classes: tuple[str, ...], *, dim: int = 128, l2: bool = Fa
         intercept=scale * random.normal(size=len(classes)).astype(np.float32),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(weights_content(made, classes, {"encoder": "0" * 64, "l2": str(l2)}))
+    path.write_bytes(weights_content(made, WeightFacts(classes=classes, encoder="0" * 64, l2=l2)))
     return made
 
 
@@ -86,6 +86,6 @@ def test_what_is_no_head(tmp_path: Path) -> None:
     probe(tmp_path / "few.safetensors", ("class1", "cat"))
     refused(r"found none of class0, class2 \(2 are missing\)", tmp_path / "few.safetensors")
     (tmp_path / "text.safetensors").write_text("none")
-    refused(r"expected .safetensors, found another file", tmp_path / "text.safetensors")
+    refused("holds no classifier of a probe", tmp_path / "text.safetensors", DatasetError)
     save_file({"fc.weight": np.zeros((3, 128), np.float32)}, tmp_path / "fc.safetensors")
     refused("holds no classifier of a probe", tmp_path / "fc.safetensors", DatasetError)

@@ -35,7 +35,11 @@ from tests.helpers.writing_jobs import write_in_process
 CPU = torch.device("cpu")
 SETS = replace(
     RECIPE,
-    **{"head": "sigmoid", "projector_layers": None, "augmentation": "plain", "epochs": 3, "warmup_epochs": 0.0},
+    head="sigmoid",
+    projector_layers=None,
+    augmentation="plain",
+    epochs=3,
+    warmup_epochs=0.0,
     base_lr=0.3,
 )
 

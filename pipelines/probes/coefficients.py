@@ -107,16 +107,23 @@ class Weights:
     def logits(self, batch: torch.Tensor, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         if self._low is None:
             return torch.mm(batch, self._weights, out=out)
-        return out.copy_(_low_product(batch, self._weights.to(self._low)))
+        weights = self._weights.to(self._low)
+        if batch.is_cuda:
+            return torch.mm(batch, weights, out_dtype=torch.float32, out=out)
+        # A CPU rehearses it: products of two bfloat16 are exact in float32.
+        return torch.mm(batch.float(), weights.float(), out=out)
 
     def step(self, batch: torch.Tensor, rows: torch.Tensor, residuals: torch.Tensor, factor: float) -> None:
         settings = self._settings
+        # The momentum and the mean over rows ride on the matrix product.
+        beta, alpha = settings.momentum, 1 / len(batch)
         if self._low is None:
-            # The momentum and the mean over rows ride on the matrix product.
-            self._moves.addmm_(batch.T, residuals, beta=settings.momentum, alpha=1 / len(batch))
+            self._moves.addmm_(batch.T, residuals, beta=beta, alpha=alpha)
+        elif batch.is_cuda:
+            moves, low = self._moves, residuals.to(self._low)
+            torch.addmm(moves, batch.T, low, out_dtype=torch.float32, beta=beta, alpha=alpha, out=moves)
         else:
-            gradient = _low_product(batch.T, residuals.to(self._low))
-            self._moves.mul_(settings.momentum).add_(gradient, alpha=1 / len(batch))
+            self._moves.addmm_(batch.float().T, residuals.to(self._low).float(), beta=beta, alpha=alpha)
         self._moves.addcmul_(self._weights, settings.columns_of_decays)
         self._weights.addcmul_(self._moves, settings.columns(settings.rates * factor), value=-1)
 
@@ -125,14 +132,6 @@ class Weights:
 
     def solved(self) -> torch.Tensor:
         return self._weights
-
-
-def _low_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The product of numbers of few bits, in float32."""
-    if left.device.type == "cuda":
-        return torch.mm(left, right, out_dtype=torch.float32)
-    # A CPU rehearses it: products of two bfloat16 are exact in float32.
-    return torch.mm(left.float(), right.float())
 
 
 class Combinations:

@@ -18,7 +18,14 @@ import pytest
 
 from shardtools.cli import main
 from shardtools.dataset import acquire
-from shardtools.errors import AlreadyExistsError, DatasetBusyError, DatasetError, OptionError, PlanMismatchError
+from shardtools.errors import (
+    AccessError,
+    AlreadyExistsError,
+    DatasetBusyError,
+    DatasetError,
+    OptionError,
+    PlanMismatchError,
+)
 from shardtools.evaluation.predictions import open_predictions
 from shardtools.evaluation.probes import ProbeOptions, ProbeResult, over_seeds, read_weights, run_probe, text_table
 from shardtools.evaluation.probes.solving import LbfgsSolver
@@ -345,3 +352,12 @@ def test_the_command(dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture
     found = json.loads(capsys.readouterr().out)
     assert [row["seed"] for row in found["results"]] == [22, 22, 37, 37]
     assert len(found["cells"]) == 2
+
+
+def test_a_place_that_cannot_be_written_is_told_with_what_to_do(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise AccessError("photos cannot be written")
+
+    monkeypatch.setattr("shardtools.storage.local.LocalStorage.check_writable", refuse)
+    with pytest.raises(AccessError, match=r"photos cannot be written; .*--out FOLDER"):
+        run_probe(ProbeOptions(dataset=dataset, name="denied", **QUICK))

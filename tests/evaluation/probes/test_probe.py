@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -303,6 +304,9 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"the feature of 'train_0000' is not finite: extract"):
         run_probe(ProbeOptions(dataset=url, **QUICK))
     np.save(file, features)
+    shutil.copytree(f"{stranger}/features/own", f"{url}/features/elder")
+    with pytest.raises(DatasetError, match=r"features at .* are of commit .*--replace"):
+        run_probe(ProbeOptions(dataset=url, **{**QUICK, "features": "elder"}))
     with_features(url, open_features(url, "own").array(), name="another", weights_sha256="1" * 64)
     with pytest.raises(PlanMismatchError, match="of another encoder"):
         run_probe(ProbeOptions(dataset=url, test_dataset=url, test_features="another", **QUICK))

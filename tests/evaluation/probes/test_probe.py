@@ -254,6 +254,19 @@ def test_another_dataset_is_tested_on_by_names_of_classes(dataset: str, tmp_path
     assert result.overlays == (f"{tmp_path}/out/turned/predictions_own_lbfgs",)
 
 
+def test_classes_go_by_number_where_that_is_asked_for(dataset: str, tmp_path: Path) -> None:
+    pictures = [Picture("val", number % 4, 700 + number) for number in range(12)]
+    url = make_probed(tmp_path / "renamed", pictures, noise=0.1, names="other")
+    options = ProbeOptions(dataset=dataset, test_dataset=url, out=str(tmp_path / "out"), **QUICK)
+    with pytest.raises(DatasetError, match=r"has 4 classes that train of photos has not, other0 .*--labels-by index"):
+        run_probe(options)
+    result = run_probe(replace(options, labels_by="index"))
+    assert result.cells[0].accuracy == 1
+    predictions = open_predictions(url, result.overlays[0])
+    assert predictions.model.classes == ("class0", "class1", "class2", "class3")
+    assert predictions.labels.tolist() == [0, 1, 2, 3] * 3
+
+
 def test_classifiers_judge_images_of_another_dataset(dataset: str, tmp_path: Path) -> None:
     url = make_probed(tmp_path / "others", balanced_pictures(0, 20, 4), noise=0.1, names="other")
     options = ProbeOptions(dataset=dataset, apply=(url,), name="applied", **QUICK)

@@ -84,7 +84,8 @@ def draw_points(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(_COLUMNS, len(metrics))
+    # Four fill a square.
+    columns = 2 if len(metrics) == 4 else min(_COLUMNS, len(metrics))
     lines = -(-len(metrics) // columns)
     # Without pyplot: it would take over signals, backends and figures of the caller.
     figure = Figure(figsize=(3.6 * columns, 3.2 * lines + 0.9), dpi=110, layout="constrained", facecolor="white")

@@ -20,6 +20,7 @@ from shardtools.errors import (
     AccessError,
     DatasetBusyError,
     NoSpaceError,
+    OptionError,
     ShardtoolsError,
     StoppedError,
     first_line,
@@ -151,6 +152,7 @@ def run_cells(
 
     Raises:
         DatasetError: A dataset is missing.
+        OptionError: The folder is in an object store, or a recipe or a split is wrong.
         StoppedError: The run was asked to stop; the same command goes on.
         NoSpaceError, AccessError: The study's folder cannot be written.
     """
@@ -161,6 +163,10 @@ def run_cells(
     number, count = options.share
     own = cells[number::count]
     storage = open_storage(out)
+    if not storage.is_local:
+        raise OptionError(
+            f"trainings write into a folder of this machine or one that all machines see, found {out}: give --out DIR"
+        )
     storage.check_writable()
     if options.retry_failed:
         for digest, outcome in read_outcomes(storage, own).items():

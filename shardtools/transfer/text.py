@@ -16,6 +16,9 @@ from shardtools.transfer.report import Report
 from shardtools.transfer.selecting import Best
 from shardtools.transfer.study import DEFAULT
 
+_SHOWN = tuple(name for name in RELATIONS if name != "slope")
+"""Of shares of one the plain slope is the normalized one."""
+
 
 def text_tables(report: Report, *, intervals: bool = True) -> list[TextTable]:
     """All tables of a report; one that would be empty is left out.
@@ -74,11 +77,11 @@ def correlation_tables(
                 one.set,
                 one.group,
                 str(one.num_networks),
-                *(estimate_text(one.figures.get(name), interval=intervals) for name in RELATIONS),
+                *(estimate_text(one.figures.get(name), interval=intervals) for name in _SHOWN),
             ]
             for one in correlations
         ]
-        header = ["set", "networks", "number", *(METRICS[name].short for name in RELATIONS)]
+        header = ["set", "networks", "number", *(METRICS[name].short for name in _SHOWN)]
         found.append(TextTable(title=f"metric against accuracy on {of}", header=header, rows=rows))
     if agreements:
         found.append(

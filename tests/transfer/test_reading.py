@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,11 @@ def test_channel_orders_are_augmentations() -> None:
         (("channels", "grb"),),
         (("policy", "randaugment"),),
     ]
+
+
+def test_the_file_of_the_page_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "study_transfer.md").read_text()
+    study = study_of(tomllib.loads(page.split("```toml\n")[1].split("```")[0]))
+
+    assert [model.name for model in study.models] == ["ResNet-50", "CLIP ViT-B/32"]
+    assert study.models[1].probe and study.augmentations[0].models == ("ResNet-50",)

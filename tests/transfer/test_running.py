@@ -190,3 +190,8 @@ def test_each_process_has_a_gpu_of_its_own(tmp_path: Path) -> None:
     none: dict[str, str] = {"CUDA_VISIBLE_DEVICES": ""}
     take_gpu(1, none, tmp_path)
     assert none == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_cells_lie_in_a_folder(study: Path) -> None:
+    with pytest.raises(OptionError, match=r"trainings write into a folder .* found s3://bucket/study: give --out DIR"):
+        run_study(str(study), TransferOptions(device="cpu", out="s3://bucket/study"), runner=pretend)

@@ -60,7 +60,7 @@ class StudyOptions:
         lite: Names of EfficientNet-Lite networks.
         trials: Settings that a probe tries.
         seeds: Of the probes.
-        tuned: Epochs of `kept` whose networks are fine-tuned.
+        tuned: Names of own networks that are fine-tuned.
         tuned_sets: Sets that they are fine-tuned on.
         tuned_epochs: Of fine-tuning.
         rates: Peak rates of SGD in fine-tuning.
@@ -82,9 +82,9 @@ class StudyOptions:
     lite: tuple[str, ...] = ("lite0", "lite1", "lite2")
     trials: int = 20
     seeds: tuple[int, ...] = (22, 37, 45)
-    tuned: tuple[int, ...] = (1, 4, 16, 32)
+    tuned: tuple[str, ...] = tuple(f"{recipe}-{epoch:02d}" for recipe in RECIPES for epoch in (1, 4, 8, 32))
     tuned_sets: tuple[str, ...] = (CLOTHES, DIGITS, OBJECTS)
-    tuned_epochs: int = 12
+    tuned_epochs: int = 10
     rates: tuple[float, ...] = (0.1, 0.01)
     decays: tuple[float, ...] = (1e-4,)
     processes: int = 1
@@ -102,8 +102,9 @@ class StudyOptions:
             raise OptionError(f"objects is at least 3 (to train, to choose, to test), found {self.objects}")
         if list(self.kept) != sorted(set(self.kept)) or not self.kept or self.kept[-1] != self.epochs:
             raise OptionError(f"kept is rising epochs up to epochs ({self.epochs}), found {list(self.kept)}")
-        if not set(self.tuned) <= set(self.kept):
-            raise OptionError(f"tuned is some of kept ({list(self.kept)}), found {list(self.tuned)}")
+        names = [one.name for one in self.networks]
+        if not set(self.tuned) <= set(names):
+            raise OptionError(f"tuned is some of {', '.join(names)}, found {', '.join(self.tuned)}")
 
     def settings(self) -> dict[str, Any]:
         """What a folder is held to: all but where, and by how many processes."""
@@ -147,18 +148,18 @@ class Network:
 
 
 SHORT: dict[str, Any] = {
-    "per_class": 130,
+    "per_class": 90,
     "epochs": 16,
     "kept": (1, 2, 4, 8, 16),
-    "train": 30,
-    "val": 15,
-    "test": 50,
+    "train": 25,
+    "val": 10,
+    "test": 40,
     "classes": 8,
     "objects": 6,
     "lite": ("lite0",),
     "trials": 10,
     "seeds": (22,),
-    "tuned": (1, 16),
+    "tuned": ("whole-01", "whole-16"),
     "tuned_sets": (DIGITS,),
     "tuned_epochs": 4,
 }

@@ -1,8 +1,9 @@
 """Linear probes of all networks on all sets: what their features are worth without any fine-tuning.
 
-Owns the features and what is kept of the probes. Features are extracted in this process, which has torch: a start of it
-for each network and set would cost more than the features of a short study. The price: a network that crashes takes the
-study along, which goes on when it is started again.
+Owns the features and what is kept of the probes. Those of the small network are extracted in this process, which has
+torch: a start of it for each network and set would cost more than the features of a short study. EfficientNet-Lite has
+a process of its own, whose memory is kept for its large tensors. The price of the former: a network that crashes takes
+the study along, which goes on when it is started again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from statistics import fmean
 from shardtools.dataset import open_dataset
 from shardtools.evaluation.probes import ProbeOptions, run_probe
 from shardtools.execution import Progress, ignore, run_as_rank
-from shardtools.features import Extraction, FeatureOptions, Job, feature_names
+from shardtools.features import Extraction, FeatureOptions, Job, extract_features, feature_names
 from shardtools.pipelines.features.job import run_rank
 from shardtools.pipelines.ranks import join_run
 from shardtools.pipelines.studies.transfer.plan import LITE_ACCURACY, SETS, Network, StudyOptions
@@ -37,6 +38,9 @@ def extract(options: StudyOptions, network: Network | str, name: str) -> None:
     """
     wanted = feature_options(options, network, name)
     if wanted.features_name in feature_names(open_dataset(wanted.dataset)):
+        return
+    if isinstance(network, str):
+        extract_features(wanted)
         return
     world = join_run("cpu", 1, 1)
     stop = threading.Event()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from shardtools.arrays import Int64s, UInt8s
 from shardtools.dataset import open_dataset
-from shardtools.errors import DatasetError, SourceError
+from shardtools.errors import DatasetError, RunError, SourceError
 from shardtools.pipelines.embedded_generator.data import load_split
 from shardtools.pipelines.studies.transfer.plan import (
     CLOTHES,
@@ -99,8 +99,15 @@ def write_clothes(options: StudyOptions) -> None:
 
 
 def write_digits(options: StudyOptions) -> None:
-    """The digits that come with scikit-learn, each pixel a square of four by four."""
-    from sklearn.datasets import load_digits
+    """The digits that come with scikit-learn, each pixel a square of four by four.
+
+    Raises:
+        RunError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise RunError("the digits are scikit-learn's, found none: pip install scikit-learn") from None
 
     found = load_digits()
     # 0 to 16, as they were counted from 32 x 32 scans.

@@ -26,7 +26,7 @@ def study_file(options: StudyOptions) -> Path:
 def write_study(options: StudyOptions) -> None:
     """Writes the study file."""
     accuracies = pretraining_accuracies(options)
-    networks = [one for one in options.networks if one.epoch in options.tuned]
+    networks = [one for one in options.networks if one.name in options.tuned]
     lines = [
         f'recipe = "{RECIPE}"',
         f"epochs = {options.tuned_epochs}",

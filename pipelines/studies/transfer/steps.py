@@ -92,7 +92,8 @@ def network_steps(options: StudyOptions) -> Iterator[Step]:
     """The pretrainings, then the probes of all networks."""
     for recipe in RECIPES:
         yield _pretraining_step(options, recipe)
-    for network in (*options.networks, *options.lite):
+    networks: tuple[Network | str, ...] = (*options.networks, *options.lite)
+    for network in networks:
         yield _probe_step(options, network)
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -296,27 +296,31 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=int)
 
 
-def main() -> None:
-    """Measures and prints."""
+def measure(words: Sequence[str]) -> Report:
+    """What a command line asks for; importing libraries counts as memory and not as time."""
     parser = argparse.ArgumentParser(description="One contender of benchmarks/train.py, once.")
     parser.add_argument("contender", choices=CONTENDERS)
     parser.add_argument("--data", type=Path, required=True, help="made by benchmarks/read_data.py: files and tar")
     add_settings(parser)
-    arguments = parser.parse_args()
-    # Libraries print what they like; importing them counts as memory and not as time.
+    arguments = parser.parse_args(words)
+    with MemoryPeak() as memory:
+        fill(arguments)
+        found = CONTENDERS[arguments.contender](arguments)
+    import torch
+
+    if arguments.device == "cuda":
+        found["peak_gpu_mb"] = torch.cuda.max_memory_allocated() / 1e6
+        found["gpu"] = torch.cuda.get_device_name()
+    names = ("device", "encoder", "size", "batch_size", "precision", "threads", "compute_threads", "hidden")
+    return {**found, **memory.found, "settings": {name: getattr(arguments, name) for name in names}}
+
+
+def main() -> None:
+    """Measures and prints."""
+    # Libraries print what they like.
     with os.fdopen(os.dup(1), "w") as output:
         os.dup2(2, 1)
-        with MemoryPeak() as memory:
-            fill(arguments)
-            found = CONTENDERS[arguments.contender](arguments)
-        import torch
-
-        if arguments.device == "cuda":
-            found["peak_gpu_mb"] = torch.cuda.max_memory_allocated() / 1e6
-            found["gpu"] = torch.cuda.get_device_name()
-        names = ("device", "encoder", "size", "batch_size", "precision", "threads", "compute_threads", "hidden")
-        settings = {name: getattr(arguments, name) for name in names}
-        output.write(json.dumps({**found, **memory.found, "settings": settings}) + "\n")
+        output.write(json.dumps(measure(sys.argv[1:])) + "\n")
         output.flush()
     sys.stdout.flush()
     # Workers of a DataLoader need not end by themselves.

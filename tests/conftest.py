@@ -16,6 +16,8 @@ gc.disable()
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Processes that tests start compile this package once, not each for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A test that asks a hub for a model must fail at once, with or without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 

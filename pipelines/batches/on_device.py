@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from shardtools.arrays import Int64s
 from shardtools.loader import LoaderOptions, LoaderState
-from shardtools.pipelines.batches.gpu_batches import GpuBatches
 from shardtools.pipelines.batches.torch_batches import Images, TorchBatches, to_tensors
+
+if TYPE_CHECKING:
+    from shardtools.pipelines.batches.gpu_batches import GpuBatches
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precision of a forward pass -> the type that `torch.autocast` computes in."""
@@ -65,11 +67,14 @@ class DeviceBatches:
         self.decoder = ("gpu" if device.type == "cuda" else "cpu") if decoder == "auto" else decoder
         self._device = device
         ahead = replace(options, prefetch=_PREFETCH)
+        self._on_gpu: GpuBatches | None = None
         if self.decoder == "gpu":
-            self._on_gpu: GpuBatches | None = GpuBatches(ahead, device=str(device), distributed=False)
+            # Its torchvision brings torch's compiler along: seconds, for which a process on the CPU would have no use.
+            from shardtools.pipelines.batches.gpu_batches import GpuBatches
+
+            self._on_gpu = GpuBatches(ahead, device=str(device), distributed=False)
             self.loader = self._on_gpu.loader
         else:
-            self._on_gpu = None
             self.loader = TorchBatches(ahead, distributed=False).loader
 
     def epoch(self, epoch: int) -> Iterator[DeviceImages]:

@@ -10,10 +10,11 @@ last measurements may be of fewer processes than there are.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
-from shardtools.errors import RunError
+from shardtools.errors import StoppedError
 from shardtools.evaluation.probes import ProbeJob, measure_cells, prepare, probe_storage, read_probed
 from shardtools.execution import GRACE_SECONDS, Ended, EndReason, Progress, serve
 from shardtools.pipelines.batches.planned import share
@@ -35,11 +36,9 @@ def run_fork(job: ProbeJob, num_ranks: int, report: Progress, stop: threading.Ev
         is_stopped=stop.is_set,
     )
     started = time.perf_counter()
-    try:
+    # What was told is there; the launcher says how to go on.
+    with contextlib.suppress(StoppedError):
         measure_cells(options, prepared, [job.keys[one] for one in numbers], solver, probe_storage(options), report)
-    except RunError:
-        if not stop.is_set():
-            raise
     ended: EndReason = "stopped" if stop.is_set() else "done"
     report(Ended(reason=ended, seconds=round(time.perf_counter() - started, 3)))
     world.leave()

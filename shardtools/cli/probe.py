@@ -43,7 +43,7 @@ def command(dataset: str, as_json: bool, results: str | None, **options: Any) ->
     from shardtools.evaluation.sets import add_results
 
     wanted = ProbeOptions(dataset=dataset, **options)
-    with RunProgress(noun="trials", doing="reading the manifests") as progress:
+    with RunProgress(noun="epochs" if wanted.solver == "sgd" else "trials", doing="reading the manifests") as progress:
         result = run_probe(wanted, progress=progress)
     if results is not None:
         add_results(result.results, results)

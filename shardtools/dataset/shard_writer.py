@@ -254,7 +254,12 @@ def _row(sample: Sample, split: str) -> dict[str, Any]:
 
 def label_members(sample: Sample) -> dict[str, bytes]:
     """`cls` (ASCII integer) and `json` (the label and the provenance, keys sorted) as WebDataset readers want them."""
-    facts = {"key": sample.key, "wnid": sample.wnid, "class_index": sample.class_index, "source": sample.source}
+    facts: dict[str, Any] = {
+        "key": sample.key,
+        "wnid": sample.wnid,
+        "class_index": sample.class_index,
+        "source": sample.source,
+    }
     facts |= {name: value for name, value in sample.provenance.items() if value is not None}
     if sample.class_indexes is not None:
         facts["class_indexes"] = list(sample.class_indexes)

@@ -20,11 +20,12 @@ from shardtools.dataset import acquire, open_dataset, read_status
 from shardtools.execution import read_events
 from shardtools.storage import open_storage
 from tests.helpers import tiny_models
+from tests.helpers.forked_commands import ForkedCommand
 from tests.helpers.generated_datasets import arguments, command, files, generate_here, options, run
 from tests.helpers.mounts import run_on_full_disk, run_on_read_only
 from tests.helpers.s3_server import S3Server
 
-NUM_KILLS = 10
+NUM_KILLS = 6
 KILL_ARGUMENTS = ("--images-per-class", "32", "--num-inference-steps", "6")
 KILL_OPTIONS = {"images_per_class": 32, "num_inference_steps": 6}
 NUM_IMAGES = 320
@@ -47,14 +48,18 @@ def num_parts(out: Path) -> int:
     return len(list(out.glob("manifest/*.parquet")))
 
 
-def wait_for(process: subprocess.Popen[str], out: Path, parts: int) -> None:
+Started = subprocess.Popen[str] | ForkedCommand
+
+
+def wait_for(process: Started, out: Path, parts: int) -> None:
     """Until the run has committed `parts` shards, or has ended."""
     while process.poll() is None and num_parts(out) < parts:
         time.sleep(0.005)
 
 
-def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def end(process: Started) -> tuple[int, str, str]:
     output, errors = process.communicate()
+    assert process.returncode is not None
     return process.returncode, output, errors
 
 
@@ -62,10 +67,10 @@ def starts(out: Path) -> list[dict[str, object]]:
     return [event for event in read_events(open_storage(out)) if event["event"] == "start"]
 
 
-def test_killed_ten_times_and_restarted_with_other_processes(
+def test_killed_again_and_again_and_restarted_with_other_processes(
     model: Path, calm: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Kill -9 at ten random moments, each time another --num-processes: the bytes of an undisturbed run."""
+    """Kill -9 at random moments, each time another --num-processes: the bytes of an undisturbed run."""
     moments = random.Random(20261121)
     out = tmp_path / "killed"
     words = [*arguments(model, out), *KILL_ARGUMENTS, "--samples-per-shard", "4"]
@@ -174,13 +179,14 @@ def test_accelerate_launch_starts_the_same_job(model: Path, tmp_path: Path) -> N
     assert read_status(str(tmp_path / "out")).committed
 
 
-def slurm(words: list[str]) -> list[subprocess.Popen[str]]:
+def slurm(words: list[str]) -> list[ForkedCommand]:
     """The two processes of `srun --ntasks 2`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "7", "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [command(*words, environment={**shared, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}) for rank in "01"]
+    own = [{**shared, "SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in "01"]
+    return [ForkedCommand(words, preload=["shardtools.pipelines.generate.engine"], environment=one) for one in own]
 
 
 def stop_launched(words: list[str], out: Path, stopped: tuple[int, ...]) -> None:

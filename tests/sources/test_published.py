@@ -43,6 +43,7 @@ from tests.helpers.published_sets import (
     melanoma_target,
     text,
 )
+from tests.helpers.s3_server import S3Server
 from tests.helpers.writing_jobs import write_in_process
 
 
@@ -372,6 +373,19 @@ def test_cars_are_read_of_one_list_too(root: Path, tmp_path: Path) -> None:
     for split, samples in files.items():
         assert [one.class_index for one in whole[split]] == [one.class_index for one in samples]
         assert [one.image_bytes for one in whole[split]] == [one.image_bytes for one in samples]
+
+
+def test_s3_gives_what_a_folder_gives(tmp_path: Path, s3_environment: S3Server) -> None:
+    make_hpa(tmp_path / "here")
+    far = open_storage(f"s3://{s3_environment.bucket}/sets-{tmp_path.name}")
+    for path in (tmp_path / "here").rglob("*.*"):
+        far.write(path.relative_to(tmp_path / "here").as_posix(), path.read_bytes())
+    found = [
+        everything(opened("published:hpa", tmp_path / name, root=place, allow_partial=True))
+        for name, place in (("a", str(tmp_path / "here")), ("b", far.url))
+    ]
+    assert found[0] == found[1]
+    assert f"{far.url} has no food-101/meta/classes.txt" in refused("torchvision:food101", tmp_path / "c", root=far.url)
 
 
 def test_damaged_lists_are_one_line(root: Path, tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from shardtools.taxonomy import load_classes
 
 MADE_BY = "shardtools micro_cog"
 LIN, WU_PALMER = "lin", "wu-palmer"
-SEEN_SETS = 3
 _SEED = 22
 
 
@@ -88,7 +87,7 @@ def choose_concepts(options: StudyOptions, wnids: Sequence[str]) -> Concepts:
     return Concepts(
         seen=tuple(seen),
         photographed=photographed,
-        seen_sets=_named("seen-", random_levels(seen, num_levels=SEEN_SETS, size=options.size, seed=_SEED)),
+        seen_sets=_named("seen-", random_levels(seen, num_levels=options.seen_sets, size=options.size, seed=_SEED)),
         levels=levels,
         again=_named("wu-palmer-L", cut_levels(again, **sizes)),
         drawn=random_levels(taken, num_levels=options.random, size=options.size, seed=_SEED),
@@ -106,9 +105,10 @@ def open_split(options: StudyOptions) -> tuple[World, Split]:
     return world, split_objects(world, held_out=None, num_folds=options.folds, seed=_SEED, twins=twins)
 
 
-def held_out_objects(world: World, split: Split, fold: int) -> list[str]:
-    """Objects that a fold may not learn from, as "wnid/object"."""
-    lost = [one for one, is_trained in zip(world.objects, split.trained(fold), strict=True) if not is_trained]
+def held_out_objects(world: World, split: Split, fold: int, wnids: Sequence[str]) -> list[str]:
+    """Objects of some classes that a fold may not learn from, as "wnid/object"."""
+    known = zip(world.objects, split.trained(fold), strict=True)
+    lost = [one for one, is_trained in known if not is_trained and one.wnid in wnids]
     return [f"{one.wnid}/{one.object_id}" for one in lost]
 
 

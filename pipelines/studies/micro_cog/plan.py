@@ -50,11 +50,13 @@ class StudyOptions:
         folds: Folds that hold every object out once; every figure is measured in each of them.
         levels: Levels of unseen concepts.
         size: Concepts of each.
+        seen_sets: Sets of seen concepts as large as a level.
         random: Levels of concepts drawn whatever their distance.
         encoders: Networks that have seen ImageNet, names as `shardtools features` takes them.
         heads: Some of `HEADS`: own networks, each trained once a fold.
         train_size: Side of the crops that own networks are trained on.
         epochs: Of their training.
+        batch_size: Images of a step of it.
         shots: Images a concept, besides all.
         trials: Settings that each probe tries.
         processes: Processes of each job; changes no result.
@@ -75,19 +77,30 @@ class StudyOptions:
     folds: int = 3
     levels: int = 4
     size: int = 6
+    seen_sets: int = 3
     random: int = 6
     encoders: tuple[str, ...] = ("lite0", "lite1", "lite2")
     heads: tuple[str, ...] = tuple(HEADS)
     train_size: int = 64
     epochs: int = 20
+    batch_size: int = 64
     shots: tuple[int, ...] = (1, 4, 16)
     trials: int = 10
     processes: int = 1
 
     def __post_init__(self) -> None:
         """Refuses sizes that are none."""
-        least = {"objects": 2, "at_least": 2, "folds": 2, "levels": 2, "size": 2, "epochs": 7, "processes": 1}
-        for name, bound in least.items():
+        least = {
+            "objects": 2,
+            "at_least": 2,
+            "folds": 2,
+            "levels": 2,
+            "size": 2,
+            "random": 1,
+            "seen_sets": 1,
+            "epochs": 1,
+        }
+        for name, bound in {**least, "processes": 1, "batch_size": 1}.items():
             if getattr(self, name) < bound:
                 raise OptionError(f"{name} is at least {bound}, found {getattr(self, name)}")
         if not 1 <= self.fashion_share <= 256:

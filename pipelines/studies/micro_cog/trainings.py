@@ -13,8 +13,6 @@ from shardtools.pipelines.studies.micro_cog.plan import HEADS, WORLD, StudyOptio
 from shardtools.quoting import quoted_text
 from shardtools.training import TrainOptions, load_recipe, train
 
-_BATCH = 64
-
 
 def run_folder(options: StudyOptions, training: Training) -> Path:
     """Where a training lies."""
@@ -25,7 +23,7 @@ def training_options(options: StudyOptions, concepts: Concepts, training: Traini
     """What `shardtools train` is asked for."""
     world, split = open_split(options)
     seen = ", ".join(map(quoted_text, concepts.seen))
-    lost = ", ".join(map(quoted_text, held_out_objects(world, split, training.fold)))
+    lost = ", ".join(map(quoted_text, held_out_objects(world, split, training.fold, concepts.seen)))
     where = f"source = 'rendered' and wnid in ({seen}) and wnid || '/' || object_id not in ({lost})"
     datasets = [options.dataset(WORLD)]
     if options.fashion:
@@ -45,7 +43,7 @@ def training_options(options: StudyOptions, concepts: Concepts, training: Traini
         "mean": "0.485,0.456,0.406",
         "std": "0.229,0.224,0.225",
         "epochs": str(options.epochs),
-        "batch_size": str(_BATCH),
+        "batch_size": str(options.batch_size),
         "base_lr": "0.2",
         **HEADS[training.head],
     }

@@ -49,7 +49,7 @@ def command(models: tuple[str, ...], as_json: bool, picture: str | None, results
     found = measure_transfer(
         wanted,
         report=lambda line: click.echo(line, err=True),
-        shown=lambda noun: RunProgress(noun=noun, before="reading", doing="reading the manifests"),
+        shown=lambda noun: RunProgress(noun=noun, doing="loading the encoder" if noun == "images" else "reading"),
     )
     if results is not None:
         add_results(found.results, results)

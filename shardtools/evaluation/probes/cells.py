@@ -21,11 +21,11 @@ from shardtools.evaluation.probes.options import ProbeOptions
 from shardtools.evaluation.probes.plan import Cell, CellKey, cell_path, journal_path, weights_path
 from shardtools.evaluation.probes.reading import ROWS_PER_BLOCK, Images, Probed
 from shardtools.evaluation.probes.searching import Best, Range, search
-from shardtools.evaluation.probes.solving import Part, Solver
+from shardtools.evaluation.probes.solving import Part, Settings, Solver
 from shardtools.evaluation.probes.splitting import Drawn, draw_balanced, draw_parts
 from shardtools.evaluation.probes.weights import WeightFacts, weights_content
 from shardtools.evaluation.protocols import PROBE_PROTOCOLS
-from shardtools.execution import Progress, Ready, TaskDone, TaskFacts
+from shardtools.execution import Batch, Progress, Ready, TaskDone, TaskFacts
 from shardtools.manifest import digest
 from shardtools.storage import Storage
 from shardtools.words import counted
@@ -109,18 +109,20 @@ def measure_cells(
     """Measures some cells, one after the other."""
     show(Ready())
     for number, key in enumerate(keys):
-        measure_cell(options, prepared, key, solver, storage)
+        measure_cell(options, prepared, key, solver, storage, show)
         show(TaskDone(task=number, facts=TaskFacts()))
 
 
-def measure_cell(options: ProbeOptions, prepared: Prepared, key: CellKey, solver: Solver, storage: Storage) -> Cell:
+def measure_cell(
+    options: ProbeOptions, prepared: Prepared, key: CellKey, solver: Solver, storage: Storage, show: Progress
+) -> Cell:
     """Searches, fits, tests and writes one cell.
 
     Raises:
         RunError: Every setting diverged.
     """
     probed, (drawn, _) = prepared.probed, drawn_for(options, prepared, key)
-    best = _search(options, prepared, drawn, key, solver, storage)
+    best = _search(options, prepared, drawn, key, solver, storage, show)
     final = Part(probed.train, drawn.final)
     classifier = solver.fit(final, len(probed.classes), best.settings, seed=key.seed)
     if classifier is None:
@@ -150,15 +152,33 @@ def measure_cell(options: ProbeOptions, prepared: Prepared, key: CellKey, solver
     return cell
 
 
+def steps_of_trial(options: ProbeOptions) -> int:
+    """What a solver counts in one trial: itself, or its epochs."""
+    return options.epochs if options.solver == "sgd" else 1
+
+
 def _search(
-    options: ProbeOptions, prepared: Prepared, drawn: Drawn, key: CellKey, solver: Solver, storage: Storage
+    options: ProbeOptions,
+    prepared: Prepared,
+    drawn: Drawn,
+    key: CellKey,
+    solver: Solver,
+    storage: Storage,
+    show: Progress,
 ) -> Best:
     """The settings of the best validation accuracy."""
     images, num_classes = prepared.probed.train, len(prepared.probed.classes)
     train, validation = Part(images, drawn.train), Part(images, drawn.validation)
     protocol = PROBE_PROTOCOLS[options.solver]
-    return search(
-        lambda settings: solver.accuracies(train, validation, num_classes, settings, seed=key.seed),
+    num_judged = 0
+
+    def judge(settings: Settings) -> list[float]:
+        nonlocal num_judged
+        num_judged += len(settings)
+        return solver.accuracies(train, validation, num_classes, settings, seed=key.seed)
+
+    best = search(
+        judge,
         {name: Range(low=low, high=high) for name, (low, high) in protocol.space.items()},
         num_trials=options.num_trials,
         batch=options.trials_together,
@@ -167,6 +187,9 @@ def _search(
         group=protocol.group,
         journal=storage.object_url(journal_path(key)),
     )
+    # Those that a run before this one has tried.
+    show(Batch(rows=steps_of_trial(options) * (options.num_trials - num_judged)))
+    return best
 
 
 def _answers(classifier: Linear, images: Images) -> Int64s:

@@ -17,7 +17,7 @@ import numpy as np
 from shardtools.arrays import text_parts
 from shardtools.dataset import Lease, acquire, open_dataset
 from shardtools.errors import NotFoundError, RunError, StoppedError
-from shardtools.evaluation.probes.cells import drawn_for, prepare
+from shardtools.evaluation.probes.cells import drawn_for, prepare, steps_of_trial
 from shardtools.evaluation.probes.options import ProbeOptions
 from shardtools.evaluation.probes.plan import (
     PLAN_FILE,
@@ -100,7 +100,7 @@ class Probing:
         if not self._missing:
             return None
         self._look_at_features()
-        per_cell = self._options.num_trials + 1
+        per_cell = steps_of_trial(self._options) * (self._options.num_trials + 1)
         self._show(Planned(rows_to_make=per_cell * len(self._missing), num_tasks=len(self._missing), num_processes=1))
         return ProbeJob(options=self._options, keys=self._missing)
 

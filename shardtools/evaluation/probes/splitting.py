@@ -1,6 +1,6 @@
 """Which images a classifier is searched on, chosen by, and fitted to.
 
-Owns the draws of ImageNet-CoG and t-ReX (thesis, section 3.3.3 and appendix B; naver/cog and naver/trex): a fifth of
+Owns the draws of ImageNet-CoG and t-ReX (thesis, section 3.3.4; naver/cog and naver/trex): a fifth of
 each class, rounded down, validates; the few-shot search keeps some of the other four fifths, the last fit some of all.
 A draw is a number out of (seed, what for, key) and the images of a class with the least numbers are taken, so that it
 does not depend on the other classes, and of two few-shot sets the smaller lies in the larger. The price: the images

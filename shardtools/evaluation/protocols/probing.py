@@ -1,6 +1,6 @@
 """Protocols of linear probes: which settings are searched, and on features prepared how.
 
-Frozen, out of naver/cog (logreg.py, configs/default.py), naver/trex (transfer/*) and the thesis (sections 3.3.3, 4.4):
+Frozen, out of naver/cog (logreg.py, configs/default.py), naver/trex (transfer/*) and the thesis (sections 3.3.4, 4.4):
 learning rate and decay, or C, are drawn log-uniformly; 30 settings; top-1 on a fifth of the training images chooses.
 """
 

@@ -8,7 +8,7 @@ of their own ("transfer-13"), so that a mean stands beside a published one of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from shardtools.arrays import Float64s
@@ -23,6 +23,9 @@ MEAN = "transfer"
 TOP1, LOG_ODDS = "top1_accuracy", "log_odds"
 ANALYSES = ("sparsity", "intra_class_distance", "redundancy", "coding_length")
 """Metrics of features: those of figures 4.5, 4.6 and 5.6 of the thesis."""
+
+FEATURES_SPLIT = "features/all"
+"""`split` of rows that tell of features: a part, so that a table shows them only where that is asked for."""
 
 _SOURCE = "shardtools eval transfer"
 
@@ -189,7 +192,8 @@ class Transfer:
                 for metric in ANALYSES:
                     value = getattr(found.analysis, metric)
                     if value is not None:
-                        yield _row(model, found.set_name, metric, value, "features of all images, l2", found.url)
+                        row = _row(model, found.set_name, metric, value, "of all images, length 1", found.url)
+                        yield replace(row, split=FEATURES_SPLIT)
 
 
 def _mean(dataset: str, found: Sequence[Measured]) -> SetMean:

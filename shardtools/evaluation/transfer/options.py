@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
 from shardtools.evaluation.probes import SOLVERS, ProbeOptions
+from shardtools.features import FeatureOptions
 from shardtools.options import check_options, option, same
 
 AUTO = "auto"
@@ -114,6 +115,12 @@ class TransferOptions:
         twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
         if twice is not None:
             raise OptionError(f"--sets has {twice} twice: give each once, or another name (NAME=DATASET)")
+        features = [self.features_name(model) for model in self.models]
+        if len(set(features)) < len(features):
+            raise OptionError(
+                f"--extract names features after their encoders, and two of {', '.join(self.models)} get one name: "
+                "extract them with shardtools features --name, and give these names"
+            )
         if self.applied and self.training is None:
             raise OptionError("--apply judges the classifiers of --training, found none: give --training NAME=DATASET")
 
@@ -128,6 +135,10 @@ class TransferOptions:
         if not texts:
             raise OptionError("--sets names no set: give DATASET or NAME=DATASET")
         return tuple(map(transfer_set, texts))
+
+    def features_name(self, model: str) -> str:
+        """Name of a model's features: itself, or the encoder's where missing ones are extracted."""
+        return FeatureOptions(dataset="any", encoder=model).features_name if self.extract else model
 
     @property
     def applied(self) -> tuple[TransferSet, ...]:

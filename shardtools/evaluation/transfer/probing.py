@@ -100,9 +100,7 @@ class Prober:
         Raises:
             NotFoundError: They are missing.
         """
-        there = feature_names(open_dataset(url))
-        wanted = FeatureOptions(dataset=url, encoder=model)
-        name = wanted.features_name if self.options.extract else model
+        there, name = feature_names(open_dataset(url)), self.options.features_name(model)
         if name in there:
             return name
         if not self.options.extract:
@@ -112,7 +110,8 @@ class Prober:
             )
         self.report(f"{model} on {url}: features")
         with self.shown("images") as progress:
-            extract_features(replace(wanted, device=self.options.device), progress=progress)
+            wanted = FeatureOptions(dataset=url, encoder=model, device=self.options.device)
+            extract_features(wanted, progress=progress)
         return name
 
 

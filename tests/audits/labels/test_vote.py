@@ -14,7 +14,14 @@ from shardtools.audits.labels.scores.kernel import LANDMARKS, RIDGES, fit_kernel
 from shardtools.audits.labels.scores.linear import one_hot
 from shardtools.audits.labels.scores.options import AuditOptions
 from shardtools.audits.labels.scores.planting import KINDS, Planted, plant
-from shardtools.audits.labels.scores.voting import average_precision, blend_votes, learn_vote, lesson, plain_opinions
+from shardtools.audits.labels.scores.voting import (
+    Said,
+    average_precision,
+    blend_votes,
+    learn_vote,
+    lesson,
+    plain_opinions,
+)
 from shardtools.errors import OptionError
 
 
@@ -161,7 +168,12 @@ def test_the_plain_opinion_replaces_what_was_learnt_as_far_as_it_is_told() -> No
     believed = np.where(wrong, 0.8, 0.02)
     vote = learn_vote(tables[0][0], np.arange(2000) % 4, [planted], [tables[1][0]], believed=believed, anchor=1)
     good, poor = (
-        plain_opinions([(d[:, kept], m[:, kept]) for d, m in tables], [0], of_margins=1) for kept in ([0], [2])
+        plain_opinions(
+            [Said(doubts=doubts, margins=margins[:, [kept]], near=margins[:, kept]) for doubts, margins in tables],
+            models=[kept],
+            kernels=[kept],
+        )
+        for kept in (0, 2)
     )
     # Column 2 sees nothing, so all that was learnt is a gain; column 0 and its margins see more than the vote does.
     assert lesson(vote, poor, [planted], believed) > 0.5 > 0 > lesson(vote, good, [planted], believed)
@@ -172,6 +184,23 @@ def test_the_plain_opinion_replaces_what_was_learnt_as_far_as_it_is_told() -> No
     assert np.corrcoef(whole.planted_votes[0], good[1])[0, 1] == pytest.approx(1)
     assert whole.weights[:, 0].min() > 0 and whole.weights[:, 1:].max() == 0
     np.testing.assert_allclose(none.weights, vote.weights, rtol=1e-6)
+
+
+def test_the_plain_opinion_has_four_parts_alike_and_models_count_as_they_agree_with_labels() -> None:
+    rng = np.random.default_rng(9)
+    doubts, near = rng.normal(size=(50, 4)).astype(np.float32), rng.normal(size=50).astype(np.float32)
+    # The second model contradicts 20 labels, the first one 10: its weight is a quarter.
+    margins = -np.abs(rng.normal(size=(50, 2)).astype(np.float32))
+    margins[:10, 0] *= -1
+    margins[:20, 1] *= -1
+    said = Said(doubts=doubts, margins=margins, near=near)
+    other = Said(doubts=2 * doubts, margins=margins, near=near)
+    own, planted = plain_opinions([said, other], models=[1, 3], kernels=[3])
+    parts = [0.8 * doubts[:, 1] + 0.2 * doubts[:, 3], margins @ np.array([0.8, 0.2]), doubts[:, 3], near]
+    expected = np.mean([part / part.std() for part in parts], axis=0)
+    assert own == pytest.approx(expected, abs=1e-5)
+    # A planting is in the units of the given labels: twice the log odds is more, not the same.
+    assert planted - own == pytest.approx((parts[0] / parts[0].std() + parts[2] / parts[2].std()) / 4, abs=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, QhullError
 
@@ -34,6 +34,7 @@ def test_by_hand() -> None:
     assert upper_hull([(2, 0), (2, 1), (0, 3), (0, 2)]) == [2, 1]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=4, max_size=25, unique=True))
 def test_it_is_the_upper_right_of_scipys_hull(points: list[tuple[int, int]]) -> None:
     found = [points[number] for number in upper_hull(points)]

@@ -44,6 +44,14 @@ def test_what_is_no_set(models: tuple[str, ...], given: tuple[str, ...], message
         TransferOptions(models=models, sets=given)
 
 
+def test_encoders_that_get_one_name() -> None:
+    with pytest.raises(OptionError, match="two of resnet50, timm/resnet50 get one name"):
+        TransferOptions(models=("resnet50", "timm/resnet50"), sets=("flowers",), extract=True)
+    assert (
+        TransferOptions(models=("resnet50", "lite0"), sets=("flowers",), extract=True).features_name("lite0") == "lite0"
+    )
+
+
 def test_official_parts_are_taken() -> None:
     """`trainval` of the thesis: all that is not tested on."""
     both = choose_splits({"train": 10, "val": 5, "test": 7}, train=None, test=None, where="pets")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from shardtools.errors import RunError
+from shardtools.errors import StoppedError
 from shardtools.evaluation.probes import Part, ProbeOptions, prepare, read_probed, run_probe
 from shardtools.evaluation.probes import solving as solving_module
 from shardtools.execution import Batch, Message, ignore
@@ -56,9 +56,9 @@ def test_features_that_stay_on_the_disk_are_the_same(dataset: str, monkeypatch: 
     assert np.array_equal(in_memory.weights, on_disk.weights)
 
 
-def test_a_stop_ends_before_the_next_trials(dataset: str) -> None:
+def test_a_stop_ends_after_the_epoch(dataset: str) -> None:
     train, test = parts(dataset)
-    with pytest.raises(RunError, match="stopped"):
+    with pytest.raises(StoppedError, match="stopped"):
         solver(stopped=True).accuracies(train, test, 3, [{"rate": 1.0, "decay": 0.0}], seed=22)
 
 
@@ -68,7 +68,7 @@ def test_a_process_of_its_own_measures(dataset: str, tmp_path: Path) -> None:
         dataset=dataset, features="own", seeds=(22, 37), num_trials=4, batch=2, epochs=20, out=str(tmp_path)
     )
     result = run_probe(options, progress=told.append)
-    assert sum(one.rows for one in told if isinstance(one, Batch)) == 2 * (4 + 1)
+    assert sum(one.rows for one in told if isinstance(one, Batch)) == 2 * (4 + 1) * 20
     assert all(cell.accuracy > 0.5 and set(cell.settings) == {"rate", "decay"} for cell in result.cells)
     assert "linear sgd, 20 epochs, best of 4, 2 at once, l2" in result.results[0].protocol
     # What is there is read without a process.

@@ -28,7 +28,16 @@ from shardtools.audits.labels.scores.checking import (
 from shardtools.audits.labels.scores.clarity import Clarity, all_against, by_clarity
 from shardtools.audits.labels.scores.confident import confident_joint, confident_scores
 from shardtools.audits.labels.scores.dynamics import area_under_margin, margin_log_odds
-from shardtools.audits.labels.scores.evidence import Encoded, Pass, encode, evidence_names, of_groups, run_pass
+from shardtools.audits.labels.scores.evidence import (
+    NEAREST,
+    Encoded,
+    Pass,
+    encode,
+    evidence_names,
+    nearest_votes,
+    of_groups,
+    run_pass,
+)
 from shardtools.audits.labels.scores.folds import canonical_order, stratified_folds
 from shardtools.audits.labels.scores.linear import log_of, one_hot
 from shardtools.audits.labels.scores.neighbors import class_votes, cosine_doubts, rank_margins, vote_margins
@@ -36,7 +45,7 @@ from shardtools.audits.labels.scores.options import AuditOptions
 from shardtools.audits.labels.scores.planting import Planted, plant, plant_hard
 from shardtools.audits.labels.scores.projection import log_ratios, project
 from shardtools.audits.labels.scores.ranging import Estimators, with_range
-from shardtools.audits.labels.scores.voting import Vote, blend_votes, learn_vote, lesson, plain_opinions
+from shardtools.audits.labels.scores.voting import Said, Vote, blend_votes, learn_vote, lesson, plain_opinions
 from shardtools.features.checking import Features
 
 SCORES = {
@@ -58,13 +67,9 @@ SCORES = {
     "noise_probability": "calibrated probability that the given label is wrong",
 }
 """Column -> meaning; larger is always more suspect."""
-_SIMIFEAT_NEIGHBORS = 10
-_PLAIN = ("noisy_mixture", "linear", "kernel", "narrow", "wide", "brought")
-"""Evidence whose plain mean judges noise that follows the sample, beside the margins of all models."""
-
-_OF_MARGINS = 0.7
-"""Weight of margins in the plain opinion; none where all models judge by the same probabilities, not by features."""
-_SLIGHT, _GREAT = 0.12, 0.18
+_MODELS = ("linear", "kernel", "narrow", "wide", "brought")
+"""Evidence that is a model's log odds."""
+_SLIGHT, _GREAT = 0.06, 0.12
 """Average precision gained on planted labels by what was learnt: nothing special below, decisive above."""
 
 
@@ -122,9 +127,73 @@ def audit_labels(
             out of range, or fewer samples than folds.
     """
     options = options or AuditOptions()
+    audited = _audited(features, labels, probabilities, copies, num_classes, training_margins, options)
+    ordered = audited.labels
+    found = run_pass(audited.encoded, ordered, audited.folds, audited.num_classes, brought=audited.brought)
+    # One pass over the labels as given has found what seems wrong; noise planted in the likeness of that now teaches
+    # how far each kind of evidence can be trusted.
+    vote, calibration, estimators, plantings = _learn(audited, found, options)
+    votes, columns = vote.votes, _scores(audited, found)
+    if audited.areas is not None:
+        # The training saw the given labels, so its word cannot be learnt with the others: it is added to their verdict.
+        added = margin_log_odds(audited.areas, calibration.probabilities)
+        votes = votes + added
+        calibration = _with_margins(calibration, votes, added)
+        columns["training_doubt"] = -audited.areas
+    if audited.brought:
+        own = [model[np.arange(len(ordered)), ordered] for model in audited.brought]
+        columns["brought_doubt"] = 1 - np.exp(own).mean(axis=0)
+    columns |= {"vote": votes, "noise_probability": calibration.probabilities}
+    columns |= _suggestions(found.posterior, ordered, calibration.probabilities)
+    usual = [max(1, round(calibration.noise_rate.estimate * len(ordered) * share)) for share in (0.25, 0.5, 1.0, 1.5)]
+    counts, confidence = (*cut_counts, *usual), options.confidence
+    names = evidence_names(len(audited.encoded), len(audited.brought))
+    return Audit(
+        table=_table(columns, audited),
+        noise_rate=calibration.noise_rate,
+        cuts=cuts(votes, calibration, plantings, vote.planted_votes, counts=counts, confidence=confidence),
+        confident_noise_rate=estimators.confident_learning,
+        estimators=estimators,
+        transition=found.mixtures[0].transition,
+        vote_weights=dict(zip(names, vote.weights.mean(axis=0).tolist(), strict=True)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Audited:
+    """What is audited, checked. Rows stand in canonical order, so that the order given changes no result.
+
+    Attributes:
+        order: Row in the order given of each row here, [N].
+        labels: Given labels, [N].
+        folds: Of each row, [N].
+        num_classes: C.
+        encoded: One or more encoders' samples.
+        brought: Log probabilities of models fitted elsewhere, each [N, C].
+        areas: Under the margins of a training, where there was one, [N].
+    """
+
+    order: Int64s
+    labels: Int64s
+    folds: Int64s
+    num_classes: int
+    encoded: list[Encoded]
+    brought: list[Float32s]
+    areas: Float64s | None
+
+
+def _audited(
+    features: Features | Sequence[Features],
+    labels: npt.ArrayLike,
+    probabilities: npt.NDArray[Any] | Sequence[npt.ArrayLike],
+    copies: npt.ArrayLike | None,
+    num_classes: int | None,
+    training_margins: npt.ArrayLike | None,
+    options: AuditOptions,
+) -> _Audited:
+    """Checks what `audit_labels` was given, all of it before anything is computed."""
     encoders: list[Features] = [features] if isinstance(features, np.ndarray) else list(features)
     brought = check_probabilities(probabilities)
-    seen = bool(encoders)
     if not encoders and brought:
         encoders = [log_ratios(brought)]
         # Sure models give many pictures the same probabilities: equal ones are no sign of a copy.
@@ -133,68 +202,26 @@ def audit_labels(
     check_fit(brought, len(given), count)
     numbers = None if copies is None else check_copies(copies, len(given))
     margins = None if training_margins is None else check_margins(training_margins, len(given))
-    # From here to `_table` rows stand in canonical order, so that the order given changes no result.
     order, groups = canonical_order(encoders, given, options.seed, numbers)
     check_groups(groups)
     ordered = given[order]
-    folds = stratified_folds(ordered, groups, options.num_folds)
-    encoded = [encode(project(one, order, options.num_dimensions), groups, options.num_neighbors) for one in encoders]
-    models = [log_of(one[order]) for one in brought]
-    found = run_pass(encoded, ordered, folds, count, brought=models)
-    # One pass over the labels as given has found what seems wrong; noise planted in the likeness of that now teaches
-    # how far each kind of evidence can be trusted.
-    vote, calibration, estimators, plantings = _learn(
-        encoded, models, ordered, folds, count, found, options, of_margins=_OF_MARGINS if seen else 0.0
-    )
-    votes, probabilities = vote.votes, calibration.probabilities
-    if margins is not None:
-        # The training saw the given labels, so its word cannot be learnt with the others: it is added to their verdict.
-        areas = area_under_margin(margins[order])
-        added = margin_log_odds(areas, probabilities)
-        votes = votes + added
-        calibration = _with_margins(calibration, votes, added)
-        probabilities = calibration.probabilities
-    columns = _scores(encoded, ordered, count, found)
-    if margins is not None:
-        columns["training_doubt"] = -areas
-    if models:
-        own = [model[np.arange(len(ordered)), ordered] for model in models]
-        columns["brought_doubt"] = 1 - np.exp(own).mean(axis=0)
-    columns |= {"vote": votes, "noise_probability": probabilities}
-    columns |= _suggestions(found.posterior, ordered, probabilities)
-    usual = [max(1, round(calibration.noise_rate.estimate * len(given) * share)) for share in (0.25, 0.5, 1.0, 1.5)]
-    return Audit(
-        table=_table(columns, encoded[0], order, ordered),
-        noise_rate=calibration.noise_rate,
-        cuts=cuts(
-            votes,
-            calibration,
-            plantings,
-            vote.planted_votes,
-            counts=(*cut_counts, *usual),
-            confidence=options.confidence,
-        ),
-        confident_noise_rate=estimators.confident_learning,
-        estimators=estimators,
-        transition=found.mixtures[0].transition,
-        vote_weights=dict(
-            zip(evidence_names(len(encoded), len(models)), vote.weights.mean(axis=0).tolist(), strict=True)
-        ),
+    projected = (project(one, order, options.num_dimensions) for one in encoders)
+    return _Audited(
+        order=order,
+        labels=ordered,
+        folds=stratified_folds(ordered, groups, options.num_folds),
+        num_classes=count,
+        encoded=[encode(one, groups, options.num_neighbors) for one in projected],
+        brought=[log_of(one[order]) for one in brought],
+        areas=None if margins is None else area_under_margin(margins[order]),
     )
 
 
 def _learn(
-    encoded: Sequence[Encoded],
-    brought: Sequence[Float32s],
-    labels: Int64s,
-    folds: Int64s,
-    num_classes: int,
-    found: Pass,
-    options: AuditOptions,
-    *,
-    of_margins: float,
+    audited: _Audited, found: Pass, options: AuditOptions
 ) -> tuple[Vote, Calibration, Estimators, list[Planted]]:
     """Plants noise at each rate, runs the models again, and learns vote and calibration from what is known."""
+    labels, folds, brought = audited.labels, audited.folds, audited.brought
     plantings = [
         plant(labels, found.posterior, found.mixtures[0].transition, rate=rate, seed=(options.seed, 7, index))
         for index, rate in enumerate(options.planted_rates)
@@ -202,11 +229,11 @@ def _learn(
     probabilities = found.mixtures[0].true_probabilities(found.models)
     hard = plant_hard(labels, probabilities, found.posterior, rate=options.hard_rate, seed=(options.seed, 8))
     *passes, hard_pass = (
-        run_pass(encoded, planted.labels, folds, num_classes, brought=brought, before=found)
+        run_pass(audited.encoded, planted.labels, folds, audited.num_classes, brought=brought, before=found)
         for planted in (*plantings, hard)
     )
     doubts = [one.doubts for one in passes]
-    names = evidence_names(len(encoded), len(brought))
+    names = evidence_names(len(audited.encoded), len(brought))
     anchor = names.index("second_mixture")
     own = learn_vote(found.doubts, folds, plantings, doubts, believed=found.believed, anchor=anchor)
     wider = learn_vote(
@@ -214,14 +241,16 @@ def _learn(
     )
     clarity = by_clarity(probabilities, labels)
     estimators, model_doubts = _estimate(found, labels, brought, clarity)
-    plain = [index for index, name in enumerate(names) if name.startswith(_PLAIN)]
-    tables = [(one.doubts, one.margins) for one in (found, *passes)]
-    opinions = plain_opinions(tables, plain, of_margins=of_margins)
+    models, kernels = (
+        [index for index, name in enumerate(names) if name.startswith(kind)] for kind in (_MODELS, "kernel")
+    )
+    tables = [Said(doubts=one.doubts, margins=one.margins, near=one.near) for one in (found, *passes)]
+    opinions = plain_opinions(tables, models=models, kernels=kernels)
     # Where noise follows the class, what planted noise taught; the less is told of that, the more what models just say.
     # Planted in the likeness of noise between few pairs of classes, it teaches so much that it decides once more.
     taught = float(np.clip((lesson(own, opinions, plantings, found.believed) - _SLIGHT) / (_GREAT - _SLIGHT), 0, 1))
-    share = (1 - estimators.follows_class) * (1 - estimators.told * (1 + taught) / 2)
-    vote = blend_votes(own, wider, opinions, columns=plain, share=share)
+    share = (1 - estimators.follows_class) * (1 - estimators.told * (2 + taught) / 3)
+    vote = blend_votes(own, wider, opinions, columns=models, share=share)
     calibration = calibrate(
         vote.votes,
         plantings,
@@ -287,8 +316,9 @@ def _with_margins(calibration: Calibration, votes: Float64s, added: Float64s) ->
     )
 
 
-def _scores(encoded: Sequence[Encoded], labels: Int64s, num_classes: int, found: Pass) -> dict[str, npt.NDArray[Any]]:
+def _scores(audited: _Audited, found: Pass) -> dict[str, npt.NDArray[Any]]:
     """Each score on its own, of the first encoder where there are two."""
+    labels, num_classes, encoder = audited.labels, audited.num_classes, audited.encoded[0]
     rows = np.arange(len(labels))
     probs = np.exp(found.linear[0])
     doubt = 1 - probs[rows, labels]
@@ -296,15 +326,13 @@ def _scores(encoded: Sequence[Encoded], labels: Int64s, num_classes: int, found:
     others[rows, labels] = -1
     joint = confident_joint(probs, labels)
     targets = one_hot(labels, num_classes)
-    near = encoded[0].neighbors
-    count = near.rows.shape[1]
-    voting = of_groups(targets, encoded[0].groups)
-    votes = class_votes(near, voting, num_neighbors=min(_SIMIFEAT_NEIGHBORS, count))
-    wide = class_votes(near, voting, num_neighbors=count, by_distance=True)
+    votes = nearest_votes(encoder, targets)
+    voting = of_groups(targets, encoder.groups)
+    wide = class_votes(encoder.neighbors, voting, num_neighbors=encoder.neighbors.rows.shape[1], by_distance=True)
     doubts = cosine_doubts(votes, labels)
     first = 1 - found.posterior[rows, labels]
     rates = np.array([first[labels == label].mean() for label in range(num_classes)])
-    names = evidence_names(len(encoded))
+    names = evidence_names(len(audited.encoded))
     columns: dict[str, npt.NDArray[Any]] = {
         "linear_doubt": doubt,
         "linear_margin": others.max(axis=1) - probs[rows, labels],
@@ -318,7 +346,7 @@ def _scores(encoded: Sequence[Encoded], labels: Int64s, num_classes: int, found:
         "mixture_doubt": first,
         "second_doubt": 1 / (1 + np.exp(-found.doubts[:, names.index("second_mixture")])),
     }
-    if len(encoded) > 1:
+    if len(audited.encoded) > 1:
         own = np.stack([1 - np.exp(model[rows, labels]) for model in found.linear])
         columns["encoder_agreement"] = own.min(axis=0)
     return columns
@@ -338,15 +366,16 @@ def _suggestions(posterior: Float32s, labels: Int64s, probabilities: Float64s) -
     }
 
 
-def _table(columns: dict[str, npt.NDArray[Any]], encoded: Encoded, order: Int64s, labels: Int64s) -> pa.Table:
+def _table(columns: dict[str, npt.NDArray[Any]], audited: _Audited) -> pa.Table:
     """Columns in the order that was given."""
+    order, labels, encoded = audited.order, audited.labels, audited.encoded[0]
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
     arrays: dict[str, pa.Array] = {"row": pa.array(np.arange(len(order))), "given_label": pa.array(labels[places])}
     for name, column in columns.items():
         kind = np.int64 if name == "suggested_label" else np.float32
         arrays[name] = pa.array(column[places].astype(kind), from_pandas=name == "training_doubt")
-    shown = min(_SIMIFEAT_NEIGHBORS, encoded.neighbors.rows.shape[1])
+    shown = min(NEAREST, encoded.neighbors.rows.shape[1])
     near = order[encoded.neighbors.rows[places, :shown]]
     arrays["neighbors"] = pa.FixedSizeListArray.from_arrays(pa.array(near.ravel()), shown)
     return pa.table(arrays)

@@ -18,7 +18,7 @@ from shardtools.arrays import Float32s, Int64s
 from shardtools.audits.labels.scores.kernel import Kernel, fit_kernel
 from shardtools.audits.labels.scores.linear import fit, log_probabilities, one_hot, out_of_fold
 from shardtools.audits.labels.scores.mixing import Mixture, fit_mixture, fit_noisy
-from shardtools.audits.labels.scores.neighbors import vote_log_probabilities, vote_margins
+from shardtools.audits.labels.scores.neighbors import class_votes, vote_log_probabilities, vote_margins
 from shardtools.audits.labels.scores.prototypes import prototype_cosines
 from shardtools.features.neighbors import Neighbors, knn_graph
 
@@ -26,6 +26,8 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 0.3, 1.0)
 """Penalties of the linear model that are tried; the one of least out-of-fold log loss is kept."""
 NARROW = 20
 """Neighbours of the plain and of the distance-weighted vote; fewer where there are fewer samples."""
+NEAREST = 10
+"""Neighbours of SimiFeat's votes; fewer where there are fewer samples."""
 _MOST_ODDS = 12.0
 _OF_AN_ENCODER = ("linear", "kernel", "narrow", "wide", "prototype")
 _ALL_FOLDS = 20_000
@@ -87,6 +89,7 @@ class Pass:
             much noise the second sees too little, since what it learnt from was corrected by the first.
         doubts: Evidence against each given label, larger is more suspect, [N, E]; columns are `evidence_names`.
         margins: Largest probability of another class minus the given label's, by each model, -1 to 1, [N, M].
+        near: The same of the votes of the nearest neighbours, the mean over encoders, [N].
     """
 
     models: list[Float32s]
@@ -99,6 +102,7 @@ class Pass:
     believed: npt.NDArray[np.float64]
     doubts: Float32s
     margins: Float32s
+    near: Float32s
 
     def of_encoders(self) -> list[list[Float32s]]:
         """The models of each encoder, without those brought."""
@@ -169,7 +173,14 @@ def run_pass(
         believed=max((_wrong(posterior, labels), _wrong(second_posterior, labels)), key=np.mean),
         doubts=np.stack(columns, axis=1),
         margins=np.stack([vote_margins(np.exp(model), labels) for model in models], axis=1),
+        near=np.mean([vote_margins(nearest_votes(encoder, targets), labels) for encoder in encoders], axis=0),
     )
+
+
+def nearest_votes(encoder: Encoded, targets: Float32s) -> Float32s:
+    """Share of the nearest neighbours' votes for each class, [N, C]."""
+    count = min(NEAREST, encoder.neighbors.rows.shape[1])
+    return class_votes(encoder.neighbors, of_groups(targets, encoder.groups), num_neighbors=count)
 
 
 def _taught_again(

@@ -40,25 +40,53 @@ class Vote:
     planted_votes: list[Float64s]
 
 
-def plain_opinions(
-    tables: Sequence[tuple[Float32s, Float32s]], columns: Sequence[int], *, of_margins: float
-) -> list[Float64s]:
-    """What models say without anything learnt: their mean log odds and their mean margin, each in units of its spread.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Said:
+    """What models say of one set of labels; more is more suspect.
 
-    Log odds tell doubtful labels apart, margins put those first that another class contradicts for certain.
+    Attributes:
+        doubts: Evidence, [N, E].
+        margins: Of each model, above 0 where it names another class, [N, M].
+        near: Of the votes of the nearest neighbours, [N].
+    """
+
+    doubts: Float32s
+    margins: Float32s
+    near: Float32s
+
+
+def plain_opinions(tables: Sequence[Said], *, models: Sequence[int], kernels: Sequence[int]) -> list[Float64s]:
+    """What models say without anything learnt: four opinions alike, each in units of its spread.
+
+    They are the mean log odds and the mean margin of all models, the kernel model's log odds, and the votes of the
+    nearest neighbours. Log odds tell doubtful labels apart, margins put those first that another class contradicts for
+    certain; a kernel and few neighbours see what is wrong beside a border that smooth models bend towards it. A model
+    that contradicts more of the given labels than the best one knows less and counts less.
 
     Args:
-        tables: Evidence [N, E] and margins [N, M] of the given labels, then of each planting.
-        columns: Of the evidence, that the mean is over.
-        of_margins: Weight of the margins, that of the log odds being 1.
+        tables: Of the given labels, then of each planting.
+        models: Columns of evidence that are the models' log odds, in the order of the margins, [M].
+        kernels: Those of them that are kernel models'.
 
     Returns:
         Of each table, in units of the first, [N].
     """
-    chosen = list(columns)
-    means = [(doubts[:, chosen].mean(axis=1), margins.mean(axis=1)) for doubts, margins in tables]
-    spreads = [float(part.std()) + 1e-9 for part in means[0]]
-    return [np.asarray(doubt / spreads[0] + of_margins * margin / spreads[1], np.float64) for doubt, margin in means]
+    against = np.maximum((tables[0].margins > 0).mean(axis=0), 1 / len(tables[0].margins))
+    weights = (against.min() / against) ** 2
+    weights = (weights / weights.sum()).astype(np.float32)
+    parts = [
+        np.stack(
+            [
+                said.doubts[:, list(models)] @ weights,
+                said.margins @ weights,
+                said.doubts[:, list(kernels)].mean(axis=1),
+                said.near,
+            ]
+        ).astype(np.float64)
+        for said in tables
+    ]
+    spreads = parts[0].std(axis=1, keepdims=True) + 1e-9
+    return [(part / spreads).mean(axis=0) for part in parts]
 
 
 def blend_votes(vote: Vote, wider: Vote, opinions: Sequence[Float64s], *, columns: Sequence[int], share: float) -> Vote:

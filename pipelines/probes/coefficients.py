@@ -27,7 +27,7 @@ class Coefficients(Protocol):
     """T classifiers of C classes, moved together; the columns of one never touch those of another."""
 
     def batches(self, orders: Sequence[Int64s]) -> Iterator[torch.Tensor]:
-        """What is multiplied with the coefficients for each of `orders`, [n, ...], in turn.
+        """What is multiplied with the coefficients for each of `orders`, [n, ...], good until the next is asked for.
 
         Args:
             orders: The rows of each batch, of those that are trained on.
@@ -52,8 +52,8 @@ class Coefficients(Protocol):
             factor: Of the rates, by the schedule.
         """
 
-    def sums(self) -> torch.Tensor:
-        """A sum over the coefficients of each class and classifier, [T * C]: finite where they are."""
+    def some(self) -> torch.Tensor:
+        """One coefficient of each class and classifier, [T * C]; not finite an epoch after another is not, at most."""
 
     def solved(self) -> torch.Tensor:
         """The weights, [P, T * C]."""
@@ -107,32 +107,31 @@ class Weights:
     def logits(self, batch: torch.Tensor, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         if self._low is None:
             return torch.mm(batch, self._weights, out=out)
-        return out.copy_(_low_product(batch, self._weights.to(self._low)))
+        weights = self._weights.to(self._low)
+        if batch.is_cuda:
+            return torch.mm(batch, weights, out_dtype=torch.float32, out=out)
+        # A CPU rehearses it: products of two bfloat16 are exact in float32.
+        return torch.mm(batch.float(), weights.float(), out=out)
 
     def step(self, batch: torch.Tensor, rows: torch.Tensor, residuals: torch.Tensor, factor: float) -> None:
         settings = self._settings
+        # The momentum and the mean over rows ride on the matrix product.
+        beta, alpha = settings.momentum, 1 / len(batch)
         if self._low is None:
-            # The momentum and the mean over rows ride on the matrix product.
-            self._moves.addmm_(batch.T, residuals, beta=settings.momentum, alpha=1 / len(batch))
+            self._moves.addmm_(batch.T, residuals, beta=beta, alpha=alpha)
+        elif batch.is_cuda:
+            moves, low = self._moves, residuals.to(self._low)
+            torch.addmm(moves, batch.T, low, out_dtype=torch.float32, beta=beta, alpha=alpha, out=moves)
         else:
-            gradient = _low_product(batch.T, residuals.to(self._low))
-            self._moves.mul_(settings.momentum).add_(gradient, alpha=1 / len(batch))
+            self._moves.addmm_(batch.float().T, residuals.to(self._low).float(), beta=beta, alpha=alpha)
         self._moves.addcmul_(self._weights, settings.columns_of_decays)
         self._weights.addcmul_(self._moves, settings.columns(settings.rates * factor), value=-1)
 
-    def sums(self) -> torch.Tensor:
-        return self._weights.sum(dim=0)
+    def some(self) -> torch.Tensor:
+        return self._weights[0]
 
     def solved(self) -> torch.Tensor:
         return self._weights
-
-
-def _low_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The product of numbers of few bits, in float32."""
-    if left.device.type == "cuda":
-        return torch.mm(left, right, out_dtype=torch.float32)
-    # A CPU rehearses it: products of two bfloat16 are exact in float32.
-    return torch.mm(left.float(), right.float())
 
 
 class Combinations:
@@ -157,8 +156,10 @@ class Combinations:
         self._leaving = torch.zeros_like(settings.rates)
 
     def batches(self, orders: Sequence[Int64s]) -> Iterator[torch.Tensor]:
+        memory = self._products.new_empty(max(map(len, orders)), len(self._products))
         for order in orders:
-            yield self._products[index_tensor(order, self._products.device)]
+            rows = index_tensor(order, self._products.device)
+            yield torch.index_select(self._products, 0, rows, out=memory[: len(order)])
 
     def logits(self, batch: torch.Tensor, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         by_trial = out.view(len(rows), len(self._left), -1)
@@ -174,8 +175,8 @@ class Combinations:
         self._leaving.mul_(settings.momentum).addcmul_(self._left, settings.decays)
         self._left.addcmul_(self._leaving, rates, value=-1)
 
-    def sums(self) -> torch.Tensor:
-        return self._shares.sum(dim=0)
+    def some(self) -> torch.Tensor:
+        return self._shares[0]
 
     def solved(self) -> torch.Tensor:
         found = self._rows.T @ self._shares

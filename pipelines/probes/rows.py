@@ -82,7 +82,7 @@ class Rows:
             resident: Whether all rows are kept on the device. `None`: on a GPU where they take at most half of the
                 memory that is free, on a CPU never, since they lie in its memory or in a file anyway.
         """
-        self.num_rows, self.dim = features.shape
+        self.num_rows, self.dim = int(features.shape[0]), int(features.shape[1])
         self.width = padded_width(self.dim)
         self._features, self._device, self._dtype, self._normalize = features, device, dtype, normalize
         if resident is None:
@@ -117,7 +117,7 @@ class Rows:
         return found
 
     def _fits(self) -> bool:
-        free, _ = torch.cuda.mem_get_info(self._device)
+        free = int(torch.cuda.mem_get_info(self._device)[0])
         return self.num_rows * self.width * self._dtype.itemsize <= _SHARE_OF_FREE_MEMORY * free
 
     def _copied(self) -> torch.Tensor:

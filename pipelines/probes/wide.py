@@ -146,8 +146,8 @@ def train_wide(
             _descend(form, answers, orders, rate_factor(epoch, epochs), memory)
             if on_epoch is not None:
                 on_epoch(epoch)
-            # What is not finite stays so, and in its own columns.
-            if not form.sums().isfinite().view(num_trials, num_classes).all(dim=1).any():
+            # What is not finite stays so, and soon all of its trial is, while other trials never see it.
+            if not form.some().isfinite().view(num_trials, num_classes).all(dim=1).any():
                 break
         solved = form.solved().view(rows.width, num_trials, num_classes)
     finite = solved.isfinite().all(dim=0).all(dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,14 @@ import pytest
 
 from shardtools.cli import main
 from shardtools.dataset import acquire
-from shardtools.errors import AlreadyExistsError, DatasetBusyError, DatasetError, OptionError, PlanMismatchError
+from shardtools.errors import (
+    AccessError,
+    AlreadyExistsError,
+    DatasetBusyError,
+    DatasetError,
+    OptionError,
+    PlanMismatchError,
+)
 from shardtools.evaluation.predictions import open_predictions
 from shardtools.evaluation.probes import ProbeOptions, ProbeResult, over_seeds, read_weights, run_probe, text_table
 from shardtools.evaluation.probes.solving import LbfgsSolver
@@ -246,6 +254,19 @@ def test_another_dataset_is_tested_on_by_names_of_classes(dataset: str, tmp_path
     assert result.overlays == (f"{tmp_path}/out/turned/predictions_own_lbfgs",)
 
 
+def test_classes_go_by_number_where_that_is_asked_for(dataset: str, tmp_path: Path) -> None:
+    pictures = [Picture("val", number % 4, 700 + number) for number in range(12)]
+    url = make_probed(tmp_path / "renamed", pictures, noise=0.1, names="other")
+    options = ProbeOptions(dataset=dataset, test_dataset=url, out=str(tmp_path / "out"), **QUICK)
+    with pytest.raises(DatasetError, match=r"has 4 classes that train of photos has not, other0 .*--labels-by index"):
+        run_probe(options)
+    result = run_probe(replace(options, labels_by="index"))
+    assert result.cells[0].accuracy == 1
+    predictions = open_predictions(url, result.overlays[0])
+    assert predictions.model.classes == ("class0", "class1", "class2", "class3")
+    assert predictions.labels.tolist() == [0, 1, 2, 3] * 3
+
+
 def test_classifiers_judge_images_of_another_dataset(dataset: str, tmp_path: Path) -> None:
     url = make_probed(tmp_path / "others", balanced_pictures(0, 20, 4), noise=0.1, names="other")
     options = ProbeOptions(dataset=dataset, apply=(url,), name="applied", **QUICK)
@@ -296,6 +317,9 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"the feature of 'train_0000' is not finite: extract"):
         run_probe(ProbeOptions(dataset=url, **QUICK))
     np.save(file, features)
+    shutil.copytree(f"{stranger}/features/own", f"{url}/features/elder")
+    with pytest.raises(DatasetError, match=r"features at .* are of commit .*--replace"):
+        run_probe(ProbeOptions(dataset=url, **{**QUICK, "features": "elder"}))
     with_features(url, open_features(url, "own").array(), name="another", weights_sha256="1" * 64)
     with pytest.raises(PlanMismatchError, match="of another encoder"):
         run_probe(ProbeOptions(dataset=url, test_dataset=url, test_features="another", **QUICK))
@@ -345,3 +369,12 @@ def test_the_command(dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture
     found = json.loads(capsys.readouterr().out)
     assert [row["seed"] for row in found["results"]] == [22, 22, 37, 37]
     assert len(found["cells"]) == 2
+
+
+def test_a_place_that_cannot_be_written_is_told_with_what_to_do(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise AccessError("photos cannot be written")
+
+    monkeypatch.setattr("shardtools.storage.local.LocalStorage.check_writable", refuse)
+    with pytest.raises(AccessError, match=r"photos cannot be written; .*--out FOLDER"):
+        run_probe(ProbeOptions(dataset=dataset, name="denied", **QUICK))

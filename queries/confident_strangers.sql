@@ -1,4 +1,4 @@
--- Which images does a model of other classes take for one of its own, and how surely? Labels that are missing.
+-- Which images does a model surely take for a class of its own that they are not labeled as?
 --
 -- Overlays:
 --   predictions  `shardtools probe OTHER --features NAME --apply DATASET`, or `shardtools predict MODEL DATASET`

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shardtools.dataset import open_dataset
-from shardtools.errors import RunError, ShardtoolsError
+from shardtools.errors import PlanError, RunError, ShardtoolsError
 from shardtools.features import FeatureOptions, extract_features, feature_names
 from shardtools.rendering import (
     BackgroundOptions,
@@ -24,8 +24,10 @@ from shardtools.rendering import (
     SceneOptions,
     make_backgrounds,
     make_catalogue,
+    open_catalogue,
 )
 from shardtools.storage import open_storage
+from shardtools.words import counted
 from shardtools.writing import write_rendered
 
 STEPS_FILE, LOG_FILE = "steps.jsonl", "errors.log"
@@ -103,6 +105,30 @@ def catalogue_steps(
         is_done=lambda: open_storage(backgrounds_folder).exists("backgrounds.csv"),
         run=lambda: make_backgrounds(backgrounds, backgrounds_folder, BackgroundOptions()),
     )
+
+
+def largest_classes(meshes_folder: str, *, num_classes: int, num_objects: int) -> tuple[str, ...]:
+    """The classes of a catalogue with the most objects, sorted by wnid; of equals the first.
+
+    Args:
+        meshes_folder: The catalogue.
+        num_classes: How many are wanted.
+        num_objects: That each has at least.
+
+    Raises:
+        PlanError: Too few classes have enough objects.
+    """
+    catalogue = open_catalogue(meshes_folder)
+    counts: dict[str, int] = {}
+    for one in catalogue.objects:
+        counts[one.wnid] = counts.get(one.wnid, 0) + 1
+    fitting = sorted((-count, wnid) for wnid, count in counts.items() if count >= num_objects)
+    if len(fitting) < num_classes:
+        raise PlanError(
+            f"{catalogue.storage.url}: {counted(len(fitting), 'class', 'classes')} of at least "
+            f"{counted(num_objects, 'object')}, the study wants {num_classes}: give fewer --classes, or fewer --objects"
+        )
+    return tuple(sorted(wnid for _, wnid in fitting[:num_classes]))
 
 
 def render_step(

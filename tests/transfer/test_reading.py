@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardtools.errors import OptionError
+from shardtools.sources import find_set
 from shardtools.transfer import Grid, read_study, study_of
 
 MODEL = '[[models]]\nname = "r50"\nencoder = "resnet50"\n'
@@ -108,3 +109,5 @@ def test_the_file_of_the_page_is_one() -> None:
 
     assert [model.name for model in study.models] == ["ResNet-50", "CLIP ViT-B/32"]
     assert study.models[1].probe and study.augmentations[0].models == ("ResNet-50",)
+    published = find_set("cct20-boxes")
+    assert (study.sets[0].train_split, study.sets[0].test_split) == (*published.fit_splits, published.test_split)

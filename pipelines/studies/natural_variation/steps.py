@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardtools.errors import DatasetError, PlanError
+from shardtools.errors import DatasetError
 from shardtools.evaluation import ModelOptions
 from shardtools.evaluation.predictions import PredictOptions, predict
 from shardtools.evaluation.variation import VariationOptions, measure
@@ -21,30 +21,13 @@ from shardtools.pipelines.studies.natural_variation.plan import (
 )
 from shardtools.pipelines.studies.natural_variation.repeats import overlay_name
 from shardtools.pipelines.studies.natural_variation.trainings import run_folder, run_training
-from shardtools.pipelines.studies.steps import Step, feature_step, render_step
-from shardtools.rendering import MeshCatalogue, open_catalogue
+from shardtools.pipelines.studies.steps import Step, feature_step, largest_classes, render_step
 from shardtools.storage import Storage, open_storage
-from shardtools.words import counted
 
 
 def choose_classes(options: StudyOptions) -> tuple[str, ...]:
-    """The classes with the most objects, sorted by wnid; of equals the first.
-
-    Raises:
-        PlanError: Too few classes have enough objects.
-    """
-    catalogue: MeshCatalogue = open_catalogue(options.meshes_folder)
-    counts: dict[str, int] = {}
-    for one in catalogue.objects:
-        counts[one.wnid] = counts.get(one.wnid, 0) + 1
-    fitting = sorted((-count, wnid) for wnid, count in counts.items() if count >= options.objects)
-    if len(fitting) < options.classes:
-        raise PlanError(
-            f"{catalogue.storage.url}: {counted(len(fitting), 'class', 'classes')} of at least "
-            f"{counted(options.objects, 'object')}, the study wants {options.classes}: give fewer --classes, or fewer "
-            "--objects"
-        )
-    return tuple(sorted(wnid for _, wnid in fitting[: options.classes]))
+    """The classes of the study; see `largest_classes`."""
+    return largest_classes(options.meshes_folder, num_classes=options.classes, num_objects=options.objects)
 
 
 def world_steps(options: StudyOptions, wnids: tuple[str, ...]) -> Iterator[Step]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from shardtools.errors import PlanError
-from shardtools.pipelines.studies.steps import Step, catalogue_steps, render_step
+from shardtools.pipelines.studies.steps import Step, catalogue_steps, largest_classes, render_step
 from shardtools.pipelines.studies.transfer.plan import (
     CLOTHES,
     DIGITS,
@@ -28,9 +27,8 @@ from shardtools.pipelines.studies.transfer.sets import (
     write_rendered_sets,
 )
 from shardtools.pipelines.studies.transfer.tuning import tune, tuned_report, write_study
-from shardtools.rendering import RenderOptions, SceneOptions, open_catalogue
+from shardtools.rendering import RenderOptions, SceneOptions
 from shardtools.storage import open_storage
-from shardtools.words import counted
 
 WORLD = "world"
 _SIDE = 224
@@ -47,7 +45,8 @@ def set_steps(options: StudyOptions) -> Iterator[Step]:
         return
     yield from catalogue_steps(options.meshes, meshes, None, backgrounds)
     # Only now: which classes there are is read of the catalogue.
-    render = RenderOptions(classes=",".join(choose_classes(options)), objects=options.objects, factors=("background",))
+    classes = largest_classes(meshes, num_classes=options.classes, num_objects=options.objects)
+    render = RenderOptions(classes=",".join(classes), objects=options.objects, factors=("background",))
     scene = SceneOptions(image_size=_SIDE)
     yield render_step(WORLD, (meshes, backgrounds), world, render, scene, options.processes)
     yield Step(
@@ -69,30 +68,12 @@ def _dataset_step(options: StudyOptions, name: str, write: Callable[[StudyOption
     )
 
 
-def choose_classes(options: StudyOptions) -> tuple[str, ...]:
-    """The classes with the most objects, sorted by wnid; of equals the first.
-
-    Raises:
-        PlanError: Too few classes have enough objects.
-    """
-    catalogue = open_catalogue(_meshes(options))
-    counts: dict[str, int] = {}
-    for one in catalogue.objects:
-        counts[one.wnid] = counts.get(one.wnid, 0) + 1
-    fitting = sorted((-count, wnid) for wnid, count in counts.items() if count >= options.objects)
-    if len(fitting) < options.classes:
-        raise PlanError(
-            f"{catalogue.storage.url}: {counted(len(fitting), 'class', 'classes')} of at least "
-            f"{counted(options.objects, 'object')}, the study wants {options.classes}: give fewer --classes"
-        )
-    return tuple(sorted(wnid for _, wnid in fitting[: options.classes]))
-
-
 def network_steps(options: StudyOptions) -> Iterator[Step]:
     """The pretrainings, then the probes of all networks."""
     for recipe in RECIPES:
         yield _pretraining_step(options, recipe)
-    for network in (*options.networks, *options.lite):
+    networks: tuple[Network | str, ...] = (*options.networks, *options.lite)
+    for network in networks:
         yield _probe_step(options, network)
 
 

@@ -29,24 +29,29 @@ Tables are those of appendix B of the thesis; pictures are its figures 3.4 (leve
 @click.argument("results", nargs=-1, metavar="[RESULTS]...")
 @options_of(ReportOptions)
 @click.option("--pictures", metavar="FOLDER", help="Draw what can be drawn.")
-def command(results: tuple[str, ...], pictures: str | None, **options: Any) -> None:
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown tables.")
+def command(results: tuple[str, ...], pictures: str | None, as_markdown: bool, **options: Any) -> None:
     """Print the accuracies of RESULTS by level and by images a concept, absolute and above a baseline."""
     from shardtools.evaluation.cog import fine_tuned_figures, report_figures
 
     wanted = ReportOptions(results=results, **options)
     found = report_figures(wanted)
     trained = None if wanted.fine_tuned is None else fine_tuned_figures(wanted.fine_tuned)
-    print_tables(found)
+    print_tables(found, as_markdown=as_markdown)
     if pictures is not None:
         draw(found, pictures, trained=trained)
 
 
-def print_tables(found: CogFigures) -> None:
+def print_tables(found: CogFigures, *, as_markdown: bool = False) -> None:
     """All tables, numbers to the right."""
     from shardtools.cli.columns import format_columns, terminal_width
     from shardtools.evaluation.cog import cog_tables
+    from shardtools.evaluation.results import block_markdown
 
     for table in cog_tables(found):
+        if as_markdown:
+            click.echo(f"**{table.title}**\n\n{block_markdown(table.block)}\n")
+            continue
         click.echo(table.title)
         header, rows = table.block.header, table.block.rows
         for position in range(table.block.num_names, len(header)):

@@ -39,7 +39,7 @@ def command(results: str | None, pictures: str | None, as_json: bool, **options:
     wanted = CogOptions(**options)
     if pictures is not None:
         check_pictures()
-    with RunProgress(noun="trials", doing="reading the manifests") as progress:
+    with RunProgress(noun="epochs" if wanted.solver == "sgd" else "trials", doing="reading the manifests") as progress:
         found = run_cog(wanted, progress=progress)
     if results is not None:
         add_results(found.results, results)

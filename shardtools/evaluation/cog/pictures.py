@@ -63,7 +63,7 @@ def draw_levels(found: CogFigures, address: str | os.PathLike[str]) -> None:
             panels.append((f"{group}: {relative}", [*own, *_of(models, group)], True))
     else:
         panels.append((relative, models, True))
-    figure, axes = _open(len(panels), width=3.6, height=3.8)
+    figure, axes = _open(len(panels), width=3.9, height=3.5, columns=3)
     for panel, (title, shown, is_relative) in zip(axes, panels, strict=True):
         _lines(panel, found, shown, keys, is_relative=is_relative)
         panel.set_title(title, fontsize=9)
@@ -261,7 +261,7 @@ def _lines(
                 ms=3,
                 label=label,
             )
-    panel.legend(frameon=False, fontsize=6)
+    panel.legend(fontsize=6, framealpha=0.75, edgecolor="none", handlelength=3)
 
 
 def _value(found: CogFigures, model: CogModel, key: tuple[str, int], *, is_relative: bool) -> float:

@@ -57,7 +57,7 @@ def run_cog(options: CogOptions, *, progress: Progress = ignore) -> CogResult:
 
     Args:
         options: Which, and how.
-        progress: Told what is done, and of every setting that was tried.
+        progress: Told what is done, and of every epoch (sgd) or setting (lbfgs).
 
     Raises:
         OptionError: The overlay has no such level, or no model is the baseline.

@@ -16,7 +16,7 @@ import numpy as np
 
 from shardtools.arrays import text_parts
 from shardtools.dataset import Lease, acquire, open_dataset
-from shardtools.errors import NotFoundError, RunError, StoppedError
+from shardtools.errors import AccessError, NotFoundError, RunError, StoppedError
 from shardtools.evaluation.probes.cells import drawn_for, prepare, steps_of_trial
 from shardtools.evaluation.probes.options import ProbeOptions
 from shardtools.evaluation.probes.plan import (
@@ -85,7 +85,10 @@ class Probing:
     @contextlib.contextmanager
     def hold(self) -> Iterator[Lease]:
         """Takes the folder's lease."""
-        self.storage.check_writable()
+        try:
+            self.storage.check_writable()
+        except AccessError as error:
+            raise AccessError(f"{error}; a probe may also be written elsewhere: give out (--out FOLDER)") from None
         with acquire(self.storage, purpose="probe") as lease:
             yield lease
 

@@ -13,10 +13,10 @@ goes on with the cells that are there. The price: what else is changed asks for 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
-from shardtools.documents import Document, Format
+from shardtools.documents import Document, Format, differences
 from shardtools.errors import PlanMismatchError
 from shardtools.storage import Storage
 
@@ -24,8 +24,6 @@ PROBE_VERSION = 1
 PROBES_FOLDER = "probes/"
 PLAN_FILE = "plan.json"
 RESULTS_FILE = "results.parquet"
-
-_DIGEST = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +87,10 @@ class ProbePlan(Document):
         Raises:
             PlanMismatchError: The message names what differs.
         """
-        names = [one.name for one in fields(self) if getattr(found, one.name) != getattr(self, one.name)]
-        if names:
-            shown = [
-                f"{name} is {_short(getattr(found, name))} there, {_short(getattr(self, name))} here" for name in names
-            ]
+        changed = differences(asdict(found), asdict(self))
+        if changed:
             raise PlanMismatchError(
-                f"{where} holds another probe: {'; '.join(shown[:3])}: give another name (--name), or replace "
+                f"{where} holds another probe: {'; '.join(changed[:3])}: give another name (--name), or replace "
                 "(--replace) to begin it anew"
             )
 
@@ -203,9 +198,3 @@ def read_cells(storage: Storage) -> list[Cell]:
         if one.path.endswith(".json")
     ]
     return sorted(found, key=lambda cell: (cell.shots or 0, cell.seed))
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, str) and len(value) == _DIGEST:
-        return f"{value[:8]}..."
-    return repr(value)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from shardtools.arrays import Int64s, filled
 from shardtools.errors import DatasetError
 from shardtools.evaluation.metrics import top_k_accuracy
-from shardtools.evaluation.probes import Linear, ProbeResult, read_weights, weights_path
+from shardtools.evaluation.probes import Linear, ProbeResult, WeightFacts, read_weights, weights_path
 from shardtools.evaluation.results import Result
 from shardtools.evaluation.sets import TEST_SETS, TestSet, restrict
 from shardtools.evaluation.transfer.measured import STUDY
@@ -44,7 +44,7 @@ class _Images:
 
 
 def apply_classifiers(
-    probed: ProbeResult, store: FeatureStore, url: str, name: str, *, model: str, training: str, l2: bool
+    probed: ProbeResult, store: FeatureStore, url: str, name: str, *, model: str, training: str
 ) -> tuple[tuple[Result, ...], tuple[str, ...]]:
     """Judges the classifiers of a probe, one a seed.
 
@@ -55,7 +55,6 @@ def apply_classifiers(
         name: One of `APPLIED`.
         model: As results call it.
         training: Name of the training set.
-        l2: Whether the probe's features have length 1.
 
     Returns:
         Rows of results, and notes.
@@ -67,10 +66,10 @@ def apply_classifiers(
     test_set, images = TEST_SETS[name], None
     rows = []
     for cell in probed.cells:
-        classifier, classes = read_weights(open_storage(probed.url), weights_path(cell.key))
-        images = images or _images(store, url, classes)
-        among = _among(test_set, classes)
-        ranks = _ranks(classifier, classes, among, images, l2=l2)
+        classifier, facts = read_weights(open_storage(probed.url), weights_path(cell.key))
+        images = images or _images(store, url, facts.classes)
+        among = _among(test_set, facts.classes)
+        ranks = _ranks(classifier, facts, among, images)
         for metric, k in _METRICS.items():
             share = top_k_accuracy(ranks, k)
             low, high = share.interval
@@ -117,15 +116,13 @@ def _among(test_set: TestSet, classes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(wnid for wnid in classes if wnid in prescribed)
 
 
-def _ranks(
-    classifier: Linear, classes: tuple[str, ...], among: tuple[str, ...], images: _Images, *, l2: bool
-) -> Int64s:
+def _ranks(classifier: Linear, facts: WeightFacts, among: tuple[str, ...], images: _Images) -> Int64s:
     """Rank of each image's class among those that are allowed, int64 [N] from 1."""
     found = np.empty(len(images.labels), np.int64)
     for start in range(0, len(found), _ROWS_PER_BLOCK):
         block = slice(start, start + _ROWS_PER_BLOCK)
         features = images.store.take(images.places[block]).astype(np.float32)
-        if l2:
+        if facts.l2:
             features = normalized(features.astype(np.float64)).astype(np.float32)
-        found[block] = restrict(classifier.logits(features), classes, among).rank(images.labels[block])
+        found[block] = restrict(classifier.logits(features), facts.classes, among).rank(images.labels[block])
     return found

@@ -50,14 +50,16 @@ class TransferOptions:
         solver: A name of `SOLVERS`, or "auto": L-BFGS up to `LARGE` training images, SGD above.
         train_split: Of every set; `None` takes "train", and "val" where "test" is tested on.
         test_split: Of every set; `None` takes "test", or "val" where there is none.
-        seeds: As in `ProbeOptions`, like the seven below.
+        seeds: As in `ProbeOptions`, like the nine below.
         num_trials: Settings that a search tries.
         batch: Of them, how many together.
         faithful: Whether they are tried one after the other.
         labels_by: What makes classes of two datasets the same.
         copies: What becomes of a test image whose copy would be trained on.
         device: For SGD.
-        threads: CPU threads.
+        precision: What SGD multiplies.
+        num_processes: That measure with SGD.
+        threads: CPU threads of each.
         replace: Whether probes are begun anew.
         name: First part of the probes' names in every dataset.
         out: A folder for the probes; `None` puts each into its dataset.
@@ -99,6 +101,8 @@ class TransferOptions:
     labels_by: str = same(ProbeOptions, "labels_by")
     copies: str = same(ProbeOptions, "copies")
     device: str = same(ProbeOptions, "device")
+    precision: str = same(ProbeOptions, "precision")
+    num_processes: int | None = same(ProbeOptions, "num_processes")
     threads: int = same(ProbeOptions, "threads")
     replace: bool = same(ProbeOptions, "replace", help="Begin all probes anew.")
     name: str = field(default="transfer", metadata=option("First part of the probes' names in every dataset."))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,7 +63,8 @@ def draw_transfer(found: Transfer, address: str | os.PathLike[str]) -> None:
     figure = Figure(figsize=(11, 4.2 * rows - 0.8 * (rows - 1)), dpi=120, layout="constrained", facecolor=_GROUND)
     FigureCanvasAgg(figure)
     if found.analyzed:
-        upper, lower = figure.subfigures(2, 1, height_ratios=(4.2, 3))
+        parts: Any = figure.subfigures(2, 1, height_ratios=(4.2, 3))
+        upper, lower = parts
         first, second = upper.subplots(1, 2)
         _strength(second, found)
         for axes, metric in zip(lower.subplots(1, len(ANALYSES)), ANALYSES, strict=True):

@@ -88,6 +88,8 @@ class Prober:
             labels_by=options.labels_by,
             copies=options.copies,
             device=options.device,
+            precision=options.precision,
+            num_processes=options.num_processes,
             threads=options.threads,
             replace=options.replace,
             name=_run_name(options.name, features, solver),

@@ -114,7 +114,6 @@ class _Work:
             request.name,
             model=model,
             training=training.name,
-            l2=wanted.normalizes,
         )
         self.applied += rows
         self._remark(request.name, notes)

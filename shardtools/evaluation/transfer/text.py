@@ -48,11 +48,10 @@ def _accuracies(found: Transfer) -> TransferTable:
     rows = []
     for model in found.models:
         mean = found.main_mean(model)
-        training = found.trained.get(model)
         rows.append(
             [
                 f"{model} *" if model in hull else model,
-                *([printed_value(TOP1, training)] if found.training else []),
+                *([_trained(found, model)] if found.training else []),
                 *(_cell(found.on(model, name)) for name in found.sets),
                 printed_value(TOP1, None if mean is None else mean.accuracy),
                 printed_value(LOG_ODDS, None if mean is None else mean.log_odds),
@@ -101,6 +100,12 @@ def _theses(found: Transfer) -> list[TransferTable]:
         [block] = text_blocks(lay_out(name, layout_rows(name, own)))
         tables.append(TransferTable(title=f"table {name} of the thesis", header=block.header, rows=block.rows))
     return tables
+
+
+def _trained(found: Transfer, model: str) -> str:
+    """Accuracy in training: with its deviation where it was probed here."""
+    one = None if found.training is None else found.on(model, found.training)
+    return printed_value(TOP1, found.trained.get(model)) if one is None else _cell(one)
 
 
 def _cell(one: Measured | None) -> str:

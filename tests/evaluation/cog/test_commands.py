@@ -57,6 +57,8 @@ def test_from_levels_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert {row.dataset for row in read_results([results])} == {"cog-l1", "cog-l2"}
     assert run("cog", "report", str(results), "--reference", "cog", "--model", "s-DINO", "--baseline", "s-DINO") == 0
     assert "points above s-DINO, all images" in capsys.readouterr().out
+    assert run("cog", "report", str(results), "--markdown") == 0
+    assert "| model | L1 | L2 |" in capsys.readouterr().out
 
 
 def test_objects_have_everything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,14 @@ def test_a_table_and_a_kappa_by_hand() -> None:
     )
 
 
+def test_many_classes_need_no_table_of_pairs() -> None:
+    # A table of a million classes by a million would not fit into any memory.
+    labels, answers = [0, 999_999, 999_999], [0, 999_999, 7]
+
+    assert mean_class_accuracy(labels, answers, 1_000_000) == pytest.approx(0.75)
+    assert macro_f1(labels, answers, 1_000_000) == pytest.approx((1 + 2 / 3) / 1_000_000)
+
+
 @settings(max_examples=60, deadline=None)
 @given(gradings())
 def test_as_scikit_learn_has_them(found: tuple[list[int], list[int], int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,14 @@ import pytest
 
 from shardtools.cli import main
 from shardtools.dataset import acquire
-from shardtools.errors import AlreadyExistsError, DatasetBusyError, DatasetError, OptionError, PlanMismatchError
+from shardtools.errors import (
+    AccessError,
+    AlreadyExistsError,
+    DatasetBusyError,
+    DatasetError,
+    OptionError,
+    PlanMismatchError,
+)
 from shardtools.evaluation.predictions import open_predictions
 from shardtools.evaluation.probes import ProbeOptions, ProbeResult, over_seeds, read_weights, run_probe, text_table
 from shardtools.evaluation.probes.solving import LbfgsSolver
@@ -122,7 +130,7 @@ class Interrupted(Exception):
     """A kill."""
 
 
-@pytest.mark.parametrize("fits", [1, 2, 4])
+@pytest.mark.parametrize("fits", [1, 5])
 def test_a_run_that_is_cut_off_goes_on_to_the_same_files(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: int
 ) -> None:
@@ -150,9 +158,9 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_files(
 
 
 def test_a_killed_process_is_gone_on_with(dataset: str, tmp_path: Path) -> None:
-    quick = {**QUICK, "num_trials": 40, "predictions": "none"}
+    quick = {**QUICK, "num_trials": 20, "predictions": "none"}
     whole = run_probe(ProbeOptions(dataset=dataset, out=str(tmp_path / "whole"), **quick))
-    words = ["--features", "own", "--solver", "lbfgs", "--trials", "40", "--batch", "1", "--seeds", "22"]
+    words = ["--features", "own", "--solver", "lbfgs", "--trials", "20", "--batch", "1", "--seeds", "22"]
     command = ["-m", "shardtools", "probe", dataset, *words, "--out", str(tmp_path / "killed"), "--predictions", "none"]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     journal, deadline = tmp_path / "killed/search/all-seed22.journal", time.monotonic() + 60
@@ -162,7 +170,7 @@ def test_a_killed_process_is_gone_on_with(dataset: str, tmp_path: Path) -> None:
     _, said = process.communicate()
     assert process.returncode == -signal.SIGKILL, said
     tried = json.loads(journal.read_text())["trials"]
-    assert 1 <= len(tried) < 40
+    assert 1 <= len(tried) < 20
     result = run_probe(ProbeOptions(dataset=dataset, out=str(tmp_path / "killed"), **quick))
     assert files(result.url) == files(whole.url)
     assert json.loads(journal.read_text())["trials"][: len(tried)] == tried
@@ -176,7 +184,7 @@ def pictures_with_copies() -> list[Picture]:
 
 def test_copies_are_refused_dropped_or_kept(tmp_path: Path) -> None:
     url = make_probed(tmp_path / "copied", pictures_with_copies())
-    options = ProbeOptions(dataset=url, **{**QUICK, "seeds": (22, 37, 45, 77, 93)})
+    options = ProbeOptions(dataset=url, **{**QUICK, "seeds": (22, 37, 45)})
     with pytest.raises(
         DatasetError, match=r"1 training image is an exact copy of images of val of copied, 'train_0040'"
     ):
@@ -189,7 +197,7 @@ def test_copies_are_refused_dropped_or_kept(tmp_path: Path) -> None:
     assert "1 exact copy of val of copied left out" in dropped.notes
     assert {cell.num_trained for cell in dropped.cells} == {45}
     left = {cell.num_searched + cell.num_validation for cell in dropped.cells}
-    assert 40 <= min(left) < max(left) <= 45
+    assert 40 <= min(left) < 45
     kept = run_probe(replace(options, copies="keep", name="kept"))
     assert {cell.num_trained for cell in kept.cells} == {46}
     assert "copies kept" in kept.results[0].protocol
@@ -246,6 +254,19 @@ def test_another_dataset_is_tested_on_by_names_of_classes(dataset: str, tmp_path
     assert result.overlays == (f"{tmp_path}/out/turned/predictions_own_lbfgs",)
 
 
+def test_classes_go_by_number_where_that_is_asked_for(dataset: str, tmp_path: Path) -> None:
+    pictures = [Picture("val", number % 4, 700 + number) for number in range(12)]
+    url = make_probed(tmp_path / "renamed", pictures, noise=0.1, names="other")
+    options = ProbeOptions(dataset=dataset, test_dataset=url, out=str(tmp_path / "out"), **QUICK)
+    with pytest.raises(DatasetError, match=r"has 4 classes that train of photos has not, other0 .*--labels-by index"):
+        run_probe(options)
+    result = run_probe(replace(options, labels_by="index"))
+    assert result.cells[0].accuracy == 1
+    predictions = open_predictions(url, result.overlays[0])
+    assert predictions.model.classes == ("class0", "class1", "class2", "class3")
+    assert predictions.labels.tolist() == [0, 1, 2, 3] * 3
+
+
 def test_classifiers_judge_images_of_another_dataset(dataset: str, tmp_path: Path) -> None:
     url = make_probed(tmp_path / "others", balanced_pictures(0, 20, 4), noise=0.1, names="other")
     options = ProbeOptions(dataset=dataset, apply=(url,), name="applied", **QUICK)
@@ -296,6 +317,9 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"the feature of 'train_0000' is not finite: extract"):
         run_probe(ProbeOptions(dataset=url, **QUICK))
     np.save(file, features)
+    shutil.copytree(f"{stranger}/features/own", f"{url}/features/elder")
+    with pytest.raises(DatasetError, match=r"features at .* are of commit .*--replace"):
+        run_probe(ProbeOptions(dataset=url, **{**QUICK, "features": "elder"}))
     with_features(url, open_features(url, "own").array(), name="another", weights_sha256="1" * 64)
     with pytest.raises(PlanMismatchError, match="of another encoder"):
         run_probe(ProbeOptions(dataset=url, test_dataset=url, test_features="another", **QUICK))
@@ -345,3 +369,12 @@ def test_the_command(dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture
     found = json.loads(capsys.readouterr().out)
     assert [row["seed"] for row in found["results"]] == [22, 22, 37, 37]
     assert len(found["cells"]) == 2
+
+
+def test_a_place_that_cannot_be_written_is_told_with_what_to_do(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise AccessError("photos cannot be written")
+
+    monkeypatch.setattr("shardtools.storage.local.LocalStorage.check_writable", refuse)
+    with pytest.raises(AccessError, match=r"photos cannot be written; .*--out FOLDER"):
+        run_probe(ProbeOptions(dataset=dataset, name="denied", **QUICK))

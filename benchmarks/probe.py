@@ -6,7 +6,7 @@
 
 Hardware: one core, or a GPU with `--device cuda`. Time: nine minutes on a quiet core, `--quick` half of one. Expected:
 trained together at least twice as fast a trial as one by one on a core (10 times on a GPU, at half of the bare matrix
-product's rate), the same best accuracy; L-BFGS within a tenth of a point of scikit-learn for each C, or nearer to the
+product's rate), with the same accuracies; L-BFGS within a tenth of a point of scikit-learn for each C, or nearer to the
 minimum. The last line is one JSON object.
 
 Contenders go in turns, round by round; figures are medians over the rounds, of CPU time on a CPU, of the clock on a
@@ -63,6 +63,7 @@ class Contenders:
         self._test, self._test_labels = table(10_000, given.dim, given.classes, 1)
         self._rates = np.geomspace(0.3, 30, given.trials).tolist()
         self._decays = np.geomspace(1e-8, 1e-5, given.trials).tolist()
+        self.chosen = np.linspace(0, given.trials - 1, given.alone).astype(int).tolist()
 
     def together(self) -> tuple[float, list[float]]:
         """All trials as one."""
@@ -82,11 +83,10 @@ class Contenders:
         return seconds, found.accuracies(self._test, self._test_labels).tolist()
 
     def alone(self) -> tuple[float, list[float]]:
-        """The first few trials, one after the other; features lie on the device."""
+        """The chosen trials, one after the other; features lie on the device."""
         given, started = self._given, self._now()
         features, labels = (torch.from_numpy(one).to(self._device) for one in (self._features, self._labels))
-        chosen = np.linspace(0, given.trials - 1, given.alone).astype(int)
-        layers = [self._trained(features, labels, self._rates[one], self._decays[one]) for one in chosen]
+        layers = [self._trained(features, labels, self._rates[one], self._decays[one]) for one in self.chosen]
         seconds = (self._now() - started) / given.alone
         test, test_labels = (torch.from_numpy(one).to(self._device) for one in (self._test, self._test_labels))
         with torch.inference_mode():
@@ -100,7 +100,9 @@ class Contenders:
         for epoch in range(given.epochs):
             for group in optimizer.param_groups:
                 group["lr"] = rate * rate_factor(epoch, given.epochs)
-            for rows in torch.randperm(len(features)).to(self._device).split(BATCH_SIZE):
+            # The permutations of `train_wide`, so that accuracies can be compared trial by trial.
+            order = torch.from_numpy(np.random.default_rng([1, epoch]).permutation(len(features)))
+            for rows in order.to(self._device).split(BATCH_SIZE):
                 optimizer.zero_grad()
                 loss = torch.nn.functional.cross_entropy(layer(features[rows]), labels[rows])
                 loss.backward()
@@ -174,9 +176,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     ratio, rate = medians["alone"] / medians["together"], statistics.median(rates)
     share = contenders.operations() / medians["together"] / rate
+    pairs = zip([accuracies["together"][one] for one in contenders.chosen], accuracies["alone"], strict=True)
     report: dict[str, Any] = {
         "seconds_a_trial": {name: round(taken, 4) for name, taken in medians.items()},
         "best_accuracy": {name: round(max(reached), 4) for name, reached in accuracies.items()},
+        "points_apart": round(100 * max(abs(one - other) for one, other in pairs), 3),
         "together_over_alone": round(ratio, 2),
         "product_gflops": round(rate / 1e9, 1),
         "share_of_product": round(share, 3),

@@ -170,11 +170,6 @@ class StudySet:
                 f"set {self.name}: trains on {self.train_split!r} and is judged by the same: name another split"
             )
 
-    @property
-    def reported_split(self) -> str:
-        """The split whose value is reported."""
-        return self.val_split if self.test_split is None else self.test_split
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
@@ -218,7 +213,7 @@ class Study:
         epochs: Of every training.
         seeds: Each cell is trained with each; values are then means.
         pretraining: What `accuracy` of the models was measured on, for titles.
-        above: Correlations are taken of all models, and of those with at least this accuracy.
+        above: Correlations are taken of all models, and of those with more than this accuracy.
     """
 
     models: tuple[StudyModel, ...] = ()

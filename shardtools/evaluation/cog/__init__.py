@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.cog.hierarchy import Hierarchy, open_hierarchy
     from shardtools.evaluation.cog.levels import Level, check_levels, cut_again, cut_levels, random_levels
     from shardtools.evaluation.cog.levels_file import read_levels, write_eligible, write_levels
-    from shardtools.evaluation.cog.making import MadeLevels, make_levels, open_levels, shared_concepts
+    from shardtools.evaluation.cog.making import MadeLevels, make_levels, open_levels
     from shardtools.evaluation.cog.parts import LevelImages, level_rows, level_view, overlay_levels, write_parts
     from shardtools.evaluation.cog.pictures import (
         check_pictures,
@@ -100,7 +100,6 @@ __all__ = [
     "read_levels",
     "report_figures",
     "run_cog",
-    "shared_concepts",
     "similarities",
     "write_eligible",
     "write_levels",

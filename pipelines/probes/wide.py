@@ -21,15 +21,13 @@ import torch
 
 from shardtools.arrays import Bools, Float32s, Float64s, Int64s
 from shardtools.errors import OptionError
+from shardtools.evaluation.probes import PRECISIONS
 from shardtools.pipelines.probes.coefficients import Coefficients, Settings, form_for
 from shardtools.pipelines.probes.rows import Features, Rows, index_tensor
 
 EPOCHS = 100
 BATCH_SIZE = 1024
 MOMENTUM = 0.9
-
-PRECISIONS = ("fp32", "tf32", "bf16")
-"""What is multiplied: numbers as they are; on a GPU with 10 bits after the point; with 7. Sums stay float32."""
 
 _LOGITS_AT_A_TIME = 1 << 24
 
@@ -117,7 +115,7 @@ def train_wide(
         seed: Of the first weights, which are those of torch's linear layer, and of the permutations.
         device: That computes.
         dtype: Of the weights, float32 or float64.
-        precision: One of `PRECISIONS`; the last two are for float32.
+        precision: One of `evaluation.probes.PRECISIONS`; the last two are for float32.
         normalize: Whether rows are divided by their l2 norm, which CoG does.
         on_epoch: Told the number of each epoch, from 0, when it is done; training ends with what it raises.
 

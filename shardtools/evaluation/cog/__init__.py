@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from shardtools.evaluation.cog.making import MadeLevels, make_levels, open_levels
     from shardtools.evaluation.cog.parts import LevelImages, level_rows, level_view, overlay_levels, write_parts
     from shardtools.evaluation.cog.pictures import (
-        check_pictures,
         draw_all,
         draw_fine_tuned,
         draw_levels,
@@ -70,7 +69,6 @@ __all__ = [
     "Table",
     "Vectors",
     "check_levels",
-    "check_pictures",
     "cog_figures",
     "cog_tables",
     "corpus_hierarchy",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from shardtools.evaluation.results.references import REFERENCES, Reference, reference_results
     from shardtools.evaluation.results.result import COLUMNS, KEY, SCHEMA, Result, results_of, results_table
-    from shardtools.evaluation.results.severity_picture import check_picture, draw_severities, severity_curves
+    from shardtools.evaluation.results.severity_picture import draw_severities, severity_curves
     from shardtools.evaluation.results.text import Block, TextTable, block_markdown, markdown, remarks, text_blocks
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -50,7 +50,6 @@ __all__ = [
     "TextTable",
     "block_markdown",
     "cell_text",
-    "check_picture",
     "compare",
     "draw_severities",
     "join_results",

@@ -123,13 +123,7 @@ def train_wide(
         OptionError: Shapes do not fit, a label or a setting is out of range.
     """
     _check(features, labels, num_classes, rates, decays, momentum, dtype)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
-            raise OptionError(f"{name} is at least 1, found {value}")
-    if precision not in PRECISIONS or (precision != "fp32" and dtype != torch.float32):
-        raise OptionError(
-            f"precision is one of {', '.join(PRECISIONS)}, the last two of float32, found {precision!r} of {dtype}"
-        )
+    _check_run(epochs, batch_size, precision, dtype)
     place, num_trials = torch.device(device), len(rates)
     low = torch.bfloat16 if precision == "bf16" else None
     rows = Rows(features, device=place, dtype=low or dtype, normalize=normalize)
@@ -148,10 +142,15 @@ def train_wide(
             if not form.some().isfinite().view(num_trials, num_classes).all(dim=1).any():
                 break
         solved = form.solved().view(rows.width, num_trials, num_classes)
+    return _result(solved, rows.dim, normalize)
+
+
+def _result(solved: torch.Tensor, dim: int, normalize: bool) -> WideResult:
+    """Out of the coefficients [P, T, C], of which `dim` are weights and the next one is the bias."""
     finite = solved.isfinite().all(dim=0).all(dim=1)
     return WideResult(
-        weights=solved[: rows.dim].permute(1, 2, 0).contiguous(),
-        biases=solved[rows.dim].clone(),
+        weights=solved[:dim].permute(1, 2, 0).contiguous(),
+        biases=solved[dim].clone(),
         diverged=~finite.cpu().numpy(),
         normalize=normalize,
     )
@@ -218,6 +217,16 @@ def _products(precision: str, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _check_run(epochs: int, batch_size: int, precision: str, dtype: torch.dtype) -> None:
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise OptionError(f"{name} is at least 1, found {value}")
+    if precision not in PRECISIONS or (precision != "fp32" and dtype != torch.float32):
+        raise OptionError(
+            f"precision is one of {', '.join(PRECISIONS)}, the last two of float32, found {precision!r} of {dtype}"
+        )
 
 
 def _check(

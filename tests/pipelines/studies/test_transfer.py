@@ -28,7 +28,16 @@ from tests.helpers.transfer_studies import write_sets
 
 def options(out: Path, **changes: Any) -> StudyOptions:
     return StudyOptions(
-        **{**SHORT, "out": str(out), "train": 4, "val": 2, "test": 3, "tuned_sets": (DIGITS,), "lite": ("lite0",), **changes}
+        **{
+            **SHORT,
+            "out": str(out),
+            "train": 4,
+            "val": 2,
+            "test": 3,
+            "tuned_sets": (DIGITS,),
+            "lite": ("lite0",),
+            **changes,
+        }
     )
 
 

@@ -86,7 +86,7 @@ def test_seeds_are_one_cell() -> None:
     found = own(*(replace(A, seed=seed, value=value) for seed, value in enumerate((0.2, 0.3, 0.4))))
     [[cell]] = [line.cells for line in found.lines]
     assert cell == Cell(value=pytest.approx(0.3), num_seeds=3, deviation=pstdev((0.2, 0.3, 0.4)))
-    assert cell_text(found.columns[0], cell) == "30.00 ±10.00"
+    assert cell_text(found.columns[0], cell) == "30.00 ±8.16"
 
 
 def test_cells_as_text() -> None:

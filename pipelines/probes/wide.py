@@ -21,15 +21,13 @@ import torch
 
 from shardtools.arrays import Bools, Float32s, Float64s, Int64s
 from shardtools.errors import OptionError
+from shardtools.evaluation.probes import PRECISIONS
 from shardtools.pipelines.probes.coefficients import Coefficients, Settings, form_for
 from shardtools.pipelines.probes.rows import Features, Rows, index_tensor
 
 EPOCHS = 100
 BATCH_SIZE = 1024
 MOMENTUM = 0.9
-
-PRECISIONS = ("fp32", "tf32", "bf16")
-"""What is multiplied: numbers as they are; on a GPU with 10 bits after the point; with 7. Sums stay float32."""
 
 _LOGITS_AT_A_TIME = 1 << 24
 
@@ -117,7 +115,7 @@ def train_wide(
         seed: Of the first weights, which are those of torch's linear layer, and of the permutations.
         device: That computes.
         dtype: Of the weights, float32 or float64.
-        precision: One of `PRECISIONS`; the last two are for float32.
+        precision: One of `evaluation.probes.PRECISIONS`; the last two are for float32.
         normalize: Whether rows are divided by their l2 norm, which CoG does.
         on_epoch: Told the number of each epoch, from 0, when it is done; training ends with what it raises.
 
@@ -125,13 +123,7 @@ def train_wide(
         OptionError: Shapes do not fit, a label or a setting is out of range.
     """
     _check(features, labels, num_classes, rates, decays, momentum, dtype)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
-            raise OptionError(f"{name} is at least 1, found {value}")
-    if precision not in PRECISIONS or (precision != "fp32" and dtype != torch.float32):
-        raise OptionError(
-            f"precision is one of {', '.join(PRECISIONS)}, the last two of float32, found {precision!r} of {dtype}"
-        )
+    _check_run(epochs, batch_size, precision, dtype)
     place, num_trials = torch.device(device), len(rates)
     low = torch.bfloat16 if precision == "bf16" else None
     rows = Rows(features, device=place, dtype=low or dtype, normalize=normalize)
@@ -150,10 +142,15 @@ def train_wide(
             if not form.some().isfinite().view(num_trials, num_classes).all(dim=1).any():
                 break
         solved = form.solved().view(rows.width, num_trials, num_classes)
+    return _result(solved, rows.dim, normalize)
+
+
+def _result(solved: torch.Tensor, dim: int, normalize: bool) -> WideResult:
+    """Out of the coefficients [P, T, C], of which `dim` are weights and the next one is the bias."""
     finite = solved.isfinite().all(dim=0).all(dim=1)
     return WideResult(
-        weights=solved[: rows.dim].permute(1, 2, 0).contiguous(),
-        biases=solved[rows.dim].clone(),
+        weights=solved[:dim].permute(1, 2, 0).contiguous(),
+        biases=solved[dim].clone(),
         diverged=~finite.cpu().numpy(),
         normalize=normalize,
     )
@@ -220,6 +217,16 @@ def _products(precision: str, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _check_run(epochs: int, batch_size: int, precision: str, dtype: torch.dtype) -> None:
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise OptionError(f"{name} is at least 1, found {value}")
+    if precision not in PRECISIONS or (precision != "fp32" and dtype != torch.float32):
+        raise OptionError(
+            f"precision is one of {', '.join(PRECISIONS)}, the last two of float32, found {precision!r} of {dtype}"
+        )
 
 
 def _check(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from shardtools.transfer.agreement import ALL, Agreement, Correlation, Point, agree, correlate
     from shardtools.transfer.cells import Cell, Setting, list_cells
     from shardtools.transfer.outcomes import Outcome
-    from shardtools.transfer.picture import check_picture, draw_points, draw_report
+    from shardtools.transfer.picture import draw_points, draw_report
     from shardtools.transfer.planning import Group, StudyPlan, plan_cells, plan_study
     from shardtools.transfer.reading import read_study, study_of
     from shardtools.transfer.report import Report, correlation_rows, make_report, report_study, save_results
@@ -49,7 +49,6 @@ __all__ = [
     "StudySet",
     "TransferOptions",
     "agree",
-    "check_picture",
     "correlate",
     "correlation_rows",
     "correlation_tables",

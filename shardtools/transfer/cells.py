@@ -144,7 +144,7 @@ def _grid(
 ) -> Iterator[Cell]:
     base = _recipe(study, model, on, augmentation)
     for setting in settings_of(study):
-        recipe = replace(base, **_by_grid(study, base, setting))
+        recipe = replace(base, **_by_grid(study.step_at_of(model), base, setting))
         settings = {
             "recipe": {name: value for name, value in recipe.settings().items() if name != "name"},
             "init": model.init,
@@ -197,18 +197,18 @@ def _recipe(study: Study, model: StudyModel, on: StudySet, augmentation: Augment
                 raise OptionError(f"{place}: {key} is not the recipe's here: {_OF_THE_GRID[key]}")
             values[key], places[key] = value, place
     try:
-        return load_recipe(study.recipe, {**values, "encoder": model.encoder, "epochs": str(study.epochs)})
+        return load_recipe(study.recipe, {**values, "encoder": model.encoder, "epochs": str(study.epochs_of(model))})
     except OptionError as error:
         wrong = next((key for key in places if f" {key!r}" in str(error) or f" {key} " in str(error)), None)
         raise OptionError(f"{places[wrong]}: {error}" if wrong else str(error)) from None
 
 
 _OF_THE_GRID = {
-    "epochs": "give epochs at its top",
+    "epochs": "give epochs of the study or of a model",
     "encoder": "give a model's encoder",
     "optimizer": "give grid.optimizers",
     "schedule": "give grid.schedules",
-    "step_at": "give grid.step_at",
+    "step_at": "give grid.step_at, or a model's",
     "base_lr": "give grid.sgd_rates or grid.adamw_rates",
     "lr_batch_size": "rates of the grid are peaks, whatever the batch",
     "weight_decay": "give grid.decays",
@@ -218,14 +218,14 @@ _OF_THE_GRID = {
 }
 
 
-def _by_grid(study: Study, base: Recipe, setting: Setting) -> dict[str, Any]:
+def _by_grid(step_at: tuple[float, ...], base: Recipe, setting: Setting) -> dict[str, Any]:
     is_sgd = setting.optimizer == "sgd"
     falls = setting.schedule == "step"
     return {
         "optimizer": setting.optimizer,
         "nesterov": is_sgd,
         "schedule": setting.schedule,
-        "step_at": tuple(map(float, study.grid.step_at)) if falls else (),
+        "step_at": tuple(map(float, step_at)) if falls else (),
         "rate_by": "epoch",
         # A rate of the grid is the peak itself, whatever the batch.
         "base_lr": setting.rate,

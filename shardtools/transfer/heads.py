@@ -9,6 +9,7 @@ begin together one fits the probe, and the others wait.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import DatasetBusyError
@@ -50,3 +51,14 @@ def fit_head(cell: Cell, out: str) -> str | None:
             return run_probe(wanted).url
         except DatasetBusyError:
             time.sleep(_LOOK_SECONDS)
+
+
+def head_notes(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """Where a head begins as the probe of pictures that the training does not see, a line a model and set."""
+    lines = {
+        f"{cell.model.name} on {cell.on.name}: the head begins as a probe of features of rgb pictures, the training "
+        f"sees {cell.recipe.channels}"
+        for cell in cells
+        if cell.model.probe and cell.recipe.channels != "rgb"
+    }
+    return tuple(sorted(lines))

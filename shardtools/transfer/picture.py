@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shardtools.errors import OptionError, RunError, first_line
+from shardtools.errors import OptionError
 from shardtools.evaluation.metrics import METRICS
-from shardtools.extras import require
+from shardtools.pictures import COLORS, GRID, INK, check_picture, new_figure, save_figure
 from shardtools.transfer.agreement import FEWEST, Point, above_name
 from shardtools.transfer.cells import metric_name
 from shardtools.transfer.report import Report
@@ -25,22 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, which people with any color vision tell apart.
-_ALL, _ABOVE, _STAR, _INK, _GRID = "#999999", "#0072B2", "#CC79A7", "#222222", "#e4e4e4"
+ASKED_BY = "transfer report --picture"
+_ALL, _ABOVE, _STAR = "#999999", COLORS[0], COLORS[3]
 _COLUMNS = 3
 _NAMES_PER_LINE = 6
-
-
-def check_picture(address: str | os.PathLike[str]) -> None:
-    """Refuses early what could not be drawn.
-
-    Raises:
-        OptionError: The file's name does not end in ".png".
-        RunError: matplotlib is not installed.
-    """
-    if Path(address).suffix.lower() != ".png":
-        raise OptionError(f"the picture is a .png, found {os.fspath(address)!r}: give a name that ends in .png")
-    require("a picture", ("matplotlib",), extra="train")
 
 
 def draw_report(report: Report, address: str | os.PathLike[str]) -> None:
@@ -75,21 +62,16 @@ def draw_points(
         OptionError: The name does not end in ".png", or there is nothing to draw.
         RunError: matplotlib is not installed, or the picture cannot be written.
     """
-    check_picture(address)
+    check_picture(address, ASKED_BY)
     drawn = sorted(
         (one for one in points if one.accuracy is not None and one.values), key=lambda one: one.accuracy or 0
     )
     if not drawn:
         raise OptionError("no network has an accuracy in pretraining and a value on a set: there is nothing to draw")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     # Four fill a square.
     columns = 2 if len(metrics) == 4 else min(_COLUMNS, len(metrics))
     lines = -(-len(metrics) // columns)
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(3.6 * columns, 3.2 * lines + 0.9), dpi=110, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.6 * columns, 3.2 * lines + 0.9)
     panels = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes, (name, metric) in zip(panels, metrics.items(), strict=False):
         _panel(axes, drawn, name, metric, above)
@@ -97,30 +79,27 @@ def draw_points(
     for axes in panels[len(metrics) :]:
         axes.set_axis_off()
     _legend(figure, panels[0], drawn)
-    try:
-        figure.savefig(address, metadata={"Software": None})
-    except OSError as error:
-        raise RunError(f"{os.fspath(address)} cannot be written ({first_line(error)}): give another place") from None
+    save_figure(figure, address)
 
 
 def _panel(axes: Axes, points: Sequence[Point], name: str, metric: str, above: float) -> None:
     own = [(number, one) for number, one in enumerate(points, start=1) if name in one.values]
     unit = 100 if METRICS[metric].is_share else 1
-    for is_starred, marker, size, color in ((False, "o", 22, _INK), (True, "*", 90, _STAR)):
+    for is_starred, marker, size, color in ((False, "o", 22, INK), (True, "*", 90, _STAR)):
         chosen = [one for _, one in own if one.is_starred == is_starred]
         xs = [100 * (one.accuracy or 0) for one in chosen]
         label = "trained in two steps" if is_starred else "network"
         axes.scatter(xs, [unit * one.values[name] for one in chosen], s=size, marker=marker, color=color, label=label)
     for number, one in own:
         where = (100 * (one.accuracy or 0), unit * one.values[name])
-        axes.annotate(str(number), where, xytext=(3, 3), textcoords="offset points", fontsize=6, color=_INK)
+        axes.annotate(str(number), where, xytext=(3, 3), textcoords="offset points", fontsize=6, color=INK)
     pairs = np.array([(100 * (one.accuracy or 0), unit * one.values[name]) for _, one in own]).reshape(-1, 2)
     for least, color, label in ((-1.0, _ALL, "line of all"), (100 * above, _ABOVE, f"line {above_name(above)}")):
-        _line(axes, pairs[pairs[:, 0] >= least], color, label)
+        _line(axes, pairs[pairs[:, 0] > least], color, label)
     axes.set_title(name, fontsize=9)
     axes.set_ylabel(METRICS[metric].short + (", %" if unit == 100 else ""), fontsize=8)
     axes.tick_params(labelsize=7)
-    axes.grid(color=_GRID, linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
 
 

@@ -14,6 +14,7 @@ from statistics import fmean
 
 from shardtools.storage import open_storage
 from shardtools.transfer.cells import Cell, SetFacts, list_cells, read_facts
+from shardtools.transfer.heads import head_notes
 from shardtools.transfer.options import out_folder
 from shardtools.transfer.outcomes import DONE, FAILED, Outcome, read_outcomes
 from shardtools.transfer.reading import read_study
@@ -61,11 +62,13 @@ class StudyPlan:
         out: Its folder.
         groups: In the order of the study.
         cells: All of them, likewise.
+        notes: What should be known before they are trained, a line each.
     """
 
     out: str
     groups: tuple[Group, ...]
     cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds_left(self) -> float | None:
@@ -120,7 +123,7 @@ def plan_cells(study: Study, out: str) -> StudyPlan:
         )
         for (model, on, augmentation), own in grouped.items()
     )
-    return StudyPlan(out=out, groups=groups, cells=cells)
+    return StudyPlan(out=out, groups=groups, cells=cells, notes=head_notes(cells))
 
 
 def cell_seconds(

@@ -13,6 +13,7 @@ from shardtools.evaluation.results import Result, write_results
 from shardtools.storage import open_storage
 from shardtools.transfer.agreement import ALL, Agreement, Correlation, Point, agree, correlate
 from shardtools.transfer.cells import Cell, list_cells, metric_name
+from shardtools.transfer.heads import head_notes
 from shardtools.transfer.options import out_folder
 from shardtools.transfer.outcomes import DONE, FAILED, Outcome, read_outcomes
 from shardtools.transfer.pretraining import accuracies
@@ -39,6 +40,7 @@ class Report:
         correlations: Of each set, of all models and of those above the bar.
         agreements: Of each set with the pretraining and with the other sets.
         failures: Cells that failed and why, one line each.
+        head_notes: Where a head begins as a probe of other pictures than it is trained on.
         results: Rows: the best of each group, every cell that is done (splits "cell/..."), and the correlations.
     """
 
@@ -49,6 +51,7 @@ class Report:
     correlations: tuple[Correlation, ...]
     agreements: tuple[Agreement, ...]
     failures: tuple[str, ...]
+    head_notes: tuple[str, ...]
     results: tuple[Result, ...]
 
     @property
@@ -77,7 +80,7 @@ class Report:
         same = [on.name for on in self.study.sets if on.test_split is None]
         if same:
             notes.append(f"reported on the split that chose the cell, so too high: {', '.join(same)}")
-        return tuple(notes)
+        return (*notes, *self.head_notes)
 
 
 def make_report(path: str, out: str | None = None) -> Report:
@@ -120,6 +123,7 @@ def report_study(study: Study, out: str) -> Report:
             for cell in cells
             if cell.digest in outcomes and outcomes[cell.digest].status == FAILED
         ),
+        head_notes=head_notes(cells),
         results=(
             *_best_rows(best, outcomes, out),
             *_cell_rows(cells, outcomes, out),

@@ -2,7 +2,7 @@
 
 Owns the choice, seed 003's: the epoch of a training by its validation value, then the setting of the grid by the mean
 over seeds of these; the test value decides on nothing. The price of choosing among eighty by one split is that the
-validation value of the chosen one is too high where it is also what is reported, as seed 003 does for four of its sets.
+validation value of the chosen one is too high where it is also what is reported, as seed 003 does for most of its sets.
 """
 
 from __future__ import annotations

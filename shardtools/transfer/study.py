@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import pairwise, permutations
 
@@ -120,6 +120,8 @@ class StudyModel:
         accuracy_model: Its name there; empty for `name`.
         probe: Name of features of every set, for training in two steps (LP-FT): the head starts as the linear probe of
             these features. Empty for a head drawn at random.
+        epochs: Of its trainings; `None` for the study's. Seed 003 trains from nothing for 50.
+        step_at: Epochs at which its "step" falls; empty for the grid's. From nothing they are 20, 30 and 40.
         changes: Of the recipe, for this model.
     """
 
@@ -130,11 +132,15 @@ class StudyModel:
     accuracy_from: str = ""
     accuracy_model: str = ""
     probe: str = ""
+    epochs: int | None = None
+    step_at: tuple[float, ...] = ()
     changes: Changes = ()
 
     def __post_init__(self) -> None:
         if self.accuracy is not None and not 0 <= self.accuracy <= 1:
             raise OptionError(f"model {self.name}: accuracy is 0 to 1, found {self.accuracy}: 76.1 % is 0.761")
+        if self.epochs is not None and self.epochs < 1:
+            raise OptionError(f"model {self.name}: epochs is at least 1, found {self.epochs}")
         if self.accuracy is not None and self.accuracy_from:
             raise OptionError(f"model {self.name}: give accuracy or accuracy_from, not both")
 
@@ -169,11 +175,6 @@ class StudySet:
             raise OptionError(
                 f"set {self.name}: trains on {self.train_split!r} and is judged by the same: name another split"
             )
-
-    @property
-    def reported_split(self) -> str:
-        """The split whose value is reported."""
-        return self.val_split if self.test_split is None else self.test_split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +219,7 @@ class Study:
         epochs: Of every training.
         seeds: Each cell is trained with each; values are then means.
         pretraining: What `accuracy` of the models was measured on, for titles.
-        above: Correlations are taken of all models, and of those with at least this accuracy.
+        above: Correlations are taken of all models, and of those with more than this accuracy.
     """
 
     models: tuple[StudyModel, ...] = ()
@@ -240,15 +241,32 @@ class Study:
             _refuse_twice(name, (one.name for one in getattr(self, name)))
         if self.epochs < 1:
             raise OptionError(f"epochs is at least 1, found {self.epochs}")
-        if "step" in self.grid.schedules and self.grid.step_at[-1] >= self.epochs:
-            raise OptionError(
-                f"grid.step_at falls at epoch {self.grid.step_at[-1]:g} of {self.epochs}: give epochs before the last"
-            )
+        for who, epochs, step_at in self._schedules():
+            if not all(before < after for before, after in pairwise((0.0, *step_at, math.inf))):
+                raise OptionError(f"{who}step_at is rising epochs above 0, found {list(step_at)}")
+            if "step" in self.grid.schedules and step_at[-1] >= epochs:
+                raise OptionError(
+                    f"{who}step_at falls at epoch {step_at[-1]:g} of {epochs}: give epochs before the last"
+                )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise OptionError(f"seeds are one or more different numbers, found {list(self.seeds)}")
         if not 0 <= self.above < 1:
             raise OptionError(f"above is an accuracy of 0 to 1, found {self.above}: 70 % is 0.7")
         self._check_augmentations()
+
+    def _schedules(self) -> Iterator[tuple[str, int, tuple[float, ...]]]:
+        """Whose they are, epochs, and epochs at which "step" falls: of the study and of each model."""
+        yield "grid.", self.epochs, self.grid.step_at
+        for model in self.models:
+            yield f"model {model.name}: ", self.epochs_of(model), self.step_at_of(model)
+
+    def epochs_of(self, model: StudyModel) -> int:
+        """Epochs of a model's trainings."""
+        return self.epochs if model.epochs is None else model.epochs
+
+    def step_at_of(self, model: StudyModel) -> tuple[float, ...]:
+        """Epochs at which a model's "step" falls."""
+        return model.step_at or self.grid.step_at
 
     def _check_augmentations(self) -> None:
         known = {"models": [one.name for one in self.models], "sets": [one.name for one in self.sets]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from shardtools.evaluation.metrics import METRICS, RELATIONS, Estimated, printed_value
-from shardtools.evaluation.variation import TextTable
+from shardtools.evaluation.results import Block, TextTable, block_markdown
 from shardtools.transfer.agreement import Agreement, Correlation, Point
 from shardtools.transfer.cells import metric_name
 from shardtools.transfer.report import Report
@@ -161,7 +161,7 @@ def markdown_text(tables: Sequence[TextTable], notes: Sequence[str] = ()) -> str
     """Tables under their titles, and notes as a list."""
     parts = []
     for table in tables:
-        lines = [table.header, ["---"] * len(table.header), *table.rows]
-        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        parts.append(f"**{table.title}**\n\n{body}")
+        # All to the left: most columns are words.
+        block = Block(header=table.header, rows=table.rows, num_names=len(table.header))
+        parts.append(f"**{table.title}**\n\n{block_markdown(block)}")
     return "\n\n".join([*parts, *(["\n".join(f"- {note}" for note in notes)] if notes else [])]) + "\n"

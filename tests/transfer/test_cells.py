@@ -9,6 +9,7 @@ import pytest
 
 from shardtools.errors import DatasetError, OptionError
 from shardtools.transfer import Augmentation, Grid, Study, StudyModel, StudySet, list_cells, read_study
+from shardtools.transfer.heads import head_notes
 
 
 def test_the_grid_is_seed_003s(study: Path) -> None:
@@ -106,3 +107,30 @@ def test_what_no_cell_can_be_is_refused(drawings: str, tmp_path: Path) -> None:
         list_cells(replace(study, sets=(replace(on, changes=(("imagesize", "64"),)),)))
     with pytest.raises(OptionError, match=r"models \(a\).changes: weight_decay is not the recipe's here: give grid"):
         list_cells(replace(study, models=(replace(model, changes=(("weight_decay", "1"),)),)))
+
+
+def test_a_model_may_have_epochs_of_its_own(drawings: str) -> None:
+    """As networks from nothing in seed 003."""
+    study = small(drawings, grid=Grid(optimizers=("sgd",), sgd_rates=(0.1,), decays=(0.0,)))
+    nothing = StudyModel(name="b", encoder="resnet-micro", epochs=50, step_at=(20, 30, 40))
+    found = [cell.recipe for cell in list_cells(replace(study, models=(*study.models, nothing)))]
+
+    assert [(one.schedule, one.epochs, one.step_at) for one in found] == [
+        ("cosine", 30, ()),
+        ("step", 30, (15, 20, 25)),
+        ("cosine", 50, ()),
+        ("step", 50, (20, 30, 40)),
+    ]
+    with pytest.raises(OptionError, match="model b: step_at falls at epoch 25 of 20"):
+        replace(study, models=(replace(nothing, epochs=20, step_at=()),))
+
+
+def test_a_head_of_other_pictures_is_told(drawings: str) -> None:
+    study = small(drawings)
+    on = replace(study.sets[0], changes=(("channels", "bgr"),))
+    study = replace(study, models=(*study.models, replace(study.models[0], name="b", probe="clip")))
+
+    assert head_notes(list_cells(study)) == ()
+    assert head_notes(list_cells(replace(study, sets=(on,)))) == (
+        "b on drawings: the head begins as a probe of features of rgb pictures, the training sees bgr",
+    )

@@ -49,7 +49,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     study = read_study(str(path))
 
     assert study.changes == (("batch_size", "128"),)
-    assert study.models[0].probe == "clip" and study.sets[0].reported_split == "test"
+    assert study.models[0].probe == "clip" and study.sets[0].val_split == "test"
     assert dict(study.sets[0].changes) == {
         "channels": "bgr",
         "vertical_flip": "0.5",
@@ -107,7 +107,7 @@ def test_the_file_of_the_page_is_one() -> None:
     page = (Path(__file__).parents[2] / "docs" / "study_transfer.md").read_text()
     study = study_of(tomllib.loads(page.split("```toml\n")[1].split("```")[0]))
 
-    assert [model.name for model in study.models] == ["ResNet-50", "CLIP ViT-B/32"]
+    assert [model.name for model in study.models] == ["ResNet-50", "CLIP ViT-B/32", "ResNet-50, from nothing"]
     assert study.models[1].probe and study.augmentations[0].models == ("ResNet-50",)
     published = find_set("cct20-boxes")
     assert (study.sets[0].train_split, study.sets[0].test_split) == (*published.fit_splits, published.test_split)

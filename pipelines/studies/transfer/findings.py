@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shardtools.evaluation.metrics import Estimated
-from shardtools.evaluation.variation import TextTable
+from shardtools.evaluation.results import TextTable
 from shardtools.pipelines.studies.transfer.plan import CLOTHES, LITE_ACCURACY
 from shardtools.pipelines.studies.transfer.tuning import NOTHING
 from shardtools.transfer import ALL, Agreement, Correlation, Point, Report, estimate_text

@@ -84,7 +84,7 @@ class StudyOptions:
     seeds: tuple[int, ...] = (22, 37, 45)
     tuned: tuple[str, ...] = tuple(f"{recipe}-{epoch:02d}" for recipe in RECIPES for epoch in (1, 4, 8, 32))
     tuned_sets: tuple[str, ...] = (CLOTHES, DIGITS, OBJECTS)
-    tuned_epochs: int = 10
+    tuned_epochs: int = 16
     rates: tuple[float, ...] = (0.1, 0.01)
     decays: tuple[float, ...] = (1e-4,)
     processes: int = 1
@@ -156,11 +156,11 @@ SHORT: dict[str, Any] = {
     "test": 40,
     "classes": 8,
     "objects": 6,
-    "lite": ("lite0",),
+    "lite": (),
     "trials": 10,
     "seeds": (22,),
     "tuned": ("whole-01", "whole-16"),
     "tuned_sets": (DIGITS,),
-    "tuned_epochs": 4,
+    "tuned_epochs": 16,
 }
 """What `--short` changes: minutes of one core."""

@@ -33,12 +33,13 @@ A killed run goes on with the same command. Features are those of `shardtools fe
 def command(results: str | None, pictures: str | None, as_json: bool, **options: Any) -> None:
     """Measure features by linear classifiers on seen concepts and on each level of unseen ones."""
     from shardtools.cli.progress import RunProgress
-    from shardtools.evaluation.cog import check_pictures, own_figures, run_cog
+    from shardtools.evaluation.cog import own_figures, run_cog
     from shardtools.evaluation.sets import add_results
+    from shardtools.pictures import require_pictures
 
     wanted = CogOptions(**options)
     if pictures is not None:
-        check_pictures()
+        require_pictures("cog run --pictures")
     with RunProgress(noun="epochs" if wanted.solver == "sgd" else "trials", doing="reading the manifests") as progress:
         found = run_cog(wanted, progress=progress)
     if results is not None:

@@ -97,9 +97,10 @@ def _compared(joined: list[Joined], options: TableOptions) -> Comparison:
 
 
 def _draw(options: TableOptions, address: str) -> None:
-    from shardtools.evaluation.results import check_picture, draw_severities, join_results, severity_curves
+    from shardtools.evaluation.results import draw_severities, join_results, severity_curves
+    from shardtools.pictures import check_picture
 
-    check_picture(address)
+    check_picture(address, "eval table --severities")
     curves = severity_curves(join_results(options))
     draw_severities(curves, address)
     click.echo(f"drew {counted(len(curves), 'network')}: {address}", err=True)

@@ -41,11 +41,12 @@ def command(models: tuple[str, ...], as_json: bool, picture: str | None, results
     """
     from shardtools.cli.progress import RunProgress
     from shardtools.evaluation.sets import add_results
-    from shardtools.evaluation.transfer import check_picture, draw_transfer, measure_transfer
+    from shardtools.evaluation.transfer import draw_transfer, measure_transfer
+    from shardtools.pictures import check_picture
 
     wanted = TransferOptions(models=models, **options)
     if picture is not None:
-        check_picture(picture)
+        check_picture(picture, "eval transfer --picture")
     found = measure_transfer(
         wanted,
         report=lambda line: click.echo(line, err=True),

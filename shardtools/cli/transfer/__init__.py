@@ -24,4 +24,7 @@ Examples:
 
 @click.group("transfer", cls=LazyGroup, places=COMMANDS, epilog=EPILOG)
 def command() -> None:
-    """Fine-tune models on sets in a grid of settings, after seed 003: does progress in pretraining carry over?"""
+    """Fine-tune models on sets in a grid of settings: does progress in pretraining carry over?
+
+    After Fang, Kornblith and Schmidt, "Does progress on ImageNet transfer to real-world datasets?" (2023).
+    """

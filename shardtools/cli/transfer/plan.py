@@ -51,7 +51,10 @@ def json_text(plan: StudyPlan) -> str:
         }
         for cell in plan.cells
     ]
-    return json.dumps({"out": plan.out, "seconds_left": plan.seconds_left, "groups": groups, "cells": cells}, indent=1)
+    return json.dumps(
+        {"out": plan.out, "seconds_left": plan.seconds_left, "groups": groups, "cells": cells, "notes": plan.notes},
+        indent=1,
+    )
 
 
 def text_lines(plan: StudyPlan) -> list[str]:
@@ -76,4 +79,4 @@ def text_lines(plan: StudyPlan) -> list[str]:
         lines[-1] += f": {duration(plan.seconds_left)} one after the other"
         if plan.num_unknown:
             lines[-1] += f", and {counted(plan.num_unknown, 'cell')} of unknown time"
-    return lines
+    return [*lines, *plan.notes]

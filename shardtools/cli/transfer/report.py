@@ -40,10 +40,11 @@ def command(
     The epoch and the cell are chosen by validation. All figures go to DIR/results.parquet.
     """
     from shardtools.evaluation.sets import write_text
-    from shardtools.transfer import check_picture, draw_report, make_report, markdown_text, save_results, text_tables
+    from shardtools.pictures import check_picture
+    from shardtools.transfer import draw_report, make_report, markdown_text, save_results, text_tables
 
     if picture is not None:
-        check_picture(picture)
+        check_picture(picture, "transfer report --picture")
     report = make_report(study, out)
     if report.results:
         save_results(report)

@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from shardtools.evaluation.cog.hierarchy import Hierarchy, open_hierarchy
     from shardtools.evaluation.cog.levels import Level, check_levels, cut_again, cut_levels, random_levels
     from shardtools.evaluation.cog.levels_file import read_levels, write_eligible, write_levels
-    from shardtools.evaluation.cog.making import MadeLevels, make_levels, open_levels, shared_concepts
+    from shardtools.evaluation.cog.making import MadeLevels, make_levels, open_levels
     from shardtools.evaluation.cog.parts import LevelImages, level_rows, level_view, overlay_levels, write_parts
     from shardtools.evaluation.cog.pictures import (
-        check_pictures,
         draw_all,
         draw_fine_tuned,
         draw_levels,
@@ -70,7 +69,6 @@ __all__ = [
     "Table",
     "Vectors",
     "check_levels",
-    "check_pictures",
     "cog_figures",
     "cog_tables",
     "corpus_hierarchy",
@@ -100,7 +98,6 @@ __all__ = [
     "read_levels",
     "report_figures",
     "run_cog",
-    "shared_concepts",
     "similarities",
     "write_eligible",
     "write_levels",

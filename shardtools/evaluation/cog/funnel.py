@@ -131,10 +131,7 @@ def narrow(
     if roots:
         left = frozenset(wnid for wnid in left if not any(hierarchy.is_under(wnid, root) for root in roots))
         steps.append(Step(what=f"not under {', '.join(map(_named, roots))}", num_left=len(left)))
-    readings = {"ancestors": left - hierarchy.ancestors(left), "parents": left - hierarchy.direct_parents(left)}
-    other = next(name for name in readings if name != leaves)
-    note = f"{len(readings[other]):,} by {'direct parents' if other == 'parents' else 'all ancestors'}"
-    left = readings[leaves]
+    left, note = _leaves(hierarchy, left, leaves)
     steps.append(Step(what="leaves of what remains", num_left=len(left), note=note))
     numbers: Mapping[str, int] | None = None
     if counts is not None:
@@ -155,6 +152,13 @@ def narrow(
         counts=None if numbers is None else {wnid: numbers[wnid] for wnid in sorted(left)},
         hierarchy=hierarchy,
     )
+
+
+def _leaves(hierarchy: Hierarchy, left: frozenset[str], reading: str) -> tuple[frozenset[str], str]:
+    """The leaves by one reading, and how many there are by the other, in words."""
+    found = {"ancestors": left - hierarchy.ancestors(left), "parents": left - hierarchy.direct_parents(left)}
+    other = next(name for name in found if name != reading)
+    return found[reading], f"{len(found[other]):,} by {'direct parents' if other == 'parents' else 'all ancestors'}"
 
 
 def _named(wnid: str) -> str:

@@ -6,7 +6,6 @@ Owns which concepts go in: those of the funnel, of a list, or of levels that are
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -108,8 +107,3 @@ def _uncounted(funnel: Funnel) -> tuple[str, ...]:
         "images were not counted (--counts): concepts with too few are among the levels, and the 5,146 of the thesis "
         "are not reached",
     )
-
-
-def shared_concepts(one: Sequence[Level], other: Sequence[Level]) -> list[list[int]]:
-    """How many concepts each level of one list shares with each of another: rows are of the first."""
-    return [[len(set(level.wnids) & set(beside.wnids)) for beside in other] for level in one]

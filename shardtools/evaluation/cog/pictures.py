@@ -17,31 +17,20 @@ from typing import TYPE_CHECKING, Literal
 from shardtools.errors import OptionError, RunError, first_line
 from shardtools.evaluation.cog.figures import OWN, WHOLE, CogFigures, CogModel, categories
 from shardtools.evaluation.cog.naming import Place
-from shardtools.extras import require
+from shardtools.pictures import COLORS, FAINT, GRID, GROUND, INK, new_figure, require_pictures, save_figure
 from shardtools.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GROUND, _INK, _FAINT, _GRID = "#ffffff", "#222222", "#b8b8b8", "#e4e4e4"
+ASKED_BY = "cog report --pictures"
 _RANDOM = "#E69F00"
 _STYLES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
 _MOST_NAMED = 12
 
 LEVELS_PICTURE, SHOTS_PICTURE = "levels.png", "shots.png"
 FINE_TUNED_PICTURE, MEASURES_PICTURE = "fine_tuned.png", "measures.png"
-
-
-def check_pictures() -> None:
-    """Refuses early what could not be drawn.
-
-    Raises:
-        RunError: matplotlib is not installed.
-    """
-    require("cog report --pictures", ("matplotlib",), extra="train")
 
 
 def draw_levels(found: CogFigures, address: str | os.PathLike[str]) -> None:
@@ -68,7 +57,7 @@ def draw_levels(found: CogFigures, address: str | os.PathLike[str]) -> None:
         _lines(panel, found, shown, keys, is_relative=is_relative)
         panel.set_title(title, fontsize=9)
         panel.set_xticks(range(len(places)), [place.title for place in places])
-    _finish(figure, address)
+    save_figure(figure, address)
 
 
 def draw_shots(found: CogFigures, address: str | os.PathLike[str]) -> None:
@@ -90,7 +79,7 @@ def draw_shots(found: CogFigures, address: str | os.PathLike[str]) -> None:
         panel.set_title(f"{place.title}{f': points above {found.baseline.name}' if is_relative else ''}", fontsize=9)
         panel.set_xticks(range(len(titles)), titles, fontsize=7)
     figure.supxlabel("images a concept", fontsize=9)
-    _finish(figure, address)
+    save_figure(figure, address)
 
 
 def draw_fine_tuned(
@@ -118,7 +107,7 @@ def draw_fine_tuned(
             f"{', '.join(model.name for model in own)}, the latter of {', '.join(fine_tuned)}: name them alike"
         )
     figure, [panel] = _open(1, width=5.2, height=3.8)
-    panel.axhline(0, color=_INK, linewidth=1, label="trained on the level")
+    panel.axhline(0, color=INK, linewidth=1, label="trained on the level")
     for number, (model, sets) in enumerate(pairs):
         points = [
             (x, 100 * (model.figures[place.dataset, WHOLE].value - sets[place.dataset]))
@@ -127,11 +116,11 @@ def draw_fine_tuned(
         ]
         if not points:
             raise OptionError(f"{model.name} has no level with figures both of features and of training")
-        panel.plot(*zip(*points, strict=True), color=_COLORS[number % len(_COLORS)], marker="o", ms=4, label=model.name)
+        panel.plot(*zip(*points, strict=True), color=COLORS[number % len(COLORS)], marker="o", ms=4, label=model.name)
     panel.set_xticks(range(len(places)), [place.title for place in places])
     panel.set_title("features as they are, points above training on the level", fontsize=9)
     panel.legend(frameon=False, fontsize=8)
-    _finish(figure, address)
+    save_figure(figure, address)
 
 
 def draw_measures(found: CogFigures, address: str | os.PathLike[str]) -> None:
@@ -157,14 +146,14 @@ def draw_measures(found: CogFigures, address: str | os.PathLike[str]) -> None:
     for index, measure in enumerate(measures):
         shown = [*enumerate(seen), *((len(seen) + p.number - 1, p) for p in having if p.measure == measure)]
         points = [(x, 100 * model.figures[place.dataset, WHOLE].value) for x, place in shown]
-        panel.plot(*zip(*points, strict=True), color=_COLORS[index % 4], marker="o", ms=4, label=measure)
+        panel.plot(*zip(*points, strict=True), color=COLORS[index % 4], marker="o", ms=4, label=measure)
     if drawn:
         label = f"{counted(len(drawn), 'draw')}, mean"
         panel.hlines(100 * fmean(drawn), len(seen), len(titles) - 1, color=_RANDOM, label=label)
     panel.set_xticks(range(len(titles)), titles)
     panel.set_title(f"{model.name}: top-1, %, levels by measure", fontsize=9)
     panel.legend(frameon=False, fontsize=8)
-    _finish(figure, address)
+    save_figure(figure, address)
 
 
 def draw_all(
@@ -180,7 +169,7 @@ def draw_all(
     Returns:
         Names of the pictures, and why others were not drawn, a line each.
     """
-    check_pictures()
+    require_pictures(ASKED_BY)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -238,24 +227,24 @@ def _lines(
     is_crowded = not has_own and len(models) > _MOST_NAMED
     order = list(dict.fromkeys(categories().values()))
     if is_relative:
-        panel.axhline(0, color=_FAINT, linewidth=1)
+        panel.axhline(0, color=FAINT, linewidth=1)
     known: set[str] = set()
     for model in sorted(models, key=lambda model: model.group == OWN):
         values = [_value(found, model, key, is_relative=is_relative) for key in keys]
         if has_own and model.group != OWN:
-            panel.plot(range(len(keys)), values, color=_FAINT, linewidth=0.8)
+            panel.plot(range(len(keys)), values, color=FAINT, linewidth=0.8)
         else:
             number = [other.name for other in models if (other.group == OWN) == has_own].index(model.name)
             label = model.name
             if is_crowded:
-                number = order.index(model.category) if model.category else len(_COLORS)
+                number = order.index(model.category) if model.category else len(COLORS)
                 label = "_" if model.category in known else model.category or model.name
                 known.add(model.category)
             panel.plot(
                 range(len(keys)),
                 values,
-                color=_COLORS[number % len(_COLORS)] if number < len(_COLORS) or not is_crowded else _INK,
-                linestyle=_STYLES[0 if is_crowded else number // len(_COLORS) % len(_STYLES)],
+                color=COLORS[number % len(COLORS)] if number < len(COLORS) or not is_crowded else INK,
+                linestyle=_STYLES[0 if is_crowded else number // len(COLORS) % len(_STYLES)],
                 linewidth=1.4,
                 marker="o",
                 ms=3,
@@ -274,29 +263,17 @@ def _value(found: CogFigures, model: CogModel, key: tuple[str, int], *, is_relat
 
 
 def _open(num_panels: int, *, width: float, height: float, columns: int = 6) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(columns, num_panels)
     rows = math.ceil(num_panels / columns)
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(width * columns, height * rows), dpi=120, layout="constrained", facecolor=_GROUND)
-    FigureCanvasAgg(figure)
+    figure = new_figure(width * columns, height * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for panel in axes:
-        panel.set_facecolor(_GROUND)
-        panel.grid(color=_GRID, linewidth=0.6)
+        panel.set_facecolor(GROUND)
+        panel.grid(color=GRID, linewidth=0.6)
         panel.set_axisbelow(True)
-        panel.tick_params(colors=_INK, labelsize=7)
+        panel.tick_params(colors=INK, labelsize=7)
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
     for panel in axes[num_panels:]:
         panel.set_axis_off()
     return figure, axes[:num_panels]
-
-
-def _finish(figure: Figure, address: str | os.PathLike[str]) -> None:
-    try:
-        figure.savefig(address, format="png")
-    except OSError as error:
-        raise RunError(f"{os.fspath(address)} cannot be written ({first_line(error)}): give another place") from None

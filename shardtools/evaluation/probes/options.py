@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
+from shardtools.evaluation.protocols import PROBE_PROTOCOLS
 from shardtools.features import FeatureOptions
 from shardtools.options import check_options, option, same
 from shardtools.overlays import check_name
@@ -25,6 +26,8 @@ SEEDS = (22, 37, 45, 77, 93)
 
 LABELS_BY = ("wnid", "index")
 PRECISIONS = ("fp32", "tf32", "bf16")
+"""What is multiplied: numbers as they are; on a GPU with 10 bits after the point; with 7. Sums stay float32."""
+
 COPIES = ("refuse", "drop", "keep")
 PREDICTIONS = ("first", "all", "none")
 _MAX_SEED = 2**32 - 1
@@ -181,7 +184,7 @@ class ProbeOptions:
     @property
     def normalizes(self) -> bool:
         """Whether features get length 1."""
-        return self.solver == "sgd" if self.l2 is None else self.l2
+        return PROBE_PROTOCOLS[self.solver].l2 if self.l2 is None else self.l2
 
     @property
     def trials_together(self) -> int:

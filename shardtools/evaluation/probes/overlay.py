@@ -114,13 +114,11 @@ def write_predictions(
         batches_per_part=1,
         keeps_all=keeps_all,
     )
-    found = _there(dataset_url, name, out)
+    found, address = _there(dataset_url, name, out), _address(dataset_url, name, out)
     if found is not None and _is_same(found, plan):
-        return _address(dataset_url, name, out)
+        return address
     if found is not None and found.made_by != MADE_BY_PROBE and not replace:
-        raise AlreadyExistsError(
-            f"{_address(dataset_url, name, out)} was made by {found.made_by}: give another name (--name)"
-        )
+        raise AlreadyExistsError(f"{address} was made by {found.made_by}: give another name (--name)")
     write_overlay(
         dataset_url,
         name,
@@ -130,7 +128,7 @@ def write_predictions(
         replace=found is not None,
         out=out,
     )
-    return _address(dataset_url, name, out)
+    return address
 
 
 def num_confident(address: str, above: float = CONFIDENT) -> int:

@@ -22,10 +22,14 @@ from shardtools.evaluation.probes.options import ProbeOptions
 from shardtools.features import FeatureStore, check_same_encoder, open_features
 from shardtools.features.checking import normalized
 from shardtools.loader import NO_CLASS, SampleTable, read_all, read_split, read_view
+from shardtools.options import default_of
 from shardtools.quoting import shell_word
 from shardtools.words import counted
 
 ROWS_PER_BLOCK = 8192
+
+TEST_SPLIT = "test"
+"""What a split for testing is called, in published sets too; ImageNet's is "val"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -144,6 +148,7 @@ def read_probed(options: ProbeOptions) -> Probed:
         validates = np.concatenate((np.zeros(len(train), np.bool_), np.ones(len(validation), np.bool_)))
         train, names = _joined(train, validation), [*names, *validation_names]
     test, test_names = _read(test_store, options.test_split, options.test_view, options, names_of[test_url])
+    test = replace(test, notes=(*test.notes, *_other_test(test_url, options)))
     classes = tuple(sorted(set(names), key=_order if options.labels_by == "index" else str))
     _check_classes(classes, train, test, test_names)
     number = {name: place for place, name in enumerate(classes)}
@@ -153,6 +158,14 @@ def read_probed(options: ProbeOptions) -> Probed:
         validates=validates,
         test=replace(test, labels=np.array([number[name] for name in test_names], np.int64)),
     )
+
+
+def _other_test(url: str, options: ProbeOptions) -> tuple[str, ...]:
+    """A line where the default is tested on and the dataset has a split that is for testing."""
+    is_default = options.test_view is None and options.test_split == default_of(ProbeOptions, "test_split")
+    if not is_default or TEST_SPLIT not in open_dataset(url).commit.splits:
+        return ()
+    return (f"tested on {_what(url, options.test_split)}, which has a split {TEST_SPLIT!r}, too (--test-split)",)
 
 
 def _order(name: str) -> int:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     )
     from shardtools.evaluation.results.references import REFERENCES, Reference, reference_results
     from shardtools.evaluation.results.result import COLUMNS, KEY, SCHEMA, Result, results_of, results_table
-    from shardtools.evaluation.results.severity_picture import check_picture, draw_severities, severity_curves
-    from shardtools.evaluation.results.text import Block, block_markdown, markdown, remarks, text_blocks
+    from shardtools.evaluation.results.severity_picture import draw_severities, severity_curves
+    from shardtools.evaluation.results.text import Block, TextTable, block_markdown, markdown, remarks, text_blocks
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -47,9 +47,9 @@ __all__ = [
     "Reference",
     "Result",
     "TableOptions",
+    "TextTable",
     "block_markdown",
     "cell_text",
-    "check_picture",
     "compare",
     "draw_severities",
     "join_results",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, pstdev
 
 from shardtools.evaluation.metrics import METRICS, printed_value
 from shardtools.evaluation.results.joining import OWN, Joined, column_of
@@ -65,7 +65,7 @@ class Cell:
     Attributes:
         value: The mean of the seeds.
         num_seeds: How many there are.
-        deviation: Standard deviation of the seeds; `None` of one.
+        deviation: Of the population of seeds, as the published tables have it; `None` of one.
         interval: Of 95 %, of a figure of one seed that has one.
     """
 
@@ -200,7 +200,7 @@ def _shorter(protocols: Collection[str]) -> dict[str, str]:
 def _cell(rows: Sequence[Result]) -> Cell:
     values = [row.value for row in rows]
     if len(values) > 1:
-        return Cell(value=fmean(values), num_seeds=len(values), deviation=stdev(values))
+        return Cell(value=fmean(values), num_seeds=len(values), deviation=pstdev(values))
     [row] = rows
     interval = None if row.low is None or row.high is None else (row.low, row.high)
     return Cell(value=row.value, interval=interval)

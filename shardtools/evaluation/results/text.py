@@ -32,6 +32,21 @@ class Block:
     num_names: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTable:
+    """One table of text that says what it is.
+
+    Attributes:
+        title: What it shows.
+        header: One title a column.
+        rows: Cells, as many as titles.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
 def text_blocks(found: Comparison, *, width: int | None = None, intervals: bool = False) -> list[Block]:
     """The table in pieces that fit.
 

@@ -7,11 +7,11 @@ from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
     from shardtools.evaluation.transfer.measured import Analyzed, Failed, Measured, SetMean, Transfer
-    from shardtools.evaluation.transfer.picture import check_picture, draw_transfer
+    from shardtools.evaluation.transfer.picture import draw_transfer
     from shardtools.evaluation.transfer.plane import PlanePoint, plane_points, published_points, upper_hull
     from shardtools.evaluation.transfer.run import measure_transfer
     from shardtools.evaluation.transfer.splits import SetSplits, choose_solver, choose_splits
-    from shardtools.evaluation.transfer.text import TransferTable, mean_shares, transfer_tables
+    from shardtools.evaluation.transfer.text import mean_shares, transfer_tables
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
@@ -25,8 +25,6 @@ __all__ = [
     "Transfer",
     "TransferOptions",
     "TransferSet",
-    "TransferTable",
-    "check_picture",
     "choose_solver",
     "choose_splits",
     "draw_transfer",

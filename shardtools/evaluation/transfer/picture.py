@@ -8,39 +8,23 @@ set that stands out is seen in the rows of results.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shardtools.errors import OptionError, RunError, first_line
 from shardtools.evaluation.metrics import METRICS
 from shardtools.evaluation.transfer.measured import ANALYSES, Transfer
 from shardtools.evaluation.transfer.plane import plane_points, upper_hull
 from shardtools.evaluation.transfer.text import mean_shares
-from shardtools.extras import require
+from shardtools.pictures import COLORS, FAINT, GRID, GROUND, INK, check_picture, new_figure, save_figure
 from shardtools.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GROUND, _INK, _FAINT, _GRID = "#ffffff", "#222222", "#b8b8b8", "#e4e4e4"
+ASKED_BY = "eval transfer --picture"
 _SHOWN_DIRECTIONS = 1000
-
-
-def check_picture(address: str | os.PathLike[str]) -> None:
-    """Refuses early what could not be drawn.
-
-    Raises:
-        OptionError: The file's name does not end in ".png".
-        RunError: matplotlib is not installed.
-    """
-    if Path(address).suffix.lower() != ".png":
-        raise OptionError(f"the picture is a .png, found {os.fspath(address)!r}: give a name that ends in .png")
-    require("eval transfer --picture", ("matplotlib",), extra="train")
 
 
 def draw_transfer(found: Transfer, address: str | os.PathLike[str]) -> None:
@@ -54,14 +38,9 @@ def draw_transfer(found: Transfer, address: str | os.PathLike[str]) -> None:
         OptionError: Its name does not end in ".png".
         RunError: matplotlib is not installed, or the picture cannot be written.
     """
-    check_picture(address)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    check_picture(address, ASKED_BY)
     rows = 2 if found.analyzed else 1
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(11, 4.2 * rows - 0.8 * (rows - 1)), dpi=120, layout="constrained", facecolor=_GROUND)
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 4.2 * rows - 0.8 * (rows - 1))
     if found.analyzed:
         parts: Any = figure.subfigures(2, 1, height_ratios=(4.2, 3))
         upper, lower = parts
@@ -76,14 +55,11 @@ def draw_transfer(found: Transfer, address: str | os.PathLike[str]) -> None:
     else:
         _by_set(first, found)
     for axes in figure.get_axes():
-        axes.set_facecolor(_GROUND)
+        axes.set_facecolor(GROUND)
         axes.set_axisbelow(True)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    try:
-        figure.savefig(address)
-    except OSError as error:
-        raise RunError(f"{os.fspath(address)} cannot be written ({first_line(error)}): give another place") from None
+    save_figure(figure, address)
 
 
 def _plane(axes: Axes, found: Transfer) -> None:
@@ -96,10 +72,10 @@ def _plane(axes: Axes, found: Transfer) -> None:
             [100 * one.training for one in published],
             [one.transfer for one in published],
             s=16,
-            color=_FAINT,
+            color=FAINT,
             label=f"{counted(len(published), 'network')}, published",
         )
-    axes.plot([100 * points[n].training for n in hull], [points[n].transfer for n in hull], color=_FAINT, zorder=1)
+    axes.plot([100 * points[n].training for n in hull], [points[n].transfer for n in hull], color=FAINT, zorder=1)
     on_hull = {points[number] for number in hull}
     for number, one in enumerate(one for one in points if not one.is_published):
         marker, size = ("*", 160) if one in on_hull else ("o", 40)
@@ -109,7 +85,7 @@ def _plane(axes: Axes, found: Transfer) -> None:
     axes.set_xlabel(f"{found.training} top-1, %")
     axes.set_ylabel(f"mean log odds over {counted(len(found.sets), 'set')}")
     axes.set_title("training against transfer", fontsize=9)
-    axes.grid(color=_GRID, linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8)
 
 
@@ -123,11 +99,11 @@ def _by_set(axes: Axes, found: Transfer) -> None:
                 places.append(place + (number - (len(found.models) - 1) / 2) * width)
                 heights.append(100 * one.accuracy)
                 errors.append(100 * one.deviation)
-        axes.bar(places, heights, width, yerr=errors, color=_color(number), label=model, error_kw={"ecolor": _INK})
+        axes.bar(places, heights, width, yerr=errors, color=_color(number), label=model, error_kw={"ecolor": INK})
     axes.set_xticks(range(len(found.sets)), found.sets, fontsize=8)
     axes.set_ylabel("top-1, %")
     axes.set_title("linear classifiers", fontsize=9)
-    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.05))
 
 
@@ -141,7 +117,7 @@ def _strength(axes: Axes, found: Transfer) -> None:
     axes.set_xlabel("direction, strongest first")
     axes.set_ylabel("share of the singular values")
     axes.set_title("singular values, mean over sets", fontsize=9)
-    axes.grid(color=_GRID, linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8)
 
 
@@ -153,9 +129,9 @@ def _measure(axes: Axes, found: Transfer, metric: str) -> None:
             axes.bar([number], [fmean(values) * (100 if METRICS[metric].is_share else 1)], 0.7, color=_color(number))
     axes.set_xticks([])
     axes.set_title(METRICS[metric].short + (", %" if METRICS[metric].is_share else ""), fontsize=9)
-    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.tick_params(labelsize=8)
 
 
 def _color(number: int) -> str:
-    return _COLORS[number % len(_COLORS)]
+    return COLORS[number % len(COLORS)]

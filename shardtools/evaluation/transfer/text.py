@@ -7,33 +7,17 @@ in the order in which they were given. The price: log odds of single sets are in
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
 from shardtools.evaluation.metrics import METRICS, printed_value
-from shardtools.evaluation.results import lay_out, layout_rows, layouts_of, text_blocks
+from shardtools.evaluation.results import TextTable, lay_out, layout_rows, layouts_of, text_blocks
 from shardtools.evaluation.transfer.measured import ANALYSES, LOG_ODDS, TOP1, Analyzed, Measured, Transfer
 from shardtools.evaluation.transfer.plane import plane_points, upper_hull
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferTable:
-    """Cells.
-
-    Attributes:
-        title: What it shows.
-        header: One title a column.
-        rows: Cells, as many as titles.
-    """
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-
-
-def transfer_tables(found: Transfer) -> list[TransferTable]:
+def transfer_tables(found: Transfer) -> list[TextTable]:
     """What is printed: accuracies, then analyses, then the thesis's tables that own figures stand in."""
     tables = [_accuracies(found)]
     if found.analyzed:
@@ -41,7 +25,7 @@ def transfer_tables(found: Transfer) -> list[TransferTable]:
     return [*tables, *_theses(found)]
 
 
-def _accuracies(found: Transfer) -> TransferTable:
+def _accuracies(found: Transfer) -> TextTable:
     points = plane_points(found)
     hull = {points[number].model for number in upper_hull([(one.training, one.transfer) for one in points])}
     header = ["model", *([f"{found.training} (training)"] if found.training else []), *found.sets, "mean", "log odds"]
@@ -60,12 +44,12 @@ def _accuracies(found: Transfer) -> TransferTable:
     seeds = {one.num_seeds for one in found.measured}
     over = f", mean over {max(seeds)} seeds ± deviation" if max(seeds) > 1 else ""
     star = "; * on the envelope of training against transfer" if hull & set(found.models) else ""
-    return TransferTable(
+    return TextTable(
         title=f"top-1 accuracy of linear classifiers, %{over}; mean of natural log odds{star}", header=header, rows=rows
     )
 
 
-def _analyses(found: Transfer) -> TransferTable:
+def _analyses(found: Transfer) -> TextTable:
     """Means over sets, each counted alike, as the thesis has them."""
     header = ["model", *(METRICS[metric].short for metric in ANALYSES), "half of the strength in"]
     rows = []
@@ -80,7 +64,7 @@ def _analyses(found: Transfer) -> TransferTable:
             shares = mean_shares(own)
             half = int(np.searchsorted(np.cumsum(shares), 0.5)) + 1
             rows.append([model, *cells, f"{half} of {len(shares)} directions"])
-    return TransferTable(
+    return TextTable(
         title=f"features of all images, mean over {', '.join(found.sets)} (thesis, figures 4.5, 4.6, 5.6)",
         header=header,
         rows=rows,
@@ -93,12 +77,12 @@ def mean_shares(analyzed: Iterable[Analyzed]) -> np.ndarray:
     return mean
 
 
-def _theses(found: Transfer) -> list[TransferTable]:
+def _theses(found: Transfer) -> list[TextTable]:
     own = [*found.results, *found.beside]
     tables = []
     for name in layouts_of(own):
         [block] = text_blocks(lay_out(name, layout_rows(name, own)))
-        tables.append(TransferTable(title=f"table {name} of the thesis", header=block.header, rows=block.rows))
+        tables.append(TextTable(title=f"table {name} of the thesis", header=block.header, rows=block.rows))
     return tables
 
 

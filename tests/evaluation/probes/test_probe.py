@@ -228,8 +228,17 @@ def test_classes_of_one_image_alone_cannot_choose(tmp_path: Path) -> None:
 def test_a_split_of_its_own_chooses_the_settings(tmp_path: Path) -> None:
     tested = [Picture("test", number % 2, 600 + number) for number in range(6)]
     url = make_probed(tmp_path / "three", [*balanced_pictures(20, 8, 2), *tested])
-    [cell] = run_probe(ProbeOptions(dataset=url, val_split="val", test_split="test", **QUICK)).cells
+    found = run_probe(ProbeOptions(dataset=url, val_split="val", test_split="test", **QUICK))
+    [cell] = found.cells
+    assert not found.notes
     assert (cell.num_searched, cell.num_validation, cell.num_trained, cell.num_test) == (20, 8, 28, 6)
+
+
+def test_a_split_for_testing_that_is_not_looked_at_is_told(tmp_path: Path) -> None:
+    tested = [Picture("test", number % 2, 600 + number) for number in range(6)]
+    url = make_probed(tmp_path / "three", [*balanced_pictures(20, 8, 2), *tested])
+    found = run_probe(ProbeOptions(dataset=url, **QUICK))
+    assert found.notes == ("tested on val of three, which has a split 'test', too (--test-split)",)
 
 
 def test_damaged_weights_are_refused(dataset: str, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_own_networks_stand_on_top() -> None:
     elsewhere = replace(OWN, dataset="digits")
     header, rows = cells("4.3", [*seeds, elsewhere])
     assert header == ["from", "model", "iNat18", "iNat19"]
-    assert rows[0] == ["own", "own", "41.00 ±1.41", "-"] and len(rows) == 6
+    assert rows[0] == ["own", "own", "41.00 ±1.00", "-"] and len(rows) == 6
 
 
 def test_v2_is_the_mean_of_its_three_sets() -> None:

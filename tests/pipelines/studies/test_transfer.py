@@ -28,7 +28,16 @@ from tests.helpers.transfer_studies import write_sets
 
 def options(out: Path, **changes: Any) -> StudyOptions:
     return StudyOptions(
-        **{**SHORT, "out": str(out), "train": 4, "val": 2, "test": 3, "tuned_sets": (DIGITS,), **changes}
+        **{
+            **SHORT,
+            "out": str(out),
+            "train": 4,
+            "val": 2,
+            "test": 3,
+            "tuned_sets": (DIGITS,),
+            "lite": ("lite0",),
+            **changes,
+        }
     )
 
 
@@ -153,7 +162,7 @@ def _probe(wanted: StudyOptions, network: str, accuracy: float) -> None:
 def test_a_command_line() -> None:
     short, full = parse(["--short", "--classes", "3"]), parse(["--out", "x", "--data", "d"])
 
-    assert (short.classes, short.out, short.lite) == (3, "transfer-study-short", ("lite0",))
+    assert (short.classes, short.out, short.lite) == (3, "transfer-study-short", ())
     assert (full.out, full.data, full.lite) == ("x", "d", ("lite0", "lite1", "lite2"))
     with pytest.raises(OptionError, match=r"tuned is some of crops-01, .*, found whole-03"):
         StudyOptions(out="x", tuned=("whole-03",))

@@ -87,6 +87,25 @@ def test_the_old_shards_stay_and_the_old_commit_is_read_by_its_digest(dataset: P
         assert query("select count(*) as n from samples", [url]).to_pylist() == [{"n": count}]
 
 
+def test_an_earlier_commit_is_named_by_all_its_digits_and_a_damaged_one_hides_nothing_else(
+    dataset: Path, more: Path
+) -> None:
+    commit, old_keys = digests(dataset)["dataset.json"], keys(dataset)
+    write_in_process(options(more, dataset, append=True))
+    assert keys(f"{dataset}@{commit}") == old_keys
+    wrong = "".join("0" if digit != "0" else "1" for digit in commit[16:])
+    with pytest.raises(DatasetError, match=f"has no earlier commit {commit[:16]}{wrong}: it has {commit[:16]}"):
+        open_dataset(f"{dataset}@{commit[:16]}{wrong}")
+
+    (dataset / f"commits/{commit[:16]}.json").write_bytes(b"{")
+    (dataset / "shards/stranger").write_bytes(b"no shard")
+    report = verify(dataset)
+    assert report.num_rows == 24
+    # What the commit alone spoke for is looked at too, and what nobody speaks for is found as ever.
+    found = {(problem.kind, problem.path) for problem in report.problems}
+    assert ("commit", f"commits/{commit[:16]}.json") in found and any(path == "shards/stranger" for _, path in found)
+
+
 def test_the_same_append_again_adds_nothing_and_another_one_more(dataset: Path, more: Path, photos: Path) -> None:
     write_in_process(options(more, dataset, append=True))
     before = digests(dataset)

@@ -26,9 +26,9 @@ from tests.helpers.mounts import run_on_full_disk, run_on_read_only
 from tests.helpers.s3_server import S3Server
 
 NUM_KILLS = 6
-KILL_ARGUMENTS = ("--images-per-class", "32", "--num-inference-steps", "6")
-KILL_OPTIONS = {"images_per_class": 32, "num_inference_steps": 6}
-NUM_IMAGES = 320
+KILL_ARGUMENTS = ("--images-per-class", "20", "--num-inference-steps", "6")
+KILL_OPTIONS = {"images_per_class": 20, "num_inference_steps": 6}
+NUM_IMAGES = 200
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def test_killed_again_and_again_and_restarted_with_other_processes(
         assert process.poll() is None, end(process)
         os.kill(process.pid, signal.SIGKILL)
         end(process)
-    assert num_parts(out) < 80, "the kills came too late to leave work"
+    assert num_parts(out) < NUM_IMAGES // 4, "the kills came too late to leave work"
     code, _, errors = run(*words, "--num-processes", "2")
     assert code == 0, errors
     assert files(out) == calm
@@ -92,21 +92,21 @@ def test_killed_again_and_again_and_restarted_with_other_processes(
 
 def test_sigterm_finishes_the_shard_in_hand(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = [*arguments(model, out), *KILL_ARGUMENTS, "--num-processes", "2"]
+    words = [*arguments(model, out), *KILL_ARGUMENTS, "--samples-per-shard", "20", "--num-processes", "2"]
     process = command(*words)
     wait_for(process, out, 1)
     process.terminate()
     code, _, errors = end(process)
     assert code == 1 and "run the same command again, it resumes" in errors.splitlines()[-1]
     left = num_parts(out)
-    assert 1 <= left < 8 and not (out / "dataset.json").exists()
+    assert 1 <= left < NUM_IMAGES // 20 and not (out / "dataset.json").exists()
     assert not list(out.glob(".tmp/*"))
     status = read_status(str(out))
-    assert not status.committed and status.num_rows == 40 * left and status.num_rows_planned == 320
+    assert not status.committed and (status.num_rows, status.num_rows_planned) == (20 * left, NUM_IMAGES)
     # The rest in this process, without the seconds of CPU in which another imports torch and diffusers; other tests
     # type the same command again.
     with acquire(open_storage(out), purpose="test"):
-        generate_here(options(model, out, **KILL_OPTIONS))
+        generate_here(options(model, out, **KILL_OPTIONS, samples_per_shard=20))
     assert read_status(str(out)).committed
 
 
@@ -200,7 +200,7 @@ def stop_launched(words: list[str], out: Path, stopped: tuple[int, ...]) -> None
         assert code == 1 and output == ""
         assert "is not finished: run the same command again, it resumes" in errors.splitlines()[-1]
         assert "stopped after" in errors.splitlines()[-1] and "Traceback" not in errors
-    assert 1 <= num_parts(out) < 80 and not (out / "dataset.json").exists()
+    assert 1 <= num_parts(out) < NUM_IMAGES // 4 and not (out / "dataset.json").exists()
     assert not list(out.glob("lease/*"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,11 +60,13 @@ def make_set(folder: Path, splits: Mapping[str, Sequence[int]], *, names: Sequen
     return str(folder)
 
 
-def add_model(url: str, name: str, *, noise: float, dim: int = 8, seed: int = 0, num_classes: int = 3) -> None:
+def add_model(
+    url: str, name: str, *, noise: float, dim: int = 8, seed: int = 0, num_classes: int = 3, **changes: Any
+) -> None:
     """Features around a centre a class: the more noise, the less a classifier can tell; centres are the seed's."""
     table = read_all([url])
     labels = np.asarray(table.class_index)
     centers = np.random.default_rng(seed).normal(size=(num_classes, dim))
     rng = np.random.default_rng([seed, len(labels)])
     features = (centers[labels] + noise * rng.normal(size=(len(labels), dim))).astype(np.float32)
-    write_features(url, name, features, table.keys.to_pylist(), encoder=encoder(dim, name=name))
+    write_features(url, name, features, table.keys.to_pylist(), encoder=encoder(dim, name=name, **changes))

@@ -215,3 +215,20 @@ def test_a_disk_that_fails_ends_the_caching_and_not_the_reading(
         assert not cache.store(DIGEST, 1, piece(1))
     assert cache.find(DIGEST, 0, 1000) is None
     assert ["cannot keep pieces in" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_what_cannot_be_removed_takes_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = DiskCache(tmp_path, 3500)
+    assert all(cache.store(DIGEST, number, piece(number)) for number in range(3))
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(f"{path} is in use")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        # Were it counted as gone, the limit would be passed by what follows.
+        assert not cache.store(DIGEST, 3, piece(3))
+        assert not cache.store(DIGEST, 4, piece(4))
+        assert cache.total_bytes() <= 3500
+    assert pieces_in(cache, range(5)) == [0, 1, 2]
+    assert cache.store(DIGEST, 5, piece(5)) and cache.total_bytes() <= 3500

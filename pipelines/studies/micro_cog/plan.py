@@ -45,7 +45,7 @@ class StudyOptions:
         fashion_share: One of so many of its images is trained on, up to 256.
         objects: Most objects of a class.
         at_least: Classes with fewer are left out.
-        draws: Random combinations of all factors an object, besides the canonical picture.
+        draws: Pictures of an object, turned, moved, lit and before photographs at random, besides the canonical one.
         image_size: Side of the pictures in pixels.
         folds: Folds that hold every object out once; every figure is measured in each of them.
         levels: Levels of unseen concepts.
@@ -130,12 +130,14 @@ SHORT: dict[str, Any] = {
     "fashion_share": 256,
     "objects": 6,
     "at_least": 6,
-    "draws": 6,
+    "draws": 8,
     "image_size": 96,
     "levels": 3,
     "random": 3,
     "encoders": ("lite0",),
-    "train_size": 48,
+    "heads": ("linear",),
+    "train_size": 32,
+    "epochs": 40,
     "shots": (4,),
     "trials": 6,
 }

@@ -61,8 +61,12 @@ def picture_steps(options: StudyOptions, wnids: Sequence[str]) -> Iterator[Step]
         objects=options.objects,
         at_least=options.at_least,
         draws=options.draws,
+        pose_range=(-60.0, 60.0),
+        size_range=(0.7, 1.1),
+        position_range=(-0.15, 0.15),
     )
-    scene = SceneOptions(image_size=options.image_size)
+    # Furniture turned as people walk around it: rolls and far sizes would be another study's question.
+    scene = SceneOptions(image_size=options.image_size, pose_axis="yaw")
     yield render_step(WORLD, options.catalogues, options.dataset(WORLD), render, scene, options.processes)
     if options.fashion:
         out = options.dataset("fashion")
@@ -127,7 +131,7 @@ def measure(options: StudyOptions, model: str, fold: int) -> list[Result]:
             num_trials=options.trials,
         )
     )
-    return [replace(row, model=model, seed=fold, source=f"micro-CoG, fold {fold}") for row in found.results]
+    return [replace(row, model=model, seed=fold, source="micro-CoG") for row in found.results]
 
 
 def read_measured(options: StudyOptions) -> list[Result]:

@@ -1,7 +1,7 @@
 """ImageNet-CoG in small, offline: how well features tell concepts apart, the farther they are from what was seen.
 
     python -m shardtools.pipelines.studies.micro_cog --out study           (docs/study_cog.md)
-    python -m shardtools.pipelines.studies.micro_cog --short --out study   (some 1,000 pictures: minutes)
+    python -m shardtools.pipelines.studies.micro_cog --short --out study   (some 1,600 pictures: minutes)
 
 Hardware: one CPU core or more. Time and metric: docs/study_cog.md. Needs Debian's sweethome3d-furniture for the
 objects and dataset-fashion-mnist for the photographs, OpenGL without a screen, and the packages of the encoders.
@@ -90,7 +90,7 @@ def make_report(options: StudyOptions, concepts: Concepts) -> str:
     write_results(rows, options.folder / RESULTS_FILE)
     found = own_figures(rows, baseline=options.encoders[0])
     _, left = draw_all(found, options.folder)
-    tables = [f"{table.title}\n\n{block_markdown(table.block)}" for table in cog_tables(found)]
+    tables = [f"{table.title}\n\n{block_markdown(table.block)}\n" for table in cog_tables(found)]
     notes = [f"- {line}" for line in left]
     return "\n".join([*_concept_lines(concepts), "", *tables, "", findings_table(judge(options, rows)), *notes])
 

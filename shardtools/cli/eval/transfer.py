@@ -18,7 +18,7 @@ EPILOG = """\b
 Examples:
   shardtools eval transfer lite0 lite1 --sets flowers,pets,dtd
   shardtools eval transfer lite0 lite1 --sets eurosat=s3://bucket/eurosat --training imagenet=in1k --picture plane.png
-  shardtools eval transfer lite0 lite1 lite2 --sets flowers --extract --results transfer.parquet
+  shardtools eval transfer lite0 lite1 lite2 --sets flowers --extract --protocol trex --results transfer.parquet
   shardtools eval transfer own --sets flowers,pets --training imagenet --beside ood.parquet
   shardtools eval table transfer.parquet --table 5.3
 

@@ -7,7 +7,7 @@ about 100 bytes an image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -135,13 +135,15 @@ def read_probed(options: ProbeOptions) -> Probed:
         check_same_encoder(
             test_store.info.encoder, store.info.encoder, where=test_store.where, whose=f"those of {train_url}"
         )
-    train, names = _read(train_url, store, options.train_split, options.train_view, options)
+    # Read once for both sides, which are often of one dataset.
+    names_of = {url: None if options.labels_by == "index" else class_names(url) for url in {train_url, test_url}}
+    train, names = _read(store, options.train_split, options.train_view, options, names_of[train_url])
     validates = None
     if options.val_split is not None:
-        validation, validation_names = _read(train_url, store, options.val_split, None, options)
+        validation, validation_names = _read(store, options.val_split, None, options, names_of[train_url])
         validates = np.concatenate((np.zeros(len(train), np.bool_), np.ones(len(validation), np.bool_)))
         train, names = _joined(train, validation), [*names, *validation_names]
-    test, test_names = _read(test_url, test_store, options.test_split, options.test_view, options)
+    test, test_names = _read(test_store, options.test_split, options.test_view, options, names_of[test_url])
     classes = tuple(sorted(set(names), key=_order if options.labels_by == "index" else str))
     _check_classes(classes, train, test, test_names)
     number = {name: place for place, name in enumerate(classes)}
@@ -185,9 +187,10 @@ def _what(url: str, split: str | None) -> str:
 
 
 def _read(
-    url: str, store: FeatureStore, split: str, view: str | None, options: ProbeOptions
+    store: FeatureStore, split: str, view: str | None, options: ProbeOptions, names: Mapping[int, str] | None
 ) -> tuple[Images, list[str]]:
-    """Images of a split or a view, and the class name of each."""
+    """Images of a split or a view, and the class of each: its name, or its number where names are `None`."""
+    url = store.dataset
     what = _what(url, split) if view is None else f"a view of {_what(url, None)}"
     table = read_split([url], split) if view is None else read_view([url], view, overlays=options.overlays)
     has_class = np.asarray(table.class_index) != NO_CLASS
@@ -195,7 +198,7 @@ def _read(
         raise DatasetError(f"{what}: expected images with a class, found none among {len(table)}: write it with labels")
     images = _images(url, what, store, table, np.asarray(table.class_index, np.int64), options, kept=has_class)
     # Their own numbers become those of the outputs when the classes of both sides are known.
-    return images, _names(url, images.labels, options.labels_by)
+    return images, _names(url, images.labels, names)
 
 
 def _images(
@@ -233,11 +236,10 @@ def _images(
     )
 
 
-def _names(url: str, labels: Int64s, labels_by: str) -> list[str]:
+def _names(url: str, labels: Int64s, names: Mapping[int, str] | None) -> list[str]:
     """Name of each class number."""
-    if labels_by == "index":
+    if names is None:
         return [str(number) for number in labels.tolist()]
-    names = class_names(url)
     unnamed = next((number for number in labels.tolist() if not names.get(number)), None)
     if unnamed is not None:
         raise DatasetError(f"class {unnamed} of {url} has no name: give --labels-by index to go by numbers")

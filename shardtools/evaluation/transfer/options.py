@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from shardtools.errors import OptionError
 from shardtools.evaluation.probes import SOLVERS, ProbeOptions
-from shardtools.features import FeatureOptions
+from shardtools.features import FEATURE_PROTOCOLS, FeatureOptions
 from shardtools.options import check_options, option, same
 
 AUTO = "auto"
@@ -47,6 +47,7 @@ class TransferOptions:
             which the training set's classifiers are judged.
         beside: Files of results of the same models: accuracies in training, and what `shardtools eval ood` measured.
         extract: Whether features that are missing are made, by the encoders that `models` are.
+        protocol: A name of `FEATURE_PROTOCOLS`: missing features are made by it, others are held against it.
         solver: A name of `SOLVERS`, or "auto": L-BFGS up to `LARGE` training images, SGD above.
         train_split: Of every set; `None` takes "train", and "val" where "test" is tested on.
         test_split: Of every set; `None` takes "test", or "val" where there is none.
@@ -86,6 +87,14 @@ class TransferOptions:
         metadata=option("Results of the same models (tables 4.2, 5.2); may be repeated.", metavar="FILE"),
     )
     extract: bool = field(default=False, metadata=option("Make missing features: each MODEL is an encoder."))
+    protocol: str | None = field(
+        default=None,
+        metadata=option(
+            "How features are made: trex, as the thesis's. Those that are there are held against it.",
+            choices=tuple(FEATURE_PROTOCOLS),
+            unset="any; --extract takes the encoder's own",
+        ),
+    )
     solver: str = field(
         default=AUTO,
         metadata=option(f"auto: lbfgs up to {LARGE:,} training images, sgd above.", choices=(AUTO, *SOLVERS)),

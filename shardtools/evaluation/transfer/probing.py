@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from shardtools.dataset import open_dataset
-from shardtools.errors import NotFoundError
+from shardtools.errors import DatasetError, NotFoundError
 from shardtools.evaluation.probes import ProbeOptions, ProbeResult, over_seeds, run_probe
 from shardtools.evaluation.transfer.measured import STUDY, TOP1, Measured
 from shardtools.evaluation.transfer.options import TransferOptions, TransferSet
 from shardtools.evaluation.transfer.splits import choose_solver, choose_splits
 from shardtools.execution import Progress
-from shardtools.features import FeatureOptions, extract_features, feature_names
+from shardtools.features import FEATURE_PROTOCOLS, FeatureOptions, extract_features, feature_names, open_features
 from shardtools.quoting import shell_word
 
 Shown = Callable[[str], AbstractContextManager[Progress]]
@@ -101,9 +101,11 @@ class Prober:
 
         Raises:
             NotFoundError: They are missing.
+            DatasetError: They are there and were made by another protocol than is asked for.
         """
         there, name = feature_names(open_dataset(url)), self.options.features_name(model)
         if name in there:
+            self._check_protocol(url, name)
             return name
         if not self.options.extract:
             raise NotFoundError(
@@ -112,9 +114,23 @@ class Prober:
             )
         self.report(f"{model} on {url}: features")
         with self.shown("images") as progress:
-            wanted = FeatureOptions(dataset=url, encoder=model, device=self.options.device)
+            wanted = FeatureOptions(
+                dataset=url, encoder=model, protocol=self.options.protocol, device=self.options.device
+            )
             extract_features(wanted, progress=progress)
         return name
+
+    def _check_protocol(self, url: str, name: str) -> None:
+        if self.options.protocol is None:
+            return
+        # The side is not asked for: some networks take one size alone.
+        wanted, made = FEATURE_PROTOCOLS[self.options.protocol], open_features(url, name).info.encoder
+        if (made.crop, made.resize, made.interpolation) != ("center", made.image_size, wanted.interpolation):
+            raise DatasetError(
+                f"{url}: protocol {self.options.protocol} cuts the centre out of a shorter side of the same length, "
+                f"{wanted.interpolation}; features {name!r} are {made.crop}, {made.image_size} of {made.resize}, "
+                f"{made.interpolation}: extract them under another name (shardtools features --protocol)"
+            )
 
 
 def _run_name(first: str, features: str, solver: str) -> str:

@@ -177,7 +177,7 @@ def _measured(model: str, name: str, accuracy: float) -> Measured:
 
 
 def _transfer(sets: tuple[str, ...], accuracies: dict[str, dict[str, float]], **changes: object) -> Transfer:
-    given = {
+    given: dict[str, object] = {
         "models": tuple(accuracies),
         "sets": sets,
         "training": None,
@@ -269,8 +269,20 @@ def test_missing_features_are_made_where_that_is_asked_for(
     wanted = options({"bare": url, "one": sets["one"]}, models=("Clear",), extract=True, analyze=False, seeds=(1,))
     found = measure_transfer(wanted)
     # The other set has features of that name.
-    assert [(one.dataset, one.encoder) for one in asked] == [(url, "Clear")]
+    assert [(one.dataset, one.encoder, one.protocol) for one in asked] == [(url, "Clear", None)]
     assert not found.failed and found.main_mean("Clear") is not None
+
+
+def test_features_are_held_against_the_protocol(tmp_path: Path) -> None:
+    """The test encoder resizes to 256, bilinear; t-ReX's protocol is 224, bicubic."""
+    url = make_set(tmp_path / "set", LABELS)
+    add_model(url, "published", noise=1.0, resize=224, interpolation="bicubic")
+    add_model(url, "other", noise=1.0)
+    wanted = options({"set": url}, models=("published", "other"), protocol="trex", seeds=(1,), analyze=False)
+    found = measure_transfer(wanted)
+    assert [one.model for one in found.measured] == ["published"]
+    [failed] = found.failed
+    assert "bicubic; features 'other' are center, 224 of 256, bilinear: extract them" in failed.reason
 
 
 def test_the_training_sets_classifiers_on_other_pictures(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shardtools.cli import main
 from shardtools.errors import OptionError
 from shardtools.evaluation.results import Result, read_results, write_results
 from shardtools.storage import open_storage
@@ -20,17 +21,20 @@ from shardtools.transfer import (
     Study,
     StudyModel,
     StudySet,
+    TransferOptions,
     agree,
     correlate,
     draw_report,
     list_cells,
     markdown_text,
     report_study,
+    run_study,
     save_results,
     text_tables,
 )
 from shardtools.transfer.outcomes import publish_outcome
 from shardtools.transfer.pretraining import accuracies
+from tests.helpers.transfer_studies import pretend
 
 NUM_MODELS = 7
 
@@ -198,3 +202,23 @@ def test_accuracies_come_from_rows_of_results(drawings: str, tmp_path: Path) -> 
         accuracies(replace(study, models=(models[1],), augmentations=()))
     with pytest.raises(OptionError, match=r"no top1_accuracy of 'm2' on 'imagenet', expected one of m0, m1"):
         accuracies(replace(study, models=(models[2],), augmentations=()))
+
+
+def test_the_command(short_study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_study(str(short_study), TransferOptions(device="cpu"), runner=pretend)
+    page, picture = short_study.with_suffix(".md"), short_study.with_suffix(".png")
+    with pytest.raises(SystemExit) as stop:
+        main(["transfer", "report", str(short_study), "--markdown", str(page), "--picture", str(picture)])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+
+    assert "small    61.00           64.00" in shown and "and 3 more: --json has all" in shown
+    assert shown.count("\nfailed: ") == 5
+    assert "| small | 61.00 | 64.00 |" in page.read_text() and picture.read_bytes().startswith(b"\x89PNG")
+    assert len(read_results([str(short_study.with_suffix("") / "results.parquet")])) == 9
+    with pytest.raises(SystemExit) as stop:
+        main(["transfer", "report", str(short_study), "--picture", "transfer.jpg"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "shardtools: the picture is a .png, found 'transfer.jpg': give a name that ends in .png\n"
+    )

@@ -71,7 +71,7 @@ class StudyOptions:
     out: str
     data: str = "/usr/share/datasets/fashion-mnist"
     meshes: str = "sweethome3d"
-    per_class: int = 800
+    per_class: int = 600
     epochs: int = 32
     kept: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     train: int = 60
@@ -82,7 +82,7 @@ class StudyOptions:
     lite: tuple[str, ...] = ("lite0", "lite1", "lite2")
     trials: int = 20
     seeds: tuple[int, ...] = (22, 37, 45)
-    tuned: tuple[str, ...] = tuple(f"{recipe}-{epoch:02d}" for recipe in RECIPES for epoch in (1, 4, 8, 32))
+    tuned: tuple[str, ...] = tuple(f"{recipe}-{epoch:02d}" for recipe in RECIPES for epoch in (1, 8, 32))
     tuned_sets: tuple[str, ...] = (CLOTHES, DIGITS, OBJECTS)
     tuned_epochs: int = 16
     rates: tuple[float, ...] = (0.1, 0.01)

@@ -191,14 +191,18 @@ def _write_rendered(options: StudyOptions, name: str, samples: Sequence[Sample],
 
 
 def _cut(rows: Sequence[int], label: int, options: StudyOptions) -> list[tuple[int, str, int]]:
-    """Rows of a class: the test first, so that it is not what is left over."""
+    """Rows of a class: those to learn from and to choose by, and of the others at most as many as are wanted to test.
+
+    Raises:
+        SourceError: None is left to test.
+    """
+    left = len(rows) - options.train - options.val
+    if left < 1:
+        raise SourceError(f"class {label} has {len(rows)} images, expected {len(rows) - left + 1}: give fewer of train")
     found, start = [], 0
-    for split in reversed(SPLITS):
-        count = getattr(options, split)
+    for split, count in (("test", min(options.test, left)), ("val", options.val), ("train", options.train)):
         found += [(row, split, label) for row in rows[start : start + count]]
         start += count
-    if start > len(rows):
-        raise SourceError(f"class {label} has {len(rows)} images, expected {start}: give fewer of train, val or test")
     return found
 
 

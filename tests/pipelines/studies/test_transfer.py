@@ -99,6 +99,11 @@ def test_pictures_at_hand_are_cut_into_splits(tmp_path: Path, monkeypatch: pytes
             "test": {3},
         }
         assert len(set(images)) == len(images) and len(images[0]) == 32 * 32
+    # The full form asks for more digits than there are to test on.
+    write_digits(StudyOptions(out=str(tmp_path)))
+    _, labels, split = written[DIGITS]
+    assert split.count("train") == 600 and split.count("val") == 300
+    assert 10 * 80 < split.count("test") < 10 * 120 and len(set(labels)) == 10
 
 
 @pytest.mark.parametrize(

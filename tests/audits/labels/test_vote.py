@@ -172,6 +172,7 @@ def test_the_plain_opinion_replaces_what_was_learnt_as_far_as_it_is_told() -> No
             [Said(doubts=doubts, margins=margins[:, [kept]], near=margins[:, kept]) for doubts, margins in tables],
             models=[kept],
             kernels=[kept],
+            by_features=True,
         )
         for kept in (0, 2)
     )
@@ -186,7 +187,7 @@ def test_the_plain_opinion_replaces_what_was_learnt_as_far_as_it_is_told() -> No
     np.testing.assert_allclose(none.weights, vote.weights, rtol=1e-6)
 
 
-def test_the_plain_opinion_has_four_parts_alike_and_models_count_as_they_agree_with_labels() -> None:
+def test_the_plain_opinion_has_four_parts_and_models_count_as_they_agree_with_labels() -> None:
     rng = np.random.default_rng(9)
     doubts, near = rng.normal(size=(50, 4)).astype(np.float32), rng.normal(size=50).astype(np.float32)
     # The second model contradicts 20 labels, the first one 10: its weight is a quarter.
@@ -195,12 +196,14 @@ def test_the_plain_opinion_has_four_parts_alike_and_models_count_as_they_agree_w
     margins[:20, 1] *= -1
     said = Said(doubts=doubts, margins=margins, near=near)
     other = Said(doubts=2 * doubts, margins=margins, near=near)
-    own, planted = plain_opinions([said, other], models=[1, 3], kernels=[3])
+    own, planted = plain_opinions([said, other], models=[1, 3], kernels=[3], by_features=True)
     parts = [0.8 * doubts[:, 1] + 0.2 * doubts[:, 3], margins @ np.array([0.8, 0.2]), doubts[:, 3], near]
-    expected = np.mean([part / part.std() for part in parts], axis=0)
-    assert own == pytest.approx(expected, abs=1e-5)
+    units = [part / part.std() for part in parts]
+    assert own == pytest.approx(np.mean(units, axis=0), abs=1e-5)
     # A planting is in the units of the given labels: twice the log odds is more, not the same.
-    assert planted - own == pytest.approx((parts[0] / parts[0].std() + parts[2] / parts[2].std()) / 4, abs=1e-5)
+    assert planted - own == pytest.approx((units[0] + units[2]) / 4, abs=1e-5)
+    (alone,) = plain_opinions([said], models=[1, 3], kernels=[3], by_features=False)
+    assert alone == pytest.approx(units[0], abs=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])

@@ -169,6 +169,7 @@ class _Audited:
         folds: Of each row, [N].
         num_classes: C.
         encoded: One or more encoders' samples.
+        by_features: Whether those are of features, not of the probabilities brought.
         brought: Log probabilities of models fitted elsewhere, each [N, C].
         areas: Under the margins of a training, where there was one, [N].
     """
@@ -178,6 +179,7 @@ class _Audited:
     folds: Int64s
     num_classes: int
     encoded: list[Encoded]
+    by_features: bool
     brought: list[Float32s]
     areas: Float64s | None
 
@@ -194,6 +196,7 @@ def _audited(
     """Checks what `audit_labels` was given, all of it before anything is computed."""
     encoders: list[Features] = [features] if isinstance(features, np.ndarray) else list(features)
     brought = check_probabilities(probabilities)
+    by_features = bool(encoders)
     if not encoders and brought:
         encoders = [log_ratios(brought)]
         # Sure models give many pictures the same probabilities: equal ones are no sign of a copy.
@@ -212,6 +215,7 @@ def _audited(
         folds=stratified_folds(ordered, groups, options.num_folds),
         num_classes=count,
         encoded=[encode(one, groups, options.num_neighbors) for one in projected],
+        by_features=by_features,
         brought=[log_of(one[order]) for one in brought],
         areas=None if margins is None else area_under_margin(margins[order]),
     )
@@ -245,7 +249,7 @@ def _learn(
         [index for index, name in enumerate(names) if name.startswith(kind)] for kind in (_MODELS, "kernel")
     )
     tables = [Said(doubts=one.doubts, margins=one.margins, near=one.near) for one in (found, *passes)]
-    opinions = plain_opinions(tables, models=models, kernels=kernels)
+    opinions = plain_opinions(tables, models=models, kernels=kernels, by_features=audited.by_features)
     # Where noise follows the class, what planted noise taught; the less is told of that, the more what models just say.
     # Planted in the likeness of noise between few pairs of classes, it teaches so much that it decides once more.
     taught = float(np.clip((lesson(own, opinions, plantings, found.believed) - _SLIGHT) / (_GREAT - _SLIGHT), 0, 1))

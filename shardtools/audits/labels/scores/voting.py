@@ -55,18 +55,22 @@ class Said:
     near: Float32s
 
 
-def plain_opinions(tables: Sequence[Said], *, models: Sequence[int], kernels: Sequence[int]) -> list[Float64s]:
-    """What models say without anything learnt: four opinions alike, each in units of its spread.
+def plain_opinions(
+    tables: Sequence[Said], *, models: Sequence[int], kernels: Sequence[int], by_features: bool
+) -> list[Float64s]:
+    """What models say without anything learnt: the mean of four opinions, each in units of its spread.
 
     They are the mean log odds and the mean margin of all models, the kernel model's log odds, and the votes of the
-    nearest neighbours. Log odds tell doubtful labels apart, margins put those first that another class contradicts for
-    certain; a kernel and few neighbours see what is wrong beside a border that smooth models bend towards it. A model
-    that contradicts more of the given labels than the best one knows less and counts less.
+    nearest neighbours. Log odds tell doubtful labels apart, margins put those first that another class
+    contradicts for certain; a kernel and few neighbours see what is wrong beside a border that smooth models bend
+    towards it. A model that contradicts more of the given labels than the best one knows less and counts less.
 
     Args:
         tables: Of the given labels, then of each planting.
         models: Columns of evidence that are the models' log odds, in the order of the margins, [M].
         kernels: Those of them that are kernel models'.
+        by_features: Whether there are features. Of probabilities alone kernel and neighbours know no more than these
+            do, and the log odds are the whole opinion.
 
     Returns:
         Of each table, in units of the first, [N].
@@ -86,7 +90,8 @@ def plain_opinions(tables: Sequence[Said], *, models: Sequence[int], kernels: Se
         for said in tables
     ]
     spreads = parts[0].std(axis=1, keepdims=True) + 1e-9
-    return [(part / spreads).mean(axis=0) for part in parts]
+    counted = slice(None) if by_features else slice(1)
+    return [(part / spreads)[counted].mean(axis=0) for part in parts]
 
 
 def blend_votes(vote: Vote, wider: Vote, opinions: Sequence[Float64s], *, columns: Sequence[int], share: float) -> Vote:

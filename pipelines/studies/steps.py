@@ -10,13 +10,16 @@ import json
 import resource
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from shardtools.dataset import open_dataset
+from shardtools.dataset import acquire, open_dataset
 from shardtools.errors import PlanError, RunError, ShardtoolsError
 from shardtools.features import FeatureOptions, extract_features, feature_names
+from shardtools.pipelines.studies.folder import hold_to_settings
 from shardtools.rendering import (
     BackgroundOptions,
     MeshOptions,
@@ -26,7 +29,7 @@ from shardtools.rendering import (
     make_catalogue,
     open_catalogue,
 )
-from shardtools.storage import open_storage
+from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
 from shardtools.writing import write_rendered
 
@@ -47,6 +50,37 @@ class Step:
     name: str
     is_done: Callable[[], bool]
     run: Callable[[], object]
+
+
+Run = Callable[[Iterable[Step]], None]
+"""Runs the steps that are not done, one after the other."""
+
+
+@contextmanager
+def hold_study(folder: Path, settings: Mapping[str, Any], show: Callable[[str], None]) -> Iterator[tuple[Storage, Run]]:
+    """A study's folder while it is worked on: one study, one process; with what runs its steps there.
+
+    Args:
+        folder: Of the study.
+        settings: What it is held to: name -> JSON value.
+        show: Called with lines about what is done.
+
+    Raises:
+        ShardtoolsError: The folder holds another study, is in use, or cannot be written.
+        RunError: Of the steps: the folder was taken over by another run.
+    """
+    storage = open_storage(str(folder))
+    storage.check_writable()
+    with acquire(storage, purpose="study") as lease:
+        hold_to_settings(storage, settings)
+
+        def run(steps: Iterable[Step]) -> None:
+            for step in steps:
+                if lease.lost:
+                    raise RunError(f"{folder} was taken over by another run: look at that one")
+                run_step(folder, step, show)
+
+        yield storage, run
 
 
 def run_step(folder: Path, step: Step, show: Callable[[str], None]) -> None:

@@ -23,12 +23,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shardtools.dataset import acquire
-from shardtools.errors import RunError, ShardtoolsError
+from shardtools.errors import ShardtoolsError
 from shardtools.evaluation.cog import cog_tables, draw_all, own_figures
 from shardtools.evaluation.results import block_markdown, write_results
 from shardtools.extras import require
-from shardtools.pipelines.studies.folder import TABLE_FILE, hold_to_settings, say_nothing
+from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.micro_cog.concepts import Concepts, choose_concepts
 from shardtools.pipelines.studies.micro_cog.findings import findings_table, judge
 from shardtools.pipelines.studies.micro_cog.plan import SHORT, StudyOptions
@@ -40,8 +39,7 @@ from shardtools.pipelines.studies.micro_cog.steps import (
     picture_steps,
     read_measured,
 )
-from shardtools.pipelines.studies.steps import Step, catalogue_steps, run_step
-from shardtools.storage import open_storage
+from shardtools.pipelines.studies.steps import catalogue_steps, hold_study
 from shardtools.taxonomy import lemmas_of
 
 
@@ -58,27 +56,13 @@ def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothin
     Raises:
         ShardtoolsError: The folder holds another study, is in use, or a step failed; what is done stays.
     """
-    storage = open_storage(str(options.folder))
-    storage.check_writable()
-    with acquire(storage, purpose="study") as lease:
-        hold_to_settings(storage, options.settings())
-
-        def do(step: Step) -> None:
-            if lease.lost:
-                raise RunError(f"{options.folder} was taken over by another run: look at that one")
-            run_step(options.folder, step, show)
-
-        for step in catalogue_steps(options.meshes, options.catalogues[0], options.backgrounds, options.catalogues[1]):
-            do(step)
+    with hold_study(options.folder, options.settings(), show) as (storage, run):
+        run(catalogue_steps(options.meshes, options.catalogues[0], options.backgrounds, options.catalogues[1]))
         wnids = choose_classes(options)
         concepts = choose_concepts(options, wnids)
-        for steps in (
-            picture_steps(options, wnids),
-            network_steps(options, concepts),
-            measure_steps(options, storage),
-        ):
-            for step in steps:
-                do(step)
+        run(picture_steps(options, wnids))
+        run(network_steps(options, concepts))
+        run(measure_steps(options, storage))
         report = make_report(options, concepts)
         storage.write(TABLE_FILE, report.encode())
     return report

@@ -23,10 +23,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shardtools.dataset import acquire
-from shardtools.errors import RunError, ShardtoolsError
+from shardtools.errors import ShardtoolsError
 from shardtools.extras import require
-from shardtools.pipelines.studies.folder import TABLE_FILE, hold_to_settings, say_nothing
+from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.natural_variation.figures import draw_figures
 from shardtools.pipelines.studies.natural_variation.findings import findings_table, judge
 from shardtools.pipelines.studies.natural_variation.measured import Measured, read_measured, write_table
@@ -40,8 +39,8 @@ from shardtools.pipelines.studies.natural_variation.steps import (
     world_steps,
 )
 from shardtools.pipelines.studies.natural_variation.tables import make_tables
-from shardtools.pipelines.studies.steps import Step, catalogue_steps, run_step
-from shardtools.storage import Storage, open_storage
+from shardtools.pipelines.studies.steps import catalogue_steps, hold_study
+from shardtools.storage import Storage
 
 
 def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothing) -> str:
@@ -57,23 +56,13 @@ def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothin
     Raises:
         ShardtoolsError: The folder holds another study, is in use, or a step failed; what is done stays.
     """
-    storage = open_storage(str(options.folder))
-    storage.check_writable()
-    with acquire(storage, purpose="study") as lease:
-        hold_to_settings(storage, options.settings())
-
-        def do(step: Step) -> None:
-            if lease.lost:
-                raise RunError(f"{options.folder} was taken over by another run: look at that one")
-            run_step(options.folder, step, show)
-
+    with hold_study(options.folder, options.settings(), show) as (storage, run):
         sources = options.meshes, options.meshes_folder, options.backgrounds, options.backgrounds_folder
-        for step in catalogue_steps(*sources):
-            do(step)
+        run(catalogue_steps(*sources))
         wnids = choose_classes(options)
-        for steps in (world_steps(options, wnids), measure_steps(options, storage), training_steps(options, storage)):
-            for step in steps:
-                do(step)
+        run(world_steps(options, wnids))
+        run(measure_steps(options, storage))
+        run(training_steps(options, storage))
         report = make_report(options, storage)
         storage.write(TABLE_FILE, report.encode())
     return report

@@ -24,18 +24,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from shardtools.dataset import acquire
-from shardtools.errors import RunError, ShardtoolsError
+from shardtools.errors import ShardtoolsError
 from shardtools.evaluation.results import Result, write_results
 from shardtools.extras import require
-from shardtools.pipelines.studies.folder import TABLE_FILE, hold_to_settings, say_nothing
-from shardtools.pipelines.studies.steps import run_step
+from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
+from shardtools.pipelines.studies.steps import hold_study
 from shardtools.pipelines.studies.transfer.findings import findings_table, judge
 from shardtools.pipelines.studies.transfer.plan import ABOVE, SETS, SHORT, StudyOptions
 from shardtools.pipelines.studies.transfer.probing import METRIC, lite_points, probed_points
 from shardtools.pipelines.studies.transfer.steps import network_steps, set_steps, tuning_steps
 from shardtools.pipelines.studies.transfer.tuning import tuned_report
-from shardtools.storage import Storage, open_storage
+from shardtools.storage import Storage
 from shardtools.transfer import (
     Correlation,
     Point,
@@ -69,15 +68,9 @@ def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothin
     Raises:
         ShardtoolsError: The folder holds another study, is in use, or a step failed; what is done stays.
     """
-    storage = open_storage(str(options.folder))
-    storage.check_writable()
-    with acquire(storage, purpose="study") as lease:
-        hold_to_settings(storage, options.settings())
+    with hold_study(options.folder, options.settings(), show) as (storage, run):
         for steps in (set_steps, network_steps, tuning_steps):
-            for step in steps(options):
-                if lease.lost:
-                    raise RunError(f"{options.folder} was taken over by another run: look at that one")
-                run_step(options.folder, step, show)
+            run(steps(options))
         report = make_study_report(options, storage)
         storage.write(TABLE_FILE, report.encode())
     return report

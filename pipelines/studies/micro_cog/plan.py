@@ -141,7 +141,7 @@ SHORT: dict[str, Any] = {
     "shots": (4,),
     "trials": 6,
 }
-"""What `--short` changes: some 1,000 pictures, minutes of one core."""
+"""What `--short` changes: some 1,800 pictures, minutes of one core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """ImageNet-CoG in small, offline: how well features tell concepts apart, the farther they are from what was seen.
 
     python -m shardtools.pipelines.studies.micro_cog --out study           (docs/study_cog.md)
-    python -m shardtools.pipelines.studies.micro_cog --short --out study   (some 1,600 pictures: minutes)
+    python -m shardtools.pipelines.studies.micro_cog --short --out study   (some 1,800 pictures: minutes)
 
 Hardware: one CPU core or more. Time and metric: docs/study_cog.md. Needs Debian's sweethome3d-furniture for the
 objects and dataset-fashion-mnist for the photographs, OpenGL without a screen, and the packages of the encoders.

@@ -4,20 +4,42 @@
 --   $split (text, default none)  only the rows of this split
 -- Returns:
 --   dataset      address of the dataset, as it was given
---   class_index  label
+--   class_index  label; an image of several labels counts for each
 --   wnid         class name
 --   num_rows     rows, with and without an image
 --   num_images   rows with an image
 --   num_bytes    bytes of these images
 
-with chosen as (
+with labels as (
+    select
+        dataset,
+        split,
+        class_index,
+        wnid,
+        status,
+        num_bytes
+    from samples
+    where class_indexes is null
+    union all
+    select
+        dataset,
+        split,
+        unnest(class_indexes) as class_index,
+        wnid,
+        status,
+        num_bytes
+    from samples
+    where class_indexes is not null
+),
+
+chosen as (
     select
         dataset,
         class_index,
         wnid,
         status,
         num_bytes
-    from samples
+    from labels
     where $split::text is null or split = $split
 ),
 

@@ -27,6 +27,9 @@ _MAX_INTEGER = 2**63 - 1
 """Larger numbers are nothing that a file counts, and no column of a table holds them."""
 
 _MAX_DEPTH = 50
+_DIGEST = 64
+"""Hexadecimal digits of a sha256."""
+
 _NOUNS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
 
@@ -123,6 +126,29 @@ def read_json(content: bytes | str) -> Any:
         return json.loads(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What two files of a kind say otherwise, for the message that refuses to go on with the one as the other.
+
+    Args:
+        found: Fields of the one that is there.
+        wanted: Fields of the one that is asked for.
+
+    Returns:
+        "epochs is 90 there, 100 here" for each field that differs.
+    """
+    return [
+        f"{name} is {_told(found.get(name))} there, {_told(wanted.get(name))} here"
+        for name in {**found, **wanted}
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def _told(value: Any) -> str:
+    """A value in a message; of a digest its beginning."""
+    is_digest = isinstance(value, str) and len(value) == _DIGEST
+    return f"{value[:8]}..." if is_digest else repr(value)
 
 
 def build(kind: type[_T], value: Any, *, others: bool = False) -> _T:

@@ -8,6 +8,7 @@
     │   └── PlanMismatchError       the target holds another plan
     ├── ModelError                  a generator that cannot be loaded
     ├── RunError                    a run that was stopped, failed or was killed, or lacks a library
+    │   └── StoppedError            it was asked to stop; the same command goes on
     ├── SourceError                 an outside format that cannot be read
     ├── StorageError                a place that cannot be read or written
     │   ├── NotFoundError           nothing is there
@@ -69,6 +70,10 @@ class ModelError(ShardtoolsError):
 
 class RunError(ShardtoolsError):
     """A run was stopped or lacks a library, or a process of it failed or was killed; what is committed stays."""
+
+
+class StoppedError(RunError):
+    """A run ended early because it was asked to; what is committed stays, and the same command goes on."""
 
 
 class SourceError(ShardtoolsError):

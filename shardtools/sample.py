@@ -26,7 +26,8 @@ class Sample:
         height: Pixels; `None` where unknown.
         mode: Pillow's name of the pixel layout ("RGB", "L", "CMYK", ...); `None` where unknown.
         wnid: Class name: a WordNet id ("n03595614") or the user's own.
-        class_index: 0-based label.
+        class_index: 0-based label; `None` where there is none, or there may be several.
+        class_indexes: 0-based labels, rising, of an image that may have several; `None` for one with one class at most.
         label_source: Where the label comes from: "prompt", "folder", "cls", "idx", ...
         source: "real", "generated", "rendered", "corrupted" (made worse on purpose) or "attacked" (so that a
             network errs).
@@ -46,6 +47,7 @@ class Sample:
     mode: str | None = None
     wnid: str | None = None
     class_index: int | None = None
+    class_indexes: tuple[int, ...] | None = None
     label_source: str | None = None
     source: str = "real"
     status: str = STATUS_OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 from pathlib import Path
@@ -20,6 +21,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A test that asks a hub for a model must fail at once, with or without a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# An optimizer of torch loads it, and its LLVM after that of OpenGL's software renderer is a segmentation fault: a test
+# that trains would end the process in which another one has rendered. Builds of torch for the CPU alone have none.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402

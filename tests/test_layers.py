@@ -14,6 +14,7 @@ while not (ROOT / "pyproject.toml").exists():
 JOBS = {
     ("evaluation", "shardtools.pipelines.evaluate.attack_job"),
     ("evaluation", "shardtools.pipelines.evaluate.job"),
+    ("evaluation", "shardtools.pipelines.probes.job"),
     ("features", "shardtools.pipelines.features.job"),
     ("generation", "shardtools.pipelines.generate.job"),
     ("training", "shardtools.pipelines.train.job"),

@@ -41,17 +41,39 @@ class Encoder(nn.Module):
     Attributes:
         network: The network; its state fits a plain network of that name, but for the classifier.
         feature_dim: Dimensions of a feature, D.
+        channels: int64 [3], which of red, green and blue the network sees first, second and third; `None` where it sees
+            them in this order. It is part of the state: who has the weights knows the order.
     """
 
-    def __init__(self, network: nn.Module, feature_dim: int) -> None:
+    channels: torch.Tensor | None
+
+    def __init__(self, network: nn.Module, feature_dim: int, channels: str = "rgb") -> None:
         super().__init__()
         self.network = network
         self.feature_dim = feature_dim
+        self.set_channels(channels)
+
+    def set_channels(self, channels: str) -> None:
+        """Chooses the order in which the network sees the colours."""
+        order = channel_order(channels)
+        self.register_buffer("channels", None if order is None else torch.tensor(order))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Float images [N, 3, H, W] to features [N, D]: averaged over the image, or the class token of a ViT."""
+        """Float RGB images [N, 3, H, W] to features [N, D]: averaged over the image, or the class token of a ViT."""
+        if self.channels is not None:
+            # With the channels last, so that the memory keeps its order.
+            images = images.movedim(1, -1).index_select(-1, self.channels).movedim(-1, 1)
         features: torch.Tensor = self.network(images)
         return features
+
+
+def channel_order(channels: str) -> list[int] | None:
+    """Which of red, green and blue come first, second and third; `None` for "rgb".
+
+    Args:
+        channels: One of `training.recipe.CHANNELS`.
+    """
+    return None if channels == "rgb" else ["rgb".index(color) for color in channels]
 
 
 class _Block(nn.Module):
@@ -101,13 +123,14 @@ class MicroResNet(nn.Module):
         return features.mean((2, 3))
 
 
-def make_encoder(name: str, *, weights: str | None = None) -> Encoder:
+def make_encoder(name: str, *, weights: str | None = None, channels: str = "rgb") -> Encoder:
     """A network without its classifier, with first weights drawn from torch's generator.
 
     Args:
         name: A classification model of torchvision ("resnet50"), "timm:NAME", "resnet-micro", or one of `LITE`.
         weights: Local file to take the weights from, safetensors or a state dict that torch saved: of the plain
             network, with or without its classifier, or of a `Classifier` around it. Nothing is downloaded.
+        channels: The order in which the network is to see red, green and blue.
 
     Raises:
         OptionError: There is no such model, or the file is none, or of another network.
@@ -123,6 +146,7 @@ def make_encoder(name: str, *, weights: str | None = None) -> Encoder:
         encoder, removed = _from_torchvision(name)
     if weights is not None:
         _load(encoder.network, weights, name, removed)
+    encoder.set_channels(channels)
     return encoder
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from shardtools.documents import read_json
 from shardtools.errors import OptionError
-from shardtools.features import EncoderFacts, FeatureOptions
+from shardtools.features import FEATURE_PROTOCOLS, EncoderFacts, FeatureOptions
 from shardtools.pipelines.encoders.lite import LITE, LITE_DIM, LiteFeatures, lite_preprocessing, lite_weights, load_lite
 from shardtools.pipelines.encoders.local_models import (
     Preprocessing,
@@ -76,6 +76,8 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         network, dim = encoder.network, encoder.feature_dim
         preprocessing = _published(name, network)
     network.requires_grad_(False)
+    if options.protocol is not None:
+        preprocessing = _as_published(options.protocol, name, preprocessing, is_fixed=folder is not None)
     chosen = _chosen(options, preprocessing)
     facts = EncoderFacts(
         name=name,
@@ -92,6 +94,13 @@ def load_feature_encoder(options: FeatureOptions) -> FeatureEncoder:
         std=chosen.std,
     )
     return FeatureEncoder(network, facts)
+
+
+def _as_published(protocol: str, network: str, own: Preprocessing, *, is_fixed: bool) -> Preprocessing:
+    """The preprocessing of a protocol, but for the scale of pixels; networks of transformers see one size alone."""
+    said = FEATURE_PROTOCOLS[protocol]
+    size = own.image_size if is_fixed else said.size_of(network)
+    return replace(own, crop="center", image_size=size, resize=size, interpolation=said.interpolation)
 
 
 def _chosen(options: FeatureOptions, own: Preprocessing) -> Preprocessing:
@@ -177,7 +186,12 @@ def run_recipe(run: Path) -> Recipe:
 
 def run_preprocessing(recipe: Recipe) -> Preprocessing:
     """What a run's own evaluations prepared images with."""
-    return Preprocessing(image_size=recipe.image_size, resize=recipe.eval_resize, mean=recipe.mean, std=recipe.std)
+    return Preprocessing(
+        image_size=recipe.image_size,
+        resize=recipe.eval_resize,
+        mean=recipe.mean_by_color,
+        std=recipe.std_by_color,
+    )
 
 
 def check_run_weights(run: Path, path: str | Path) -> None:
@@ -195,8 +209,10 @@ def _load_run(run: Path, weights: str | None) -> tuple[str, nn.Module, int, Prep
     recipe = run_recipe(run)
     path = weights or str(run / MODEL_FILE)
     check_run_weights(run, path)
-    encoder = make_encoder(recipe.encoder, weights=path)
-    return recipe.encoder, encoder.network, encoder.feature_dim, run_preprocessing(recipe)
+    encoder = make_encoder(recipe.encoder, weights=path, channels=recipe.channels)
+    # The order of colours is the encoder's; without one the network alone has the digest that it had before.
+    network = encoder.network if encoder.channels is None else encoder
+    return recipe.encoder, network, encoder.feature_dim, run_preprocessing(recipe)
 
 
 def _published(name: str, network: nn.Module) -> Preprocessing:

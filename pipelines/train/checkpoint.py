@@ -4,6 +4,7 @@
                                    optimiser.safetensors   momentum
                                    state.json              step, the loader's place, random states, what was asked for
                                    records.parquet         notes of the unfinished epoch, where notes are taken
+                                   kept.safetensors        weights of the best epoch, where they are other ones
 
 Owns the files and their order: a folder gets its final name after everything in it has reached the disk, and loses it
 before anything in it is removed, so a run that is killed finds a whole checkpoint. The price: for a moment the disk
@@ -32,6 +33,7 @@ from shardtools.training.run_file import changed_settings
 CHECKPOINT_VERSION = 1
 _FOLDER = "checkpoints"
 _PARTIAL = ".partial-"
+_KEPT_FILE = "kept.safetensors"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Checkpoint:
         scaler: State of the loss scaler of fp16; empty otherwise.
         images: Training images seen so far.
         path: Its folder, once it has one.
+        kept: Of `Kept.facts`, where an epoch is chosen; `None` otherwise.
+        kept_model: The weights of that epoch; empty where they are those of `model`.
     """
 
     step: int
@@ -59,6 +63,8 @@ class Checkpoint:
     scaler: dict[str, Any] = field(default_factory=dict)
     images: int = 0
     path: Path | None = None
+    kept: dict[str, Any] | None = None
+    kept_model: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -127,7 +133,10 @@ def _write_files(checkpoint: Checkpoint, folder: Path, extra: Callable[[Path], N
         "settings": checkpoint.settings,
         "random_states": checkpoint.random_states,
         "scaler": checkpoint.scaler,
+        **({} if checkpoint.kept is None else {"kept": checkpoint.kept}),
     }
+    if checkpoint.kept_model:
+        save_tensors(checkpoint.kept_model, folder / _KEPT_FILE)
     _write(folder / "state.json", (json.dumps(state, indent=1) + "\n").encode())
     if extra is not None:
         extra(folder)
@@ -186,6 +195,8 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Checkpoint:
             scaler=state["scaler"],
             images=state["images"],
             path=path,
+            kept=state.get("kept"),
+            kept_model=load_file(path / _KEPT_FILE) if (path / _KEPT_FILE).exists() else {},
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DatasetError(

@@ -16,19 +16,21 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.nn import functional
 
 from shardtools.errors import RunError
 from shardtools.pipelines.batches.on_device import DeviceBatches, DeviceImages, Normalizer
+from shardtools.pipelines.train.augment import Augmenter
 from shardtools.pipelines.train.checkpoint import (
     Checkpoint,
     load_optimizer_tensors,
     optimizer_tensors,
     save_checkpoint,
 )
-from shardtools.pipelines.train.losses import LossWatch
+from shardtools.pipelines.train.losses import LossWatch, sample_losses
+from shardtools.pipelines.train.mixing import Mixing, draw_mixing, mixed_losses
 from shardtools.pipelines.train.models import Classifier, crop_labels, num_crops
 from shardtools.pipelines.train.ocm import OnlineClassMeans
+from shardtools.pipelines.train.selection import Selection
 from shardtools.pipelines.train.watch import Watch
 from shardtools.training import TrainOptions
 from shardtools.training.records import Records
@@ -50,9 +52,12 @@ class Parts:
         schedule: Step -> learning rate.
         batches: Of this process.
         normalize: Pixels -> what the model sees.
+        augment: What is done to pixels behind the loader.
         watch: Metrics.
+        selection: Which weights are kept.
         stop: Set when the run was asked to stop.
         cpu_group: The processes, over their CPUs; `None` for one process.
+        sets: uint8 [rows, C], 1 where a row of the loader's table has a class; `None` for one label a sample.
     """
 
     options: TrainOptions
@@ -63,9 +68,16 @@ class Parts:
     schedule: LearningRate
     batches: DeviceBatches
     normalize: Normalizer
+    augment: Augmenter
     watch: Watch
+    selection: Selection
     stop: threading.Event
     cpu_group: torch.distributed.ProcessGroup | None
+    sets: torch.Tensor | None = None
+
+    def targets(self, batch: DeviceImages) -> torch.Tensor:
+        """What the images of a batch are: labels, int64 [N], or sets of classes, float32 [N, C]."""
+        return batch.labels if self.sets is None else self.sets[batch.rows].to(batch.labels.device).float()
 
 
 @dataclass(slots=True)
@@ -100,6 +112,7 @@ class Trainer:
         waiting_since = time.perf_counter()
         for batch in self.parts.batches.epoch(epoch):
             waited = time.perf_counter() - waiting_since
+            self.parts.augment(batch.images, epoch, self.parts.batches.loader.table.key_hash[batch.rows])
             self._take_step(batch)
             waiting_since = time.perf_counter()
             rate = self.parts.schedule(self.step - 1)
@@ -126,11 +139,12 @@ class Trainer:
         for group in parts.optimizer.param_groups:
             group["lr"] = parts.schedule(self.step)
         num_passes = parts.options.accumulation
+        mixing = draw_mixing(parts.options.recipe, parts.options.seed, self.step)
         total = torch.zeros((), device=batch.labels.device)
         for number in range(num_passes):
             is_last = number == num_passes - 1
             with contextlib.nullcontext() if is_last else parts.accelerator.no_sync(parts.model):
-                total += self._pass(_part_of(batch, number, num_passes)) / num_passes
+                total += self._pass(_part_of(batch, number, num_passes), mixing) / num_passes
         # Before the weights change: on a CPU a bad loss is found here, on a GPU two steps later.
         self._losses.add(self.step, batch.keys, total)
         if isinstance(parts.classifier.head, OnlineClassMeans):
@@ -145,21 +159,30 @@ class Trainer:
         self.step += 1
         self.images += len(batch.rows) * parts.accelerator.num_processes
 
-    def _pass(self, batch: DeviceImages) -> torch.Tensor:
+    def _pass(self, batch: DeviceImages, mixing: Mixing | None) -> torch.Tensor:
         """Forward and backward; the mean loss of the images."""
         parts = self.parts
         with parts.accelerator.autocast():
-            logits = parts.model(parts.normalize(batch.images))
-        losses = functional.cross_entropy(
-            logits.float(),
-            crop_labels(batch.labels, batch.images),
-            reduction="none",
-            label_smoothing=parts.options.recipe.label_smoothing,
-        )
-        by_image = losses.view(num_crops(batch.images), -1).mean(0)
+            images, share = parts.normalize(batch.images), 1.0
+            if mixing is not None and isinstance(images, torch.Tensor):
+                images, share = mixing.images(images)
+            logits = parts.model(images)
+
+        def losses_of(targets: torch.Tensor) -> torch.Tensor:
+            """The loss of each image, the mean of its crops."""
+            smoothing = parts.options.recipe.label_smoothing
+            of_crops = crop_labels(targets, batch.images)
+            losses = sample_losses(logits, of_crops, is_sets=parts.sets is not None, smoothing=smoothing)
+            return losses.view(num_crops(batch.images), -1).mean(0)
+
         # With "sampling" the order has spent them.
         weights = batch.weights if parts.options.weighted == "loss" else None
-        loss = by_image.mean() if weights is None else (by_image * weights).mean()
+        if mixing is not None:
+            by_image = mixed_losses(losses_of, parts.targets(batch), weights, share)
+            loss = by_image.mean()
+        else:
+            by_image = losses_of(parts.targets(batch))
+            loss = by_image.mean() if weights is None else (by_image * weights).mean()
         parts.accelerator.backward(loss / parts.options.accumulation)
         if parts.options.record:
             self._note(batch, logits.detach().float()[: len(batch.rows)], by_image.detach())
@@ -223,6 +246,7 @@ class Trainer:
             torch.distributed.all_gather_object(states, own)
         else:
             states = [own]
+        kept = self.parts.selection.kept
         if accelerator.is_main_process:
             save_checkpoint(
                 Path(options.out),
@@ -235,6 +259,8 @@ class Trainer:
                     settings=options.result(),
                     random_states=[state for state in states if state is not None],
                     scaler=accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
+                    kept=None if kept is None else kept.facts(),
+                    kept_model={} if kept is None or kept.step == self.step else kept.weights,
                 ),
                 keep=options.keep_checkpoints,
                 extra=self._save_records if options.record else None,
@@ -269,6 +295,7 @@ class Trainer:
             torch.set_rng_state(torch.frombuffer(state, dtype=torch.uint8).clone())
         if self.parts.options.record and accelerator.is_main_process and checkpoint.path is not None:
             self._load_records(checkpoint.path / RECORDS_FILE)
+        self.parts.selection.restore(checkpoint)
         self.step, self.images = checkpoint.step, checkpoint.images
 
     def _load_records(self, path: Path) -> None:

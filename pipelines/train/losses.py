@@ -1,7 +1,8 @@
-"""Losses on their way from the device, looked at as soon as they are there.
+"""Losses of samples, and on their way from the device, looked at as soon as they are there.
 
-Owns the check that a loss is a number. On a GPU a loss is copied while the next steps run, so nobody waits for it; the
-price is that a bad one is found two steps later, and that nothing may be kept (no checkpoint) before all were seen.
+Owns what a loss is and the check that it is a number. On a GPU a loss is copied while the next steps run, so nobody
+waits for it; the price is that a bad one is found two steps later, and that nothing may be kept (no checkpoint) before
+all were seen.
 """
 
 from __future__ import annotations
@@ -11,10 +12,28 @@ from collections import deque
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 from shardtools.errors import RunError
 
 _STEPS_BEHIND = 2
+
+
+def sample_losses(
+    logits: torch.Tensor, targets: torch.Tensor, *, is_sets: bool = False, smoothing: float = 0.0
+) -> torch.Tensor:
+    """The loss of each row, [N].
+
+    Args:
+        logits: [N, C].
+        targets: Labels, int64 [N]; or shares of the classes, float [N, C], of mixed images.
+        is_sets: Whether each class is asked for apart from the others: binary cross entropy, mean over the classes.
+            Targets are then 0 to 1 a class, [N, C]. Else softmax cross entropy.
+        smoothing: Share of the targets that all classes have alike; of cross entropy only.
+    """
+    if is_sets:
+        return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(1)
+    return functional.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=smoothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

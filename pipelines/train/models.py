@@ -1,8 +1,8 @@
 """What is trained: an encoder, an expendable projector, and a head (thesis, chapter 4, section 4.3).
 
-Owns the projector, the heads that are learned, the order of crops, and which weights decay. Lengths are normalised in
-the heads that need it and not in the projector, so that Online Class Means can store embeddings as they are; the price
-is that a projector used alone gives raw embeddings unless told otherwise.
+Owns the projector, the heads that are learned, the order of crops, the optimiser and which weights decay. Lengths are
+normalised in the heads that need it and not in the projector, so that Online Class Means can store embeddings as they
+are; the price is that a projector used alone gives raw embeddings unless told otherwise.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "build_classifier",
     "crop_labels",
     "make_encoder",
+    "make_optimizer",
     "num_crops",
     "parameter_groups",
 ]
@@ -38,6 +39,8 @@ Images = torch.Tensor | Sequence[torch.Tensor]
 """[N, 3, H, W]; or for multi-crop one tensor a kind of view, [N, K, 3, H, W] each, global crops first."""
 
 _INIT_STD = 0.02
+_LINEAR = ("linear", "sigmoid")
+"""Heads that differ in their loss alone."""
 
 
 class Projector(nn.Module):
@@ -160,17 +163,20 @@ def num_crops(images: Images) -> int:
 
 
 def crop_labels(labels: torch.Tensor, images: Images) -> torch.Tensor:
-    """Values of images (labels, weights), [N], repeated for the rows of `Classifier`, [crops * N]."""
-    return labels.repeat(num_crops(images))
+    """Values of images (labels, weights), [N, ...], repeated for the rows of `Classifier`, [crops * N, ...]."""
+    return labels.repeat(num_crops(images), *[1] * (labels.dim() - 1))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float, *, decay_all: bool = False) -> list[dict[str, Any]]:
     """Trained parameters for an optimiser: those that decay, then those that do not.
 
-    Weights of two or more dimensions decay; biases and the weights of norms do not.
+    Args:
+        model: What is trained.
+        weight_decay: Of the first group.
+        decay_all: Whether all decay; else weights of two or more dimensions do, biases and the weights of norms do not.
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    decays = [parameter.dim() > 1 and not name.endswith("bias") for name, parameter in trained]
+    decays = [decay_all or (parameter.dim() > 1 and not name.endswith("bias")) for name, parameter in trained]
     return [
         {
             "params": [parameter for (_, parameter), decay in zip(trained, decays, strict=True) if decay is wanted],
@@ -180,13 +186,21 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """What moves the weights of a model, at the recipe's highest rate; the loop sets the rate of each step."""
+    groups = parameter_groups(model, recipe.decay, decay_all=recipe.decay_all)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.peak_lr)
+    return torch.optim.SGD(groups, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+
+
 def build_classifier(
     recipe: Recipe, num_classes: int, *, seed: int | None = None, weights: str | None = None
 ) -> Classifier:
     """The model of a recipe, in float32 on the CPU.
 
-    With a linear head the projector normalises nothing (SL-MLP of Wang et al. 2022, see thesis, section 4.3); with the
-    others it normalises its input, and they its output.
+    With a linear or sigmoid head the projector normalises nothing (SL-MLP of Wang et al. 2022, see thesis, section
+    4.3); with the others it normalises its input, and they its output.
 
     Args:
         recipe: How to train.
@@ -203,7 +217,7 @@ def build_classifier(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        encoder = make_encoder(recipe.encoder, weights=weights)
+        encoder = make_encoder(recipe.encoder, weights=weights, channels=recipe.channels)
         projector, dim = None, encoder.feature_dim
         if recipe.projector_layers is not None:
             dim = recipe.projector_bottleneck
@@ -212,13 +226,13 @@ def build_classifier(
                 recipe.projector_layers,
                 recipe.projector_hidden,
                 dim,
-                normalize_input=recipe.head != "linear",
+                normalize_input=recipe.head not in _LINEAR,
             )
         return Classifier(encoder, projector, _build_head(recipe, encoder, projector, dim, num_classes))
 
 
 def _build_head(recipe: Recipe, encoder: Encoder, projector: Projector | None, dim: int, num_classes: int) -> nn.Module:
-    if recipe.head == "linear":
+    if recipe.head in _LINEAR:
         return LinearHead(dim, num_classes)
     if recipe.head == "cosine":
         return CosineSoftmax(dim, num_classes, recipe.temperature)

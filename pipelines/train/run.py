@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
@@ -22,10 +23,12 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.distributed import ProcessGroup
 
+from shardtools.arrays import Float64s
 from shardtools.errors import OptionError, RunError
 from shardtools.execution import EndReason, Notice, Progress
 from shardtools.pipelines.batches.on_device import DeviceBatches, Normalizer
 from shardtools.pipelines.encoders.trained import initial_weights
+from shardtools.pipelines.train.augment import Augmenter
 from shardtools.pipelines.train.checkpoint import (
     Checkpoint,
     newest_checkpoint,
@@ -33,9 +36,12 @@ from shardtools.pipelines.train.checkpoint import (
     save_tensors,
     sync_folder,
 )
-from shardtools.pipelines.train.evaluate import evaluate
+from shardtools.pipelines.train.evaluate import Evaluation, Split, evaluate
+from shardtools.pipelines.train.heads import fill_head
 from shardtools.pipelines.train.loop import Parts, Trainer
-from shardtools.pipelines.train.models import Classifier, build_classifier, parameter_groups
+from shardtools.pipelines.train.measures import check_measurable
+from shardtools.pipelines.train.models import Classifier, build_classifier, make_optimizer
+from shardtools.pipelines.train.selection import Kept, Selection
 from shardtools.pipelines.train.sync_batch_norm import convert_sync_batch_norm
 from shardtools.pipelines.train.watch import Watch
 from shardtools.training import ClassPlan, TrainOptions, plan_classes
@@ -44,6 +50,7 @@ from shardtools.training.messages import TrainingEnded, TrainingReady
 from shardtools.training.records import RecordsOverlay
 from shardtools.training.run_file import MODEL_FILE
 from shardtools.training.schedule import LearningRate
+from shardtools.training.sets import class_sets
 
 CLASSES_FILE = "classes.json"
 _MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -82,12 +89,15 @@ class Run:
         classes = {number: str(name) for number, name in sorted(plan.names.items())}
         num_classes = max(classes, default=-1) + 1
         self._batches = DeviceBatches(training_loader(options, share, plan), device, decoder=options.decoder)
-        check_labels(self._batches.loader.table, num_classes, ", ".join(options.datasets))
-        self._val = self._open_val(share, plan)
-        self._normalize = Normalizer(options.recipe.mean, options.recipe.std, device)
+        self._sets = self._read_labels(self._batches, num_classes, ", ".join(options.datasets))
+        self._val = self._open_split(options.val_split, share, plan) if options.val is not None else None
+        self._test = self._open_split(options.test_split, share, plan) if options.test_split is not None else None
+        self._normalize = Normalizer(options.recipe.mean_by_color, options.recipe.std_by_color, device)
         steps_per_epoch = len(self._batches.loader)
         weights = None if options.init is None else initial_weights(options.recipe.encoder, options.init)
         model = build_classifier(options.recipe, num_classes, seed=options.seed, weights=weights)
+        if options.init_head is not None:
+            fill_head(model, plan.names, options.init_head)
         # Of what a network drops at random, in each process its own.
         torch.manual_seed(options.seed * 65_536 + share.rank)
         checkpoint = newest_checkpoint(run, options.result())
@@ -124,13 +134,22 @@ class Run:
             device=str(self._device),
         )
 
-    def _open_val(self, share: Share, plan: ClassPlan) -> DeviceBatches | None:
-        options = self._options
-        if options.val is None:
-            return None
-        found = DeviceBatches(evaluation_loader(options, share, plan), self._device, decoder=options.decoder)
-        check_labels(found.loader.table, max(plan.names) + 1, options.val)
-        return found
+    def _open_split(self, split: str, share: Share, plan: ClassPlan) -> Split:
+        options, num_classes = self._options, max(plan.names) + 1
+        where = f"{split} of {options.val}"
+        found = DeviceBatches(evaluation_loader(options, share, plan, split), self._device, decoder=options.decoder)
+        sets = self._read_labels(found, num_classes, where)
+        labels = np.asarray(found.loader.table.class_index, np.int64)
+        has = None if sets is None else sets.numpy() > 0
+        check_measurable(options.metric, labels, has, num_classes, where=where)
+        return Split(name=where, batches=found, num_classes=num_classes, sets=sets)
+
+    def _read_labels(self, batches: DeviceBatches, num_classes: int, what: str) -> torch.Tensor | None:
+        """The sets of classes of each row of a loader's table; `None` where each has one label, which is checked."""
+        if self._options.recipe.head == "sigmoid":
+            return torch.from_numpy(class_sets(batches.loader.table, num_classes, what))
+        check_labels(batches.loader.table, num_classes, what)
+        return None
 
     def _parts(self, model: Classifier, steps_per_epoch: int, watch: Watch, stop: threading.Event) -> Parts:
         options, recipe = self._options, self._options.recipe
@@ -146,10 +165,7 @@ class Run:
         model = model.to(self._device)
         if options.channels_last:
             model = model.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(
-            parameter_groups(model, recipe.weight_decay), lr=recipe.peak_lr, momentum=recipe.momentum
-        )
-        wrapped, optimizer = accelerator.prepare(model, optimizer)
+        wrapped, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
         return Parts(
             options=options,
             accelerator=accelerator,
@@ -159,9 +175,12 @@ class Run:
             schedule=LearningRate.of(recipe, steps_per_epoch),
             batches=self._batches,
             normalize=self._normalize,
+            augment=Augmenter(recipe, options.seed),
             watch=watch,
+            selection=Selection(options),
             stop=stop,
             cpu_group=None if is_alone else _group_of_cpus(),
+            sets=self._sets,
         )
 
     def train(self) -> None:
@@ -184,7 +203,7 @@ class Run:
             if epoch < epochs and trainer.is_to_stop():
                 self._end("stopped", epoch, first_images)
                 return
-        self._write_model()
+        self._finish()
         self._end("done", epochs, first_images)
 
     def _after_epoch(self, epoch: int) -> None:
@@ -195,13 +214,38 @@ class Run:
                 # Each process has running statistics of its own; those of the first one are kept.
                 for buffer in trainer.parts.classifier.buffers():
                     torch.distributed.broadcast(buffer, 0)
-            autocast = trainer.parts.accelerator.autocast()
-            found = evaluate(trainer.parts.classifier, self._val, self._normalize, autocast, self._device)
-            self._watch.evaluation(trainer.step, found)
+            found = self._evaluate(self._val)
+            self._watch.evaluation(trainer.step, found.named("val"))
+            trainer.parts.selection.consider(trainer.parts.classifier, found, epoch=epoch + 1, step=trainer.step)
         if options.record and self._is_main:
             self._overlay(epoch).add(epoch, trainer.records)
         trainer.records.clear()
         self._watch.restart_clock()
+
+    def _evaluate(self, split: Split, thresholds: Float64s | None = None) -> Evaluation:
+        parts = self._trainer.parts
+        return evaluate(
+            parts.classifier,
+            split,
+            self._normalize,
+            parts.accelerator.autocast(),
+            self._device,
+            metric=self._options.metric,
+            thresholds=thresholds,
+            group=parts.cpu_group,
+        )
+
+    def _finish(self) -> None:
+        """The weights that are kept, tested where that was asked for, and written."""
+        options, parts, kept = self._options, self._trainer.parts, self._trainer.parts.selection.kept
+        parts.classifier.load_state_dict(parts.selection.weights_now(parts.classifier))
+        values: dict[str, float] = {} if kept is None else dict(kept.values)
+        if self._test is not None:
+            # Thresholds are those of the evaluation: a test decides on nothing.
+            values |= self._evaluate(self._test, None if kept is None else kept.limits()).named("test")
+        self._write_model(kept)
+        if kept is not None and (options.select == "best" or self._test is not None):
+            self._watch.selected(self._trainer.step, kept.epoch, values)
 
     def _overlay(self, epoch: int) -> RecordsOverlay:
         """Where notes go, opened with the first epoch that this run ends."""
@@ -211,13 +255,15 @@ class Run:
             self._records = RecordsOverlay(Path(options.out), table, options.result(), num_epochs=epoch)
         return self._records
 
-    def _write_model(self) -> None:
+    def _write_model(self, kept: Kept | None) -> None:
         """The weights, and what their outputs stand for."""
         if not self._is_main:
             return
         run = Path(self._options.out)
         partial = run / f".{MODEL_FILE}.partial"
         facts = {"classes": self._classes, "loader": self._batches.loader.facts(), "versions": _versions()}
+        if kept is not None:
+            facts["kept"] = kept.facts()
         try:
             save_tensors(self._trainer.parts.classifier.state_dict(), partial)
             # As other files are: safetensors makes it the owner's alone.
@@ -247,9 +293,10 @@ class Run:
         if self._records is not None:
             self._records.close()
         self._watch.close()
-        for batches in (self._batches, self._val):
-            if batches is not None:
-                batches.loader.close()
+        self._batches.loader.close()
+        for split in (self._val, self._test):
+            if split is not None:
+                split.batches.loader.close()
 
 
 def _check_same_start(share: Share, checkpoint: Checkpoint | None, run: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from shardtools.errors import OptionError
 from shardtools.execution import Notice, Progress
 from shardtools.training import TrainOptions
-from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingReady
+from shardtools.training.messages import CheckpointWritten, Evaluated, Selected, StepDone, TrainingReady
 from shardtools.training.metrics import MetricsLog
 
 _REPORT_SECONDS = 0.25
@@ -152,7 +152,13 @@ class Watch:
         """The result of an evaluation."""
         self._tell("evaluation", step, values)
         if self._is_main:
-            self._report(Evaluated(epoch=step // self._steps_per_epoch, **values))
+            self._report(Evaluated(epoch=step // self._steps_per_epoch, values=values))
+
+    def selected(self, step: int, best_epoch: int, values: dict[str, float]) -> None:
+        """Which epoch's weights are kept at the end, and what they reach."""
+        self._tell("selected", step, {"best_epoch": best_epoch, **values})
+        if self._is_main:
+            self._report(Selected(epoch=best_epoch, values=values))
 
     def checkpoint(self, step: int) -> None:
         """That a checkpoint is written."""

@@ -30,7 +30,8 @@ def made_lines(contents: Contents, statuses: Mapping[str, int], splits: Mapping[
     else:
         classes = "no classes"
     labels = f"{counted(contents.num_unlabeled, 'image')} without a label" if contents.num_unlabeled else ""
-    parts = [classes, labels or "each image has a label"]
+    several = f"{counted(contents.num_several, 'image')} with any number of labels" if contents.num_several else ""
+    parts = [classes, *filter(None, (several, labels))] if several or labels else [classes, "each image has a label"]
     if splits is not None:
         parts.append("rows by split: " + ", ".join(f"{split} {count}" for split, count in splits.items()))
     lines = ["; ".join(parts)]

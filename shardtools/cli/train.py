@@ -153,7 +153,11 @@ def summary(result: Any, options: Any) -> str:
         head = f"nothing left to do: the {counted(result.epochs, 'epoch')} in {result.out} are done"
     lines = [f"{head}, {counted(result.steps, 'step')}"]
     if result.metrics:
-        lines.append(f"last evaluation, {options.val_split} of {options.val}: {evaluation_words(result.metrics)}")
+        of = "last evaluation"
+        if options.select == "best" and "best_epoch" in result.metrics:
+            of = f"epoch {result.metrics['best_epoch']:.0f}, the best by {options.metric}"
+        words = evaluation_words(result.metrics, test=options.test_split or "test")
+        lines.append(f"{of}, {options.val_split} of {options.val}: {words}")
     lines.append(f"weights: {run / MODEL_FILE}")
     if (run / CURVES_FILE).exists():
         lines.append(f"curves: {run / CURVES_FILE}")

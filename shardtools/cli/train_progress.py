@@ -12,10 +12,19 @@ import click
 from shardtools.cli.progress import Watch, open_bar
 from shardtools.errors import printable
 from shardtools.execution import Message, Notice
-from shardtools.training.messages import Evaluated, StepDone, TrainingEnded, TrainingReady
+from shardtools.training.messages import Evaluated, Selected, StepDone, TrainingEnded, TrainingReady
 from shardtools.words import counted, duration
 
 _LINE_SECONDS = 10.0
+_WORDS = (
+    ("top1", "top-1", 1, " %"),
+    ("top5", "top-5", 1, " %"),
+    ("kappa", "kappa", 3, ""),
+    ("macro_f1", "macro F1", 3, ""),
+    ("roc_auc", "ROC AUC", 4, ""),
+    ("loss", "loss", 3, ""),
+)
+"""Name of a metric, what people call it, digits, unit."""
 
 
 class TrainProgress:
@@ -55,6 +64,8 @@ class TrainProgress:
             self._step(message)
         elif isinstance(message, Evaluated):
             self._say(evaluation_line(message))
+        elif isinstance(message, Selected):
+            self._say(f"kept are the weights of epoch {message.epoch}: {evaluation_words(message.metrics())}")
         elif isinstance(message, Notice):
             self._say(message.text)
         elif isinstance(message, TrainingEnded):
@@ -130,15 +141,20 @@ def evaluation_line(message: Evaluated) -> str:
     return f"after epoch {message.epoch}: {evaluation_words(message.metrics())}"
 
 
-def evaluation_words(metrics: dict[str, Any]) -> str:
-    """Accuracies and loss, like "top-1 71.2 %, loss 1.10"; what was not measured is left out."""
-    words = [
-        f"{label} {metrics[name]:.{digits}f}{unit}"
-        for name, label, digits, unit in (
-            ("val_top1", "top-1", 1, " %"),
-            ("val_top5", "top-5", 1, " %"),
-            ("val_loss", "loss", 3, ""),
-        )
-        if metrics.get(name) is not None
-    ]
-    return ", ".join(words)
+def evaluation_words(metrics: dict[str, Any], *, test: str = "test") -> str:
+    """What was measured, like "top-1 71.2 %, loss 1.10; test: top-1 70.8 %"; what was not is left out.
+
+    Args:
+        metrics: By the names that they have in files.
+        test: What the split to test on is called.
+    """
+    found = []
+    for prefix, title in (("val_", ""), ("test_", f"{test}: ")):
+        words = [
+            f"{label} {metrics[prefix + name]:.{digits}f}{unit}"
+            for name, label, digits, unit in _WORDS
+            if metrics.get(prefix + name) is not None
+        ]
+        if words:
+            found.append(title + ", ".join(words))
+    return "; ".join(found)

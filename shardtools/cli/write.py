@@ -18,6 +18,7 @@ Examples:
   shardtools write /data/ILSVRC2012 s3://bucket/imagenet --num-processes 16
   shardtools write "s3://bucket/old/train-{000000..000146}.tar" imagenet --classes imagenet-1k
   shardtools write more-photos photos-shards --append
+  shardtools write torchvision:pets pets --root /data/torchvision
 
 \b
 The same command resumes a run that was stopped or killed. SIGTERM and Ctrl-C finish the shard in hand.
@@ -37,7 +38,8 @@ def command(source: str, dataset: str, discard_append: bool, as_json: bool, **op
 
     SOURCE is a folder of class folders; ImageNet's archives; a tar, zip or folder of class tars; WebDataset tars (one,
     a folder of them, or a pattern in quotes); Parquet files with image bytes; FFCV's .beton; a folder of MDS or LitData
-    shards; idx files (Fashion-MNIST, MNIST); or a dataset. DATASET is a folder or s3://bucket/prefix. Images keep their
+    shards; idx files (Fashion-MNIST, MNIST); a dataset; or torchvision:NAME, a published set whose files are below
+    --root (docs/transfer_sets.md lists them). DATASET is a folder or s3://bucket/prefix. Images keep their
     bytes; files that are none get a row that says why.
     """
     if discard_append:

@@ -44,7 +44,7 @@ CHANGES_SCHEMA = pa.schema(
 NOT_IN_VIEW = "not in the view"
 _ROW = pa.field("row", pa.int32())
 _FILE_SCHEMA = CHANGES_SCHEMA.append(_ROW)
-_COLUMNS = ["key", "status", "class_index", "wnid", "label_source", "reason", "sha256", "num_bytes"]
+_COLUMNS = ["key", "status", "class_index", "class_indexes", "wnid", "label_source", "reason", "sha256", "num_bytes"]
 _SHOWN = 3
 
 
@@ -164,6 +164,11 @@ class _Finder:
         action, reason = edit["action"], edit["reason"]
         if action is None:
             return None
+        if action == RELABEL and row["class_indexes"] is not None:
+            raise QueryError(
+                f"key {row['key']!r} of {self._url} has several labels {row['class_indexes']}, and an edit one "
+                "class_index: drop it, or write the dataset again with other labels"
+            )
         if action == RELABEL and edit["class_index"] != row["class_index"]:
             wnid = self._classes.name(edit["class_index"], key=row["key"], url=self._url)
             weight = edit["weight"] if has_image else None

@@ -19,7 +19,7 @@ KINDS: dict[str, str] = {
     "only_a": "rows that only the first dataset has",
     "only_b": "rows that only the second dataset has",
     "split": "another split",
-    "label": "another class_index or wnid",
+    "label": "other labels: class_index, class_indexes or wnid",
     "status": "another status: dropped, made again, ...",
     "bytes": "an image in both, with another digest",
     "moved": "an image in both, in a shard of another name",
@@ -28,7 +28,7 @@ KINDS: dict[str, str] = {
 """Kind -> what it counts; a row may count under several."""
 
 _PLACE = ("shard", "sample_index", "member_offset", "num_bytes", "sha256")
-_LABEL = ("class_index", "wnid")
+_LABEL = ("class_index", "class_indexes", "wnid")
 # How a label came about, and why a status: they change with those.
 _FACTS = tuple(name for name in COLUMNS if name not in ("key", "split", "status", *_PLACE, *_LABEL))
 _SHOWN_AS = {
@@ -165,7 +165,8 @@ def _joined(a: str, b: str) -> str:
     facts = f"md5(concat_ws('|', {', '.join(_literal(name) for name in _FACTS)}))"
     sides = (
         f"{side} as (select {columns}, coalesce(wnid, cast(class_index as varchar), 'none') as class, "
-        f"coalesce(cast(class_index as varchar), 'none') || coalesce(' ' || wnid, '') as label, {facts} as facts "
+        "coalesce(cast(class_index as varchar), cast(class_indexes as varchar), 'none') || coalesce(' ' || wnid, '') "
+        f"as label, {facts} as facts "
         f"from samples where dataset = {quoted_text(url)})"
         for side, url in (("side_a", a), ("side_b", b))
     )
@@ -178,7 +179,8 @@ def _joined(a: str, b: str) -> str:
         "only_a": "b_key is null",
         "only_b": "a_key is null",
         "split": f"{known} and a_split is distinct from b_split",
-        "label": f"{known} and (a_class_index is distinct from b_class_index or a_wnid is distinct from b_wnid)",
+        # Number, numbers and name are all in the text.
+        "label": f"{known} and a_label is distinct from b_label",
         "status": f"{known} and a_status is distinct from b_status",
         "bytes": f"{images} and a_sha256 is distinct from b_sha256",
         "moved": f"{images} and a_shard is distinct from b_shard",

@@ -76,6 +76,7 @@ def _pruned(row: Mapping[str, Any], reason: str | None) -> Sample:
         status=STATUS_PRUNED,
         reason=reason or NO_REASON,
         provenance={name: row[name] for name in PROVENANCE_COLUMNS if row[name] is not None},
+        class_indexes=None if row["class_indexes"] is None else tuple(row["class_indexes"]),
         **{name: row[name] for name in _FACTS},
     )
 

@@ -1,14 +1,14 @@
 """What a finished dataset holds, in the few facts that a wrong label or a lost image shows in.
 
 Owns the look at the manifest at the end of every job that makes a dataset: classes, images without a label, reasons of
-rows without an image. Five columns are read once more; the price is some seconds for 64 million rows.
+rows without an image. Six columns are read once more; the price is some seconds for 64 million rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,8 @@ NUM_NAMES = 5
 _NUM_REASONS = 3
 _MAX_REASONS = 10_000
 _COLUMNS = ["split", "status", "reason", "wnid", "class_index"]
+_SEVERAL = "class_indexes"
+"""Parts of before images had several labels lack it."""
 
 _Class = tuple[str, str | None, int | None]
 """Split, name and number of a class; no number for images without a label."""
@@ -49,12 +51,13 @@ class Contents:
     """What a dataset holds.
 
     Attributes:
-        num_classes: Labels that images have.
+        num_classes: Labels that images have, those of images with several labels among them.
         class_names: The first of them by number, at most `NUM_NAMES`; the number itself where there is no name.
         num_unlabeled: Images without a label.
         rejected: The most frequent reasons of rows without an image, at most three.
         folder_order: Where readers of class folders number classes otherwise than the manifest does: a line that names
             both numberings; `None` where they agree, and in other formats.
+        num_several: Images that may have several labels.
     """
 
     num_classes: int
@@ -62,6 +65,7 @@ class Contents:
     num_unlabeled: int
     rejected: tuple[Rejected, ...]
     folder_order: str | None
+    num_several: int = 0
 
 
 def read_contents(storage: Storage, info: DatasetInfo) -> Contents:
@@ -74,20 +78,25 @@ def read_contents(storage: Storage, info: DatasetInfo) -> Contents:
     paths = Dataset(storage=storage, info=info, part_paths=part_paths).manifest_paths
     classes: Counter[_Class] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
+    several: set[int] = set()
+    num_several = 0
     calls = (partial(_count, storage, path) for path in paths)
-    for some, why in read_ahead(calls, 0 if storage.is_local else REQUESTS_IN_FLIGHT):
-        classes.update(some)
+    for found in read_ahead(calls, 0 if storage.is_local else REQUESTS_IN_FLIGHT):
+        classes.update(found.classes)
+        num_several += found.num_several
+        several |= found.several
         # Reasons with a key or a byte in them are as many as rows.
         if len(reasons) < _MAX_REASONS:
-            reasons.update(why)
-    names: dict[int, str] = {}
+            reasons.update(found.reasons)
+    names = {number: str(number) for number in several}
     for _, name, number in classes:
-        if number is not None and names.get(number) is None:
+        if number is not None and (number in several or names.get(number) is None):
             names[number] = str(number) if name is None else name
     return Contents(
         num_classes=len(names),
         class_names=tuple(names[number] for number in sorted(names)[:NUM_NAMES]),
         num_unlabeled=sum(count for (_, _, number), count in classes.items() if number is None),
+        num_several=num_several,
         rejected=tuple(
             Rejected(status=status, reason=reason, num_rows=count)
             for (status, reason), count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:_NUM_REASONS]
@@ -96,24 +105,42 @@ def read_contents(storage: Storage, info: DatasetInfo) -> Contents:
     )
 
 
-def _count(storage: Storage, path: str) -> tuple[Counter[_Class], Counter[tuple[str, str]]]:
-    """Images of each class, and rows of each reason, in one file of the manifest."""
-    classes: Counter[_Class] = Counter()
-    reasons: Counter[tuple[str, str]] = Counter()
+@dataclass(slots=True)
+class _Counts:
+    """Of one file of the manifest: images of each class, rows of each reason, labels of images with several."""
+
+    classes: Counter[_Class] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    several: set[int] = field(default_factory=set)
+    num_several: int = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Adds the rows of a group."""
+        is_image = pc.equal(table["status"], STATUS_OK)
+        images = table.filter(is_image)
+        if _SEVERAL in table.schema.names:
+            self.several.update(pc.unique(pc.list_flatten(images[_SEVERAL])).to_pylist())
+            self.num_several += len(images) - images[_SEVERAL].null_count
+            images = images.filter(pc.is_null(images[_SEVERAL])).drop_columns(_SEVERAL)
+        grouped = _grouped(images, ("split", "wnid", "class_index"))
+        self.classes.update({(split, wnid, number): count for (split, wnid, number), count in grouped.items()})
+        rejected = _grouped(table.filter(pc.invert(is_image)), ("status", "reason"))
+        self.reasons.update({(status, reason or ""): count for (status, reason), count in rejected.items()})
+
+
+def _count(storage: Storage, path: str) -> _Counts:
+    """Counts one file of the manifest."""
+    found = _Counts()
     try:
         with storage.open(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
+            columns = [*_COLUMNS, *([_SEVERAL] if _SEVERAL in file.schema_arrow.names else [])]
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=_COLUMNS)
-                is_image = pc.equal(table["status"], STATUS_OK)
-                images = _grouped(table.filter(is_image), ("split", "wnid", "class_index"))
-                classes.update({(split, wnid, number): count for (split, wnid, number), count in images.items()})
-                rejected = _grouped(table.filter(pc.invert(is_image)), ("status", "reason"))
-                reasons.update({(status, reason or ""): count for (status, reason), count in rejected.items()})
+                found.add(file.read_row_group(group, columns=columns))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DatasetError(
             f"{storage.object_url(path)} is no intact manifest ({first_line(error)}): restore it, or run the job again"
         ) from None
-    return classes, reasons
+    return found
 
 
 def _grouped(table: pa.Table, columns: tuple[str, ...]) -> dict[tuple[Any, ...], int]:

@@ -243,6 +243,7 @@ def _row(sample: Sample, split: str) -> dict[str, Any]:
         "mode": sample.mode,
         "wnid": sample.wnid,
         "class_index": sample.class_index,
+        "class_indexes": sample.class_indexes,
         "label_source": sample.label_source,
         "source": sample.source,
         "status": sample.status,
@@ -253,8 +254,15 @@ def _row(sample: Sample, split: str) -> dict[str, Any]:
 
 def label_members(sample: Sample) -> dict[str, bytes]:
     """`cls` (ASCII integer) and `json` (the label and the provenance, keys sorted) as WebDataset readers want them."""
-    facts = {"key": sample.key, "wnid": sample.wnid, "class_index": sample.class_index, "source": sample.source}
+    facts: dict[str, Any] = {
+        "key": sample.key,
+        "wnid": sample.wnid,
+        "class_index": sample.class_index,
+        "source": sample.source,
+    }
     facts |= {name: value for name, value in sample.provenance.items() if value is not None}
+    if sample.class_indexes is not None:
+        facts["class_indexes"] = list(sample.class_indexes)
     if sample.reason is not None:
         # An image with a remark: a lost part is read back from here.
         facts["reason"] = sample.reason

@@ -42,6 +42,7 @@ _DATA_TYPES: dict[pa.DataType, str] = {
     pa.int32(): "cr:Int32",
     pa.int64(): "cr:Int64",
     pa.float64(): "cr:Float64",
+    pa.list_(pa.int32()): "cr:Int32",
 }
 _SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 _MANIFEST = "manifest"
@@ -236,6 +237,8 @@ def _sample_records(info: DatasetInfo, facts: DatasetFacts) -> dict[str, Any]:
     for column, (arrow_type, meaning) in COLUMNS.items():
         field = _plain_field(f"samples/{column}", _DATA_TYPES[arrow_type], meaning)
         field["source"] = {"fileSet": {"@id": _MANIFEST}, "extract": {"column": column}}
+        if pa.types.is_list(arrow_type):
+            field |= {"isArray": True, "arrayShape": "-1"}
         if column == "split" and info.splits:
             field["references"] = {"field": {"@id": "splits/name"}}
         if column == "class_index" and facts.is_labeled_once and facts.classes:

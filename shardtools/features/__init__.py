@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from shardtools.features.options import FeatureOptions, FeatureResult
+from shardtools.features.protocols import FEATURE_PROTOCOLS, FeatureProtocol
 from shardtools.features.text_options import ClassTextOptions
 from shardtools.on_demand import on_demand
 
@@ -34,6 +35,7 @@ else:
 __all__ = [
     "CLASS_TEXTS_VERSION",
     "FEATURES_VERSION",
+    "FEATURE_PROTOCOLS",
     "ClassTextOptions",
     "ClassTexts",
     "EncoderFacts",
@@ -41,6 +43,7 @@ __all__ = [
     "FeatureOptions",
     "FeaturePart",
     "FeaturePlan",
+    "FeatureProtocol",
     "FeatureResult",
     "FeatureStore",
     "FeatureWriter",

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from shardtools.documents import Document, Format
+from shardtools.documents import Document, Format, differences
 from shardtools.errors import OptionError, PlanMismatchError
 from shardtools.overlays import check_name
 
@@ -99,25 +99,12 @@ def check_same_encoder(found: EncoderFacts, wanted: EncoderFacts, *, where: str,
     Raises:
         PlanMismatchError: They differ; the message names the first few differences.
     """
-    differences = _differences(asdict(found), asdict(wanted))
-    if differences:
+    changed = differences(asdict(found), asdict(wanted))
+    if changed:
         raise PlanMismatchError(
-            f"features at {where} are of another encoder than {whose}: {'; '.join(differences[:3])}: extract both with "
+            f"features at {where} are of another encoder than {whose}: {'; '.join(changed[:3])}: extract both with "
             "one encoder"
         )
-
-
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} is {_short(found.get(name))} there, {_short(wanted.get(name))} here"
-        for name in {**found, **wanted}
-        if found.get(name) != wanted.get(name)
-    ]
-
-
-def _short(value: Any) -> str:
-    is_digest = isinstance(value, str) and len(value) == 64
-    return f"{value[:8]}..." if is_digest else repr(value)
 
 
 def rows_per_part(num_rows: int, batch_size: int) -> int:
@@ -174,10 +161,10 @@ class FeaturePlan(Document):
         found, asked = (
             asdict(plan.encoder) | {**asdict(plan), "encoder": plan.encoder.name} for plan in (self, wanted)
         )
-        differences = _differences(found, asked)
-        if differences:
+        changed = differences(found, asked)
+        if changed:
             raise PlanMismatchError(
-                f"{where} holds features of another kind: {'; '.join(differences[:3])}: give replace (--replace) to "
+                f"{where} holds features of another kind: {'; '.join(changed[:3])}: give replace (--replace) to "
                 "write them anew, or another name (--name)"
             )
 

@@ -14,12 +14,14 @@ from typing import Any
 from shardtools.decode import INTERPOLATIONS
 from shardtools.errors import OptionError
 from shardtools.features.features_file import DTYPES, features_folder
+from shardtools.features.protocols import FEATURE_PROTOCOLS
 from shardtools.options import option
 
 CROPS = ("center", "resize")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("auto", "cpu", "gpu")
+_OF_PROTOCOL = ("crop", "image_size", "resize", "interpolation")
 _COUNTS = ("image_size", "resize", "batch_size", "num_processes", "threads", "compute_threads")
 
 
@@ -37,6 +39,8 @@ class FeatureOptions:
         weights: Local file with the encoder's weights; runs and lite0 bring their own.
         out: A folder for the features alone; `None` puts them into the dataset.
         split: Only this split; `None` takes all.
+        protocol: A name of `FEATURE_PROTOCOLS`, which says how images are cut and resized; `None` leaves it to what is
+            below.
         crop: "center" or "resize", see `EncoderFacts`; `None` takes what the encoder was trained with, as the five
             below.
         image_size: Side in pixels.
@@ -72,6 +76,13 @@ class FeatureOptions:
         default=None, metadata=option("Write the features there, where DATASET cannot be written.", metavar="FOLDER")
     )
     split: str | None = field(default=None, metadata=option("Only this split.", unset="all"))
+    protocol: str | None = field(
+        default=None,
+        metadata=option(
+            "Cut and resize as published: bicubic, the centre of 224 pixels of a shorter side of 224.",
+            choices=tuple(FEATURE_PROTOCOLS),
+        ),
+    )
     crop: str | None = field(default=None, metadata=option(choices=CROPS, unset="the encoder's"))
     image_size: int | None = field(
         default=None, metadata=option("Side of the square that the encoder sees.", unset="the encoder's")
@@ -100,7 +111,13 @@ class FeatureOptions:
     def __post_init__(self) -> None:
         if not self.encoder:
             raise OptionError("encoder is a name or a training run's folder, found an empty one: lite0 needs no file")
+        given = [name for name in _OF_PROTOCOL if getattr(self, name) is not None]
+        if self.protocol is not None and given:
+            raise OptionError(
+                f"--protocol {self.protocol} says how images are cut and resized, found {given[0]} too: leave one out"
+            )
         for name, known in (
+            ("protocol", (None, *FEATURE_PROTOCOLS)),
             ("crop", (None, *CROPS)),
             ("dtype", DTYPES),
             ("precision", PRECISIONS),

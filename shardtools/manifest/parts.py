@@ -167,10 +167,11 @@ def decode_part(content: bytes, *, where: str) -> Part:
 
 def _with_added(table: pa.Table) -> pa.Table:
     """The table with nulls in the columns that came later, in the order of the schema; another table as it is."""
-    if table.schema.names != [name for name in SCHEMA.names if name not in ADDED_COLUMNS]:
+    missing = frozenset(SCHEMA.names) - frozenset(table.schema.names)
+    if missing not in ADDED_COLUMNS or table.schema.names != [name for name in SCHEMA.names if name not in missing]:
         return table
     for place, field in enumerate(SCHEMA):
-        if field.name in ADDED_COLUMNS:
+        if field.name in missing:
             table = table.add_column(place, field, pa.nulls(table.num_rows, field.type))
     return table
 

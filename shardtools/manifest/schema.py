@@ -24,7 +24,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "height": (pa.int32(), "pixels"),
     "mode": (pa.string(), "Pillow's pixel layout: RGB, L, CMYK, ..."),
     "wnid": (pa.string(), "WordNet 3.0 id, or the user's own class name"),
-    "class_index": (pa.int32(), "0-based label"),
+    "class_index": (pa.int32(), "0-based label; null where an image may have several"),
+    "class_indexes": (
+        pa.list_(pa.int32()),
+        "0-based labels, rising, of an image that may have several or none; null where it has one class at most",
+    ),
     "label_source": (pa.string(), "prompt, folder, cls, idx, label, ..."),
     "source": (pa.string(), "real, generated, rendered, corrupted, attacked"),
     "status": (pa.string(), "ok, or why there are no bytes: black, nan, undecodable, unsafe, ..."),
@@ -91,8 +95,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 
 SCHEMA = pa.schema([pa.field(name, arrow_type) for name, (arrow_type, _) in COLUMNS.items()])
 
-ADDED_COLUMNS = frozenset(tuple(COLUMNS)[tuple(COLUMNS).index("object_id") : tuple(COLUMNS).index("source_sha256")])
-"""Those that parts of this version lack where they were written before there were rendered images: null there."""
+_RENDERED = frozenset(tuple(COLUMNS)[tuple(COLUMNS).index("object_id") : tuple(COLUMNS).index("source_sha256")])
+
+ADDED_COLUMNS = (frozenset({"class_indexes"}), frozenset({"class_indexes"}) | _RENDERED)
+"""Columns that parts of this version lack, and are null there, by the time they were written: before images had several
+labels, and before there were rendered images, too."""
 
 PROVENANCE_COLUMNS = tuple(COLUMNS)[tuple(COLUMNS).index("source_path") :]
 """Columns that say where an image comes from; a `Sample.provenance` may hold exactly these."""

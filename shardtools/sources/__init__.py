@@ -12,20 +12,27 @@ if TYPE_CHECKING:
     from shardtools.sources.given import GivenSample
     from shardtools.sources.image.check import ImageFacts, Rejection, check_image, pillow_formats, rejection_of
     from shardtools.sources.patterns import has_pattern
+    from shardtools.sources.published.description import PublishedSet
+    from shardtools.sources.published.registry import PUBLISHED_SETS, STUDY_SETS, THESIS_SETS, find_set
     from shardtools.sources.samples import open_samples
 else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "CHECKS",
+    "PUBLISHED_SETS",
     "SOURCE_KINDS",
+    "STUDY_SETS",
+    "THESIS_SETS",
     "GivenSample",
     "ImageFacts",
+    "PublishedSet",
     "Rejection",
     "Source",
     "SourceOptions",
     "check_image",
     "detect_kind",
+    "find_set",
     "has_pattern",
     "open_samples",
     "open_source",

@@ -134,6 +134,7 @@ class DatasetSource(Source):
             image_bytes=None,
             provenance={name: row[name] for name in PROVENANCE_COLUMNS if row[name] is not None},
             class_index=self._class_index(row),
+            class_indexes=None if row["class_indexes"] is None else tuple(row["class_indexes"]),
             **{name: row[name] for name in _KEPT_COLUMNS},
         )
         if row["status"] != STATUS_OK:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shardtools.documents import read_json
-from shardtools.errors import NotFoundError, SourceError
+from shardtools.errors import NotFoundError, OptionError, SourceError
 from shardtools.sources.base import Source
 from shardtools.sources.dataset import is_dataset
 from shardtools.sources.idx import is_idx_name
 from shardtools.sources.image.check import IMAGE_EXTENSIONS, extension_of
-from shardtools.sources.kinds import OPENERS, SUFFIXES
+from shardtools.sources.kinds import OPENERS, PREFIXES, SUFFIXES
 from shardtools.sources.options import SourceOptions
 from shardtools.sources.patterns import find_files, has_pattern, is_local_folder
 from shardtools.sources.top_level import DANGLING, FILE, Found, TopLevel, list_top_level, walk, walk_folder
@@ -49,6 +49,9 @@ def open_source(options: SourceOptions | Source, folder: Path) -> Source:
     if isinstance(options, Source):
         return options
     kind = detect_kind(options.source) if options.kind == "auto" else options.kind
+    if kind != "published" and (options.root is not None or options.allow_partial):
+        flag = "--root" if options.root is not None else "--allow-partial"
+        raise OptionError(f"{flag} is for published sets (SOURCE torchvision:NAME), found {options.source}: drop it")
     if kind == "archive" and options.kind == "auto" and options.flatten_keys:
         # Only tars of samples have keys to flatten.
         kind = "webdataset"
@@ -63,6 +66,9 @@ def detect_kind(source: str) -> str:
         SourceError: Nothing is there, it is a file of no known kind, or a folder that can be read in two ways.
     """
     if not is_local_folder(source):
+        for prefix, kind in PREFIXES.items():
+            if source.startswith(prefix):
+                return kind
         for suffix, kind in SUFFIXES.items():
             if source.endswith(suffix):
                 return kind

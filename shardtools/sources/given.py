@@ -11,7 +11,7 @@ import json
 import math
 import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,14 +41,15 @@ class GivenSample:
 
     Attributes:
         image: Pixels, [H, W] grey or [H, W, 3] RGB uint8; or the bytes of an encoded image, which are kept.
-        label: 0-based class index; `None` where there is none.
+        label: 0-based class index; `None` where there is none; a tuple, list or set of them for an image that may have
+            several or none.
         key: Unique among all samples; `None` makes one of the split and the position in it, "train_00000".
         split: Lower-case letters and digits.
         provenance: Manifest column of `manifest.PROVENANCE_COLUMNS` -> value; one that is `None` is left out.
     """
 
     image: npt.NDArray[np.uint8] | bytes
-    label: int | None = None
+    label: int | Collection[int] | None = None
     key: str | None = None
     split: str = "train"
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -93,14 +94,22 @@ def _advice(image: npt.NDArray[Any]) -> str:
     return "give one picture at a time"
 
 
-def label_of(label: object, number: int, wnids: Sequence[str] | None) -> int | None:
+def label_of(label: object, number: int, wnids: Sequence[str] | None) -> int | tuple[int, ...] | None:
     """A label as a plain integer; NumPy's and PyTorch's whole numbers are taken, floats and truth values are not.
+
+    Several in a collection come back rising, each once.
 
     Raises:
         SourceError: It is no class index.
     """
     if label is None:
         return None
+    if isinstance(label, tuple | list | set | frozenset):
+        return tuple(sorted({_class_index(one, number, wnids) for one in label}))
+    return _class_index(label, number, wnids)
+
+
+def _class_index(label: object, number: int, wnids: Sequence[str] | None) -> int:
     try:
         found = -1 if isinstance(label, bool | np.bool_) else operator.index(label)  # type: ignore[arg-type]
     except TypeError:

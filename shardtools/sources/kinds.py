@@ -102,6 +102,12 @@ def _idx(options: SourceOptions, classes: Classes, folder: Path) -> Source:
     return open_idx(open_storage(options.source), options, classes)
 
 
+def _published(options: SourceOptions, classes: Classes, folder: Path) -> Source:
+    from shardtools.sources.published.source import open_published
+
+    return open_published(options, classes, folder)
+
+
 OPENERS: dict[str, Open] = {
     "dataset": _dataset,
     "imagefolder": _imagefolder,
@@ -113,10 +119,14 @@ OPENERS: dict[str, Open] = {
     "mds": _mds,
     "litdata": _litdata,
     "idx": _idx,
+    "published": _published,
 }
 """Kind -> what opens it: takes the options, the class set given by the user, and an empty folder for an index."""
 
 SUFFIXES = {".beton": "beton", ".parquet": "parquet"}
 """Suffix of a file, or of files in a folder -> the kind that it gives away."""
+
+PREFIXES = {"torchvision:": "published", "published:": "published"}
+"""What a source begins with that is no address but the name of a set -> its kind."""
 
 SOURCE_KINDS = ("auto", *OPENERS)

@@ -23,9 +23,11 @@ class SourceOptions:
         classes: Specification for `taxonomy.load_classes` whose order gives the labels; `None` for the source's own.
         check: "decode" decodes every image in full, "header" only reads what it says it is.
         flatten_keys: Whether "a/b" in a tar becomes "a__b" instead of an error.
-        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders and
-            archives yes, others no).
+        shuffle: Whether samples are put into a fixed random order; `None` for the kind's default (folders, archives and
+            published sets yes, others no).
         shuffle_seed: Base of that order, at least 0.
+        root: Where the files of a published set are, whose name is the source: its folder, or one that holds it.
+        allow_partial: Whether a part of a published set is written, too.
 
     Raises:
         OptionError: A value is not one of those.
@@ -51,12 +53,20 @@ class SourceOptions:
     shuffle: bool | None = field(
         default=None,
         metadata=option(
-            "Write samples in a fixed random order.", unset="yes for image folders and archives, no for others"
+            "Write samples in a fixed random order.", unset="yes for image folders, archives and sets, no for others"
         ),
     )
     shuffle_seed: int = field(default=0, metadata=option("Another seed gives another order."))
     flatten_keys: bool = field(
         default=False, metadata=option('Write the key "a/b" of a tar as "a__b" instead of refusing it.')
+    )
+
+    root: str | None = field(
+        default=None,
+        metadata=option("Folder with the files of a published set, whose name is SOURCE.", unset="none"),
+    )
+    allow_partial: bool = field(
+        default=False, metadata=option("Write a published set of which images are missing, too.")
     )
 
     def __post_init__(self) -> None:

@@ -53,10 +53,11 @@ _ENTRY = pa.schema(
         ("height", pa.int32()),
         ("width", pa.int32()),
         ("label", pa.int32()),
+        ("labels", pa.list_(pa.int32())),
         ("provenance", pa.string()),
     ]
 )
-"""A sample in the listing; `channels` is 0 for encoded bytes, `provenance` is JSON or null."""
+"""A sample in the listing; `channels` is 0 for encoded bytes, `provenance` is JSON or null, `labels` several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +107,13 @@ class SamplesSource(Source):
 
     def _sample(self, number: int, entry: Mapping[str, Any], content: bytes) -> Sample:
         label: int | None = entry["label"]
+        labels: list[int] | None = entry["labels"]
         facts: dict[str, Any] = {
             "key": entry["key"],
             "wnid": None if label is None else self.wnids[label] if self.wnids is not None else str(label),
             "class_index": label,
-            "label_source": None if label is None else self.label_source,
+            "class_indexes": None if labels is None else tuple(labels),
+            "label_source": None if label is None and labels is None else self.label_source,
             "source": self.origin,
             "provenance": {"source_path": f"{KIND}:{number}", **json.loads(entry["provenance"] or "{}")},
         }
@@ -206,7 +209,8 @@ def _take(samples: Iterable[GivenSample], path: Path, wnids: Sequence[str] | Non
             split_numbers.append(number_of.setdefault(split, len(number_of)))
             _spill(stream, payload, number)
             # One name for all: the entries stay in the order they come in, `_by_split` arranges them.
-            builder.add(KIND, key, offset, len(payload), *shape, label, provenance)
+            pair = (None, label) if isinstance(label, tuple) else (label, None)
+            builder.add(KIND, key, offset, len(payload), *shape, *pair, provenance)
             digests.add(payload, shape, (key, split), label, provenance)
             offset += len(payload)
         if not split_numbers:
@@ -227,7 +231,7 @@ class _Digests:
         payload: memoryview,
         shape: tuple[int | None, ...],
         names: tuple[str, str],
-        label: int | None,
+        label: int | tuple[int, ...] | None,
         provenance: str | None,
     ) -> None:
         self._images.update(repr(shape).encode() + hashlib.sha256(payload).digest())

@@ -46,9 +46,15 @@ def count_statuses(session: Session) -> dict[tuple[str, str], int]:
 
 
 def count_labels(session: Session) -> list[LabelCount]:
-    """Images by label, name and split, in that order; rows without a label come last."""
+    """Images by label, name and split, in that order; rows without a label come last.
+
+    An image of several labels counts for each of them.
+    """
     rows = session.rows(
-        "select class_index, wnid, split, count(*) filter (status = 'ok') as num_images from samples "
+        "with labels as (select class_index, wnid, split, status from samples where class_indexes is null "
+        "union all by name select unnest(class_indexes) as class_index, wnid, split, status from samples "
+        "where class_indexes is not null) "
+        "select class_index, wnid, split, count(*) filter (status = 'ok') as num_images from labels "
         "group by class_index, wnid, split order by class_index nulls last, wnid nulls first, split"
     )
     return [LabelCount(**row) for row in rows]

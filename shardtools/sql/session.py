@@ -93,11 +93,11 @@ class Rows:
             yield batch
 
 
-_KINDS = {"int8": "tinyint", "int16": "smallint", "int32": "integer", "int64": "bigint"}
+_KINDS = {pa.int8(): "tinyint", pa.int32(): "integer", pa.int64(): "bigint", pa.list_(pa.int32()): "integer[]"}
 """Arrow's integers in DuckDB, whose int8 has 8 bytes; all other types of the manifest are called the same."""
 
 _NO_ROWS = "select {} where false".format(
-    ", ".join(f"null::{_KINDS.get(str(field.type), field.type)} as {field.name}" for field in SCHEMA)
+    ", ".join(f"null::{_KINDS.get(field.type, field.type)} as {field.name}" for field in SCHEMA)
 )
 """All columns of the manifest."""
 

@@ -2,7 +2,7 @@
 
 from shardtools.taxonomy.finding import find_classes, suggest
 from shardtools.taxonomy.image_class import ImageClass
-from shardtools.taxonomy.loading import is_identifier, load_classes
+from shardtools.taxonomy.loading import is_identifier, load_classes, load_synset
 from shardtools.taxonomy.table import CLASS_SETS, DEFAULT_CLASSES, Synset, class_set_sizes, find_synset, lemmas_of
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "is_identifier",
     "lemmas_of",
     "load_classes",
+    "load_synset",
     "suggest",
 ]

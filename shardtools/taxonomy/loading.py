@@ -54,6 +54,26 @@ def load_classes(spec: str) -> list[ImageClass]:
     )
 
 
+def load_synset(identifier: str) -> Synset:
+    """A noun synset by wnid or name, of the shipped table or, where that lacks it, of WordNet 3.0.
+
+    Raises:
+        TaxonomyError: There is no such synset, or WordNet is needed and not on this machine.
+    """
+    known = find_synset(identifier) or find_synset_by_name(identifier)
+    if known is not None:
+        return known
+    from shardtools.taxonomy.wordnet import read_synset
+
+    try:
+        synset = read_synset(identifier)
+    except TaxonomyError as error:
+        raise TaxonomyError(f"synset {identifier!r} is not in the shipped table, and {error}") from error
+    if synset is None:
+        raise TaxonomyError(f"WordNet 3.0 has no noun synset {identifier!r}{_did_you_mean(identifier)}")
+    return synset
+
+
 def is_identifier(text: str) -> bool:
     """Whether a text has the form of a wnid ("n03595614") or of a noun's synset name ("jersey.n.03")."""
     return bool(_WNID.fullmatch(text) or _SYNSET_NAME.fullmatch(text))
@@ -104,15 +124,11 @@ def _load_class(identifier: str, where: str) -> ImageClass:
 
 
 def _load_from_wordnet(identifier: str, where: str) -> ImageClass:
-    from shardtools.taxonomy.wordnet import read_synset
-
     try:
-        synset = read_synset(identifier)
+        synset = load_synset(identifier)
     except TaxonomyError as error:
-        raise TaxonomyError(f"{where}synset {identifier!r} is not in the shipped table, and {error}") from error
-    if synset is None:
-        raise TaxonomyError(f"{where}WordNet 3.0 has no noun synset {identifier!r}{_did_you_mean(identifier)}")
-    parents = [_known_parent(wnid) for wnid in synset.hypernym_wnids]
+        raise TaxonomyError(f"{where}{error}") from error
+    parents = [load_synset(wnid) for wnid in synset.hypernym_wnids]
     return ImageClass(
         wnid=synset.wnid,
         class_index=0,
@@ -121,15 +137,6 @@ def _load_from_wordnet(identifier: str, where: str) -> ImageClass:
         hypernyms=tuple(parent.lemmas for parent in parents),
         hypernym_wnids=synset.hypernym_wnids,
     )
-
-
-def _known_parent(wnid: str) -> Synset:
-    from shardtools.taxonomy.wordnet import read_synset
-
-    parent = find_synset(wnid) or read_synset(wnid)
-    if parent is None:
-        raise TaxonomyError(f"WordNet names {wnid} as a parent but does not hold it; install WordNet 3.0 again")
-    return parent
 
 
 def _did_you_mean(name: str) -> str:

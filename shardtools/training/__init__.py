@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from shardtools.on_demand import on_demand
-from shardtools.training.options import Recipe, TrainOptions, TrainResult
+from shardtools.training.options import TrainOptions, TrainResult
+from shardtools.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from shardtools.training.classes import ClassPlan, Names, map_classes, plan_classes, read_names

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from shardtools.dataset import open_dataset
 from shardtools.errors import OptionError, PlanMismatchError
 from shardtools.training.options import TrainOptions
+from shardtools.training.sets import count_classes
 
 Names = dict[int, str | None]
 """Class number -> WordNet id or class name; `None` where a class has no name."""
@@ -45,22 +46,40 @@ def plan_classes(options: TrainOptions) -> ClassPlan:
 
     Raises:
         PlanMismatchError: Numbers stand for different classes and cannot be mapped, or the evaluation shares no class.
-        OptionError: The evaluation's dataset has no such split.
+        OptionError: The evaluation's dataset has no such split, or head "sigmoid" finds no images of several classes.
         DatasetError: A dataset is not finished, or damaged.
     """
+    if options.recipe.head == "sigmoid":
+        _check_splits(options)
+        # Their numbers are all that a manifest knows of them.
+        return ClassPlan(names={number: str(number) for number in range(count_classes(options.datasets))})
     of_each = [read_names(url) for url in options.datasets]
     names, training, notes = _of_training(options, of_each)
     if options.val is None:
         return ClassPlan(names=names, training=training, notes=notes)
-    splits = open_dataset(options.val).commit.splits
-    if options.val_split not in splits:
-        raise OptionError(
-            f"{options.val} has no split {options.val_split!r} to evaluate on: it has {', '.join(splits) or 'none'}; "
-            "give --val-split"
-        )
-    found = read_names(options.val, options.val_split)
+    found: Names = {}
+    for split in _check_splits(options):
+        found |= read_names(options.val, split)
     evaluation, more = _of_evaluation(options, names, found)
     return ClassPlan(names=names, training=training, evaluation=evaluation, notes=(*notes, *more))
+
+
+def _check_splits(options: TrainOptions) -> list[str]:
+    """The splits that a run evaluates and tests on.
+
+    Raises:
+        OptionError: The dataset does not have one of them.
+    """
+    if options.val is None:
+        return []
+    splits = open_dataset(options.val).commit.splits
+    for flag, split in (("--val-split", options.val_split), ("--test-split", options.test_split)):
+        if split is not None and split not in splits:
+            raise OptionError(
+                f"{options.val} has no split {split!r} to evaluate on: it has {', '.join(splits) or 'none'}; "
+                f"give {flag}"
+            )
+    return [split for split in (options.val_split, options.test_split) if split is not None]
 
 
 def read_names(url: str, split: str | None = None) -> Names:

@@ -30,6 +30,8 @@ _STYLES: tuple[_Style, ...] = ("-", "--", ":")
 _POINTS = 100
 """Lines of more points than this are shown as means over neighbours, above the points themselves in a paler colour."""
 _LONGEST_NAME = 32
+_OTHER_METRICS = {"kappa": "kappa", "macro_f1": "macro F1", "roc_auc": "ROC AUC"}
+"""What an evaluation may be judged by beside accuracy, as a part of one -> what people call it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +118,22 @@ def _fill(figure: Figure, runs: Sequence[_Run]) -> None:
         _points(loss, run, "val_loss")
         _points(accuracy, run, "val_top1")
         _points(accuracy, run, "val_top5", faint=True)
+        for name in _OTHER_METRICS:
+            _points(accuracy, run, f"val_{name}", scale=100, marker="s")
+        _mark_best(accuracy, run)
         _curve(rate, run, "lr", smooth=False)
         _curve(speed, run, "images_per_second")
         _curve(wait, run, "data_wait", scale=100)
     _label(loss, "Loss (line: training, dots: evaluation)", "cross entropy, nats", from_zero=False)
-    _label(accuracy, "Accuracy in evaluation (pale: top-5)", "images right, %")
+    others = [
+        words
+        for name, words in _OTHER_METRICS.items()
+        if any(f"val_{name}" in run.metrics["evaluation"] for run in runs)
+    ]
+    squares = f", squares: {', '.join(others)}" if others else ""
+    _label(
+        accuracy, f"Accuracy in evaluation (pale: top-5{squares})", "images right, %" + (" or x 100" if others else "")
+    )
     _label(rate, "Learning rate", "learning rate")
     _label(speed, "Speed", "training images/s")
     _label(wait, "Waiting for data", "share of the time, %")
@@ -158,19 +171,26 @@ def _means(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float6
     return means
 
 
-def _points(axes: Axes, run: _Run, name: str, *, faint: bool = False) -> None:
+def _points(axes: Axes, run: _Run, name: str, *, faint: bool = False, scale: float = 1.0, marker: str = "o") -> None:
     columns = run.metrics["evaluation"]
     if name in columns:
         axes.plot(
             columns["epoch"],
-            columns[name],
+            columns[name] * scale,
             color=run.color,
             linestyle=run.style,
             linewidth=1.0 if faint else 1.8,
             alpha=0.45 if faint else 1.0,
-            marker="o",
+            marker=marker,
             markersize=4,
         )
+
+
+def _mark_best(axes: Axes, run: _Run) -> None:
+    """A line down at the epoch whose weights were kept."""
+    columns = run.metrics["selected"]
+    if "best_epoch" in columns:
+        axes.axvline(float(columns["best_epoch"][-1]), color=run.color, linestyle=":", linewidth=1.2)
 
 
 def _label(axes: Axes, title: str, unit: str, *, from_zero: bool = True) -> None:
@@ -212,4 +232,11 @@ def _reached(run: _Run) -> str:
         words.append(f"loss {steps['loss'][-1]:.3g}")
     if "val_top1" in evaluations:
         words.append(f"top-1 {evaluations['val_top1'][-1]:.1f} %")
+    words += [
+        f"{words_of} {evaluations[f'val_{name}'][-1]:.3f}"
+        for name, words_of in _OTHER_METRICS.items()
+        if f"val_{name}" in evaluations
+    ]
+    if "best_epoch" in run.metrics["selected"]:
+        words.append(f"kept epoch {run.metrics['selected']['best_epoch'][-1]:.0f}")
     return ", ".join(words)

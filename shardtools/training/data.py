@@ -29,7 +29,8 @@ from shardtools.loader import (
 from shardtools.loader.reading.options import ReadOptions
 from shardtools.quoting import quoted_name, quoted_text
 from shardtools.training.classes import ClassPlan
-from shardtools.training.options import Recipe, TrainOptions
+from shardtools.training.options import TrainOptions
+from shardtools.training.recipe import Recipe
 from shardtools.words import counted
 
 EVALUATION_BATCH = 2
@@ -103,17 +104,29 @@ def training_loader(options: TrainOptions, share: Share, classes: ClassPlan | No
     )
 
 
-def evaluation_loader(options: TrainOptions, share: Share, classes: ClassPlan | None = None) -> LoaderOptions:
-    """What a process reads to evaluate: every sample once, the centre of the image; see `training_loader`."""
+def evaluation_loader(
+    options: TrainOptions, share: Share, classes: ClassPlan | None = None, split: str | None = None
+) -> LoaderOptions:
+    """What a process reads to evaluate: every sample once, the centre of the image; see `training_loader`.
+
+    Args:
+        options: Of the run.
+        share: Of the process.
+        classes: Of the run; `None` takes labels as they are.
+        split: Of the evaluation's dataset; `None` for `val_split`.
+
+    Raises:
+        OptionError: The run has no dataset to evaluate on.
+    """
     if options.val is None:
         raise OptionError("an evaluation needs a dataset: give val")
-    recipe = options.recipe
+    recipe, split = options.recipe, split or options.val_split
     mapped = None if classes is None else classes.evaluation
     return LoaderOptions(
         datasets=(options.val,),
-        split=options.val_split if mapped is None else None,
+        split=split if mapped is None else None,
         view=None if mapped is None else _mapped_view(mapped),
-        view_parameters=None if mapped is None else {"split": options.val_split},
+        view_parameters=None if mapped is None else {"split": split},
         crop=CenterCropOptions(size=recipe.image_size, resize=recipe.eval_resize),
         batch_size=max(1, EVALUATION_BATCH * recipe.batch_size // (share.world_size * options.accumulation)),
         order=OrderOptions(shuffle="none"),
@@ -176,10 +189,9 @@ def _view(
     if options.where is not None:
         # On lines of its own, so that a comment at its end ends there.
         conditions.append(f"(\n{options.where}\n)")
-    sql = (
-        f"select samples.key, samples.dataset, cast({label} as integer) as class_index from samples{join} "
-        f"where {' and '.join(conditions)}"
-    )
+    # Images of several classes have no label, and a view none that is null.
+    given = "" if options.recipe.head == "sigmoid" else f", cast({label} as integer) as class_index"
+    sql = f"select samples.key, samples.dataset{given} from samples{join} where {' and '.join(conditions)}"
     return sql, None if options.split is None else {"split": options.split}
 
 

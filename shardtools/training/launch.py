@@ -7,13 +7,14 @@ Owns what is training's of a launch; the order is `execution.launch`'s. Training
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from shardtools.dataset import acquire
-from shardtools.errors import OptionError, RunError, ShardtoolsError
+from shardtools.errors import OptionError, RunError, ShardtoolsError, StoppedError
 from shardtools.execution import CHILD_DECIDES, Child, Held, Message, Notice, Progress, ignore, run_in_child
 from shardtools.extras import TRAINING, is_installed, of_encoder, require
 from shardtools.storage import Storage, open_storage
@@ -23,9 +24,11 @@ from shardtools.training.messages import (
     AlreadyTrained,
     CheckpointWritten,
     Evaluated,
+    Selected,
     StepDone,
     TrainingEnded,
     TrainingReady,
+    without_counts,
 )
 from shardtools.training.metrics import read_metrics
 from shardtools.training.options import TrainOptions, TrainResult
@@ -35,7 +38,6 @@ TRAINER = ("-m", "shardtools.pipelines.train.job")
 """What follows the interpreter on the command line of the process that trains."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_METRICS = ("val_top1", "val_top5", "val_loss")
 
 
 def train(options: TrainOptions, *, progress: Progress | None = None) -> TrainResult:
@@ -87,7 +89,9 @@ def require_training_libraries(options: TrainOptions) -> None:
     Raises:
         RunError: A library is missing.
     """
-    own = set(of_encoder(options.recipe.encoder)) | ({"torchvision"} if options.decoder == "gpu" else set())
+    own = set(of_encoder(options.recipe.encoder))
+    if options.decoder == "gpu" or options.recipe.policy != "none":
+        own.add("torchvision")
     require("train", (*TRAINING, *sorted(own)), extra="train")
     if options.tensorboard:
         require("train --tensorboard", ("tensorboard",), extra="train", otherwise="leave it out: --no-tensorboard")
@@ -175,8 +179,9 @@ class Training:
         told, end = self._told, self._told.end
         if end is None or told.ready is None or end.reason != "done":
             was_stopped = stopped or (end is not None and end.reason == "stopped")
-            raise RunError(told.unfinished(self.where, stopped=was_stopped))
-        metrics = told.metrics or self._earlier_metrics(end.steps)
+            kind = StoppedError if was_stopped else RunError
+            raise kind(told.unfinished(self.where, stopped=was_stopped))
+        metrics = {**(told.metrics or self._earlier_metrics(end.steps)), **told.selected}
         result = TrainResult(
             out=self.where,
             metrics=metrics,
@@ -197,7 +202,8 @@ class Training:
         # One of earlier weights is not what the run came to.
         if steps not in columns["step"][-1:]:
             return {}
-        return {name: float(columns[name][-1]) for name in _METRICS if name in columns}
+        last = {name: float(column[-1]) for name, column in columns.items() if name.startswith("val_")}
+        return without_counts({name: value for name, value in last.items() if math.isfinite(value)})
 
     def _draw(self) -> None:
         """Draws the run's curves; training that is done does not fail for a plot."""
@@ -216,6 +222,7 @@ class _Told:
         step: The last step heard of.
         saved: Step of the last checkpoint; `None` before the first.
         metrics: The last evaluation.
+        selected: What the weights that were kept reach, where they were chosen or tested.
         end: The last message; `None` while it runs.
     """
 
@@ -223,6 +230,7 @@ class _Told:
     step: int = 0
     saved: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    selected: dict[str, float] = field(default_factory=dict)
     end: TrainingEnded | None = None
 
     def hear(self, message: Message) -> None:
@@ -236,6 +244,8 @@ class _Told:
             self.saved = message.step
         elif isinstance(message, Evaluated):
             self.metrics = message.metrics()
+        elif isinstance(message, Selected):
+            self.selected = message.metrics()
         elif isinstance(message, TrainingEnded):
             self.end = message
 

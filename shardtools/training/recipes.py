@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from shardtools.errors import OptionError, first_line
-from shardtools.training.options import Recipe
+from shardtools.training.recipe import Recipe
 
 _SUFFIX = ".toml"
 _KEYS = [field.name for field in fields(Recipe) if field.name != "name"]
@@ -96,7 +96,7 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, str] | Sequence[str] 
     return Recipe(name=name, **{**values, **_in_proportion(values, changed), **changed})
 
 
-def _in_proportion(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, float]:
+def _in_proportion(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
     """The lengths in epochs that follow a changed number of epochs."""
     if "epochs" not in changed:
         return {}
@@ -104,7 +104,11 @@ def _in_proportion(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dic
     # Where nothing falls in steps their length is left alone: it stands in the run's settings.
     has_steps = changed.get("schedule", own["schedule"]) == "step"
     names = ("warmup_epochs", "step_epochs") if has_steps else ("warmup_epochs",)
-    return {name: own[name] / own["epochs"] * changed["epochs"] for name in names}
+    share = changed["epochs"] / own["epochs"]
+    found: dict[str, Any] = {name: own[name] / own["epochs"] * changed["epochs"] for name in names}
+    if has_steps and own["step_at"]:
+        found["step_at"] = tuple(epoch * share for epoch in own["step_at"])
+    return found
 
 
 def split_overrides(overrides: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
@@ -167,7 +171,7 @@ def _of_text(name: str, key: str, text: str) -> Any:
         if kind is bool:
             return next(value for value, words in _WORDS.items() if text.lower() in words)
         if kind is tuple:
-            return tuple(_number(part) for part in text.strip("()[]").split(","))
+            return tuple(_number(part) for part in text.strip("()[]").split(",") if text.strip("()[] "))
         return _number(text) if kind is float else kind(text)
     except (ValueError, StopIteration):
         raise _wrong(name, key, text) from None
@@ -189,6 +193,7 @@ def _kind(key: str) -> type:
 
 
 def _wrong(name: str, key: str, value: object) -> OptionError:
-    wording = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "three numbers"}
+    tuples = "three numbers" if _TYPES[key] == tuple[float, float, float] else "numbers"
+    wording = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: tuples}
     expected = wording[_kind(key)] + (" or none" if isinstance(_TYPES[key], UnionType) else "")
     return OptionError(f"recipe {name}: {key} is {expected}, found {value!r}")

@@ -15,7 +15,8 @@ from typing import Any
 from shardtools.documents import read_json
 from shardtools.errors import DatasetError, NotFoundError, PlanMismatchError
 from shardtools.storage import Storage
-from shardtools.training.options import Recipe, TrainOptions, TrainResult
+from shardtools.training.options import TrainOptions, TrainResult
+from shardtools.training.recipe import Recipe
 
 MODEL_FILE = "model.safetensors"
 CURVES_FILE = "curves.png"
@@ -101,15 +102,22 @@ def todays_recipe(found: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def changed_settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Differences between two `TrainOptions.result()`, one line each; the first may come out of a JSON file.
 
-    A key of recipes that the first does not have is younger than it, and the default of such a key is what was done
-    before: a run that an earlier release began can be resumed.
+    A key of recipes that one of them does not have has its default there: it is younger than a run that an earlier
+    release began, which can be resumed, or was left out for that reason (`Recipe.settings`).
     """
-    found = todays_recipe(found, "recipe.")
-    as_json = json.loads(json.dumps(dict(wanted)))
-    standard = {f"recipe.{field.name}": field.default for field in fields(Recipe) if field.name != "name"}
-    before = {**found, **{name: standard[name] for name in as_json if name in standard and name not in found}}
+    standard = _as_json({f"recipe.{field.name}": field.default for field in fields(Recipe) if field.name != "name"})
+    before = todays_recipe(found, "recipe.")
+    after = _as_json(wanted)
+    for values in (before, after):
+        values.update({name: value for name, value in standard.items() if name not in values})
     return [
-        f"{name} was {before.get(name)!r}, is {as_json.get(name)!r}"
-        for name in {**before, **as_json}
-        if before.get(name) != as_json.get(name)
+        f"{name} was {before.get(name)!r}, is {after.get(name)!r}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
     ]
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As a file of JSON gives them back: tuples as lists."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    return found

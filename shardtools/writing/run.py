@@ -122,7 +122,7 @@ def write_dataset(
 
 def _named_files(options: WriteOptions, source: Source) -> str | None:
     """The files that were named as the source; `None` where it is all of a folder, or was opened by the caller."""
-    if isinstance(options.source, Source) or source.kind == "dataset":
+    if isinstance(options.source, Source) or source.kind == "dataset" or options.source.root is not None:
         return None
     given = options.source.source
     return None if open_storage(given).place == source.storage.place else given

@@ -8,7 +8,7 @@ labels that are known apart from it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,7 @@ _END = object()
 
 def write_samples(
     images: npt.NDArray[np.uint8] | Iterable[npt.NDArray[np.uint8] | bytes],
-    labels: Iterable[int | None] | None,
+    labels: Iterable[int | Collection[int] | None] | None,
     out: str | os.PathLike[str],
     *,
     keys: Iterable[str] | None = None,
@@ -53,7 +53,8 @@ def write_samples(
     Args:
         images: Pixels, uint8 [N, H, W, 3] RGB or [N, H, W] grey; or one after the other, [H, W, 3], [H, W] or the bytes
             of an encoded image, of any sizes. Read once.
-        labels: 0-based class index of each image, `None` for an image without one; `None` where no image has one.
+        labels: 0-based class index of each image, `None` for an image without one, a list of them for one that may have
+            several; `None` where no image has one.
         out: The dataset: a folder or s3://bucket/prefix.
         keys: Unique name of each image; `None` makes "train_00000", "train_00001", ...
         split: One split for all images, or one for each.
@@ -104,7 +105,7 @@ def write_samples(
 def join_columns(
     images: npt.NDArray[np.uint8] | Iterable[npt.NDArray[np.uint8] | bytes],
     *,
-    labels: Iterable[int | None] | None,
+    labels: Iterable[int | Collection[int] | None] | None,
     keys: Iterable[str] | None,
     split: str | Iterable[str],
     provenance: Mapping[str, Iterable[Any]] | None,

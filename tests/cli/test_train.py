@@ -24,8 +24,8 @@ from shardtools.errors import OptionError
 from shardtools.execution import Notice
 from shardtools.storage import open_storage
 from shardtools.training import MODEL_FILE, MetricsLog, TrainOptions, TrainResult, load_recipe, write_run_file
-from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingEnded, TrainingReady
-from shardtools.training.options import DECODERS, DEVICES, LABELS_BY
+from shardtools.training.messages import CheckpointWritten, Evaluated, Selected, StepDone, TrainingEnded, TrainingReady
+from shardtools.training.options import DECODERS, DEVICES, LABELS_BY, SELECTIONS, VAL_METRICS
 
 READY = TrainingReady(
     steps_per_epoch=5,
@@ -40,7 +40,7 @@ READY = TrainingReady(
     device="cpu",
 )
 STEP = StepDone(step=7, loss=1.5, lr=0.1, images_per_second=912.4, data_wait=0.012)
-EVALUATION = Evaluated(epoch=2, val_top1=71.234, val_top5=93.0, val_loss=1.1, val_images=40)
+EVALUATION = Evaluated(epoch=2, values={"val_top1": 71.234, "val_top5": 93.0, "val_loss": 1.1, "val_images": 40})
 
 
 def call(command: click.Command, *words: str) -> Result:
@@ -73,9 +73,8 @@ def test_the_shortest_command_asks_for_the_defaults() -> None:
 def test_every_option_of_the_library_can_be_typed(tmp_path: Path) -> None:
     (tmp_path / "clean.sql").write_text("select key from samples")
     words = "a b --out run --recipe pytorch --set epochs=4 --set base_lr=0.2 --ratio 1:3 --weighted sampling --val c"
-    words += (
-        " --val-split test --val-every 2 --init weights.pt --seed 3 --num-processes 4 --threads 5 --compute-threads 6"
-    )
+    words += " --val-split test --val-every 2 --val-metric kappa --select best --test-split x"
+    words += " --init weights.pt --init-head p --seed 3 --num-processes 4 --threads 5 --compute-threads 6"
     words += " --accumulation 7 --device cpu --decoder cpu --compile --channels-last --checkpoint-steps 8"
     words += " --keep-checkpoints 9 --log-steps 10 --record --no-tensorboard --wandb project --shuffle blocks"
     words += f" --cache-folder cache --cache-gb 1.5 --view {tmp_path}/clean.sql"
@@ -92,7 +91,11 @@ def test_every_option_of_the_library_can_be_typed(tmp_path: Path) -> None:
         val="c",
         val_split="test",
         val_every=2,
+        val_metric="kappa",
+        select="best",
+        test_split="x",
         init="weights.pt",
+        init_head="p",
         seed=3,
         num_processes=4,
         threads=5,
@@ -131,6 +134,8 @@ def test_choices_are_the_librarys() -> None:
         "device": DEVICES,
         "decoder": DECODERS,
         "labels_by": LABELS_BY,
+        "val_metric": tuple(VAL_METRICS),
+        "select": SELECTIONS,
     }
 
 
@@ -201,6 +206,20 @@ def test_a_finished_run_says_where_everything_is(tmp_path: Path) -> None:
     assert f"weights: {tmp_path}/model.safetensors" in result.output and "curves: " not in result.output
     as_json = json.loads(call(train_command.command, *words, "--json").output)
     assert as_json["steps"] == 50 and as_json["images"] == 0 and as_json["metrics"] == {"val_top1": 71.234}
+
+
+def test_a_run_says_which_epoch_it_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = parse(*f"photos --out {tmp_path} --recipe micro --val eyes --select best --val-metric kappa".split())
+    found = {"val_top1": 71.234, "val_kappa": 0.8123, "val_loss": 1.1, "val_images": 40.0}
+    selected = Selected(epoch=7, values={**found, "test_top1": 70.0, "test_kappa": 0.79})
+    words = "top-1 71.2 %, kappa 0.812, loss 1.100; test: top-1 70.0 %, kappa 0.790"
+    with TrainProgress() as progress:
+        progress(selected)
+    assert capsys.readouterr().err == f"kept are the weights of epoch 7: {words}\n"
+    result = TrainResult(out=str(tmp_path), epochs=9, steps=10, images=80, seconds=2.0, metrics=selected.metrics())
+    with_test = replace(wanted, test_split="cis_test")
+    of_split = words.replace("test:", "cis_test:")
+    assert f"epoch 7, the best by kappa, val of eyes: {of_split}\n" in summary(result, with_test)
 
 
 def test_summary_of_a_run_without_evaluation(tmp_path: Path) -> None:

@@ -217,21 +217,24 @@ def test_parts_of_other_versions_are_refused() -> None:
         decode_part(content[:-9], where="p")
 
 
-def test_parts_of_before_rendered_images_are_read(storage: Storage) -> None:
+@pytest.mark.parametrize("added", ADDED_COLUMNS, ids=["several labels", "rendered images"])
+def test_parts_of_before_some_columns_are_read(storage: Storage, added: frozenset[str]) -> None:
     write_shard(storage, 0, [sample(0)])
     write_shard(storage, 1, [sample(1)])
     path = "manifest/train-000000.parquet"
     now = pq.ParquetFile(io.BytesIO(storage.read(path))).read()
-    before = now.drop_columns(sorted(ADDED_COLUMNS))
+    before = now.drop_columns(sorted(added))
     sink = io.BytesIO()
     pq.write_table(before, sink)
     storage.write(path, sink.getvalue())
     assert decode_part(sink.getvalue(), where="part").table == now.replace_schema_metadata(None)
     # Beside a part of now, and alone.
-    both = query("select key, object_id, seed from samples order by key", (storage.url,))
-    assert both.to_pylist() == [{"key": f"key-{number}", "object_id": None, "seed": None} for number in range(2)]
+    wanted = {"object_id": None, "class_indexes": None, "seed": None}
+    both = query(f"select key, {', '.join(wanted)} from samples order by key", (storage.url,))
+    assert both.to_pylist() == [{"key": f"key-{number}", **wanted} for number in range(2)]
     storage.delete("manifest/train-000001.parquet")
-    assert query("select count(object_id) as n from samples", (storage.url,)).to_pylist() == [{"n": 0}]
+    counts = query("select count(object_id) as n, count(class_indexes) as m from samples", (storage.url,))
+    assert counts.to_pylist() == [{"n": 0, "m": 0}]
     pq.write_table(before.drop_columns(["key"]), sink := io.BytesIO())
     with pytest.raises(DatasetError, match="key is missing"):
         decode_part(sink.getvalue(), where="part")

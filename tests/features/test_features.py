@@ -16,6 +16,7 @@ from shardtools.documents import build
 from shardtools.errors import DatasetError, FormatVersionError, OptionError, PlanMismatchError
 from shardtools.execution import ignore
 from shardtools.features import (
+    FEATURE_PROTOCOLS,
     EncoderFacts,
     FeatureOptions,
     FeaturesInfo,
@@ -226,6 +227,8 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, values: np.ndarray)
         ({"std": (1.0, 0.0, 1.0)}, "std is three numbers above 0"),
         ({"mean": (0.5, float("nan"), 0.5)}, "mean is three numbers"),
         ({"name": "No Name"}, "lower-case letters"),
+        ({"protocol": "cog"}, "protocol is one of trex"),
+        ({"protocol": "trex", "resize": 256}, "--protocol trex says how images are cut and resized, found resize too"),
         ({"encoder": ""}, "encoder is a name or a training run's folder"),
     ],
 )
@@ -245,6 +248,22 @@ def test_options_are_checked(changes: dict[str, object], message: str) -> None:
 )
 def test_features_are_called_after_their_encoder(name: str, expected: str) -> None:
     assert FeatureOptions(dataset="d", encoder=name).features_name == expected
+
+
+@pytest.mark.parametrize(
+    ("network", "side"),
+    [
+        ("resnet50", 224),
+        ("inception_v3", 299),
+        ("timm:inception_v3.tv_in1k", 299),
+        ("timm:tf_efficientnet_b4.ns_jft_in1k", 380),
+        ("efficientnet_b1", 240),
+        ("timm:deit_base_distilled_patch16_384", 384),
+        ("timm:deit_base_distilled_patch16_224", 224),
+    ],
+)
+def test_a_protocol_has_sides_of_its_own_for_some_networks(network: str, side: int) -> None:
+    assert FEATURE_PROTOCOLS["trex"].size_of(network) == side
 
 
 def test_facts_are_checked() -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from shardtools.pipelines.train.models import Classifier, build_classifier
 from shardtools.pipelines.train.ocm import OnlineClassMeans
 from shardtools.pipelines.train.sync_batch_norm import convert_sync_batch_norm
-from shardtools.training.options import Recipe
+from shardtools.training.recipe import Recipe
 
 SPLIT = (5, 3)
 """Images of each rank: parts of a batch need not be alike."""

@@ -20,7 +20,8 @@ from shardtools.execution.channel import pack, unpack
 from shardtools.overlays import open_overlay_at
 from shardtools.sources import SourceOptions
 from shardtools.training.messages import TrainingEnded
-from shardtools.training.options import Recipe, TrainOptions
+from shardtools.training.options import TrainOptions
+from shardtools.training.recipe import Recipe
 from shardtools.writing import WriteOptions
 from tests.helpers.pictures import jpeg, write_files
 from tests.helpers.writing_jobs import write_in_process

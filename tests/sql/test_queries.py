@@ -85,7 +85,7 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         wnids = query("select wnid from samples where status = 'ok' order by key", (url,))["wnid"].to_pylist()
         facts = model_facts(sorted(set(WNIDS)))
         # The network says the first class of every image, so that it is wrong of most.
-        with_predictions(url, facts, [[2.0, 1.0, 0.0]] * len(wnids), name="predictions", wnids=wnids)
+        with_predictions(url, facts, [[8.0, 1.0, 0.0]] * len(wnids), name="predictions", wnids=wnids)
         for module, _ in COMMANDS.values():
             if (audit := getattr(import_module(module), "AUDIT", None)) is not None:
                 run_sample_audit(audit, audit.options(dataset=url))
@@ -340,7 +340,7 @@ def test_mistakes_are_asked_of_the_predictions_that_there_are(examined: list[str
     url = examined[0]
     rows = ask("mistakes", url)
     assert {row["predicted_wnid"] for row in rows} == {"n03236735"} and "n03236735" not in {row["wnid"] for row in rows}
-    expected = np.exp(2) / (np.exp(2) + np.exp(1) + 1)
+    expected = np.exp(8) / (np.exp(8) + np.exp(1) + 1)
     assert [row["probability"] for row in rows] == pytest.approx([expected] * len(rows))
     assert {row["rank"] for row in rows} == {2, 3} and all(row["prompt"] for row in rows)
     again, asked = examined[2], find_query("mistakes")

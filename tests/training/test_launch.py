@@ -36,7 +36,7 @@ CHILD = """
 import os, pickle, signal, sys
 from shardtools.errors import PlanMismatchError
 from shardtools.execution import Notice, end_with_error, open_channel
-from shardtools.training.messages import CheckpointWritten, Evaluated, StepDone, TrainingEnded, TrainingReady
+from shardtools.training.messages import CheckpointWritten, Evaluated, Selected, StepDone, TrainingEnded, TrainingReady
 options, num_ranks, parent_pid = pickle.load(sys.stdin.buffer)
 assert parent_pid == os.getppid()
 tell = open_channel()
@@ -49,9 +49,9 @@ tell(TrainingReady(steps_per_epoch=5, epochs=2, first_step=0, images_per_step=8,
 """
 TRAINED = """
 tell(StepDone(step=5, loss=2.0, lr=0.1, images_per_second=100.0, data_wait=0.0))
-tell(Evaluated(epoch=1, val_top1=10.0, val_top5=50.0, val_loss=2.3, val_images=40))
+tell(Evaluated(epoch=1, values=dict(val_top1=10.0, val_top5=50.0, val_loss=2.3, val_images=40)))
 tell(CheckpointWritten(step=5))
-tell(Evaluated(epoch=2, val_top1=20.0, val_top5=60.0, val_loss=2.1, val_images=40))
+tell(Evaluated(epoch=2, values=dict(val_top1=20.0, val_top5=60.0, val_loss=2.1, val_images=40)))
 tell(CheckpointWritten(step=10))
 """
 
@@ -109,6 +109,18 @@ def test_a_run_resumed_after_its_last_epoch_has_the_metrics_of_its_last_evaluati
     assert json.loads((tmp_path / RUN_FILE).read_text())["result"]["metrics"] == result.metrics
     assert run(options(tmp_path), READY + "end('done', 10)").metrics == {}, "this run was asked for none"
     assert run(wanted, READY + "end('done', 15)").metrics == {}, "that evaluation was of earlier weights"
+
+
+def test_what_was_chosen_is_the_result(tmp_path: Path) -> None:
+    told = "tell(Selected(epoch=1, values=dict(val_top1=10.0, val_images=40, test_top1=9.0)))\n"
+    result = run(options(tmp_path, val="photos", select="best"), READY + TRAINED + told + "end('done', 10)")
+    assert result.metrics == {
+        "val_top1": 10.0,
+        "val_top5": 60.0,
+        "val_loss": 2.1,
+        "test_top1": 9.0,
+        "best_epoch": 1,
+    }
 
 
 def test_the_child_decides_only_where_it_must(tmp_path: Path) -> None:
@@ -192,6 +204,15 @@ def test_a_finished_folder_from_before_a_key_of_recipes(tmp_path: Path) -> None:
     assert train(wanted).steps == 10
     with pytest.raises(PlanMismatchError, match=r"recipe\.schedule was 'cosine', is 'step'"):
         train(options(tmp_path, recipe=Recipe(name="own", schedule="step")))
+
+
+def test_a_finished_folder_says_what_was_left_out_at_its_default(tmp_path: Path) -> None:
+    finish(tmp_path, recipe=Recipe(name="own", step_at=(5.0, 7.5), schedule="step"))
+    with pytest.raises(PlanMismatchError, match=r"\(recipe\.step_at was \[5\.0, 7\.5\], is \[\]\)"):
+        train(options(tmp_path, recipe=Recipe(name="own", schedule="step")))
+    finish(tmp_path)
+    with pytest.raises(PlanMismatchError, match=r"\(recipe\.optimizer was 'sgd', is 'adamw'\)"):
+        train(options(tmp_path, recipe=Recipe(name="own", optimizer="adamw")))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"result": 1, "settings": {}}'])

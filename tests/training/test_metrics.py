@@ -126,7 +126,10 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
 def test_no_metrics_and_no_such_kind(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="found no such file"):
         read_metrics(tmp_path)
-    with MetricsLog(tmp_path) as log, pytest.raises(OptionError, match="step, epoch, evaluation, found 'test'"):
+    with (
+        MetricsLog(tmp_path) as log,
+        pytest.raises(OptionError, match="step, epoch, evaluation, selected, found 'test'"),
+    ):
         log.add("test", step=1, epoch=0)
 
 
@@ -155,6 +158,18 @@ def test_curves_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
         draw_curves([tmp_path], tmp_path / "one.png")
 
     assert (tmp_path / "empty.png").read_bytes() != (tmp_path / "one.png").read_bytes()
+
+
+def test_curves_of_a_metric_of_its_own_and_of_the_epoch_that_was_kept(tmp_path: Path) -> None:
+    """Squares a hundred times as high as they are, beside accuracy, and a line down at the epoch."""
+    with MetricsLog(tmp_path) as log:
+        for epoch in (1, 2, 3):
+            log.add("evaluation", step=epoch, epoch=epoch, val_top1=50.0, val_kappa=0.1 * epoch, val_macro_f1=None)
+        draw_curves([tmp_path], tmp_path / "running.png")
+        log.add("selected", step=3, epoch=3, best_epoch=2, val_kappa=0.2, test_kappa=0.19)
+    assert read_metrics(tmp_path)["selected"]["best_epoch"].tolist() == [2]
+    draw_curves([tmp_path], tmp_path / "kept.png")
+    assert (tmp_path / "running.png").read_bytes() != (tmp_path / "kept.png").read_bytes()
 
 
 def test_curves_that_cannot_be_drawn(tmp_path: Path) -> None:

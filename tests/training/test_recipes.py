@@ -14,7 +14,7 @@ from shardtools.loader import MultiCropOptions, dino_multi_crop
 from shardtools.training import Recipe, TrainOptions, find_recipe, list_recipes, load_recipe
 from shardtools.training.data import training_crop
 
-NAMES = ["fine-tune", "imagenet-sd", "micro", "micro-multi-crop", "pytorch", "t-rex", "t-rex-star"]
+NAMES = ["fine-tune", "imagenet-sd", "micro", "micro-multi-crop", "pytorch", "real-world", "t-rex", "t-rex-star"]
 
 
 def options(**changes: Any) -> TrainOptions:
@@ -77,6 +77,19 @@ def test_what_torchvision_states() -> None:
     assert set(others) == {"cosine"}
 
 
+def test_what_seed_003_states() -> None:
+    """Its grid's common values, and the released training code (sample_train.py)."""
+    recipe = load_recipe("real-world")
+    assert (recipe.epochs, recipe.batch_size, recipe.image_size, recipe.eval_resize) == (30, 128, 256, 256)
+    assert (recipe.scale, recipe.flip, recipe.vertical_flip, recipe.warmup_epochs) == (0.65, 0.5, 0.0, 0.0)
+    assert (recipe.rate_by, recipe.decay_all, recipe.step_at) == ("epoch", True, (15.0, 20.0, 25.0))
+    assert (recipe.peak_lr, recipe.decay) == (1e-4, 1.0), "weight_decay is what a step takes off, at any rate"
+    sgd = ["optimizer=sgd", "nesterov=true", "decay_over_rate=false", "base_lr=0.1", "weight_decay=1e-3"]
+    other = load_recipe("real-world", [*sgd, "schedule=step"])
+    assert (other.peak_lr, other.decay, other.momentum, other.step_factor) == (0.1, 1e-3, 0.9, 0.1)
+    assert load_recipe("real-world", ["schedule=step", "epochs=50", "step_at=20,30,40"]).step_at == (20, 30, 40)
+
+
 def test_the_small_recipes_fit_small_images_on_a_cpu() -> None:
     plain, crops = load_recipe("micro"), load_recipe("micro-multi-crop")
 
@@ -119,6 +132,30 @@ def test_steps_of_the_rate_keep_their_share_where_there_are_some() -> None:
     assert load_recipe("pytorch", ["epochs=9", "schedule=cosine"]).step_epochs == 30.0
     assert load_recipe("imagenet-sd", ["epochs=10", "schedule=step"]).step_epochs == 3.0
     assert load_recipe("imagenet-sd", ["epochs=10"]).step_epochs == 30.0
+
+
+def test_epochs_of_falls_are_typed_and_keep_their_share() -> None:
+    typed = load_recipe("pytorch", ["epochs=30", "step_at=15,20,25"])
+    assert typed.step_at == (15.0, 20.0, 25.0)
+    assert load_recipe("pytorch", ["step_at="]).step_at == ()
+    with pytest.raises(OptionError, match="step_at is numbers, found '15;20'"):
+        load_recipe("pytorch", ["step_at=15;20"])
+
+
+def test_shares_of_a_file_that_names_the_epochs_of_its_falls(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('epochs = 30\nschedule = "step"\nstep_at = [15, 20, 25]\n')
+    own = str(tmp_path / "own.toml")
+    assert load_recipe(own, ["epochs=3"]).step_at == pytest.approx((1.5, 2.0, 2.5))
+    assert load_recipe(own, ["epochs=3", "step_at=1"]).step_at == (1.0,)
+    # No falls: they are as they stand, as the length of steps is.
+    assert load_recipe(own, ["epochs=20", "schedule=cosine"]).step_at == (15.0, 20.0, 25.0)
+
+
+def test_decay_over_the_rate() -> None:
+    """Seed 003's AdamW: torch multiplies decay by the rate, so a step takes `weight_decay` off at every peak."""
+    recipe = Recipe(name="own", base_lr=0.01, weight_decay=1e-3, decay_over_rate=True, batch_size=128)
+    assert (recipe.peak_lr, recipe.decay) == (0.005, pytest.approx(0.2))
+    assert Recipe(name="own", weight_decay=1e-3).decay == 1e-3
 
 
 def test_a_file_of_the_user_is_a_recipe(tmp_path: Path) -> None:
@@ -199,6 +236,13 @@ def test_unknown_recipes_give_near_names(tmp_path: Path) -> None:
         ({"schedule": "linear"}, "schedule is one of cosine, step, found 'linear'"),
         ({"step_epochs": 0.0}, "step_epochs is a number above 0, found 0.0"),
         ({"step_factor": 2.0}, "step_factor is above 0 and at most 1.0, found 2.0"),
+        ({"step_at": (20.0, 10.0)}, "step_at is rising epochs above 0, found (20.0, 10.0)"),
+        ({"step_at": (0.0,)}, "step_at is rising epochs above 0, found (0.0,)"),
+        ({"schedule": "step", "step_at": (50.0, 100.0)}, "step_at is epochs below 100, which the run ends with"),
+        ({"optimizer": "adam"}, "optimizer is one of sgd, adamw, found 'adam'"),
+        ({"optimizer": "adamw", "nesterov": True}, "nesterov is a form of the momentum of optimizer 'sgd'"),
+        ({"momentum": 0.0, "nesterov": True}, "found optimizer 'sgd' with momentum 0.0: leave nesterov out"),
+        ({"rate_by": "batch"}, "rate_by is one of step, epoch"),
     ],
 )
 def test_ranges_of_a_recipe(changes: dict[str, Any], message: str) -> None:
@@ -218,6 +262,10 @@ def test_ranges_of_a_recipe(changes: dict[str, Any], message: str) -> None:
         ({"ratio": (1, 2)}, "ratio has one number a dataset (1), found 2"),
         ({"datasets": ("a", "b"), "ratio": (1, 0)}, "each number of ratio is at least 1"),
         ({"weighted": "sampling"}, "give a view with a column `weight`"),
+        ({"val_metric": "auc"}, "val_metric is one of top1, kappa, macro_f1, roc_auc, found 'auc'"),
+        ({"select": "first"}, "select is one of last, best, found 'first'"),
+        ({"select": "best"}, "select best needs an evaluation: give val"),
+        ({"test_split": "test"}, "test_split needs an evaluation: give val"),
         ({"cache_folder": "cache"}, "cache_folder and cache_bytes belong together"),
     ],
 )
@@ -226,9 +274,32 @@ def test_ranges_of_a_run(changes: dict[str, Any], message: str) -> None:
         options(**changes)
 
 
+def test_settings_of_earlier_releases_stay_what_they_are() -> None:
+    """The fields that came later are left out at their default: a plan, a checkpoint, an overlay are as before."""
+    late = {"optimizer", "nesterov", "step_at", "rate_by", "decay_all", "decay_over_rate"}
+    late |= {"vertical_flip", "policy", "mixup", "cutmix", "channels"}
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    assert Recipe(name="own").settings().keys() == names - late
+    settings = Recipe(name="own", optimizer="adamw", step_at=(5.0,)).settings()
+    assert settings.keys() == names - late | {"optimizer", "step_at"}
+    result = options(recipe=Recipe(name="own", nesterov=True)).result()
+    assert result["recipe.nesterov"] is True and "recipe.optimizer" not in result
+
+
 def test_the_result_holds_what_changes_weights_and_nothing_else() -> None:
     same = options(num_processes=4, threads=3, log_steps=1, out="other", keep_checkpoints=3, val="photos")
     assert same.result() == options().result()
 
+    # What decides on the epoch that is kept, and what is tested, belong to it where they are asked for.
+    best = options(val="photos", select="best").result()
+    assert best == {
+        **options().result(),
+        "select": "best",
+        "val": "photos",
+        "val_split": "val",
+        "val_every": 1,
+        "metric": "top1",
+    }
+    assert options(val="photos", test_split="x").result() == {**options().result(), "val": "photos", "test_split": "x"}
     for changes in ({"seed": 1}, {"datasets": ("b",)}, {"where": "true"}, {"recipe": Recipe(name="own", epochs=99)}):
         assert options(**changes).result() != options().result()

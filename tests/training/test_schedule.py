@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardtools.errors import OptionError
-from shardtools.training.options import Recipe
+from shardtools.training.recipe import Recipe
 from shardtools.training.recipes import load_recipe
 from shardtools.training.schedule import LearningRate
 
@@ -62,6 +63,25 @@ def test_the_recipe_of_torchvision_is_its_scheduler() -> None:
     assert (few.fall_steps, few(0)) == (1, 0.1)
 
 
+def test_falls_at_given_epochs() -> None:
+    """Seed 003: a tenth at epochs 15, 20 and 25 of 30."""
+    recipe = Recipe(name="own", epochs=30, warmup_epochs=0, schedule="step", step_at=(15, 20, 25))
+    rate = LearningRate.of(recipe, steps_per_epoch=7)
+    by_epoch = [rate.peak * 0.1 ** sum(epoch >= at for at in (15, 20, 25)) for epoch in range(30)]
+    assert [rate(step) for step in range(210)] == pytest.approx([one for one in by_epoch for _ in range(7)])
+    # Where all is over in two steps, two falls are at one step.
+    few = LearningRate.of(Recipe(name="own", epochs=2, warmup_epochs=0, schedule="step", step_at=(0.6, 1, 1.4)), 1)
+    assert (few.falls, few(0), few(1)) == ((1, 1, 1), few.peak, pytest.approx(few.peak / 1000))
+
+
+def test_a_rate_may_stay_for_an_epoch() -> None:
+    values: dict[str, Any] = {"name": "own", "epochs": 4, "warmup_epochs": 1}
+    by_step = LearningRate.of(Recipe(**values), steps_per_epoch=5)
+    by_epoch = LearningRate.of(Recipe(**values, rate_by="epoch"), steps_per_epoch=5)
+    assert [by_epoch(step) for step in range(21)] == [by_step(step - step % 5) for step in range(21)]
+    assert len({by_epoch(step) for step in range(20)}) == 4
+
+
 def test_fractions_of_an_epoch_warm_up_and_leave_a_step() -> None:
     recipe = Recipe(name="short", epochs=2, warmup_epochs=0.5)
     assert LearningRate.of(recipe, steps_per_epoch=10).warmup_steps == 5
@@ -96,11 +116,14 @@ def test_rises_then_falls_and_stays_in_its_bounds(total: int, data: st.DataObjec
         ({"peak": 0.1, "warmup_steps": 0, "total_steps": 5, "min_lr": 0.2}, "min_lr is 0 to the peak"),
         ({"peak": 1.0, "warmup_steps": 0, "total_steps": 5, "fall_steps": 0}, "fall_steps is at least 1, found 0"),
         ({"peak": 1.0, "warmup_steps": 0, "total_steps": 5, "fall_factor": 0.0}, "fall_factor is above 0 and at most"),
+        ({"peak": 1.0, "warmup_steps": 0, "total_steps": 5, "falls": (0, 3)}, "falls are steps of at least 1"),
+        ({"peak": 1.0, "warmup_steps": 0, "total_steps": 5, "falls": (3, 2)}, r"in their order, found \(3, 2\)"),
+        ({"peak": 1.0, "warmup_steps": 0, "total_steps": 5, "held_steps": 0}, "held_steps is at least 1, found 0"),
     ],
 )
-def test_what_makes_no_schedule(values: dict[str, float], said: str) -> None:
+def test_what_makes_no_schedule(values: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        LearningRate(**values)  # type: ignore[arg-type]
+        LearningRate(**values)
 
 
 def test_there_is_no_step_before_the_first() -> None:

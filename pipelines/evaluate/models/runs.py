@@ -34,6 +34,12 @@ def load_run(run: Path, weights: str | None) -> Opened:
         OptionError: The folder is no run, or has no weights yet, or they do not fit.
     """
     recipe = run_recipe(run)
+    if recipe.head == "sigmoid":
+        raise OptionError(
+            f"{run} is a training of images that may have several classes (head 'sigmoid'), and predictions are of "
+            "one class an image: its macro F1 and ROC AUC are those of `shardtools train --val --test-split`, and "
+            "`shardtools features` takes its encoder"
+        )
     path = Path(weights) if weights else run / MODEL_FILE
     check_run_weights(run, path)
     names = _read_names(run)

@@ -1,127 +1,54 @@
-"""The steps of the study, in their order, each of which is skipped once what it makes is there.
-
-Owns the order and what "there" means. Every step is a job of its own room that resumes by itself; this process waits
-for it. The price: steps follow one another, even where two would fit on the machine.
-"""
+"""The steps of the study, in their order, each of which is skipped once what it makes is there."""
 
 from __future__ import annotations
 
-import json
-import resource
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from shardtools.dataset import open_dataset
-from shardtools.errors import DatasetError, PlanError
+from shardtools.errors import DatasetError
 from shardtools.evaluation import ModelOptions
 from shardtools.evaluation.predictions import PredictOptions, predict
 from shardtools.evaluation.variation import VariationOptions, measure
-from shardtools.features import FeatureOptions, extract_features, feature_names
+from shardtools.features import FeatureOptions
 from shardtools.overlays import overlay_names
 from shardtools.pipelines.studies.natural_variation.measured import has_measured, store
 from shardtools.pipelines.studies.natural_variation.plan import (
     MAIN,
     StudyOptions,
     Training,
-    World,
     list_measurements,
     list_trainings,
     list_worlds,
 )
 from shardtools.pipelines.studies.natural_variation.repeats import overlay_name
 from shardtools.pipelines.studies.natural_variation.trainings import run_folder, run_training
-from shardtools.rendering import (
-    BackgroundOptions,
-    MeshCatalogue,
-    MeshOptions,
-    make_backgrounds,
-    make_catalogue,
-    open_catalogue,
-)
+from shardtools.pipelines.studies.steps import Step, feature_step, largest_classes, render_step
 from shardtools.storage import Storage, open_storage
-from shardtools.words import counted
-from shardtools.writing import write_rendered
-
-STEPS_FILE = "steps.jsonl"
-_SHARD = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A step.
-
-    Attributes:
-        name: What it makes.
-        is_done: Whether that is there.
-        run: Makes it, or goes on with it.
-    """
-
-    name: str
-    is_done: Callable[[], bool]
-    run: Callable[[], object]
-
-
-def run_step(options: StudyOptions, step: Step, show: Callable[[str], None]) -> None:
-    """Runs a step unless it is done, and notes what it took, CPU seconds of child processes included."""
-    if step.is_done():
-        return
-    show(step.name)
-    before, started = _cpu_seconds(), time.monotonic()
-    step.run()
-    line = {
-        "step": step.name,
-        "seconds": round(time.monotonic() - started, 1),
-        "cpu_seconds": round(_cpu_seconds() - before, 1),
-    }
-    with (options.folder / STEPS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    show(f"{step.name}: {line['seconds']} s, {line['cpu_seconds']} CPU seconds")
-
-
-def catalogue_steps(options: StudyOptions) -> Iterator[Step]:
-    """Meshes and photographs."""
-    meshes, backgrounds = options.meshes_folder, options.backgrounds_folder
-    yield Step(
-        name="catalogue of meshes",
-        is_done=lambda: open_storage(meshes).exists("meshes.csv"),
-        run=lambda: make_catalogue(MeshOptions(source=options.meshes, out=meshes)),
-    )
-    yield Step(
-        name="catalogue of photographs",
-        is_done=lambda: open_storage(backgrounds).exists("backgrounds.csv"),
-        run=lambda: make_backgrounds(options.backgrounds, backgrounds, BackgroundOptions()),
-    )
 
 
 def choose_classes(options: StudyOptions) -> tuple[str, ...]:
-    """The classes with the most objects, sorted by wnid; of equals the first.
-
-    Raises:
-        PlanError: Too few classes have enough objects.
-    """
-    catalogue: MeshCatalogue = open_catalogue(options.meshes_folder)
-    counts: dict[str, int] = {}
-    for one in catalogue.objects:
-        counts[one.wnid] = counts.get(one.wnid, 0) + 1
-    fitting = sorted((-count, wnid) for wnid, count in counts.items() if count >= options.objects)
-    if len(fitting) < options.classes:
-        raise PlanError(
-            f"{catalogue.storage.url}: {counted(len(fitting), 'class', 'classes')} of at least "
-            f"{counted(options.objects, 'object')}, the study wants {options.classes}: give fewer --classes, or fewer "
-            "--objects"
-        )
-    return tuple(sorted(wnid for _, wnid in fitting[: options.classes]))
+    """The classes of the study; see `largest_classes`."""
+    return largest_classes(options.meshes_folder, num_classes=options.classes, num_objects=options.objects)
 
 
 def world_steps(options: StudyOptions, wnids: tuple[str, ...]) -> Iterator[Step]:
     """Worlds, and their features by each encoder."""
     worlds = list_worlds(options, wnids)
+    catalogues = options.meshes_folder, options.backgrounds_folder
     for world in worlds:
-        yield _render_step(options, world)
+        out = options.dataset(world.name)
+        yield render_step(world.name, catalogues, out, world.render, world.scene, options.processes)
     for encoder, name in options.features.items():
+        network, _, weights = encoder.partition("=")
         for world in worlds:
-            yield _feature_step(options, world, encoder, name)
+            wanted = FeatureOptions(
+                dataset=options.dataset(world.name),
+                encoder=network,
+                weights=weights or None,
+                name=name,
+                num_processes=options.processes,
+                device="cpu",
+            )
+            yield feature_step(world.name, wanted)
 
 
 def measure_steps(options: StudyOptions, storage: Storage) -> Iterator[Step]:
@@ -154,41 +81,6 @@ def measured_names(options: StudyOptions) -> list[str]:
     """Names of all measurements, in their order."""
     names = [one.name for one in list_measurements(options)]
     return names + ([TRAINED] if any(True for _ in list_trainings(options)) else [])
-
-
-def _render_step(options: StudyOptions, world: World) -> Step:
-    out = options.dataset(world.name)
-    return Step(
-        name=f"pictures of {world.name}",
-        is_done=lambda: open_storage(out).exists("dataset.json"),
-        run=lambda: write_rendered(
-            options.meshes_folder,
-            options.backgrounds_folder,
-            out,
-            world.render,
-            world.scene,
-            samples_per_shard=_SHARD,
-            num_processes=options.processes,
-        ),
-    )
-
-
-def _feature_step(options: StudyOptions, world: World, encoder: str, name: str) -> Step:
-    out = options.dataset(world.name)
-    network, _, weights = encoder.partition("=")
-    wanted = FeatureOptions(
-        dataset=out,
-        encoder=network,
-        weights=weights or None,
-        name=name,
-        num_processes=options.processes,
-        device="cpu",
-    )
-    return Step(
-        name=f"features of {world.name} by {name}",
-        is_done=lambda: name in feature_names(open_dataset(out)),
-        run=lambda: extract_features(wanted),
-    )
 
 
 def _measure_step(storage: Storage, name: str, world: str, wanted: VariationOptions) -> Step:
@@ -226,8 +118,3 @@ def _predict_step(options: StudyOptions, training: Training) -> Step:
 
 def _is_predicted(options: StudyOptions, training: Training) -> bool:
     return overlay_name(training) in overlay_names(open_storage(options.dataset(MAIN)))
-
-
-def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)

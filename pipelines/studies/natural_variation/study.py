@@ -20,33 +20,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shardtools.dataset import acquire
-from shardtools.errors import RunError, ShardtoolsError
+from shardtools.errors import ShardtoolsError
 from shardtools.extras import require
-from shardtools.pipelines.studies.folder import TABLE_FILE, hold_to_settings, say_nothing
+from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.natural_variation.figures import draw_figures
 from shardtools.pipelines.studies.natural_variation.findings import findings_table, judge
 from shardtools.pipelines.studies.natural_variation.measured import Measured, read_measured, write_table
 from shardtools.pipelines.studies.natural_variation.plan import SHORT, StudyOptions
 from shardtools.pipelines.studies.natural_variation.sheets import draw_sheets
 from shardtools.pipelines.studies.natural_variation.steps import (
-    Step,
-    catalogue_steps,
     choose_classes,
     measure_steps,
     measured_names,
-    run_step,
     training_steps,
     world_steps,
 )
 from shardtools.pipelines.studies.natural_variation.tables import make_tables
-from shardtools.storage import Storage, open_storage
-
-LOG_FILE = "errors.log"
+from shardtools.pipelines.studies.steps import catalogue_steps, hold_study
+from shardtools.storage import Storage
 
 
 def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothing) -> str:
@@ -62,22 +56,13 @@ def run_study(options: StudyOptions, *, show: Callable[[str], None] = say_nothin
     Raises:
         ShardtoolsError: The folder holds another study, is in use, or a step failed; what is done stays.
     """
-    storage = open_storage(str(options.folder))
-    storage.check_writable()
-    with acquire(storage, purpose="study") as lease:
-        hold_to_settings(storage, options.settings())
-
-        def do(step: Step) -> None:
-            if lease.lost:
-                raise RunError(f"{options.folder} was taken over by another run: look at that one")
-            _logged(options, step, show)
-
-        for step in catalogue_steps(options):
-            do(step)
+    with hold_study(options.folder, options.settings(), show) as (storage, run):
+        sources = options.meshes, options.meshes_folder, options.backgrounds, options.backgrounds_folder
+        run(catalogue_steps(*sources))
         wnids = choose_classes(options)
-        for steps in (world_steps(options, wnids), measure_steps(options, storage), training_steps(options, storage)):
-            for step in steps:
-                do(step)
+        run(world_steps(options, wnids))
+        run(measure_steps(options, storage))
+        run(training_steps(options, storage))
         report = make_report(options, storage)
         storage.write(TABLE_FILE, report.encode())
     return report
@@ -95,20 +80,6 @@ def make_report(options: StudyOptions, storage: Storage) -> str:
 
 def _notes(found: Measured) -> list[str]:
     return [f"- {note}" for note in found.notes]
-
-
-def _logged(options: StudyOptions, step: Step, show: Callable[[str], None]) -> None:
-    """Runs a step; the trace of an error that nobody expected goes to a file."""
-    try:
-        run_step(options, step, show)
-    except ShardtoolsError:
-        raise
-    except Exception as error:
-        path = options.folder / LOG_FILE
-        with path.open("a", encoding="utf-8") as log:
-            log.write(f"{step.name}\n")
-            traceback.print_exc(file=log)
-        raise RunError(f"{step.name}: {type(error).__name__}: {error} (trace in {path}); what is done stays") from error
 
 
 def parse(arguments: Sequence[str] | None = None) -> StudyOptions:

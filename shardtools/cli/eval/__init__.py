@@ -13,6 +13,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "shardtools.cli.eval.variation",
         "Measure how models hold when factors of rendered pictures vary.",
     ),
+    "transfer": (
+        "shardtools.cli.eval.transfer",
+        "Measure what features carry over to other sets, by linear classifiers.",
+    ),
     "table": ("shardtools.cli.eval.table", "Print figures, own and published, side by side."),
     "make-cue-conflict": ("shardtools.cli.eval.make_cue_conflict", "Fill cut-outs with textures of other categories."),
 }

@@ -50,16 +50,16 @@ def command(
     from shardtools.cli.progress import RunProgress
     from shardtools.evaluation.sets import (
         add_results,
-        check_picture,
         draw_ood,
         evaluate_ood,
         markdown_table,
         write_text,
     )
+    from shardtools.pictures import check_picture
 
     wanted = OodOptions(models=models, **options)
     if picture is not None:
-        check_picture(picture)
+        check_picture(picture, "eval ood --picture")
     table = evaluate_ood(
         wanted,
         report=lambda line: click.echo(line, err=True),

@@ -25,6 +25,9 @@ Published figures (--reference):
   imagenet-x    four networks: calibration; ResNet-50 by factor
   cue-conflict  shape bias of 11 networks and ten people (Geirhos et al., 2019)
   seed002       gaps of 11 networks by factor, linear and fine-tuned (Ibrahim et al., 2023)
+  cog           31 networks on ImageNet and CoG's five levels, also few-shot (thesis, tables B)
+  trex          21 networks: ImageNet, 13 transfer sets, log odds (thesis, D.1, 4.1 to 4.3)
+  imagenet-sd   21 networks trained on real or generated pictures (thesis, 5.1 to 5.4)
 
 \b
 Examples:
@@ -33,6 +36,7 @@ Examples:
   shardtools eval table results.csv --reference testbed --model resnet50 --markdown
   shardtools eval table --reference robustbench --parts --metric error --output errors.csv
   shardtools eval table results.parquet --reference robustbench --severities severities.png
+  shardtools eval table transfer.parquet --table 5.3        (also 4.2, 4.3, D.1, 5.2, 5.4 of the thesis)
 
 \b
 Shares are printed in percent, and are 0 to 1 in files and JSON. Published networks are judged on the sets that own
@@ -63,25 +67,40 @@ def command(
     if severities is not None:
         _draw(TableOptions(results=results, **{**given, "parts": True}), severities)
         return
-    from shardtools.evaluation.results import compare, join_results, markdown, write_results
+    from shardtools.evaluation.results import markdown, write_results
 
     options = TableOptions(results=results, **given)
-    joined = join_results(options)
+    joined = _joined(options)
     if output is not None:
         number = write_results([one.result for one in joined], output)
         click.echo(f"wrote {counted(number, 'row')} to {output}", err=True)
     elif as_json:
         click.echo(json_text(joined))
     elif as_markdown:
-        click.echo(markdown(compare(joined, limit=options.limit), intervals=intervals))
+        click.echo(markdown(_compared(joined, options), intervals=intervals))
     else:
-        click.echo("\n".join(text_lines(compare(joined, limit=options.limit), intervals=intervals)))
+        click.echo("\n".join(text_lines(_compared(joined, options), intervals=intervals)))
+
+
+def _joined(options: TableOptions) -> list[Joined]:
+    from shardtools.evaluation.results import join_results, layout_rows, own_results
+
+    return join_results(options) if options.table is None else layout_rows(options.table, own_results(options))
+
+
+def _compared(joined: list[Joined], options: TableOptions) -> Comparison:
+    from shardtools.evaluation.results import compare, lay_out
+
+    if options.table is None:
+        return compare(joined, limit=options.limit)
+    return lay_out(options.table, joined, limit=options.limit)
 
 
 def _draw(options: TableOptions, address: str) -> None:
-    from shardtools.evaluation.results import check_picture, draw_severities, join_results, severity_curves
+    from shardtools.evaluation.results import draw_severities, join_results, severity_curves
+    from shardtools.pictures import check_picture
 
-    check_picture(address)
+    check_picture(address, "eval table --severities")
     curves = severity_curves(join_results(options))
     draw_severities(curves, address)
     click.echo(f"drew {counted(len(curves), 'network')}: {address}", err=True)

@@ -49,6 +49,48 @@ def slope(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     return float(np.sum(one * other) / np.sum(one**2))
 
 
+def normalized_slope(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    x_range: tuple[float, float] = (0.0, 1.0),
+    y_range: tuple[float, float] = (0.0, 1.0),
+) -> float:
+    """The slope with both figures on a scale from 0 to 1: the worst and the best that their metrics allow.
+
+    One of two readings of the "normalized slope" of seed 003 (Fang et al. 2023), which never says what it is; the other
+    is `spread_slope`. What it prints with it excludes some: a correlation of 0.44 with a slope of 0.05 is no slope of
+    standard scores, which is the correlation itself, and no `spread_slope` of its 19 networks, which would be 0.14 at
+    least. So this is the reading that its numbers allow. Of two shares it is `slope`.
+
+    Args:
+        x: `[N]`.
+        y: `[N]`.
+        x_range: The least and the greatest value of x's metric.
+        y_range: Likewise; (-1, 1) for a kappa that may be negative.
+
+    Raises:
+        OptionError: As in `pearson`, or a range is empty.
+    """
+    widths = [high - low for low, high in (x_range, y_range)]
+    if not min(widths) > 0:
+        raise OptionError(f"a range goes from the least to the greatest value, found {x_range} and {y_range}")
+    return slope(x, y) * widths[0] / widths[1]
+
+
+def spread_slope(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """The slope with both figures on a scale from 0 to 1: from the worst network to the best of those at hand.
+
+    The other reading of seed 003's "normalized slope" (see `normalized_slope`): it says how much of the networks'
+    spread on one set goes with their spread on the other, and moves when a network is added at either end.
+
+    Raises:
+        OptionError: As in `pearson`.
+    """
+    found = slope(x, y)
+    return float(found * np.ptp(np.asarray(x, np.float64)) / np.ptp(np.asarray(y, np.float64)))
+
+
 def log_odds(accuracy: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Natural logarithm of right over wrong, ln(a / (1 - a)).
 

@@ -30,6 +30,18 @@ class MetricFacts:
 METRICS: dict[str, MetricFacts] = {
     "top1_accuracy": MetricFacts(short="top-1", meaning="the likeliest class is the given one"),
     "top5_accuracy": MetricFacts(short="top-5", meaning="the given class is among the five likeliest"),
+    "top1_deviation": MetricFacts(
+        short="top-1 ±", better="", meaning="standard deviation (of the population) of top-1 accuracy over seeds"
+    ),
+    "mean_class_accuracy": MetricFacts(short="mean class acc.", meaning="accuracy of each class, mean of the classes"),
+    "quadratic_weighted_kappa": MetricFacts(
+        short="QWK", is_share=False, meaning="agreement of grades beyond chance, by squared distance"
+    ),
+    "macro_f1": MetricFacts(short="macro F1", meaning="F1 of each class, mean of the classes"),
+    "roc_auc": MetricFacts(
+        short="ROC AUC", meaning="how often a sample of a class scores higher than another, mean of the classes"
+    ),
+    "average_precision": MetricFacts(short="AP", meaning="mean precision over the samples of a class"),
     "adversarial_accuracy": MetricFacts(short="adv. acc.", meaning="top-1 accuracy under an attack"),
     "rms_calibration_error": MetricFacts(
         short="RMS calib.", better="lower", meaning="root of the mean squared gap of confidence and accuracy, by bins"
@@ -88,9 +100,25 @@ METRICS: dict[str, MetricFacts] = {
         short="gap from no variation",
         meaning="accuracy where a factor varies less the canonical accuracy of the model without variation",
     ),
+    "sparsity": MetricFacts(short="sparsity", better="", meaning="values of features near 0, at length 1"),
+    "intra_class_distance": MetricFacts(
+        short="distance", is_share=False, better="", meaning="mean distance of two samples of a class, at length 1"
+    ),
+    "redundancy": MetricFacts(
+        short="redundancy", is_share=False, better="", meaning="mean absolute correlation of two dimensions"
+    ),
+    "coding_length": MetricFacts(
+        short="coding", is_share=False, better="", meaning="nats that a sample needs, eps^2 = 0.5"
+    ),
     "pearson": MetricFacts(short="Pearson", is_share=False, better="", meaning="linear correlation"),
     "spearman": MetricFacts(short="Spearman", is_share=False, better="", meaning="correlation of ranks"),
     "slope": MetricFacts(short="slope", is_share=False, better="", meaning="points of one accuracy a point of another"),
+    "normalized_slope": MetricFacts(
+        short="norm. slope", is_share=False, better="", meaning="the slope with metrics on a scale of 0 to 1"
+    ),
+    "spread_slope": MetricFacts(
+        short="spread slope", is_share=False, better="", meaning="the slope with networks from the worst to the best"
+    ),
     "log_odds": MetricFacts(short="log odds", is_share=False, meaning="logarithm of right over wrong"),
 }
 """Name of a metric -> what is known of it."""

@@ -82,10 +82,14 @@ def bootstrap_interval(
 
     Args:
         num_samples: How many there are, at least one.
-        statistic: The figure of the samples with these positions, int64 `[num_samples]`, some of them more than once.
+        statistic: The figure of the samples with these positions, int64 `[num_samples]`, some of them more than once;
+            NaN where these have none, as a correlation of equal samples: such a draw is left out.
         seed: Of the draws; one seed gives one interval.
         num_draws: How often samples are drawn again.
         level: Share of the draws that lies inside.
+
+    Returns:
+        Its ends; NaN where most draws have no figure.
 
     Raises:
         OptionError: There are no samples, too few draws, or the level is outside.
@@ -96,8 +100,11 @@ def bootstrap_interval(
             f"a bootstrap needs a sample and {_MIN_DRAWS} draws at least, found {num_samples} and {num_draws}"
         )
     generator = np.random.Generator(np.random.PCG64(seed))
-    found = [statistic(generator.integers(num_samples, size=num_samples)) for _ in range(num_draws)]
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    found = np.array([statistic(generator.integers(num_samples, size=num_samples)) for _ in range(num_draws)])
+    known = found[~np.isnan(found)]
+    if 2 * len(known) < num_draws:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.predictions.plan import (
         ALL_LOGITS_BYTES,
         MADE_BY,
+        MADE_BY_PROBE,
         PREDICTIONS_VERSION,
         PredictionPlan,
     )
@@ -36,6 +37,7 @@ __all__ = [
     "CLEAN",
     "COLUMNS",
     "MADE_BY",
+    "MADE_BY_PROBE",
     "NO_LABEL",
     "PREDICTIONS_VERSION",
     "BatchPlan",

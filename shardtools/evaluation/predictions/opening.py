@@ -19,11 +19,13 @@ from shardtools.arrays import Float32s, filled, to_rows
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError
 from shardtools.evaluation.model_facts import ModelFacts
-from shardtools.evaluation.predictions.plan import MADE_BY, PredictionPlan
+from shardtools.evaluation.predictions.plan import MADE_BY, MADE_BY_PROBE, PredictionPlan
 from shardtools.evaluation.predictions.rows import ALL_LOGITS, CORRUPTION, KEY, NO_LABEL, SEVERITY, TOP
 from shardtools.evaluation.predictions.variants import CLEAN
 from shardtools.overlays import Overlay, find_overlay, open_overlay, overlay_names
 from shardtools.quoting import shell_word
+
+_MAKERS = (MADE_BY, MADE_BY_PROBE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +110,7 @@ def open_predictions(dataset_url: str | os.PathLike[str], name: str, *, any_vers
             "them"
         )
     overlay = open_overlay(url, name, any_version=any_version)
-    if overlay.info.made_by != MADE_BY:
+    if overlay.info.made_by not in _MAKERS:
         raise DatasetError(
             f"{overlay.url} was made by {overlay.info.made_by}, expected predictions: `shardtools predict` makes them"
         )
@@ -144,7 +146,7 @@ def prediction_names(dataset_url: str | os.PathLike[str]) -> list[str]:
     """Names of the predictions in a dataset, also those of other versions of it."""
     dataset = open_dataset(dataset_url)
     found = {name: find_overlay(dataset, name) for name in overlay_names(dataset.storage)}
-    return [name for name, overlay in found.items() if overlay is not None and overlay.info.made_by == MADE_BY]
+    return [name for name, overlay in found.items() if overlay is not None and overlay.info.made_by in _MAKERS]
 
 
 def _dataset_labels(url: str, keys: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], dict[int, str]]:

@@ -16,6 +16,8 @@ from shardtools.evaluation.predictions.variants import Variant
 
 PREDICTIONS_VERSION = 1
 MADE_BY = "shardtools predict"
+MADE_BY_PROBE = "shardtools probe"
+"""Predictions of a linear classifier on features, which the forward pass was made for before."""
 
 ALL_LOGITS_BYTES = 256 << 20
 """All logits are kept where they take no more than this and nobody said otherwise: ImageNet's validation set by 1,000

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, pstdev
 
 from shardtools.evaluation.metrics import METRICS, printed_value
 from shardtools.evaluation.results.joining import OWN, Joined, column_of
@@ -34,15 +34,25 @@ _SHORT_DATASETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A figure of a test set."""
+    """A figure of a test set.
+
+    Attributes:
+        dataset: The set.
+        split: A part of it.
+        metric: The figure.
+        heading: What stands above it; "" makes one of the three.
+    """
 
     dataset: str
     split: str
     metric: str
+    heading: str = ""
 
     @property
     def title(self) -> str:
         """Such as "A top-1", "V2 matched-frequency top-1", "C mCE"."""
+        if self.heading:
+            return self.heading
         name = _SHORT_DATASETS.get(self.dataset, self.dataset)
         metric = METRICS[self.metric].short if self.metric in METRICS else self.metric
         return " ".join(filter(None, (name, self.split, metric)))
@@ -55,7 +65,7 @@ class Cell:
     Attributes:
         value: The mean of the seeds.
         num_seeds: How many there are.
-        deviation: Standard deviation of the seeds; `None` of one.
+        deviation: Of the population of seeds, as the published tables have it; `None` of one.
         interval: Of 95 %, of a figure of one seed that has one.
     """
 
@@ -190,7 +200,7 @@ def _shorter(protocols: Collection[str]) -> dict[str, str]:
 def _cell(rows: Sequence[Result]) -> Cell:
     values = [row.value for row in rows]
     if len(values) > 1:
-        return Cell(value=fmean(values), num_seeds=len(values), deviation=stdev(values))
+        return Cell(value=fmean(values), num_seeds=len(values), deviation=pstdev(values))
     [row] = rows
     interval = None if row.low is None or row.high is None else (row.low, row.high)
     return Cell(value=row.value, interval=interval)

@@ -42,9 +42,7 @@ def join_results(options: TableOptions) -> list[Joined]:
         SourceError: A file is no table of results.
         NotFoundError: There is no such file.
     """
-    own = read_results(options.results)
-    _refuse_twice(own)
-    wanted = _wanted(own, options)
+    own, wanted = _own(options)
     columns = {column_of(row) for row in wanted}
     found = [Joined(group=OWN, result=row) for row in wanted]
     for name in dict.fromkeys(options.references):
@@ -60,6 +58,17 @@ def join_results(options: TableOptions) -> list[Joined]:
         had = [*own, *(row for name in options.references for row in reference_results(name))]
         raise OptionError(f"no row is left of {asked}: {_had(had, options)}")
     return found
+
+
+def own_results(options: TableOptions) -> list[Result]:
+    """The own rows that are asked for.
+
+    Raises:
+        OptionError: Two own rows are the same figure twice.
+        SourceError: A file is no table of results.
+        NotFoundError: There is no such file.
+    """
+    return _own(options)[1]
 
 
 def joined_table(names: Sequence[str]) -> pa.Table:
@@ -91,6 +100,13 @@ def column_of(row: Result) -> tuple[str, str, str]:
 def is_part(row: Result) -> bool:
     """Whether it is of a part of a set that says little alone: a corruption at a severity, a factor."""
     return "/" in row.split and not row.split.startswith("linf ")
+
+
+def _own(options: TableOptions) -> tuple[list[Result], list[Result]]:
+    """All own rows, and those that are asked for."""
+    own = read_results(options.results)
+    _refuse_twice(own)
+    return own, _wanted(own, options)
 
 
 def _wanted(rows: Iterable[Result], options: TableOptions) -> list[Result]:

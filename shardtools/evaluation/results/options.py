@@ -17,8 +17,14 @@ REFERENCE_NAMES = (
     "imagenet-x",
     "cue-conflict",
     "seed002",
+    "cog",
+    "trex",
+    "imagenet-sd",
 )
 """Shipped sets of published figures; `shardtools.evaluation.results.REFERENCES` says what each is."""
+
+LAYOUT_NAMES = ("4.2", "4.3", "D.1", "5.2", "5.3", "5.4")
+"""Tables of the thesis; `shardtools.evaluation.results.LAYOUTS` says what each is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,7 @@ class TableOptions:
         metrics: Names of metrics; empty takes all.
         parts: Whether figures of parts of a set (a corruption at a severity, a factor) are taken too.
         limit: Most networks of each set of published figures.
+        table: A table of the thesis, with its published figures; its columns choose the rows.
     """
 
     results: tuple[str, ...] = ()
@@ -63,6 +70,11 @@ class TableOptions:
         default=30, metadata=option("Most networks of each published set in a table.", bounds=(1, 100_000))
     )
 
+    table: str | None = field(
+        default=None,
+        metadata=option("Lay them out as this table of the thesis, beside its figures.", choices=LAYOUT_NAMES),
+    )
+
     def __post_init__(self) -> None:
         """Holds the values against their declarations.
 
@@ -73,7 +85,13 @@ class TableOptions:
         unknown = [name for name in self.references if name not in REFERENCE_NAMES]
         if unknown:
             raise OptionError(f"--reference is one of {', '.join(REFERENCE_NAMES)}, found {unknown[0]!r}")
-        if not self.results and not self.references:
+        if self.table is not None:
+            if self.references or self.datasets or self.metrics or self.parts:
+                raise OptionError(
+                    f"--table {self.table} has its own columns and published figures: leave --reference, --on, "
+                    "--metric, --parts and --severities out"
+                )
+        elif not self.results and not self.references:
             raise OptionError(
                 "a table needs results: give a file that `shardtools eval ood --results` wrote, or --reference with "
                 f"one of {', '.join(REFERENCE_NAMES)}"

@@ -19,7 +19,7 @@ COLUMNS: dict[str, str] = {
     "study": "what it was measured for: ood, applications, variation, ...",
     "model": "name of the network",
     "dataset": "what it was measured on: imagenet-a, imagenet-c, ...",
-    "split": "a part of it: matched-frequency, snow/3, factor/pose, linf 4/255 (how far attacked); empty for all",
+    "split": "a part of it: matched-frequency, snow/3, factor/pose, linf 4/255, shots/4; empty for all",
     "protocol": "how: preprocessing, restriction of classes, decision; published figures have their publisher's name",
     "metric": "a name in shardtools.evaluation.metrics.METRICS, or one of the user's",
     "value": "shares are 0 to 1",

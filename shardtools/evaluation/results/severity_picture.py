@@ -9,26 +9,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from shardtools.errors import OptionError, RunError, first_line
+from shardtools.errors import OptionError
 from shardtools.evaluation.results.joining import OWN, Joined
-from shardtools.extras import require
+from shardtools.pictures import COLORS, FAINT, GRID, GROUND, check_picture, new_figure, save_figure
 from shardtools.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ASKED_BY = "eval table --severities"
 METRIC = "error"
 SEVERITIES = (1, 2, 3, 4, 5)
 
 _MEAN = "mean"
 _COLUMNS = 4
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GROUND, _FAINT, _GRID = "#ffffff", "#b8b8b8", "#e4e4e4"
 
 Curves = dict[tuple[str, str], dict[str, list[float]]]
 """(Group, network) -> corruption, or "mean" -> error at severities 1 to 5, NaN where it was not measured."""
@@ -70,18 +67,6 @@ def _with_mean(values: Mapping[str, list[list[float]]]) -> dict[str, list[float]
     return {_MEAN: means, **curves}
 
 
-def check_picture(address: str | os.PathLike[str]) -> None:
-    """Refuses early what could not be drawn.
-
-    Raises:
-        OptionError: The file's name does not end in ".png".
-        RunError: matplotlib is not installed.
-    """
-    if Path(address).suffix.lower() != ".png":
-        raise OptionError(f"the picture is a .png, found {os.fspath(address)!r}: give a name that ends in .png")
-    require("eval table --severities", ("matplotlib",), extra="train")
-
-
 def draw_severities(curves: Curves, address: str | os.PathLike[str]) -> None:
     """Draws the picture.
 
@@ -93,15 +78,10 @@ def draw_severities(curves: Curves, address: str | os.PathLike[str]) -> None:
         OptionError: Its name does not end in ".png".
         RunError: matplotlib is not installed, or the picture cannot be written.
     """
-    check_picture(address)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    check_picture(address, ASKED_BY)
     names = list(dict.fromkeys(name for own in curves.values() for name in own))
     rows = math.ceil(len(names) / _COLUMNS)
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(2.5 * _COLUMNS, 1.9 * rows + 0.6), dpi=120, layout="constrained", facecolor=_GROUND)
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.5 * _COLUMNS, 1.9 * rows + 0.6)
     panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True, sharey=True).ravel()
     colors = _colors(curves)
     for panel, name in zip(panels, names, strict=False):
@@ -112,16 +92,13 @@ def draw_severities(curves: Curves, address: str | os.PathLike[str]) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
     figure.supxlabel("severity", fontsize=9)
     figure.supylabel("error, %", fontsize=9)
-    try:
-        figure.savefig(address)
-    except OSError as error:
-        raise RunError(f"{os.fspath(address)} cannot be written ({first_line(error)}): give another place") from None
+    save_figure(figure, address)
 
 
 def _colors(curves: Curves) -> dict[tuple[str, str], str]:
     """Colours of own networks; where there are none, of the published ones, as far as the colours reach."""
-    own = [network for network in curves if network[0] == OWN] or list(curves)[: len(_COLORS)]
-    return {network: _COLORS[number % len(_COLORS)] for number, network in enumerate(own)}
+    own = [network for network in curves if network[0] == OWN] or list(curves)[: len(COLORS)]
+    return {network: COLORS[number % len(COLORS)] for number, network in enumerate(own)}
 
 
 def _panel(axes: Axes, name: str, curves: Curves, colors: Mapping[tuple[str, str], str]) -> None:
@@ -135,13 +112,13 @@ def _panel(axes: Axes, name: str, curves: Curves, colors: Mapping[tuple[str, str
         if network in colors:
             axes.plot(SEVERITIES, percent, color=colors[network], linewidth=1.8, label=network[1], marker="o", ms=3)
         else:
-            axes.plot(SEVERITIES, percent, color=_FAINT, linewidth=0.8, label=label)
+            axes.plot(SEVERITIES, percent, color=FAINT, linewidth=0.8, label=label)
             label = None
     axes.set_title(name.replace("_", " "), fontsize=8, fontweight="bold" if name == _MEAN else "normal")
     axes.set_xticks(SEVERITIES)
     axes.set_ylim(0, 100)
-    axes.grid(color=_GRID, linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.tick_params(labelsize=7)
-    axes.set_facecolor(_GROUND)
+    axes.set_facecolor(GROUND)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -32,6 +32,21 @@ class Block:
     num_names: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTable:
+    """One table of text that says what it is.
+
+    Attributes:
+        title: What it shows.
+        header: One title a column.
+        rows: Cells, as many as titles.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
 def text_blocks(found: Comparison, *, width: int | None = None, intervals: bool = False) -> list[Block]:
     """The table in pieces that fit.
 
@@ -63,11 +78,15 @@ def text_blocks(found: Comparison, *, width: int | None = None, intervals: bool 
 def markdown(found: Comparison, *, intervals: bool = False) -> str:
     """The whole table as Markdown, with its remarks as a list below it."""
     [block] = text_blocks(found, intervals=intervals)
+    return "\n".join([block_markdown(block), "", *(f"- {line}" for line in remarks(found))])
+
+
+def block_markdown(block: Block) -> str:
+    """A piece of a table as Markdown, numbers to the right; without a line break at the end."""
     rule = ["---"] * block.num_names + ["---:"] * (len(block.header) - block.num_names)
-    lines = [
+    return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (block.header, rule, *block.rows)
-    ]
-    return "\n".join([*lines, "", *(f"- {line}" for line in remarks(found))])
+    )
 
 
 def remarks(found: Comparison) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shardtools.evaluation.sets.judging import SetInputs, judge_set
     from shardtools.evaluation.sets.making import make_cue_conflict
     from shardtools.evaluation.sets.outputs import add_results, write_text
-    from shardtools.evaluation.sets.picture import check_picture, draw_ood
+    from shardtools.evaluation.sets.picture import draw_ood
     from shardtools.evaluation.sets.restricting import Restricted, restrict
     from shardtools.evaluation.sets.rows import Column, ModelOnSet, OodTable, markdown_table, table_cells, with_gaps
     from shardtools.evaluation.sets.run import evaluate_ood
@@ -38,7 +38,6 @@ __all__ = [
     "SetView",
     "TestSet",
     "add_results",
-    "check_picture",
     "draw_ood",
     "evaluate_ood",
     "judge_set",

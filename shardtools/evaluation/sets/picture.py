@@ -9,37 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shardtools.errors import OptionError, RunError, first_line
+from shardtools.errors import OptionError
 from shardtools.evaluation.metrics import METRICS
 from shardtools.evaluation.results import REFERENCES, reference_results
 from shardtools.evaluation.sets.rows import Column, OodTable
-from shardtools.extras import require
+from shardtools.pictures import COLORS, FAINT, GRID, GROUND, INK, check_picture, new_figure, save_figure
 from shardtools.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# A page of its own: the picture keeps its light ground on a dark page, so that its letters stay legible there.
-_GROUND, _INK, _FAINT, _GRID = "#ffffff", "#222222", "#b8b8b8", "#e4e4e4"
+ASKED_BY = "eval ood --picture"
 _X, _METRIC = "imagenet", "top1_accuracy"
 _LONGEST_NAME = 28
-
-
-def check_picture(address: str | os.PathLike[str]) -> None:
-    """Refuses early what could not be drawn.
-
-    Raises:
-        OptionError: The file's name does not end in ".png".
-        RunError: matplotlib is not installed.
-    """
-    if Path(address).suffix.lower() != ".png":
-        raise OptionError(f"the picture is a .png, found {os.fspath(address)!r}: give a name that ends in .png")
-    require("eval ood --picture", ("matplotlib",), extra="train")
 
 
 def draw_ood(table: OodTable, address: str | os.PathLike[str]) -> None:
@@ -53,29 +37,21 @@ def draw_ood(table: OodTable, address: str | os.PathLike[str]) -> None:
         OptionError: Its name does not end in ".png", or the table has no share to draw.
         RunError: matplotlib is not installed, or the picture cannot be written.
     """
-    check_picture(address)
+    check_picture(address, ASKED_BY)
     shares = [column for column in table.columns if METRICS[column.metric].is_share]
     if not shares:
         raise OptionError("there is no share among the figures, so no bar to draw: take --markdown")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     harder = _harder(table)
     widths = [7.5] + [4.5] * len(harder)
     height = max(3.6, 1.2 + len(shares) * max(0.34, 0.2 * len(table.models)))
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(sum(widths), height), dpi=120, layout="constrained", facecolor=_GROUND)
-    FigureCanvasAgg(figure)
+    figure = new_figure(sum(widths), height)
     axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
     _bars(axes[0], table, shares)
     for panel, column in zip(axes[1:], harder, strict=True):
         _against(panel, table, column, _published())
     for panel in axes:
         _style(panel, "x" if panel is axes[0] else "both")
-    try:
-        figure.savefig(address)
-    except OSError as error:
-        raise RunError(f"{os.fspath(address)} cannot be written ({first_line(error)}): give another place") from None
+    save_figure(figure, address)
 
 
 def _bars(axes: Axes, table: OodTable, columns: Sequence[Column]) -> None:
@@ -93,9 +69,9 @@ def _bars(axes: Axes, table: OodTable, columns: Sequence[Column]) -> None:
                 100 * figure.value,
                 thickness,
                 xerr=[[100 * (figure.value - low)], [100 * (high - figure.value)]] if figure.interval else None,
-                color=_COLORS[number % len(_COLORS)],
+                color=COLORS[number % len(COLORS)],
                 label=None if _short(model) in axes.get_legend_handles_labels()[1] else _short(model),
-                error_kw={"ecolor": _INK, "elinewidth": 0.8},
+                error_kw={"ecolor": INK, "elinewidth": 0.8},
             )
             axes.annotate(
                 f"{100 * figure.value:.1f}",
@@ -104,7 +80,7 @@ def _bars(axes: Axes, table: OodTable, columns: Sequence[Column]) -> None:
                 textcoords="offset points",
                 va="center",
                 fontsize=7,
-                color=_INK,
+                color=INK,
             )
     titles = [
         f"{column.title}: {METRICS[column.metric].short}" + (f" ({column.how})" if column.how else "")
@@ -128,12 +104,12 @@ def _against(axes: Axes, table: OodTable, column: Column, published: Mapping[tup
     ]
     if points:
         xs, ys = zip(*points, strict=True)
-        axes.scatter(xs, ys, s=9, color=_FAINT, label=f"{counted(len(points), 'network')}, published")
+        axes.scatter(xs, ys, s=9, color=FAINT, label=f"{counted(len(points), 'network')}, published")
     for number, model in enumerate(table.models):
         x, y = table.figure(model, first), table.figure(model, column)
         if x is not None and y is not None:
             axes.scatter(
-                [100 * x.value], [100 * y.value], s=40, color=_COLORS[number % len(_COLORS)], label=_short(model)
+                [100 * x.value], [100 * y.value], s=40, color=COLORS[number % len(COLORS)], label=_short(model)
             )
     axes.set_xlabel("ImageNet top-1, %")
     axes.set_ylabel(f"{column.title} top-1, %" + (f" ({column.how})" if column.how else ""))
@@ -163,10 +139,10 @@ def _published() -> dict[tuple[str, str, str], float]:
 
 
 def _style(axes: Axes, lines: Literal["x", "both"]) -> None:
-    axes.set_facecolor(_GROUND)
-    axes.grid(axis=lines, color=_GRID, linewidth=0.6)
+    axes.set_facecolor(GROUND)
+    axes.grid(axis=lines, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK)
+    axes.tick_params(colors=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 

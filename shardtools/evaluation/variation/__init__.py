@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     )
     from shardtools.evaluation.variation.run import measure, save_training_sets
     from shardtools.evaluation.variation.splitting import Split, read_twins, split_objects
-    from shardtools.evaluation.variation.text import TextTable, text_tables
+    from shardtools.evaluation.variation.text import text_tables
     from shardtools.evaluation.variation.world import World, open_world
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -30,7 +30,6 @@ __all__ = [
     "SimilarityBin",
     "SimilarityPoint",
     "Split",
-    "TextTable",
     "VariationFigure",
     "VariationOptions",
     "VariationResult",

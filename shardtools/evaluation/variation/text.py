@@ -8,9 +8,9 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
+from shardtools.evaluation.results import TextTable
 from shardtools.evaluation.variation.gaps import Estimate
 from shardtools.evaluation.variation.result import (
     ACCURACY,
@@ -28,21 +28,6 @@ from shardtools.evaluation.variation.result import (
     VariationResult,
 )
 from shardtools.evaluation.variation.world import CANONICAL
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextTable:
-    """Cells.
-
-    Attributes:
-        title: What it shows.
-        header: One title a column.
-        rows: Cells, as many as titles.
-    """
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
 
 
 def text_tables(result: VariationResult) -> list[TextTable]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-_GRAY, _RGB = 0, 2
+_GRAY, _RGB, _RGBA = 0, 2, 6
 
 
 def encode_gray_png(pixels: bytes, width: int, height: int) -> bytes:
@@ -32,6 +32,17 @@ def encode_rgb_png(pixels: bytes, width: int, height: int) -> bytes:
         height: Pixels, 1 or more.
     """
     return _encode(pixels, width, height, 3, _RGB)
+
+
+def encode_rgba_png(pixels: bytes, width: int, height: int) -> bytes:
+    """An 8-bit RGBA PNG.
+
+    Args:
+        pixels: Rows from top to bottom, four bytes a pixel.
+        width: Pixels, 1 or more.
+        height: Pixels, 1 or more.
+    """
+    return _encode(pixels, width, height, 4, _RGBA)
 
 
 def _encode(pixels: bytes, width: int, height: int, channels: int, color_type: int) -> bytes:

@@ -17,10 +17,11 @@ _SOURCES = frozenset({"real", "generated", "rendered", "corrupted"})
 
 
 def label_members(members: Mapping[str, bytes], wnids: Sequence[str] | None, *, where: str) -> dict[str, Any]:
-    """Fields of `Sample` that say what an image is: wnid, class_index, label_source, source.
+    """Fields of `Sample` that say what an image is: wnid, class_index or class_indexes, label_source, source.
 
     The class index is the integer in `cls`, else that of the wnid in `json`; the wnid is that of the class set, else
-    the one in `json`. An image that another tool of this package made keeps the `source` that its `json` gives.
+    the one in `json`. An image that another tool of this package made keeps the `source` that its `json` gives, and
+    several labels (`class_indexes`), where there is no `cls`.
 
     Args:
         members: Extension -> payload.
@@ -50,11 +51,20 @@ def label_members(members: Mapping[str, bytes], wnids: Sequence[str] | None, *, 
         if wnid not in wnids:
             raise SourceError(f"{where}: .json says {wnid}, which is not in --classes: give the set it belongs to")
         labels["class_index"] = wnids.index(wnid)
+    elif wnid is None and (several := _class_indexes(facts.get("class_indexes"))) is not None:
+        labels |= {"class_indexes": several, "label_source": "json"}
     return labels
 
 
-def _json_facts(payload: bytes | None) -> dict[str, str]:
-    """The texts under "wnid" and "source", if the payload is a JSON object that has them."""
+def _class_indexes(found: object) -> tuple[int, ...] | None:
+    """Rising labels; `None` for what is no such list: another tool may mean something else by the name."""
+    if not isinstance(found, list) or not all(type(one) is int and 0 <= one <= _MAX_CLASS_INDEX for one in found):
+        return None
+    return tuple(found) if found == sorted(set(found)) else None
+
+
+def _json_facts(payload: bytes | None) -> dict[str, Any]:
+    """The texts under "wnid" and "source", and "class_indexes", if the payload is a JSON object that has them."""
     if payload is None:
         return {}
     try:
@@ -63,7 +73,8 @@ def _json_facts(payload: bytes | None) -> dict[str, str]:
         return {}
     if not isinstance(content, dict):
         return {}
-    return {name: text for name in ("wnid", "source") if isinstance(text := content.get(name), str) and text}
+    texts = {name: text for name in ("wnid", "source") if isinstance(text := content.get(name), str) and text}
+    return {**texts, "class_indexes": content.get("class_indexes")}
 
 
 def _class_index(payload: bytes, wnids: Sequence[str] | None, where: str) -> int:

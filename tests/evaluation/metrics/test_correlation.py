@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from shardtools.errors import OptionError
-from shardtools.evaluation.metrics import log_odds, pearson, slope, spearman
+from shardtools.evaluation.metrics import log_odds, normalized_slope, pearson, slope, spearman, spread_slope
 
 
 @given(st.integers(0, 2**32), st.integers(3, 60), st.booleans())
@@ -63,3 +63,31 @@ def test_what_cannot_go_together(x: list[float], y: list[float], message: str) -
     for correlate in (pearson, spearman, slope):
         with pytest.raises(OptionError, match=message):
             correlate(x, y)
+
+
+@given(st.integers(0, 2**32), st.floats(0.1, 10), st.floats(-5, 5))
+def test_both_readings_of_the_normalized_slope(seed: int, factor: float, offset: float) -> None:
+    x, y = np.random.default_rng(seed).normal(size=(2, 19))
+    # Of two shares the first is the plain slope; a metric of another range is brought to 0 to 1.
+    assert normalized_slope(x, y) == slope(x, y)
+    assert normalized_slope(x, y, x_range=(0, 100), y_range=(-1, 1)) == pytest.approx(50 * slope(x, y))
+    # The second depends on no scale at all.
+    scaled = [(values - values.min()) / np.ptp(values) for values in (x, y)]
+    assert spread_slope(x, y) == pytest.approx(slope(*scaled)) == pytest.approx(spread_slope(factor * x + offset, y))
+
+
+@given(st.integers(0, 2**32), st.floats(0.01, 3))
+def test_what_seed_003_prints_is_no_spread_slope(seed: int, noise: float) -> None:
+    """The docstring's bound: of 19 networks a spread slope is no smaller than 0.324 of the correlation."""
+    x, other = np.random.default_rng(seed).normal(size=(2, 19))
+    y = x + noise * other
+    least = 2 / math.sqrt(2 * 19)
+    assert least == pytest.approx(0.324, abs=1e-3) and 0.44 * least == pytest.approx(0.143, abs=1e-3)
+    assert abs(spread_slope(x, y)) >= least * abs(pearson(x, y))
+    standard = [(values - values.mean()) / values.std() for values in (x, y)]
+    assert slope(*standard) == pytest.approx(pearson(x, y))
+
+
+def test_a_range_that_is_empty() -> None:
+    with pytest.raises(OptionError, match="from the least to the greatest"):
+        normalized_slope([0.1, 0.2], [0.1, 0.3], y_range=(1, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from statistics import stdev
+from statistics import pstdev
 
 import pytest
 
@@ -85,8 +85,8 @@ def test_what_all_protocols_share_is_not_said() -> None:
 def test_seeds_are_one_cell() -> None:
     found = own(*(replace(A, seed=seed, value=value) for seed, value in enumerate((0.2, 0.3, 0.4))))
     [[cell]] = [line.cells for line in found.lines]
-    assert cell == Cell(value=pytest.approx(0.3), num_seeds=3, deviation=stdev((0.2, 0.3, 0.4)))
-    assert cell_text(found.columns[0], cell) == "30.00 ±10.00"
+    assert cell == Cell(value=pytest.approx(0.3), num_seeds=3, deviation=pstdev((0.2, 0.3, 0.4)))
+    assert cell_text(found.columns[0], cell) == "30.00 ±8.16"
 
 
 def test_cells_as_text() -> None:

@@ -14,7 +14,7 @@ from shardtools.evaluation.protocols import SEED002, SEED002_TRAINING
 from shardtools.evaluation.published import CORRUPTIONS, read_rows
 from shardtools.evaluation.results import REFERENCE_NAMES, REFERENCES, reference_results
 from shardtools.evaluation.results.joining import column_of
-from shardtools.evaluation.results.references import AVERAGE
+from shardtools.evaluation.results.publications.seed002 import AVERAGE
 from shardtools.rendering import FACTORS
 from shardtools.taxonomy import load_classes
 

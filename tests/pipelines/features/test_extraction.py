@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,15 @@ def test_features_are_the_networks_in_manifest_order(dataset: str, weights: str,
         with torch.inference_mode():
             expected = network(torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None])[0].numpy()
         np.testing.assert_allclose(store.take([number])[0].astype(np.float32), expected, rtol=2e-2, atol=2e-2)
+
+
+def test_a_protocol_cuts_and_resizes_and_leaves_the_scale_of_pixels(dataset: str, weights: str) -> None:
+    asked = FeatureOptions(dataset=dataset, encoder="resnet-micro", weights=weights, protocol="trex")
+    published, own = (load_feature_encoder(one).facts for one in (asked, replace(asked, protocol=None)))
+    assert (published.crop, published.resize, published.image_size) == ("center", 224, 224)
+    assert published.interpolation == "bicubic"
+    assert (published.mean, published.std) == (own.mean, own.std)
+    assert published.fingerprint != own.fingerprint
 
 
 def test_an_image_file_finds_its_own_sample(dataset: str, whole: Extraction, tmp_path: Path) -> None:

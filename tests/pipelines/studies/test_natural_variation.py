@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,8 @@ from shardtools.errors import OptionError, PlanError, PlanMismatchError, RunErro
 from shardtools.evaluation.predictions import PredictOptions
 from shardtools.evaluation.results import read_results, reference_results
 from shardtools.evaluation.variation import Estimate, VariationOptions, VariationResult, measure
-from shardtools.execution import ignore
-from shardtools.features import FeatureOptions
-from shardtools.features.launch import Extraction
 from shardtools.manifest import digest
 from shardtools.pipelines.encoders.networks import make_encoder
-from shardtools.pipelines.features.job import run_rank as extract
-from shardtools.pipelines.ranks import join_world
 from shardtools.pipelines.studies.natural_variation import seed, steps, trainings
 from shardtools.pipelines.studies.natural_variation.figures import figure_names
 from shardtools.pipelines.studies.natural_variation.findings import HOLDS, NOT, OPEN, WEAKER, judged
@@ -37,18 +31,16 @@ from shardtools.pipelines.studies.natural_variation.plan import (
 )
 from shardtools.pipelines.studies.natural_variation.study import parse, run_study
 from shardtools.pipelines.studies.student import student_interval
-from shardtools.pipelines.train.job import run_rank as train
 from shardtools.rendering import Mesh, MeshObject, MeshPart, PhotoName, make_plan, write_mesh
 from shardtools.rendering.meshes.catalogue import write_listing
 from shardtools.rendering.objects import ObjectName
 from shardtools.sql import query
 from shardtools.storage import open_storage
 from shardtools.taxonomy import load_classes
-from shardtools.training import TrainOptions, TrainResult
-from shardtools.training.launch import Training as TrainLaunch
 from tests.helpers.prediction_runs import Here
 from tests.helpers.rendered_datasets import WNIDS
 from tests.helpers.rendered_worlds import make_catalogues
+from tests.helpers.study_runs import run_here
 
 TYPES = ("home", "city", "grass", "sky", "water")
 
@@ -172,32 +164,15 @@ def tiny(folder: Path) -> StudyOptions:
     )
 
 
-def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that need torch run in this process, which has it."""
-
-    def extract_features(wanted: FeatureOptions) -> None:
-        launch = Extraction(wanted, ignore)
-        extract(launch.begin(), join_world("cpu", 1), launch.hear, threading.Event())
-        launch.finish(stopped=False)
-
-    def train_here(wanted: TrainOptions) -> TrainResult:
-        launch = TrainLaunch(wanted, ignore)
-        job = launch.begin()
-        assert job is not None
-        train(job, join_world("cpu", 1), launch.hear, threading.Event())
-        return launch.finish(stopped=False)
-
-    def predict(wanted: PredictOptions) -> None:
-        Here(wanted).done()
-
-    monkeypatch.setattr(steps, "extract_features", extract_features)
-    monkeypatch.setattr(steps, "predict", predict)
-    monkeypatch.setattr(trainings, "train", train_here)
+def predict_here(wanted: PredictOptions) -> None:
+    """Predictions in this process."""
+    Here(wanted).done()
 
 
 def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = tiny(tmp_path)
-    run_here(monkeypatch)
+    run_here(monkeypatch, trainings)
+    monkeypatch.setattr(steps, "predict", predict_here)
 
     def fails_in_classes(wanted: VariationOptions) -> VariationResult:
         if wanted.setting == "classes":

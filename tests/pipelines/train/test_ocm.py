@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from shardtools.pipelines.train.models import Classifier, build_classifier
 from shardtools.pipelines.train.ocm import OnlineClassMeans
-from shardtools.training.options import Recipe
+from shardtools.training.recipe import Recipe
 
 RECIPE = Recipe(
     name="small",

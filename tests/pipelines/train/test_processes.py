@@ -52,7 +52,7 @@ def test_one_process_learns_what_two_learn(dataset: str, tmp_path: Path) -> None
         "recipe_warmup_epochs": 0.0,
     }
     # Fewer images to evaluate on than processes.
-    changes |= {"val": one_image, "val_split": "train"}
+    changes |= {"val": one_image, "val_split": "train", "val_metric": "macro_f1"}
     alone = Run(options(dataset, tmp_path / "one", **changes)).done()
     both = Run(options(dataset, tmp_path / "two", **changes), 2).done()
     assert [run.of(TrainingReady)[0].num_processes for run in (alone, both)] == [1, 2]
@@ -66,6 +66,7 @@ def test_one_process_learns_what_two_learn(dataset: str, tmp_path: Path) -> None
     found, expected = (run.metrics()[-1] for run in (both, alone))
     assert (found["kind"], found["val_images"]) == ("evaluation", 1)
     assert found["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-2)
+    assert found["val_macro_f1"] == expected["val_macro_f1"] in (0, pytest.approx(1 / 3))
 
 
 @pytest.mark.parametrize("saved", [2, STEPS_PER_EPOCH + 3])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardtools.cli.options import options_of
+from shardtools.errors import RunError
 from shardtools.evaluation.transfer import TransferOptions
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def command(models: tuple[str, ...], as_json: bool, picture: str | None, results
         click.echo(json.dumps({"results": rows, "failed": failed, "notes": found.notes}, indent=1))
     else:
         _print(found)
+    if found.failed:
+        # What was measured is told and kept; a script must see that it is not all.
+        names = ", ".join(dict.fromkeys(one.set_name for one in found.failed))
+        raise RunError(f"not measured: {names} (the reasons are above); the same command goes on")
 
 
 def _print(found: Transfer) -> None:

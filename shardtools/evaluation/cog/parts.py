@@ -15,11 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError, OptionError
 from shardtools.evaluation.cog.levels import Level, check_levels
 from shardtools.evaluation.cog.options import PartOptions
 from shardtools.evaluation.cog.published_files import published_parts
-from shardtools.overlays import open_overlay, write_overlay
+from shardtools.overlays import open_overlay, overlay_names, write_overlay
 from shardtools.quoting import quoted_name, quoted_text, shell_word
 from shardtools.sql import Session
 from shardtools.words import counted
@@ -137,6 +138,10 @@ def overlay_levels(url: str, overlay: str) -> list[str]:
     Raises:
         DatasetError: There is no such overlay, or it holds no levels.
     """
+    if overlay not in overlay_names(open_dataset(url).storage):
+        raise DatasetError(
+            f"{url} has no overlay {overlay!r} of levels: `shardtools cog levels --from {shell_word(url)}` writes one"
+        )
     found = open_overlay(url, overlay)
     if not {"level", "part"} <= {column.name for column in found.info.columns}:
         raise DatasetError(

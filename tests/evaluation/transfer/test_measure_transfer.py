@@ -246,6 +246,11 @@ def test_the_command(sets: dict[str, str], both: Transfer, tmp_path: Path) -> No
     assert found["failed"] == [] and len(found["results"]) == len(rows) - 8
     assert CliRunner().invoke(cli, [*typed, "--picture", "plane.jpg"]).exit_code == 1
 
+    typed[typed.index("--sets") + 1] += f",gone={tmp_path / 'gone'}"
+    lacking = CliRunner().invoke(cli, [*typed, "--no-analysis"])
+    assert lacking.exit_code == 1 and "two" in lacking.stdout
+    assert "not measured: gone (the reasons are above)" in str(lacking.exception or lacking.stderr)
+
 
 def test_bars_where_there_is_no_training_set(both: Transfer, tmp_path: Path) -> None:
     assert plane_points(both) == []

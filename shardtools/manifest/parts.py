@@ -123,6 +123,9 @@ def encode_part(table: pa.Table, shards: Iterable[ShardFile], origin: PartOrigin
         metadata[_ORIGIN] = f"{origin.plan_id} {origin.split} {origin.shard_index}".encode()
     for number, shard in enumerate(shards):
         metadata[_PREFIX + b"shard%d" % number] = f"{shard.sha256} {shard.num_bytes} {shard.path}".encode()
+    if table.schema.equals(SCHEMA):
+        # Parquet calls the values of a list "element", Arrow "item": rows that were read are as those that were made.
+        table = table.cast(SCHEMA)
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd", store_schema=True)
     return sink.getvalue()

@@ -9,12 +9,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shardtools.cli import COMMANDS
 from shardtools.errors import RunError
 from shardtools.extras import EXTRAS, require
 from shardtools.training.metrics import MetricsLog
+from shardtools.writing import write_samples
 from tests.helpers.blocked_libraries import REPOSITORY, Printed, environment, run_blocked
 from tests.helpers.feature_datasets import clusters, make_labeled, with_features
 from tests.helpers.imagenet_files import WNIDS, val_name
@@ -58,6 +60,8 @@ status data
 verify written
 train --list-recipes
 eval table --reference robustbench
+cog report --reference cog
+transfer plan study.toml
 gen-sd --help
 """
 """In this order, in one folder: some need what others made."""
@@ -71,6 +75,7 @@ train    train data --out run --recipe micro
 train    train data --out run --recipe pytorch --set encoder=timm:resnet18
 train    train data --out run --recipe t-rex --num-processes 2
 train    curves old-run --out curves.png
+train    transfer run study.toml --out cells
 audit    features data --encoder lite0
 audit    features data --encoder resnet50 --weights w.pth --name new
 audit    features data --encoder timm:vit_tiny_patch16_224 --num-processes 2
@@ -82,12 +87,25 @@ audit    index search data --features own --text "a red shoe"
 eval     predict lite0 data
 eval     predict timm:resnet18 data --pretrained
 eval     eval ood lite0 --on plain=data
+eval     probe data --features own
+eval     probe data --features own --solver lbfgs
 eval     eval attack lite0 data
 render   meshes photos --out new
 render   render world/meshes --backgrounds world/backgrounds --objects 1 --out new
 generate verify generated --regenerate 1
 generate verify generated --repair
 video    write videos new
+"""
+
+STUDY = """\
+[[models]]
+name = "small"
+encoder = "resnet-micro"
+accuracy = 0.5
+
+[[sets]]
+name = "set"
+dataset = "set"
 """
 
 COUNTS = "render world/meshes --backgrounds world/backgrounds --objects 1 --out new --dry-run"
@@ -116,6 +134,9 @@ def printed(generated_once: Path, tmp_path_factory: pytest.TempPathFactory) -> d
         with_features(str(place / "data"), clusters(NUM_ROWS, 8, 3), name=name)
     shutil.copytree(generated_once, place / "generated")
     (place / "generated" / FIRST_TAR).write_bytes(b"cut")
+    (place / "study.toml").write_text(STUDY)
+    flat = np.zeros((8, 8, 3), np.uint8)
+    write_samples([flat] * 4, [0, 1] * 2, place / "set", split=["train"] * 2 + ["val"] * 2, num_processes=1)
     (place / "old-run").mkdir()
     with MetricsLog(place / "old-run") as log:
         log.add("evaluation", step=5, epoch=1, val_top1=12.5, val_loss=2.0)

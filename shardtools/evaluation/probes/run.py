@@ -29,7 +29,7 @@ def run_probe(options: ProbeOptions, *, progress: Progress = ignore) -> ProbeRes
         RunError: The run was stopped or a process failed; what is there stays, and the same call resumes. Or a library
             is missing.
     """
-    require(f"probe --solver {options.solver}", _NEEDED[options.solver], extra="eval")
+    require(f"probe --solver {options.solver}", _NEEDED[options.solver], extra="audit")
     launch = Probing(options, progress)
     if options.solver == "sgd":
         return run_in_child(launch)

@@ -248,7 +248,7 @@ def _quiet() -> Iterator[None]:
 
 def _study(plan: SearchPlan, trials: Sequence[Trial]) -> optuna.Study:
     """A study in memory that knows the trials of before."""
-    require("a search for settings", ("optuna",), extra="eval")
+    require("a search for settings", ("optuna",), extra="audit")
     import optuna
 
     with _quiet():

@@ -1,7 +1,7 @@
 """Pictures that matplotlib draws: what is refused before the work, an empty figure, the file.
 
-Owns the door to matplotlib for the rooms that judge networks, and the colours that their pictures share. The price of
-one door: a picture is a .png.
+Owns the door to matplotlib, and the colours that pictures of judged networks share. The price of one door: a picture
+is a .png.
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ def new_figure(width: float, height: float) -> Figure:
     Args:
         width: In units of 120 pixels.
         height: Likewise.
+
+    Raises:
+        RunError: matplotlib is not installed.
     """
+    require("figures", ("matplotlib",), extra="train")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,12 +72,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, address: str | os.PathLike[str]) -> None:
-    """Writes a figure as a .png; the same figure is the same bytes by any release that draws it alike.
+    """Writes a figure as a .png, whole or not at all; figures that are drawn alike are the same bytes.
 
     Raises:
         RunError: The place cannot be written.
     """
+    partial = Path(f"{os.fspath(address)}.partial")
     try:
-        figure.savefig(address, format="png", metadata={"Software": None})
+        figure.savefig(partial, format="png", metadata={"Software": None})
+        partial.replace(address)
     except OSError as error:
         raise RunError(f"{os.fspath(address)} cannot be written ({first_line(error)}): give another place") from None

@@ -1,6 +1,6 @@
 """The folder of a study: what it was begun with, so that one folder holds one study.
 
-Owns `study.json`. Both studies resume into their folders by it.
+Owns `study.json`. All studies resume into their folders by it.
 """
 
 from __future__ import annotations

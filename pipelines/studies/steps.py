@@ -10,6 +10,7 @@ import json
 import resource
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,6 +142,11 @@ def catalogue_steps(
     )
 
 
+def object_counts(meshes_folder: str) -> Counter[str]:
+    """Class of a catalogue -> its objects."""
+    return Counter(one.wnid for one in open_catalogue(meshes_folder).objects)
+
+
 def largest_classes(meshes_folder: str, *, num_classes: int, num_objects: int) -> tuple[str, ...]:
     """The classes of a catalogue with the most objects, sorted by wnid; of equals the first.
 
@@ -152,14 +158,11 @@ def largest_classes(meshes_folder: str, *, num_classes: int, num_objects: int) -
     Raises:
         PlanError: Too few classes have enough objects.
     """
-    catalogue = open_catalogue(meshes_folder)
-    counts: dict[str, int] = {}
-    for one in catalogue.objects:
-        counts[one.wnid] = counts.get(one.wnid, 0) + 1
+    counts = object_counts(meshes_folder)
     fitting = sorted((-count, wnid) for wnid, count in counts.items() if count >= num_objects)
     if len(fitting) < num_classes:
         raise PlanError(
-            f"{catalogue.storage.url}: {counted(len(fitting), 'class', 'classes')} of at least "
+            f"{meshes_folder}: {counted(len(fitting), 'class', 'classes')} of at least "
             f"{counted(num_objects, 'object')}, the study wants {num_classes}: give fewer --classes, or fewer --objects"
         )
     return tuple(sorted(wnid for _, wnid in fitting[:num_classes]))

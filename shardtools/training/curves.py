@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from shardtools.errors import OptionError, RunError
-from shardtools.extras import require
+from shardtools.errors import OptionError
+from shardtools.pictures import check_picture, new_figure, save_figure
 from shardtools.training.metrics import Columns, read_metrics
 from shardtools.words import counted
 
@@ -62,26 +62,14 @@ def draw_curves(run_folders: Sequence[str | os.PathLike[str]], out_png: str | os
     """
     if not run_folders:
         raise OptionError("curves need at least one run, found none: name the folders that runs were given as --out")
-    if Path(out_png).suffix.lower() != ".png":
-        raise OptionError(f"curves are written as .png, found {os.fspath(out_png)!r}: give a name that ends in .png")
-    require("curves", ("matplotlib",), extra="train")
+    check_picture(out_png, "curves")
     runs = [
         _read(number, run, name)
         for number, (run, name) in enumerate(zip(run_folders, _names(run_folders), strict=True))
     ]
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(18, 10), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15, 25 / 3)
     _fill(figure, runs)
-    partial = Path(f"{os.fspath(out_png)}.partial")
-    try:
-        figure.savefig(partial, format="png")
-        partial.replace(out_png)
-    except OSError as error:
-        raise RunError(f"{os.fspath(out_png)}: cannot write the curves: {error.strerror}: give another file") from None
+    save_figure(figure, out_png)
 
 
 def _read(number: int, run: str | os.PathLike[str], name: str) -> _Run:

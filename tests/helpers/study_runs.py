@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import ModuleType
 
 import pytest
 
@@ -12,16 +11,16 @@ from shardtools.features import FeatureOptions
 from shardtools.features.launch import Extraction
 from shardtools.pipelines.features.job import run_rank as extract
 from shardtools.pipelines.ranks import join_world
-from shardtools.pipelines.studies import steps
+from shardtools.pipelines.studies import steps, training
 from shardtools.pipelines.train.job import run_rank as train
 from shardtools.training import TrainOptions, TrainResult
 from shardtools.training.launch import Training
 
 
-def run_here(monkeypatch: pytest.MonkeyPatch, trainings: ModuleType) -> None:
-    """Features of all studies, and the trainings that a module starts."""
+def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features and trainings of all studies."""
     monkeypatch.setattr(steps, "extract_features", _extract)
-    monkeypatch.setattr(trainings, "train", _train)
+    monkeypatch.setattr(training, "train", _train)
 
 
 def _extract(wanted: FeatureOptions) -> None:

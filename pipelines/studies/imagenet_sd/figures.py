@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shardtools.errors import RunError
+from shardtools.pictures import new_figure, save_figure
 from shardtools.pipelines.studies.imagenet_sd.cells import (
     SCALE_GUIDANCE,
     SWEEP_GUIDANCE,
@@ -28,7 +28,6 @@ SWEEPS_FILE = "guidance_and_steps.png"
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _REAL_COLOR = "#000000"
-_DPI = 110
 
 
 def draw_figures(out: Path, options: StudyOptions, found: Sequence[Mean]) -> list[Path]:
@@ -52,32 +51,11 @@ def draw_figures(out: Path, options: StudyOptions, found: Sequence[Mean]) -> lis
         (SWEEPS_FILE, (9.0, 4.2), _draw_sweeps, min(len(options.guidance_sweep), len(options.steps_sweep))),
     ):
         if points > 1:
-            figure = _figure(size)
+            figure = new_figure(*size)
             draw(figure, options, found)
-            written.append(_save(figure, out / name))
+            save_figure(figure, out / name)
+            written.append(out / name)
     return written
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RunError("figures need matplotlib, found none: pip install 'shardtools[train]'") from None
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        figure.savefig(partial, format="png")
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot write the figure: {error.strerror}: give another --out") from None
-    return path
 
 
 def _draw_prompts(figure: Figure, options: StudyOptions, found: Sequence[Mean]) -> None:

@@ -17,9 +17,7 @@ it goes on with the shard and the training in hand, and every training has one l
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from shardtools.dataset import acquire
-from shardtools.errors import RunError, ShardtoolsError
+from shardtools.errors import RunError
 from shardtools.execution import Child, Message, run_children
 from shardtools.extras import GENERATING, require
+from shardtools.pipelines.studies.command import given_options, show_line, study_parser, told_errors
 from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.imagenet_sd.cells import (
     SHORT,
@@ -226,36 +225,27 @@ def report_study(out: str) -> str:
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[StudyOptions, bool]:
     """The options of a command line, and whether only a report is asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m shardtools.pipelines.studies.imagenet_sd",
-        description="Chapter 5 of the thesis in small: trains on generated images, tests on photographs.",
+    parser = study_parser(
+        "imagenet_sd",
+        "Chapter 5 of the thesis in small: trains on generated images, tests on photographs.",
+        out="study",
+        short="five trainings on 200 images, one seed: minutes",
     )
-    parser.add_argument("--out", help="folder for everything (study, or study-short)")
-    parser.add_argument("--short", action="store_true", help="five trainings on 200 images, one seed: minutes")
     parser.add_argument("--seeds", type=int, help="repetitions; a finished study can be given more")
     parser.add_argument("--only", help="train plain or multi-crop alone, the rest in another run; no result differs")
     parser.add_argument("--report", action="store_true", help="print the tables of what OUT holds, and make nothing")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="tasks at a time")
-    parser.add_argument("--data", default=StudyOptions(out="").data, help="folder with Fashion-MNIST's idx files")
+    parser.add_argument("--data", help="folder with Fashion-MNIST's idx files")
     given = parser.parse_args(arguments)
-    sizes = dict(SHORT) if given.short else {}
-    if given.seeds is not None:
-        sizes["seeds"] = given.seeds
-    out = given.out or ("study-short" if given.short else "study")
-    return StudyOptions(out=out, data=given.data, processes=given.processes, only=given.only, **sizes), given.report
+    return StudyOptions(**given_options(given, SHORT, ("seeds", "only", "data"))), given.report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    try:
+    with told_errors():
         options, only_report = parse(arguments)
         if only_report:
             print(report_study(options.out))
             return
         require("the study", (*GENERATING, "matplotlib"), extra="train")
-        report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
-    except ShardtoolsError as error:
-        print(f"study: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(report)
-    print(f"{options.out} holds datasets, runs, results, table and figures")
+        print(run_study(options, show=show_line))
+        print(f"{options.out} holds datasets, runs, results, table and figures")

@@ -52,6 +52,7 @@ from shardtools.pipelines.studies.imagenet_sd.cells import (
     dataset_folder,
     photographs,
 )
+from shardtools.pipelines.studies.training import ONE_CORE
 from shardtools.storage import open_storage
 from shardtools.training import TrainOptions, load_recipe, write_run_file
 from shardtools.training.messages import TrainingEnded, TrainingReady
@@ -116,11 +117,7 @@ def train_options(options: StudyOptions, cell: Cell) -> TrainOptions:
         val_split="test",
         val_every=recipe.epochs,
         seed=cell.seed,
-        num_processes=1,
-        threads=1,
-        compute_threads=1,
-        device="cpu",
-        tensorboard=False,
+        **ONE_CORE,
     )
 
 

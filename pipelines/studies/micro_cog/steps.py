@@ -20,9 +20,10 @@ from shardtools.pipelines.studies.micro_cog.plan import (
     model_names,
     overlay_name,
 )
-from shardtools.pipelines.studies.micro_cog.trainings import run_folder, run_training
-from shardtools.pipelines.studies.steps import Step, feature_step, render_step
-from shardtools.rendering import RenderOptions, SceneOptions, open_catalogue
+from shardtools.pipelines.studies.micro_cog.trainings import run_folder, training_options
+from shardtools.pipelines.studies.steps import Step, feature_step, object_counts, render_step
+from shardtools.pipelines.studies.training import train_whole
+from shardtools.rendering import RenderOptions, SceneOptions
 from shardtools.sources import SourceOptions
 from shardtools.storage import Storage, open_storage
 from shardtools.words import counted
@@ -39,14 +40,11 @@ def choose_classes(options: StudyOptions) -> tuple[str, ...]:
     Raises:
         PlanError: There are fewer than the levels take.
     """
-    catalogue = open_catalogue(options.catalogues[0])
-    counts: dict[str, int] = {}
-    for one in catalogue.objects:
-        counts[one.wnid] = counts.get(one.wnid, 0) + 1
+    counts = object_counts(options.catalogues[0])
     found = tuple(sorted(wnid for wnid, count in counts.items() if count >= options.at_least))
     if len(found) < options.levels * options.size:
         raise PlanError(
-            f"{catalogue.storage.url}: {counted(len(found), 'class', 'classes')} of at least "
+            f"{options.catalogues[0]}: {counted(len(found), 'class', 'classes')} of at least "
             f"{counted(options.at_least, 'object')}, the levels take {options.levels * options.size}: give fewer "
             "--levels, or a smaller --size"
         )
@@ -92,7 +90,9 @@ def network_steps(options: StudyOptions, concepts: Concepts) -> Iterator[Step]:
         yield Step(
             name=f"training {training.name}",
             is_done=lambda name=training.name: name in feature_names(open_dataset(dataset)),  # type: ignore[misc]
-            run=lambda training=training: run_training(options, concepts, training),  # type: ignore[misc]
+            run=lambda training=training: train_whole(  # type: ignore[misc]
+                training_options(options, concepts, training), training.name
+            ),
         )
         yield feature_step(WORLD, _features(options, str(run_folder(options, training)), training.name))
     for encoder in options.encoders:

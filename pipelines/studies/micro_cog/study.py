@@ -17,16 +17,19 @@ Owns the order. Every step is skipped once what it makes is there, so the same c
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shardtools.errors import ShardtoolsError
 from shardtools.evaluation.cog import cog_tables, draw_all, own_figures
 from shardtools.evaluation.results import block_markdown, write_results
-from shardtools.extras import require
+from shardtools.pipelines.studies.command import (
+    add_sources,
+    given_options,
+    require_rendering_and_training,
+    show_line,
+    study_parser,
+    told_errors,
+)
 from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.micro_cog.concepts import Concepts, choose_concepts
 from shardtools.pipelines.studies.micro_cog.findings import findings_table, judge
@@ -92,40 +95,26 @@ def _concept_lines(concepts: Concepts) -> list[str]:
 
 def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
     """The options of a command line."""
-    standard = StudyOptions(out="")
-    parser = argparse.ArgumentParser(
-        prog="python -m shardtools.pipelines.studies.micro_cog",
-        description="Measures how well features tell concepts apart, the farther they are from what was seen.",
+    parser = study_parser(
+        "micro_cog",
+        "Measures how well features tell concepts apart, the farther they are from what was seen.",
+        out="micro-cog",
+        short="three levels, one encoder, few pictures: minutes",
     )
-    parser.add_argument("--out", help="folder for everything (micro-cog, or micro-cog-short)")
-    parser.add_argument("--short", action="store_true", help="three levels, one encoder, few pictures: minutes")
-    parser.add_argument("--meshes", default=standard.meshes, help="source of objects, as `shardtools meshes` takes it")
-    parser.add_argument("--backgrounds", help="source of photographs, as `shardtools backgrounds` takes it")
-    parser.add_argument("--fashion", default=standard.fashion, help='idx files of Fashion-MNIST; "" for none')
+    add_sources(parser)
+    parser.add_argument("--fashion", help='idx files of Fashion-MNIST; "" for none')
     parser.add_argument("--levels", type=int, help="levels of unseen concepts")
     parser.add_argument("--size", type=int, help="concepts of each")
-    parser.add_argument("--encoder", action="append", help="as `shardtools features` takes it")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="processes of each job")
+    parser.add_argument("--encoder", dest="encoders", action="append", help="as `shardtools features` takes it")
     given = parser.parse_args(arguments)
-    changes = dict(SHORT) if given.short else {}
-    for name in ("backgrounds", "levels", "size"):
-        if getattr(given, name) is not None:
-            changes[name] = getattr(given, name)
-    if given.encoder:
-        changes["encoders"] = tuple(given.encoder)
-    out = given.out or ("micro-cog-short" if given.short else "micro-cog")
-    return StudyOptions(out=out, meshes=given.meshes, fashion=given.fashion, processes=given.processes, **changes)
+    names = ("meshes", "backgrounds", "fashion", "levels", "size", "encoders")
+    return StudyOptions(**given_options(given, SHORT, names))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    try:
+    with told_errors():
         options = parse(arguments)
-        require("the study", ("moderngl", "trimesh"), extra="render")
-        require("the study", ("torch", "matplotlib"), extra="train")
-        report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
-    except ShardtoolsError as error:
-        print(f"study: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(report)
-    print(f"{Path(options.out)} holds catalogues, datasets, runs, results, table and pictures")
+        require_rendering_and_training()
+        print(run_study(options, show=show_line))
+        print(f"{Path(options.out)} holds catalogues, datasets, runs, results, table and pictures")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shardtools.errors import RunError
 from shardtools.pipelines.studies.micro_cog.concepts import Concepts, held_out_objects, open_split
 from shardtools.pipelines.studies.micro_cog.plan import HEADS, WORLD, StudyOptions, Training
+from shardtools.pipelines.studies.training import ONE_CORE
 from shardtools.quoting import quoted_text
-from shardtools.training import TrainOptions, load_recipe, train
+from shardtools.training import TrainOptions, load_recipe
 
 
 def run_folder(options: StudyOptions, training: Training) -> Path:
@@ -54,20 +54,5 @@ def training_options(options: StudyOptions, concepts: Concepts, training: Traini
         split=None,
         where=where,
         seed=training.fold,
-        num_processes=1,
-        threads=1,
-        compute_threads=1,
-        device="cpu",
-        tensorboard=False,
+        **ONE_CORE,
     )
-
-
-def run_training(options: StudyOptions, concepts: Concepts, training: Training) -> None:
-    """Trains, or goes on with it.
-
-    Raises:
-        RunError: It was stopped; the same command goes on.
-    """
-    result = train(training_options(options, concepts, training))
-    if not result.finished:
-        raise RunError(f"stopped before {training.name} was finished: run the same command again, it goes on")

@@ -1,12 +1,10 @@
-"""What all figures of the study share: colors of factors, canvases without a screen, files that appear whole."""
+"""What all figures of the study share: colors of factors, bars with errors, legends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shardtools.errors import RunError
 from shardtools.evaluation.variation import Estimate
 
 if TYPE_CHECKING:
@@ -24,39 +22,6 @@ COLORS = {
     "yaw": "#999999",
 }
 HERE, SEED = "#0072B2", "#BBBBBB"
-_DPI = 110
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure in inches.
-
-    Raises:
-        RunError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RunError("figures need matplotlib, found none: pip install 'shardtools[train]'") from None
-    # Without pyplot: it would take over signals, backends and figures of the caller.
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Writes a PNG, whole or not at all.
-
-    Raises:
-        RunError: It cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        figure.savefig(partial, format="png", metadata={"Software": None})
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot write the figure: {error.strerror}: give another --out") from None
-    return path
 
 
 def points(found: Sequence[Estimate | None]) -> tuple[list[int], list[float], list[list[float]]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardtools.evaluation.protocols import SEED002_PAIRS, SEED002_TRAINING
 from shardtools.evaluation.variation import Estimate
+from shardtools.pictures import new_figure, save_figure
 from shardtools.pipelines.studies.natural_variation import seed
 from shardtools.pipelines.studies.natural_variation.drawing import (
     COLORS,
@@ -20,10 +21,8 @@ from shardtools.pipelines.studies.natural_variation.drawing import (
     bars,
     legend,
     named,
-    new_figure,
     numbers,
     points,
-    save,
 )
 from shardtools.pipelines.studies.natural_variation.measured import CHANGE, GAP, SLOPE, Key, Measured
 from shardtools.pipelines.studies.natural_variation.plan import (
@@ -65,7 +64,8 @@ def draw_figures(out: Path, options: StudyOptions, found: Measured) -> list[Path
     for name, (width, height, draw) in _FIGURES.items():
         figure = new_figure(width, height)
         draw(figure, options, found, models)
-        written.append(save(figure, out / f"{name}.png"))
+        save_figure(figure, out / f"{name}.png")
+        written.append(out / f"{name}.png")
     return written
 
 

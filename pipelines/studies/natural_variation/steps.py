@@ -20,8 +20,9 @@ from shardtools.pipelines.studies.natural_variation.plan import (
     list_worlds,
 )
 from shardtools.pipelines.studies.natural_variation.repeats import overlay_name
-from shardtools.pipelines.studies.natural_variation.trainings import run_folder, run_training
+from shardtools.pipelines.studies.natural_variation.trainings import run_folder, training_options
 from shardtools.pipelines.studies.steps import Step, feature_step, largest_classes, render_step
+from shardtools.pipelines.studies.training import train_whole
 from shardtools.storage import Storage, open_storage
 
 
@@ -95,7 +96,7 @@ def _train_step(options: StudyOptions, training: Training) -> Step:
     return Step(
         name=f"training {training.name}",
         is_done=lambda: _is_predicted(options, training),
-        run=lambda: run_training(options, training),
+        run=lambda: train_whole(training_options(options, training), training.name),
     )
 
 

@@ -17,14 +17,17 @@ Owns the order. Every step is skipped once what it makes is there, so the same c
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shardtools.errors import ShardtoolsError
-from shardtools.extras import require
+from shardtools.pipelines.studies.command import (
+    add_sources,
+    given_options,
+    require_rendering_and_training,
+    show_line,
+    study_parser,
+    told_errors,
+)
 from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.natural_variation.figures import draw_figures
 from shardtools.pipelines.studies.natural_variation.findings import findings_table, judge
@@ -84,42 +87,30 @@ def _notes(found: Measured) -> list[str]:
 
 def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
     """The options of a command line."""
-    standard = StudyOptions(out="")
-    parser = argparse.ArgumentParser(
-        prog="python -m shardtools.pipelines.studies.natural_variation",
-        description="Renders objects whose factors are known, and measures how far networks hold when one varies.",
+    parser = study_parser(
+        "natural_variation",
+        "Renders objects whose factors are known, and measures how far networks hold when one varies.",
+        out="natural-variation",
+        short="12 classes of 9 objects, one encoder: minutes",
     )
-    parser.add_argument("--out", help="folder for everything (natural-variation, or natural-variation-short)")
-    parser.add_argument("--short", action="store_true", help="12 classes of 9 objects, one encoder: minutes")
-    parser.add_argument("--meshes", default=standard.meshes, help="source of objects, as `shardtools meshes` takes it")
-    parser.add_argument("--backgrounds", help="source of photographs, as `shardtools backgrounds` takes it")
+    add_sources(parser)
     parser.add_argument("--classes", type=int, help="classes, those with the most objects")
     parser.add_argument("--objects", type=int, help="objects of each")
-    parser.add_argument("--encoder", action="append", help="as `shardtools features` takes it, or NAME=WEIGHTS")
+    parser.add_argument(
+        "--encoder", dest="encoders", action="append", help="as `shardtools features` takes it, or NAME=WEIGHTS"
+    )
     parser.add_argument("--no-training", action="store_true", help="linear classifiers alone")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="processes of each job")
     given = parser.parse_args(arguments)
-    changes = dict(SHORT) if given.short else {}
-    for name in ("classes", "objects", "backgrounds"):
-        if getattr(given, name) is not None:
-            changes[name] = getattr(given, name)
-    if given.encoder:
-        changes["encoders"] = tuple(given.encoder)
+    changes = given_options(given, SHORT, ("meshes", "backgrounds", "classes", "objects", "encoders"))
     if given.no_training:
         changes |= {"fine_tuned": "", "scratch_seeds": 0}
-    out = given.out or ("natural-variation-short" if given.short else "natural-variation")
-    return StudyOptions(out=out, meshes=given.meshes, processes=given.processes, **changes)
+    return StudyOptions(**changes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    try:
+    with told_errors():
         options = parse(arguments)
-        require("the study", ("moderngl", "trimesh"), extra="render")
-        require("the study", ("torch", "matplotlib"), extra="train")
-        report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
-    except ShardtoolsError as error:
-        print(f"study: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(report)
-    print(f"{Path(options.out)} holds catalogues, datasets, runs, results, table and figures")
+        require_rendering_and_training()
+        print(run_study(options, show=show_line))
+        print(f"{Path(options.out)} holds catalogues, datasets, runs, results, table and figures")

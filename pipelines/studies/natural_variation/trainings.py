@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shardtools.errors import RunError
 from shardtools.evaluation.variation import Split, World, open_world, read_twins, split_objects
 from shardtools.pipelines.studies.natural_variation.plan import FINE_TUNED, MAIN, StudyOptions, Training
-from shardtools.training import TrainOptions, load_recipe, train
+from shardtools.pipelines.studies.training import ONE_CORE
+from shardtools.training import TrainOptions, load_recipe
 
 _MICRO_SIDE = 64
 _FINE_TUNED_SIDE = 224
@@ -55,23 +55,8 @@ def training_options(options: StudyOptions, training: Training) -> TrainOptions:
         where=where,
         init=training.encoder if is_fine else None,
         seed=training.seed,
-        num_processes=1,
-        threads=1,
-        compute_threads=1,
-        device="cpu",
-        tensorboard=False,
+        **ONE_CORE,
     )
-
-
-def run_training(options: StudyOptions, training: Training) -> None:
-    """Trains, or goes on with it.
-
-    Raises:
-        RunError: It was stopped; the same command goes on.
-    """
-    result = train(training_options(options, training))
-    if not result.finished:
-        raise RunError(f"stopped before {training.name} was finished: run the same command again, it goes on")
 
 
 def _fine_sizes(options: StudyOptions) -> dict[str, str]:

@@ -11,9 +11,9 @@ import json
 import shutil
 from pathlib import Path
 
-from shardtools.errors import RunError
+from shardtools.pipelines.studies.training import ONE_CORE, train_whole
 from shardtools.pipelines.studies.transfer.plan import PRETRAINING, RECIPES, StudyOptions
-from shardtools.training import Recipe, TrainOptions, load_recipe, read_metrics, train
+from shardtools.training import Recipe, TrainOptions, load_recipe, read_metrics
 
 BATCH = 32
 RECIPE = "micro"
@@ -27,23 +27,16 @@ def pretrain(options: StudyOptions, recipe: str) -> None:
         RunError: It was stopped; the same command goes on.
     """
     run = options.folder / "runs" / recipe
-    result = train(
-        TrainOptions(
-            datasets=(options.dataset(PRETRAINING),),
-            out=str(run),
-            recipe=pretraining_recipe(options, recipe),
-            val=options.dataset(PRETRAINING),
-            val_split="test",
-            num_processes=1,
-            threads=1,
-            compute_threads=1,
-            device="cpu",
-            tensorboard=False,
-            keep_checkpoints=options.epochs,
-        )
+    wanted = TrainOptions(
+        datasets=(options.dataset(PRETRAINING),),
+        out=str(run),
+        recipe=pretraining_recipe(options, recipe),
+        val=options.dataset(PRETRAINING),
+        val_split="test",
+        keep_checkpoints=options.epochs,
+        **ONE_CORE,
     )
-    if not result.finished:
-        raise RunError(f"stopped before {recipe} was finished: run the same command again, it goes on")
+    train_whole(wanted, recipe)
     evaluations = read_metrics(run)["evaluation"]
     top1 = dict(zip(evaluations["epoch"].round().astype(int).tolist(), evaluations["val_top1"].tolist(), strict=True))
     steps = dict(zip(evaluations["epoch"].round().astype(int).tolist(), evaluations["step"].tolist(), strict=True))

@@ -18,15 +18,17 @@ Owns the order. Every step is skipped once what it makes is there, so the same c
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from shardtools.errors import ShardtoolsError
 from shardtools.evaluation.results import Result, write_results
-from shardtools.extras import require
+from shardtools.pipelines.studies.command import (
+    given_options,
+    require_rendering_and_training,
+    show_line,
+    study_parser,
+    told_errors,
+)
 from shardtools.pipelines.studies.folder import TABLE_FILE, say_nothing
 from shardtools.pipelines.studies.steps import hold_study
 from shardtools.pipelines.studies.transfer.findings import findings_table, judge
@@ -123,36 +125,24 @@ def _rows(
 
 def parse(arguments: Sequence[str] | None = None) -> StudyOptions:
     """The options of a command line."""
-    standard = StudyOptions(out="")
-    parser = argparse.ArgumentParser(
-        prog="python -m shardtools.pipelines.studies.transfer",
-        description="Pretrains small networks, and measures what their accuracy says of other sets.",
+    parser = study_parser(
+        "transfer",
+        "Pretrains small networks, and measures what their accuracy says of other sets.",
+        out="transfer-study",
+        short="fewer pictures and epochs: minutes",
     )
-    parser.add_argument("--out", help="folder for everything (transfer-study, or transfer-study-short)")
-    parser.add_argument("--short", action="store_true", help="fewer pictures and epochs: minutes")
-    parser.add_argument("--data", default=standard.data, help="folder of Fashion-MNIST's idx files")
-    parser.add_argument("--meshes", default=standard.meshes, help="source of objects, as `shardtools meshes` takes it")
+    parser.add_argument("--meshes", help="source of objects, as `shardtools meshes` takes it")
+    parser.add_argument("--data", help="folder of Fashion-MNIST's idx files")
     parser.add_argument("--classes", type=int, help="classes of rendered furniture, those with the most objects")
     parser.add_argument("--objects", type=int, help="objects of each")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="processes of each job")
     given = parser.parse_args(arguments)
-    changes = dict(SHORT) if given.short else {}
-    for name in ("classes", "objects"):
-        if getattr(given, name) is not None:
-            changes[name] = getattr(given, name)
-    out = given.out or ("transfer-study-short" if given.short else "transfer-study")
-    return StudyOptions(out=out, data=given.data, meshes=given.meshes, processes=given.processes, **changes)
+    return StudyOptions(**given_options(given, SHORT, ("data", "meshes", "classes", "objects")))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    try:
+    with told_errors():
         options = parse(arguments)
-        require("the study", ("moderngl", "trimesh"), extra="render")
-        require("the study", ("torch", "matplotlib"), extra="train")
-        report = run_study(options, show=lambda line: print(line, file=sys.stderr, flush=True))
-    except ShardtoolsError as error:
-        print(f"study: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(report)
-    print(f"{Path(options.out)} holds datasets, networks, probes, cells, results, table and pictures")
+        require_rendering_and_training()
+        print(run_study(options, show=show_line))
+        print(f"{Path(options.out)} holds datasets, networks, probes, cells, results, table and pictures")

@@ -12,7 +12,7 @@ from shardtools.errors import OptionError, PlanError, PlanMismatchError
 from shardtools.evaluation.cog import CogOptions, CogResult, run_cog
 from shardtools.evaluation.results import Result, read_results
 from shardtools.manifest import digest
-from shardtools.pipelines.studies.micro_cog import steps, trainings
+from shardtools.pipelines.studies.micro_cog import steps
 from shardtools.pipelines.studies.micro_cog.concepts import choose_concepts
 from shardtools.pipelines.studies.micro_cog.findings import HOLDS, NOT, OPEN, judge
 from shardtools.pipelines.studies.micro_cog.plan import StudyOptions, overlay_name
@@ -131,7 +131,7 @@ def tiny(folder: Path) -> StudyOptions:
 
 def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = tiny(tmp_path)
-    run_here(monkeypatch, trainings)
+    run_here(monkeypatch)
 
     def fails_in_the_second_fold(wanted: CogOptions) -> CogResult:
         if wanted.overlay == overlay_name(1):

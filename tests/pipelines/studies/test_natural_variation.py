@@ -171,7 +171,7 @@ def predict_here(wanted: PredictOptions) -> None:
 
 def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = tiny(tmp_path)
-    run_here(monkeypatch, trainings)
+    run_here(monkeypatch)
     monkeypatch.setattr(steps, "predict", predict_here)
 
     def fails_in_classes(wanted: VariationOptions) -> VariationResult:

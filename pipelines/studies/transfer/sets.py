@@ -8,8 +8,7 @@ once. The price: a set of one question and one of another may hold the same pict
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from shardtools.arrays import Int64s, UInt8s
 from shardtools.dataset import open_dataset
 from shardtools.errors import DatasetError, RunError, SourceError
+from shardtools.evaluation.variation import Split, World, open_world, read_twins, split_objects
 from shardtools.pipelines.embedded_generator.data import load_split
 from shardtools.pipelines.studies.transfer.plan import (
     CLOTHES,
@@ -126,12 +126,13 @@ def write_digits(options: StudyOptions) -> None:
     )
 
 
-def write_rendered_sets(options: StudyOptions, world: str) -> None:
+def write_rendered_sets(options: StudyOptions, world: str, meshes: str) -> None:
     """Two sets of one rendered world: what stands there, and what is behind it.
 
     Args:
         options: The study's.
         world: Folder of the world, whose pictures have every photograph behind every object.
+        meshes: The catalogue of its objects, which knows near-duplicates.
 
     Raises:
         DatasetError: A class has too few objects, or a type too few photographs.
@@ -141,36 +142,60 @@ def write_rendered_sets(options: StudyOptions, world: str) -> None:
         [split] = open_dataset(world).commit.splits
         samples = [one for one in source.samples(split, 0, source.splits[split]) if one.image_bytes is not None]
         source.close()
-    _write_rendered(options, OBJECTS, samples, by_objects(samples, options))
+    found = open_world((world,))
+    fifth = max(1, options.objects // 5)
+    twins = read_twins(meshes, found)
+    folds = split_objects(found, held_out=fifth, num_folds=2, seed=_SEED, twins=twins)
+    _write_rendered(options, OBJECTS, samples, by_objects(samples, object_parts(found, folds), options))
     _write_rendered(options, PLACES, samples, by_places(samples, options))
 
 
-def by_objects(samples: Sequence[Sample], options: StudyOptions) -> _Choice:
-    """Pictures by class; of its objects the last fifth is tested on, the fifth before chooses."""
-    return _held_out(samples, [str(one.wnid) for one in samples], "object_id", options)
+def object_parts(world: World, split: Split) -> dict[str, str]:
+    """Split of each object, as "wnid/object": the first fold is tested on, the second chooses, the rest is learnt from.
+
+    A near-duplicate of an object that is held out is in no split, unless it is held out with it.
+    """
+    is_trained = split.trained(0) & split.trained(1)
+    parts = {}
+    for place, one in enumerate(world.objects):
+        name = f"{one.wnid}/{one.object_id}"
+        if split.fold_of[place] in (0, 1):
+            parts[name] = "test" if split.fold_of[place] == 0 else "val"
+        elif is_trained[place]:
+            parts[name] = "train"
+    return parts
+
+
+def by_objects(samples: Sequence[Sample], parts: Mapping[str, str], options: StudyOptions) -> _Choice:
+    """Pictures by class, split by `object_parts`."""
+    names = [f"{one.wnid}/{one.provenance['object_id']}" for one in samples]
+    return _dealt([str(one.wnid) for one in samples], [parts.get(name) for name in names], options)
 
 
 def by_places(samples: Sequence[Sample], options: StudyOptions) -> _Choice:
-    """Pictures by the type of their photograph; of its photographs the last fifth is tested on."""
-    return _held_out(samples, [str(one.provenance["background_type"]) for one in samples], "background", options)
+    """Pictures by the type of their photograph; of its photographs the last fifth is tested on, that before chooses."""
+    types = [str(one.provenance["background_type"]) for one in samples]
+    photos = [str(one.provenance["background"]) for one in samples]
+    parts: dict[str, str] = {}
+    for kind in sorted(set(types)):
+        own = sorted({photo for photo, other in zip(photos, types, strict=True) if other == kind})
+        if len(own) < len(SPLITS):
+            raise DatasetError(f"{kind} has {len(own)} photographs, expected {len(SPLITS)}: one for each split")
+        own = [own[place] for place in _drawn(np.arange(len(own))).tolist()]
+        fifth = max(1, len(own) // 5)
+        parts |= dict.fromkeys(own, "train") | dict.fromkeys(own[-2 * fifth :], "val")
+        parts |= dict.fromkeys(own[-fifth:], "test")
+    return _dealt(types, [parts[photo] for photo in photos], options)
 
 
-def _held_out(samples: Sequence[Sample], classes: Sequence[str], group: str, options: StudyOptions) -> _Choice:
+def _dealt(classes: Sequence[str], parts: Sequence[str | None], options: StudyOptions) -> _Choice:
+    """Rows of each class and split, as many as are wanted."""
     names = sorted(set(classes))
     rows = []
     for label, name in enumerate(names):
-        members = defaultdict(list)
-        for row, (sample, own) in enumerate(zip(samples, classes, strict=True)):
-            if own == name:
-                members[str(sample.provenance[group])].append(row)
-        groups = sorted(members)
-        if len(groups) < len(SPLITS):
-            raise DatasetError(f"{name} has {len(groups)} of {group}, expected {len(SPLITS)}: one for each split")
-        groups = [groups[place] for place in _drawn(np.arange(len(groups))).tolist()]
-        fifth = max(1, len(groups) // 5)
-        parts = {"train": groups[: -2 * fifth], "val": groups[-2 * fifth : -fifth], "test": groups[-fifth:]}
-        for split, own_groups in parts.items():
-            found = np.array([row for one in own_groups for row in members[one]])
+        for split in SPLITS:
+            dealt = enumerate(zip(classes, parts, strict=True))
+            found = np.array([row for row, own in dealt if own == (name, split)])
             rows += [(row, split, label) for row in _drawn(found)[: getattr(options, split)].tolist()]
     return _Choice(rows=rows, classes=names)
 

@@ -52,7 +52,7 @@ def set_steps(options: StudyOptions) -> Iterator[Step]:
     yield Step(
         name=f"sets {' and '.join(RENDERED)}",
         is_done=lambda: all(open_storage(options.dataset(name)).exists("dataset.json") for name in RENDERED),
-        run=lambda: write_rendered_sets(options, world),
+        run=lambda: write_rendered_sets(options, world, meshes),
     )
 
 

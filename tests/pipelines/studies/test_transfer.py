@@ -13,16 +13,18 @@ import pytest
 from shardtools.errors import DatasetError, OptionError
 from shardtools.evaluation.metrics import Estimated
 from shardtools.evaluation.results import read_results
+from shardtools.evaluation.variation import split_objects
 from shardtools.pipelines.studies.transfer import sets
 from shardtools.pipelines.studies.transfer.findings import NO, OPEN, TOLD, YES, _verdict
 from shardtools.pipelines.studies.transfer.plan import CLOTHES, DIGITS, RECIPES, SETS, SHORT, UNSEEN, StudyOptions
-from shardtools.pipelines.studies.transfer.sets import by_objects, by_places, write_clothes, write_digits
+from shardtools.pipelines.studies.transfer.sets import by_objects, by_places, object_parts, write_clothes, write_digits
 from shardtools.pipelines.studies.transfer.study import make_study_report, parse
 from shardtools.pipelines.studies.transfer.tuning import NOTHING, study_file, tuned_report, write_study
 from shardtools.sample import Sample
 from shardtools.storage import open_storage
 from shardtools.transfer import Outcome, list_cells, read_study
 from shardtools.transfer.outcomes import publish_outcome
+from tests.helpers.rendered_datasets import objects_only
 from tests.helpers.transfer_studies import write_sets
 
 
@@ -56,10 +58,28 @@ def world(num_objects: int = 6) -> list[Sample]:
     ]
 
 
+def test_near_duplicates_of_held_out_objects_are_not_learnt_from() -> None:
+    found = objects_only([6, 6])
+    free = object_parts(found, split_objects(found, held_out=1, num_folds=2, seed=0))
+    assert sorted(free.values()) == ["test"] * 2 + ["train"] * 8 + ["val"] * 2
+    names = [f"{one.wnid}/{one.object_id}" for one in found.objects]
+    tested = next(place for place, name in enumerate(names) if free[name] == "test")
+    learnt = next(place for place, name in enumerate(names) if free[name] == "train")
+
+    twins = [(found.objects[tested], found.objects[learnt])]
+    parts = object_parts(found, split_objects(found, held_out=1, num_folds=2, seed=0, twins=twins))
+    assert parts.get(names[learnt]) != "train" or parts[names[tested]] == "train"
+
+
 def test_objects_and_photographs_are_held_out(tmp_path: Path) -> None:
     samples = world()
-    for make, group, classes in ((by_objects, "object_id", ["n1", "n2"]), (by_places, "background", ["sea", "sky"])):
-        choice = make(samples, options(tmp_path))
+    names = [f"{one.wnid}/{one.provenance['object_id']}" for one in samples]
+    parts = {name: sets.SPLITS[number % 6 % 3] for number, name in enumerate(dict.fromkeys(names))}
+    wanted = options(tmp_path)
+    for choice, group, classes in (
+        (by_objects(samples, parts, wanted), "object_id", ["n1", "n2"]),
+        (by_places(samples, wanted), "background", ["sea", "sky"]),
+    ):
         groups: dict[str, set[str]] = {split: set() for split in sets.SPLITS}
         for row, split, label in choice.rows:
             groups[split].add(str(samples[row].provenance[group]))
@@ -72,9 +92,10 @@ def test_objects_and_photographs_are_held_out(tmp_path: Path) -> None:
         assert counts == {"train": 8, "val": 4, "test": 6}
 
 
-def test_too_few_objects_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="n1 has 2 of object_id, expected 3: one for each split"):
-        by_objects(world(2), options(tmp_path))
+def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
+    few = [one for one in world() if str(one.provenance["background"])[-1] in "01"]
+    with pytest.raises(DatasetError, match="sea has 2 photographs, expected 3: one for each split"):
+        by_places(few, options(tmp_path))
 
 
 def test_pictures_at_hand_are_cut_into_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

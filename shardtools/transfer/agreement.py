@@ -78,33 +78,35 @@ def above_name(bar: float) -> str:
     return f"above {100 * bar:g} %"
 
 
-def correlate(points: Sequence[Point], sets: Sequence[str], *, above: float, seed: int = 0) -> tuple[Correlation, ...]:
+def correlate(
+    points: Sequence[Point], sets: Sequence[str] | Mapping[str, float], *, above: float, seed: int = 0
+) -> tuple[Correlation, ...]:
     """Every set's metric against the accuracy in pretraining, of all networks and of those above the bar.
 
     Args:
         points: The networks.
-        sets: Names of sets.
+        sets: Names of sets; or name -> the least value of its metric, 0 where none is given.
         above: The bar, 0 to 1.
         seed: Of the draws of networks.
     """
     return tuple(
-        _correlation(points, name, group, least, seed)
+        _correlation(points, name, sets[name] if isinstance(sets, Mapping) else 0.0, group, bar, seed)
         for name in sets
-        for group, least in ((ALL, -1.0), (above_name(above), above))
+        for group, bar in ((ALL, -1.0), (above_name(above), above))
     )
 
 
-def _correlation(points: Sequence[Point], name: str, group: str, least: float, seed: int) -> Correlation:
+def _correlation(points: Sequence[Point], name: str, least: float, group: str, bar: float, seed: int) -> Correlation:
     pairs = [
         (one.accuracy, one.values[name])
         for one in points
-        if one.accuracy is not None and one.accuracy > least and name in one.values
+        if one.accuracy is not None and one.accuracy > bar and name in one.values
     ]
     figures: Mapping[str, Estimated] = {}
     if len(pairs) >= FEWEST:
         x, y = np.array(pairs, np.float64).T
         try:
-            figures = relate(x, y, seed=seed).figures
+            figures = relate(x, y, y_range=(least, 1.0), seed=seed).figures
         except OptionError:
             # All networks have one value, as at the ceiling of an easy set: nothing follows anything.
             figures = {}

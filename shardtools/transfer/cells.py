@@ -17,6 +17,7 @@ from typing import Any
 from shardtools.dataset import open_dataset
 from shardtools.dataset.plan_file import fingerprint
 from shardtools.errors import OptionError, ShardtoolsError
+from shardtools.sql import query
 from shardtools.training import Recipe, load_recipe
 from shardtools.transfer.study import SET_METRICS, Augmentation, Study, StudyModel, StudySet
 
@@ -27,11 +28,13 @@ class SetFacts:
 
     Attributes:
         commit: sha256 of its `dataset.json`.
+        has_several: Whether its training images have any number of labels each.
         num_train: Images of the training split.
         num_judged: Images of the validation split, and of the test split where there is one.
     """
 
     commit: str
+    has_several: bool
     num_train: int
     num_judged: int
 
@@ -108,9 +111,17 @@ def read_facts(on: StudySet) -> SetFacts:
     judged = {on.val_split, *([] if on.test_split is None else [on.test_split])}
     return SetFacts(
         commit=hashlib.sha256(found.content).hexdigest(),
+        has_several=_has_several(on),
         num_train=splits[on.train_split].num_images,
         num_judged=sum(splits[split].num_images for split in judged),
     )
+
+
+def _has_several(on: StudySet) -> bool:
+    """Whether images of the training split have any number of labels."""
+    asked = "select count(class_indexes) > 0 as several from samples where split = $split"
+    [row] = query(asked, [on.dataset], {"split": on.train_split}).to_pylist()
+    return bool(row["several"])
 
 
 def list_cells(study: Study, facts: Mapping[str, SetFacts] | None = None) -> tuple[Cell, ...]:
@@ -143,6 +154,12 @@ def _grid(
     study: Study, model: StudyModel, on: StudySet, augmentation: Augmentation, seed: int, facts: SetFacts
 ) -> Iterator[Cell]:
     base = _recipe(study, model, on, augmentation)
+    if facts.has_several != (base.head == "sigmoid"):
+        found, wanted = ("several labels", "sigmoid") if facts.has_several else ("one label", "linear")
+        raise OptionError(
+            f"set {on.name}: images of {on.dataset} have {found} each, and the head is {base.head!r}: put head = "
+            f'"{wanted}" among its changes'
+        )
     for setting in settings_of(study):
         recipe = replace(base, **_by_grid(study.step_at_of(model), base, setting))
         settings = {

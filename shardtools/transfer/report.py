@@ -19,7 +19,7 @@ from shardtools.transfer.outcomes import DONE, FAILED, Outcome, read_outcomes
 from shardtools.transfer.pretraining import accuracies
 from shardtools.transfer.reading import read_study
 from shardtools.transfer.selecting import Best, choose
-from shardtools.transfer.study import DEFAULT, Study
+from shardtools.transfer.study import DEFAULT, SET_METRICS, Study
 from shardtools.words import counted
 
 STUDY = "applications"
@@ -110,7 +110,8 @@ def report_study(study: Study, out: str) -> Report:
     points = _points(study, best)
     metrics = {on.name: metric_name(on) for on in study.sets}
     sets = list(metrics)
-    correlations = correlate(points, sets, above=study.above)
+    least = {on.name: SET_METRICS[on.metric].least for on in study.sets}
+    correlations = correlate(points, least, above=study.above)
     return Report(
         study=study,
         out=out,

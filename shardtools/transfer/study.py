@@ -42,16 +42,18 @@ class SetMetric:
         val_metric: What `shardtools train` calls it.
         name: In `shardtools.evaluation.metrics.METRICS`.
         unit: What the training's values are divided by, to be those of `METRICS`.
+        least: Its least value; the greatest is 1.
     """
 
     val_metric: str
     name: str
     unit: float = 1.0
+    least: float = 0.0
 
 
 SET_METRICS: dict[str, SetMetric] = {
     "accuracy": SetMetric(val_metric="top1", name="top1_accuracy", unit=100.0),
-    "kappa": SetMetric(val_metric="kappa", name="quadratic_weighted_kappa"),
+    "kappa": SetMetric(val_metric="kappa", name="quadratic_weighted_kappa", least=-1.0),
     "macro_f1": SetMetric(val_metric="macro_f1", name="macro_f1"),
     "roc_auc": SetMetric(val_metric="roc_auc", name="roc_auc"),
 }

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shardtools.errors import DatasetError, OptionError
 from shardtools.transfer import Augmentation, Grid, Study, StudyModel, StudySet, list_cells, read_study
 from shardtools.transfer.heads import head_notes
+from shardtools.writing import write_samples
 
 
 def test_the_grid_is_seed_003s(study: Path) -> None:
@@ -134,3 +136,14 @@ def test_a_head_of_other_pictures_is_told(drawings: str) -> None:
     assert head_notes(list_cells(replace(study, sets=(on,)))) == (
         "b on drawings: the head begins as a probe of features of rgb pictures, the training sees bgr",
     )
+
+
+def test_the_head_fits_the_labels(drawings: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r'set drawings: images of .* have one label each, .*: put head = "linear"'):
+        list_cells(small(drawings, changes=(("head", "sigmoid"),)))
+    flat, url = np.zeros((8, 8, 3), np.uint8), str(tmp_path / "proteins")
+    write_samples([flat] * 4, [[0, 1], [1], [0], []], url, split=["train", "val"] * 2, num_processes=1)
+    study = small(url, sets=(StudySet(name="proteins", dataset=url, metric="macro_f1"),))
+    with pytest.raises(OptionError, match=r'have several labels each, .*: put head = "sigmoid"'):
+        list_cells(study)
+    assert len(list_cells(replace(study, changes=(("head", "sigmoid"),)))) == 2

@@ -99,6 +99,9 @@ def test_correlations_of_all_and_above_the_bar(report: Report) -> None:
         assert [figures[name].value for name in ("spearman", "pearson")] == pytest.approx([sign, sign])
         # A hundredth a network over a twentieth.
         assert figures["slope"].value == pytest.approx(sign * 0.2)
+    # A kappa goes from -1 to 1, so half of it is a step of an accuracy.
+    assert found["plain", ALL].figures["normalized_slope"].value == pytest.approx(0.2)
+    assert found["eyes", ALL].figures["normalized_slope"].value == pytest.approx(-0.1)
     assert [round(one.ranks.difference.value, 9) for one in report.agreements] == [-2, 0]
 
 

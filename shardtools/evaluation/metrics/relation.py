@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -58,13 +59,20 @@ class Relation:
 
 
 def relate(
-    x: npt.ArrayLike, y: npt.ArrayLike, *, above: float | None = None, seed: int = 0, num_draws: int = NUM_DRAWS
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    y_range: tuple[float, float] = (0.0, 1.0),
+    above: float | None = None,
+    seed: int = 0,
+    num_draws: int = NUM_DRAWS,
 ) -> Relation:
     """Correlations and slopes of y over x.
 
     Args:
         x: Of each network, [N], 0 to 1: its accuracy on ImageNet, say.
-        y: Its figure on another set, [N], 0 to 1.
+        y: Its figure on another set, [N].
+        y_range: The least and the greatest value of y's metric, for the normalized slope.
         above: Only networks whose x is above this, 0 to 1; seed 003 looks at those above 0.7 by themselves.
         seed: Of the draws; one seed gives one interval.
         num_draws: How often networks are drawn again.
@@ -76,9 +84,11 @@ def relate(
     if above is not None and one.ndim == 1 and one.shape == other.shape:
         kept = one > above
         one, other = one[kept], other[kept]
+    functions = dict(RELATIONS)
+    functions["normalized_slope"] = partial(normalized_slope, y_range=y_range)
     figures = {
         name: Estimated(value=function(one, other), interval=_interval(function, one, other, seed, num_draws))
-        for name, function in RELATIONS.items()
+        for name, function in functions.items()
     }
     return Relation(num_networks=len(one), figures=figures)
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
+
+if TYPE_CHECKING:
+    from shardtools.evaluation.results import TextTable
 
 _GAP = "  "
 _NARROWEST = 12
@@ -31,6 +35,11 @@ def format_columns(header: Sequence[str], rows: Sequence[Sequence[str]], width: 
         while sum(widths) > spare and max(widths) > _NARROWEST:
             widths[widths.index(max(widths))] -= 1
     return [_GAP.join(_fit(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def format_tables(tables: Iterable[TextTable], width: int | None = None) -> list[str]:
+    """Lines of tables, each after its title and before an empty line."""
+    return [line for table in tables for line in (table.title, *format_columns(table.header, table.rows, width), "")]
 
 
 def _fit(cell: str, size: int) -> str:

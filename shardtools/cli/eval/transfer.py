@@ -13,7 +13,7 @@ from shardtools.errors import RunError
 from shardtools.evaluation.transfer import TransferOptions
 
 if TYPE_CHECKING:
-    from shardtools.evaluation.transfer import Transfer
+    pass
 
 EPILOG = """\b
 Examples:
@@ -40,9 +40,10 @@ def command(models: tuple[str, ...], as_json: bool, picture: str | None, results
 
     One linear classifier a set, model and seed, its settings chosen on a part of the training images.
     """
+    from shardtools.cli.columns import format_tables, terminal_width
     from shardtools.cli.progress import RunProgress
     from shardtools.evaluation.sets import add_results
-    from shardtools.evaluation.transfer import draw_transfer, measure_transfer
+    from shardtools.evaluation.transfer import draw_transfer, measure_transfer, transfer_tables
     from shardtools.pictures import check_picture
 
     wanted = TransferOptions(models=models, **options)
@@ -62,20 +63,8 @@ def command(models: tuple[str, ...], as_json: bool, picture: str | None, results
         failed = [asdict(one) for one in found.failed]
         click.echo(json.dumps({"results": rows, "failed": failed, "notes": found.notes}, indent=1))
     else:
-        _print(found)
+        click.echo("\n".join([*format_tables(transfer_tables(found), terminal_width()), *found.notes]))
     if found.failed:
         # What was measured is told and kept; a script must see that it is not all.
         names = ", ".join(dict.fromkeys(one.set_name for one in found.failed))
         raise RunError(f"not measured: {names} (the reasons are above); the same command goes on")
-
-
-def _print(found: Transfer) -> None:
-    from shardtools.cli.columns import format_columns, terminal_width
-    from shardtools.evaluation.transfer import transfer_tables
-
-    for table in transfer_tables(found):
-        click.echo(table.title)
-        click.echo("\n".join(format_columns(table.header, table.rows, terminal_width())))
-        click.echo()
-    for note in found.notes:
-        click.echo(note)

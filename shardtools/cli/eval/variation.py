@@ -13,7 +13,7 @@ from shardtools.evaluation.variation import VariationOptions
 from shardtools.words import counted
 
 if TYPE_CHECKING:
-    from shardtools.evaluation.variation import VariationResult
+    pass
 
 EPILOG = """\b
 Examples:
@@ -49,9 +49,10 @@ def command(
 
     Linear classifiers are fitted to --features in a setting of seed 002; --predictions are judged as they are.
     """
+    from shardtools.cli.columns import format_tables, terminal_width
     from shardtools.cli.progress import RunProgress
     from shardtools.evaluation.sets import add_results
-    from shardtools.evaluation.variation import measure, save_training_sets
+    from shardtools.evaluation.variation import measure, save_training_sets, text_tables
 
     wanted = VariationOptions(datasets=datasets, **options)
     if training_sets is not None:
@@ -68,16 +69,4 @@ def command(
         points = [{"model": model.model, **asdict(point)} for model in result.models for point in model.points]
         click.echo(json.dumps({"results": rows, "points": points, "notes": result.notes}, indent=1))
     else:
-        _print(result)
-
-
-def _print(result: VariationResult) -> None:
-    from shardtools.cli.columns import format_columns, terminal_width
-    from shardtools.evaluation.variation import text_tables
-
-    for table in text_tables(result):
-        click.echo(table.title)
-        click.echo("\n".join(format_columns(table.header, table.rows, terminal_width())))
-        click.echo()
-    for note in result.notes:
-        click.echo(note)
+        click.echo("\n".join([*format_tables(text_tables(result), terminal_width()), *result.notes]))

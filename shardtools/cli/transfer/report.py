@@ -56,13 +56,9 @@ def command(
     if as_json:
         click.echo(json_text(report))
         return
-    from shardtools.cli.columns import format_columns, terminal_width
+    from shardtools.cli.columns import format_tables, terminal_width
 
-    for table in tables:
-        click.echo(table.title)
-        click.echo("\n".join(format_columns(table.header, table.rows, terminal_width())) + "\n")
-    for note in report.notes:
-        click.echo(note)
+    click.echo("\n".join([*format_tables(tables, terminal_width()), *report.notes]))
     for line in report.failures[:_FAILURES]:
         click.echo(f"failed: {line}")
     if len(report.failures) > _FAILURES:

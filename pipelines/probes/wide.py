@@ -21,11 +21,10 @@ import torch
 
 from shardtools.arrays import Bools, Float32s, Float64s, Int64s
 from shardtools.errors import OptionError
-from shardtools.evaluation.probes import PRECISIONS
+from shardtools.evaluation.probes import EPOCHS, PRECISIONS
 from shardtools.pipelines.probes.coefficients import Coefficients, Settings, form_for
 from shardtools.pipelines.probes.rows import Features, Rows, index_tensor
 
-EPOCHS = 100
 BATCH_SIZE = 1024
 MOMENTUM = 0.9
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shardtools.sources.image.check import ImageFacts, Rejection, check_image, pillow_formats, rejection_of
     from shardtools.sources.patterns import has_pattern
     from shardtools.sources.published.description import PublishedSet
-    from shardtools.sources.published.registry import PUBLISHED_SETS, STUDY_SETS, THESIS_SETS, find_set
+    from shardtools.sources.published.registry import PUBLISHED_SETS, find_set
     from shardtools.sources.samples import open_samples
 else:
     __getattr__, __dir__ = on_demand(__name__)
@@ -22,8 +22,6 @@ __all__ = [
     "CHECKS",
     "PUBLISHED_SETS",
     "SOURCE_KINDS",
-    "STUDY_SETS",
-    "THESIS_SETS",
     "GivenSample",
     "ImageFacts",
     "PublishedSet",

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shardtools.evaluation.probes.options import PRECISIONS, SEEDS, SOLVERS, ProbeOptions
+from shardtools.evaluation.probes.options import EPOCHS, PRECISIONS, SEEDS, SOLVERS, ProbeOptions
 from shardtools.on_demand import on_demand
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ else:
     __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
+    "EPOCHS",
     "PRECISIONS",
     "SEEDS",
     "SOLVERS",

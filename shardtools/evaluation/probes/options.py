@@ -24,6 +24,12 @@ SOLVERS: dict[str, str] = {
 SEEDS = (22, 37, 45, 77, 93)
 """Of ImageNet-CoG."""
 
+EPOCHS, NUM_TRIALS = 100, 30
+"""Of a classifier by "sgd", and of a search, in ImageNet-CoG."""
+
+TRIALS_TOGETHER = 10
+"""Ours; as published, one after the other."""
+
 LABELS_BY = ("wnid", "index")
 PRECISIONS = ("fp32", "tf32", "bf16")
 """What is multiplied: numbers as they are; on a GPU with 10 bits after the point; with 7. Sums stay float32."""
@@ -112,9 +118,9 @@ class ProbeOptions:
         ),
     )
     num_trials: int = field(
-        default=30, metadata=option("Settings that are tried.", flag="--trials", bounds=(1, 100_000))
+        default=NUM_TRIALS, metadata=option("Settings that are tried.", flag="--trials", bounds=(1, 100_000))
     )
-    batch: int = field(default=10, metadata=option("Of them, how many together.", bounds=(1, 1000)))
+    batch: int = field(default=TRIALS_TOGETHER, metadata=option("Of them, how many together.", bounds=(1, 1000)))
     faithful: bool = field(default=False, metadata=option("Try them one after the other, as published."))
     balanced: int | None = field(
         default=None,
@@ -123,7 +129,7 @@ class ProbeOptions:
     l2: bool | None = field(
         default=None, metadata=option("Features of length 1.", unset="with sgd, not with lbfgs, as published")
     )
-    epochs: int = field(default=100, metadata=option("Of sgd.", bounds=(1, 100_000)))
+    epochs: int = field(default=EPOCHS, metadata=option("Of sgd.", bounds=(1, 100_000)))
     labels_by: str = field(
         default="wnid", metadata=option("What makes classes of two datasets the same.", choices=LABELS_BY)
     )

@@ -23,15 +23,13 @@ import numpy as np
 
 from shardtools.documents import Document, Format
 from shardtools.errors import OptionError, PlanMismatchError, RunError, StorageError
+from shardtools.evaluation.probes.options import NUM_TRIALS, TRIALS_TOGETHER
 from shardtools.extras import require
 from shardtools.storage import open_storage
 from shardtools.words import counted
 
 if TYPE_CHECKING:
     import optuna
-
-NUM_TRIALS = 30
-BATCH = 10
 
 Objective = Callable[[Sequence[Mapping[str, float]]], Sequence[float]]
 """Settings of some trials -> the value of each, greater is better; one that is not finite marks a trial as failed."""
@@ -136,7 +134,7 @@ def search(
     space: Mapping[str, Range],
     *,
     num_trials: int = NUM_TRIALS,
-    batch: int = BATCH,
+    batch: int = TRIALS_TOGETHER,
     seed: int,
     multivariate: bool = True,
     group: bool = True,

@@ -43,13 +43,6 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
 }
 """Name -> description, the ten of the thesis first."""
 
-THESIS_SETS = ("aircraft", "cars196", "dtd", "eurosat", "flowers", "pets", "food101", "sun397", "inat2018", "inat2019")
-"""Of Sariyildiz, "On the evaluation and generalization of visual representations" (2023), sections 4.4 and 5.5: eight
-small sets and two of iNaturalist."""
-
-STUDY_SETS = ("cct20-boxes", "aptos", "hpa", "melanoma", "cassava", "eurosat-study")
-"""Of Fang, Kornblith and Schmidt (2023), as its scripts read them."""
-
 _TORCHVISION = {
     "fgvcaircraft": "aircraft",
     "stanfordcars": "cars196",

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from shardtools.sample import Sample
 from shardtools.sources import PUBLISHED_SETS
+from tests.helpers.opened_sources import everything, opened
 from tests.helpers.pictures import encode, jpeg, write_files
 
 APTOS_LABELS = [0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 4, 3, 3, 3, 3]
@@ -244,3 +246,9 @@ def make_all(root: Path) -> Path:
     for make in MAKERS.values():
         make(root)
     return root
+
+
+def read_set(root: Path, index: Path, name: str, **options: Any) -> dict[str, list[Sample]]:
+    """Split -> samples in the order of the lists."""
+    options = {"shuffle": False, "allow_partial": True} | options
+    return everything(opened(f"torchvision:{name}", index, root=str(root), **options))

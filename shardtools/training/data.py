@@ -209,8 +209,8 @@ def check_labels(table: SampleTable, num_classes: int, what: str) -> None:
     labels = np.asarray(table.class_index)
     if num_classes == 0:
         raise OptionError(
-            f"{what}: expected samples with a class, found none among {len(labels)}: write the dataset with labels, or "
-            "give them with --view"
+            f"{what}: expected samples with a class, found none among {len(labels)}: write the dataset with labels, "
+            "give them with --view, or, where images have several, take head=sigmoid"
         )
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if not wrong.size:
